@@ -1,0 +1,111 @@
+//! Vectors of f32, one implementation per instruction set.
+
+#![allow(unsafe_code)]
+
+/// The four operations that a matrix product is made of.
+///
+/// # Safety
+/// Implementations may use instructions beyond the target's default: call the methods only where [`super::Isa`] says that
+/// the machine has them, from a function compiled with the features, into which they are inlined. Pointers need no
+/// alignment, and are valid for `LANES` floats.
+pub(crate) unsafe trait Simd {
+    /// A vector of `LANES` floats.
+    type Vector: Copy;
+    const LANES: usize;
+
+    unsafe fn splat(value: f32) -> Self::Vector;
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    unsafe fn store(to: *mut f32, vector: Self::Vector);
+    /// `a * b + c`, rounded as the instruction set does.
+    unsafe fn mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+}
+
+/// Vectors of 4, which every 64-bit target has; multiplies and adds separately, so that all targets agree.
+pub(crate) type Portable = Plain<4>;
+
+/// Arrays, left to the compiler to put into registers.
+pub(crate) struct Plain<const LANES: usize>;
+
+// SAFETY: uses no instruction beyond the target's default.
+unsafe impl<const LANES: usize> Simd for Plain<LANES> {
+    type Vector = [f32; LANES];
+    const LANES: usize = LANES;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> [f32; LANES] {
+        [value; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> [f32; LANES] {
+        // SAFETY: the caller's pointer is valid for as many floats, and unaligned reads need no more.
+        unsafe { from.cast::<[f32; LANES]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, vector: [f32; LANES]) {
+        // SAFETY: as for `load`.
+        unsafe { to.cast::<[f32; LANES]>().write_unaligned(vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(a: [f32; LANES], b: [f32; LANES], c: [f32; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
+        _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    };
+
+    use super::Simd;
+
+    /// AVX2 and FMA.
+    pub(crate) struct Avx2;
+
+    /// AVX-512F.
+    pub(crate) struct Avx512;
+
+    macro_rules! implement {
+        ($name:ident, $vector:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $mul_add:ident) => {
+            // SAFETY: the methods pass the trait's conditions on to the intrinsics, which have the same.
+            unsafe impl Simd for $name {
+                type Vector = $vector;
+                const LANES: usize = $lanes;
+
+                #[inline(always)]
+                unsafe fn splat(value: f32) -> $vector {
+                    // SAFETY: the caller vouches for the instruction set.
+                    unsafe { $splat(value) }
+                }
+
+                #[inline(always)]
+                unsafe fn load(from: *const f32) -> $vector {
+                    // SAFETY: the caller vouches for the instruction set and the pointer.
+                    unsafe { $load(from) }
+                }
+
+                #[inline(always)]
+                unsafe fn store(to: *mut f32, vector: $vector) {
+                    // SAFETY: the caller vouches for the instruction set and the pointer.
+                    unsafe { $store(to, vector) }
+                }
+
+                #[inline(always)]
+                unsafe fn mul_add(a: $vector, b: $vector, c: $vector) -> $vector {
+                    // SAFETY: the caller vouches for the instruction set.
+                    unsafe { $mul_add(a, b, c) }
+                }
+            }
+        };
+    }
+
+    implement!(Avx2, __m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps);
+    implement!(Avx512, __m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps);
+}

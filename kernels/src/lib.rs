@@ -1,0 +1,28 @@
+//! Operations on flat buffers, for clr-run networks.
+//!
+//! An operation is a folder: `mod.rs` has the contract and the tests, `cpu.rs` the loops. Buffers are flat slices of f32
+//! and hold one lane. Images are NHWC, convolution weights `[kernel_h][kernel_w][in_c / groups][out_c]`, weights of a fully
+//! connected layer `[inputs][outputs]`. Nothing allocates: an operation that needs scratch memory says how much.
+//!
+//! Results depend on the instruction set ([`Isa`]) alone: work is cut by shape, never by the number of threads, and partial
+//! sums are added in a fixed tree. A buffer of the wrong length is a bug in the caller and panics.
+
+pub mod batch_norm;
+pub mod conv2d;
+mod cpu;
+pub mod dropout;
+pub mod linear;
+pub mod lrn;
+pub mod norm;
+pub mod optimizer;
+pub mod pool;
+pub mod relu;
+pub mod sigmoid;
+pub mod softmax_cross_entropy;
+#[cfg(test)]
+mod testing;
+
+pub use cpu::{Cpu, CpuError, Isa};
+
+/// How many elements an element-wise operation hands to a thread at a time.
+const ELEMENTS_PER_CHUNK: usize = 16_384;

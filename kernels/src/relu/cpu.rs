@@ -1,0 +1,33 @@
+//! The rectifier on the CPU.
+
+use crate::{Cpu, ELEMENTS_PER_CHUNK};
+
+/// `y = max(y, 0)`; NaN stays, so that divergence shows.
+pub fn forward(cpu: &Cpu, y: &mut [f32]) {
+    cpu.for_each_chunk_mut(y, ELEMENTS_PER_CHUNK, |_, y| {
+        cpu.isa().vectorize(
+            #[inline(always)]
+            || {
+                for y in y.iter_mut() {
+                    *y = if *y < 0.0 { 0.0 } else { *y };
+                }
+            },
+        );
+    });
+}
+
+/// The gradient `d` of the output becomes that of the input, given the output `y`: it passes where `y > 0`.
+pub fn backward(cpu: &Cpu, y: &[f32], d: &mut [f32]) {
+    assert_eq!(y.len(), d.len());
+    cpu.for_each_chunk_mut(d, ELEMENTS_PER_CHUNK, |chunk, d| {
+        let y = &y[chunk * ELEMENTS_PER_CHUNK..][..d.len()];
+        cpu.isa().vectorize(
+            #[inline(always)]
+            || {
+                for (d, &y) in d.iter_mut().zip(y) {
+                    *d = if y > 0.0 { *d } else { 0.0 };
+                }
+            },
+        );
+    });
+}
