@@ -1,0 +1,390 @@
+//! What each trial is fed, and what came of it when it ran alone: a trial's history is a function of the trial and the
+//! step, however the steps are cut into calls.
+
+use clr_rng::{Philox, Stream};
+
+use crate::driver::{Rig, Session, Setup, Table, UNTOUCHED};
+use crate::offer::OfferedModel;
+use crate::report::Verdict;
+
+/// Updates that each trial makes. The third has a partial batch, and so has no full epoch behind it.
+pub(crate) const STEPS: u32 = 4;
+
+/// The size of the random images that plugins are tried on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataSize {
+    /// Pixels.
+    pub height: u32,
+    /// Pixels.
+    pub width: u32,
+    /// Bytes of a pixel.
+    pub channels: u32,
+    /// Labels are below this.
+    pub class_count: u32,
+    /// Samples of a batch, at least 2.
+    pub batch_size: u32,
+}
+
+/// As CIFAR-10, in batches of 3.
+impl Default for DataSize {
+    fn default() -> DataSize {
+        DataSize { height: 32, width: 32, channels: 3, class_count: 10, batch_size: 3 }
+    }
+}
+
+/// Random images.
+#[derive(Debug)]
+pub(crate) struct Images {
+    pub(crate) height: u32,
+    pub(crate) width: u32,
+    pub(crate) channels: u32,
+    pub(crate) class_count: u32,
+    pub(crate) mean: Vec<f32>,
+    pub(crate) scale: Vec<f32>,
+    pub(crate) pad: u32,
+    pub(crate) pixels: [Vec<u8>; 3],
+    pub(crate) labels: [Vec<i32>; 3],
+}
+
+impl Images {
+    fn new(size: &DataSize) -> Images {
+        let image_size = size.height as usize * size.width as usize * size.channels as usize;
+        // Few and odd numbers: batches run over the ends of epochs.
+        let counts = [7, 4, 5];
+        let words = |split: usize| Philox::new(split as u64, Stream::Dataset).words(0);
+        Images {
+            height: size.height,
+            width: size.width,
+            channels: size.channels,
+            class_count: size.class_count,
+            mean: vec![120.0; size.channels as usize],
+            scale: vec![1.0 / 64.0],
+            pad: 1,
+            pixels: [0, 1, 2]
+                .map(|split| words(split).map(|word| word as u8).take(counts[split] * image_size).collect()),
+            labels: [0, 1, 2].map(|split| {
+                words(split + 3).map(|word| clr_rng::below(word, size.class_count) as i32).take(counts[split]).collect()
+            }),
+        }
+    }
+
+    pub(crate) fn image_size(&self) -> usize {
+        self.height as usize * self.width as usize * self.channels as usize
+    }
+}
+
+/// One trial.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Trial {
+    pub(crate) optimizer: String,
+    pub(crate) options: String,
+    pub(crate) init_seed: u64,
+    pub(crate) data_seed: u64,
+}
+
+/// What a trial gives when it is alone in its session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reference {
+    /// Metrics of each step.
+    pub(crate) rows: Vec<Vec<f32>>,
+    /// Metrics on the test split after the last step.
+    pub(crate) evaluation: Vec<f32>,
+    /// Tensors after the last step; none without clr.state/1.
+    pub(crate) state: Option<Vec<Vec<f32>>>,
+}
+
+/// A model with trials to run.
+#[derive(Debug)]
+pub(crate) struct Bench<'a> {
+    pub(crate) rig: &'a Rig,
+    pub(crate) model: &'a OfferedModel,
+    pub(crate) images: Images,
+    pub(crate) batch_size: u32,
+    pub(crate) trials: Vec<Trial>,
+    pub(crate) references: Vec<Reference>,
+}
+
+impl<'a> Bench<'a> {
+    /// Runs each trial alone: one of each optimizer with the first model, three with the others.
+    pub(crate) fn new(rig: &'a Rig, model: usize, size: &DataSize) -> Result<Bench<'a>, String> {
+        let optimizers = &rig.offer().optimizers;
+        let count = if model == 0 { optimizers.len().max(3) } else { 3 };
+        let trials = (0..count).map(|index| {
+            let optimizer = optimizers[index % optimizers.len()].name.clone();
+            Trial {
+                options: serde_json::json!({ "optimizer": optimizer }).to_string(),
+                optimizer,
+                init_seed: 100 + index as u64,
+                // The first two share theirs, as paired trials do.
+                data_seed: 200 + (index / 2) as u64,
+            }
+        });
+        let mut bench = Bench {
+            rig,
+            model: &rig.offer().models[model],
+            images: Images::new(size),
+            batch_size: size.batch_size.max(2),
+            trials: trials.collect(),
+            references: Vec::new(),
+        };
+        for trial in 0..count {
+            let reference = bench.reference(trial).map_err(|verdict| match verdict {
+                Verdict::Failed(problem) | Verdict::Skipped(problem) => problem,
+                Verdict::Passed => String::new(),
+            })?;
+            bench.references.push(reference);
+        }
+        Ok(bench)
+    }
+
+    fn reference(&self, trial: usize) -> Result<Reference, Verdict> {
+        let mut run = self.start(&[trial])?;
+        run.advance(&[STEPS])?;
+        Ok(Reference {
+            rows: run.rows.remove(0),
+            evaluation: run.evaluate()?.remove(0),
+            state: if self.rig.has_state() { Some(run.session.save(0)?) } else { None },
+        })
+    }
+
+    /// That numbers are there and plausible.
+    pub(crate) fn sanity(&self) -> Verdict {
+        for (trial, reference) in self.trials.iter().zip(&self.references) {
+            for (metric, name) in self.model.metrics.iter().enumerate() {
+                let first = reference.rows[0][metric];
+                let last = reference.evaluation[metric];
+                for (value, what) in [(first, "step 0"), (last, "an evaluation")] {
+                    let problem = format!("{}: {name} of {what} is {value}", trial.optimizer);
+                    match name.as_str() {
+                        "loss" if !value.is_finite() => return Verdict::Failed(problem),
+                        "accuracy" if !(0.0..=1.0).contains(&value) => return Verdict::Failed(problem),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Verdict::Passed
+    }
+
+    pub(crate) fn setup(&self, trials: &[usize]) -> Setup {
+        Setup {
+            device: "cpu".to_owned(),
+            model: self.model.name.clone(),
+            options: "{}".to_owned(),
+            trials: trials.iter().map(|&trial| self.trials[trial].clone()).collect(),
+            batch_size: self.batch_size,
+            thread_count: 1,
+            streamed: false,
+            appended: 0,
+            config_size: None,
+            lane_size: None,
+        }
+    }
+
+    /// All trials, in order.
+    pub(crate) fn all(&self) -> Vec<usize> {
+        (0..self.trials.len()).collect()
+    }
+
+    pub(crate) fn start(&self, trials: &[usize]) -> Result<Run<'_>, Verdict> {
+        self.start_as(trials, &self.setup(trials))
+    }
+
+    /// As `start`, with another setup for the same trials.
+    pub(crate) fn start_as(&self, trials: &[usize], setup: &Setup) -> Result<Run<'_>, Verdict> {
+        let session = self.rig.create(setup, &self.images)?;
+        let lanes = trials.len();
+        Ok(Run {
+            bench: self,
+            session,
+            trials: trials.to_vec(),
+            positions: vec![0; lanes],
+            first_rows: vec![0; lanes],
+            rows: vec![Vec::new(); lanes],
+        })
+    }
+
+    /// The hypers of a trial at a step.
+    pub(crate) fn hypers(&self, trial: usize, step: u64) -> impl Iterator<Item = f32> + '_ {
+        self.model.hypers.iter().map(move |name| {
+            let published = self.model.defaults.get(name).and_then(serde_json::Value::as_f64);
+            match (name.as_str(), published) {
+                ("lr", _) => 0.01 * (1.0 + 0.25 * step as f32) * (1.0 + 0.1 * trial as f32),
+                (_, Some(value)) => value as f32,
+                ("weight_decay", None) => 0.001,
+                ("momentum" | "beta1", None) => 0.9,
+                ("beta2", None) => 0.99,
+                (_, None) => 0.5,
+            }
+        })
+    }
+
+    /// Samples of the batch at a step; the same for all trials, as for paired ones.
+    fn sample_count(&self, step: u64) -> u32 {
+        if step % 3 == 2 { self.batch_size - 1 } else { self.batch_size }
+    }
+
+    /// Index and epoch of a sample of the batch at a step.
+    fn sample(&self, step: u64, index: u32) -> (u32, u32) {
+        let train_count = self.images.labels[0].len() as u64;
+        let position = step * u64::from(self.batch_size) + u64::from(index);
+        // A permutation, other than the identity: 3 and 7 have no common divisor.
+        ((position * 3 % train_count) as u32, (position / train_count) as u32)
+    }
+
+    /// The tables of a call: lane k runs `trials[k]` from `positions[k]`. What `lane_steps` excludes is nonsense.
+    pub(crate) fn table(&self, trials: &[usize], positions: &[u64], lane_steps: &[u32], shared: bool) -> Table {
+        let lanes = trials.len();
+        let step_count = lane_steps.iter().copied().max().unwrap_or(0).max(1) as usize;
+        let sample_lane_count = if shared { 1 } else { lanes };
+        let mut table = Table {
+            step_count,
+            sample_lane_count,
+            first_steps: positions.to_vec(),
+            lane_steps: lane_steps.to_vec(),
+            ..Table::default()
+        };
+        for step in 0..step_count {
+            for lane in 0..sample_lane_count {
+                let position = positions[lane] + step as u64;
+                let is_read = shared || step < lane_steps[lane] as usize;
+                let count = if is_read { self.sample_count(position) } else { 0 };
+                table.sample_counts.push(count);
+                for index in 0..self.batch_size {
+                    let (sample, epoch) =
+                        if index < count { self.sample(position, index) } else { (u32::MAX, u32::MAX) };
+                    table.samples.push(sample);
+                    table.epochs.push(epoch);
+                }
+            }
+            for lane in 0..lanes {
+                if step < lane_steps[lane] as usize {
+                    table.hypers.extend(self.hypers(trials[lane], positions[lane] + step as u64));
+                } else {
+                    table.hypers.extend(self.model.hypers.iter().map(|_| f32::NAN));
+                }
+            }
+        }
+        table
+    }
+}
+
+/// Trials that run in the lanes of a session.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) bench: &'a Bench<'a>,
+    pub(crate) session: Session<'a>,
+    /// Of each lane.
+    pub(crate) trials: Vec<usize>,
+    /// Updates that each lane has behind it.
+    pub(crate) positions: Vec<u64>,
+    /// The step of the first of `rows`.
+    pub(crate) first_rows: Vec<usize>,
+    /// Metrics of each lane's steps.
+    pub(crate) rows: Vec<Vec<Vec<f32>>>,
+}
+
+impl Run<'_> {
+    /// One call.
+    pub(crate) fn advance(&mut self, lane_steps: &[u32]) -> Result<(), Verdict> {
+        let table = self.bench.table(&self.trials, &self.positions, lane_steps, false);
+        self.call(&table)
+    }
+
+    /// One call with the samples of lane 0 for all.
+    pub(crate) fn advance_shared(&mut self, lane_steps: &[u32]) -> Result<(), Verdict> {
+        let table = self.bench.table(&self.trials, &self.positions, lane_steps, true);
+        self.call(&table)
+    }
+
+    fn call(&mut self, table: &Table) -> Result<(), Verdict> {
+        let stepped = self.session.step(table)?;
+        if stepped.cancelled || stepped.done != table.lane_steps {
+            let (asked, done) = (&table.lane_steps, stepped.done);
+            return Err(format!("asked for {asked:?} steps, lane_steps_done is {done:?}").into());
+        }
+        self.take_rows(table, &stepped.done, &stepped.metrics)
+    }
+
+    /// Notes the metrics of steps done, and that no others were written.
+    pub(crate) fn take_rows(&mut self, table: &Table, done: &[u32], metrics: &[f32]) -> Result<(), Verdict> {
+        let (lanes, columns) = (self.trials.len(), self.bench.model.metrics.len());
+        for (index, row) in metrics.chunks_exact(columns).enumerate() {
+            let (step, lane) = (index / lanes, index % lanes);
+            let untouched = |value: &f32| value.to_bits() == UNTOUCHED.to_bits();
+            if step < done[lane] as usize {
+                if row.iter().any(untouched) {
+                    return Err(format!("lane {lane}: a metric of step {step} of the call was not written").into());
+                }
+                self.rows[lane].push(row.to_vec());
+            } else if !row.iter().all(untouched) {
+                let asked = table.lane_steps[lane];
+                return Err(format!("lane {lane}: metrics of step {step} were written; asked for {asked} steps").into());
+            }
+        }
+        for (position, &done) in self.positions.iter_mut().zip(done) {
+            *position += u64::from(done);
+        }
+        Ok(())
+    }
+
+    /// Puts another trial into a lane.
+    pub(crate) fn reset(&mut self, lane: usize, trial: usize) -> Result<(), Verdict> {
+        self.session.reset(lane, &self.bench.trials[trial])?;
+        self.trials[lane] = trial;
+        self.positions[lane] = 0;
+        self.first_rows[lane] = 0;
+        self.rows[lane].clear();
+        Ok(())
+    }
+
+    /// Metrics of each lane on the whole test split.
+    pub(crate) fn evaluate(&mut self) -> Result<Vec<Vec<f32>>, Verdict> {
+        let count = self.bench.images.labels[2].len() as u64;
+        let metrics = self.session.evaluate(clr_abi::TEST, 0..count, &vec![1; self.trials.len()])?;
+        Ok(metrics.chunks_exact(self.bench.model.metrics.len()).map(<[f32]>::to_vec).collect())
+    }
+
+    /// That each lane's rows, and, where it has made all steps, its evaluation and state are those of its trial alone.
+    pub(crate) fn check(&mut self) -> Result<(), Verdict> {
+        let evaluations = self.evaluate()?;
+        for (lane, &trial) in self.trials.iter().enumerate() {
+            let reference = &self.bench.references[trial];
+            let what = format!("{} in lane {lane} of {}", self.bench.trials[trial].optimizer, self.trials.len());
+            for (index, row) in self.rows[lane].iter().enumerate() {
+                let step = self.first_rows[lane] + index;
+                self.compare(&format!("{what}, step {step}"), row, &reference.rows[step])?;
+            }
+            if self.positions[lane] == u64::from(STEPS) {
+                self.compare(&format!("{what}, evaluation"), &evaluations[lane], &reference.evaluation)?;
+                if let Some(expected) = &reference.state {
+                    let state = self.session.save(lane)?;
+                    if !state
+                        .iter()
+                        .flatten()
+                        .map(|value| value.to_bits())
+                        .eq(expected.iter().flatten().map(|value| value.to_bits()))
+                    {
+                        return Err(
+                            format!("{what}: its state after the last step differs from the trial's alone").into()
+                        );
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&self, what: &str, found: &[f32], expected: &[f32]) -> Result<(), Verdict> {
+        for ((name, &found), &expected) in self.bench.model.metrics.iter().zip(found).zip(expected) {
+            // Which NaN it is does not matter.
+            if found.to_bits() != expected.to_bits() && !(found.is_nan() && expected.is_nan()) {
+                return Err(format!(
+                    "{what}: {name} is {found:e}; of the trial alone, in one call, it is {expected:e}"
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+}

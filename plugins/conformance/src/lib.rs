@@ -1,0 +1,82 @@
+//! The suite that any plugin must pass: what `clr_plugin.h` promises, tried out.
+//!
+//! [`run`] knows nothing of the plugin beyond its table of functions. It trains a few tiny trials on random images in
+//! many ways that must make no difference (alone, among others, in one call, in many, on two threads, interrupted, from
+//! saved state, ...) and compares every bit.
+//!
+//! - `driver.rs` makes the calls, with `padded.rs` and `offer.rs`; `history.rs` says what each trial is fed;
+//! - `training.rs`, `state.rs` and `refusals.rs` hold the checks.
+
+mod driver;
+mod history;
+mod offer;
+mod padded;
+mod refusals;
+mod report;
+mod state;
+mod training;
+
+pub use history::DataSize;
+pub use report::{Check, Outcome, Report};
+
+use crate::driver::Rig;
+use crate::history::Bench;
+use crate::report::Verdict;
+
+/// Runs every check. The plugin's functions are called with arguments as the header has them, so a plugin that keeps to
+/// the header does nothing undefined; one that does not may crash the process.
+pub fn run(api: &clr_abi::Api, size: &DataSize) -> Report {
+    let mut report = Report::default();
+    let rig = match Rig::new(api) {
+        Ok(rig) => rig,
+        Err(problem) => {
+            report.add("describe", Verdict::Failed(problem));
+            return report;
+        }
+    };
+    report.plugin = rig.offer().name.clone();
+    report.add("describe", Verdict::Passed);
+    report.add("describe: newer and malformed hosts", refusals::describe_sizes(&rig));
+    report.add("destroying no session", refusals::destroy_null(&rig));
+    for (index, model) in rig.offer().models.iter().enumerate() {
+        let name = |check: &str| format!("{}: {check}", model.name);
+        let bench = match Bench::new(&rig, index, size) {
+            Ok(bench) => bench,
+            Err(problem) => {
+                report.add(name("trials alone"), Verdict::Failed(problem));
+                continue;
+            }
+        };
+        report.add(name("trials alone"), bench.sanity());
+        // A whole network takes its time: all that does not depend on the model is checked with the first.
+        for (check, function, with_every_model) in CHECKS {
+            if index == 0 || *with_every_model {
+                report.add(name(check), function(&bench).into());
+            }
+        }
+    }
+    report
+}
+
+type CheckFunction = fn(&Bench<'_>) -> Result<(), Verdict>;
+
+const CHECKS: &[(&str, CheckFunction, bool)] = &[
+    ("footprint", refusals::footprint, true),
+    ("lanes alone and among others", training::among_others, true),
+    ("many steps in one call or one by one", training::one_by_one, false),
+    ("lanes at different steps, and lanes left alone", training::different_steps, true),
+    ("samples shared by all lanes", training::shared_samples, false),
+    ("one thread and two", training::two_threads, false),
+    ("two sessions at once", training::two_sessions, false),
+    ("evaluation changes nothing", training::evaluation, false),
+    ("a lane that is reset", training::reset, true),
+    ("cancelling", training::cancel, false),
+    ("divergence is data", training::divergence, false),
+    ("precision f32 is the default", training::precision, false),
+    ("streamed images", training::streamed, false),
+    ("tensors", state::tensors, true),
+    ("saved and loaded elsewhere", state::continue_elsewhere, true),
+    ("a newer host", refusals::newer_host, false),
+    ("malformed configurations", refusals::malformed_configs, false),
+    ("malformed resets", refusals::malformed_resets, false),
+];

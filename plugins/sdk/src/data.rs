@@ -1,0 +1,283 @@
+//! Images and labels, and what is done to each image on its way to a model.
+//!
+//! Every plugin and device sees the same pixels: the transform's arithmetic and its random draws are defined here, once,
+//! and `clr_image.h` gives the same bits to plugins in C.
+
+use clr_rng::{Philox, Stream, below};
+
+use crate::Error;
+
+/// The images of a run: up to three splits of equal image size, resident in memory or streamed in batches.
+#[derive(Clone, Debug)]
+pub struct Dataset<'a> {
+    stored_shape: [usize; 3],
+    class_count: usize,
+    splits: [SplitData<'a>; 3],
+    transform: Transform<'a>,
+    loader: Option<&'a dyn Loader>,
+}
+
+/// A part of a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// What steps train on.
+    Train = 0,
+    /// Training images held out.
+    Validation = 1,
+    /// What the result is measured on.
+    Test = 2,
+}
+
+/// One split. An absent split has count 0.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SplitData<'a> {
+    /// How many images.
+    pub count: usize,
+    /// `[count][height][width][channels]`; none where images are streamed, or not there yet (in a footprint).
+    pub images: Option<&'a [u8]>,
+    /// `[count]`, each in `0..class_count`; none as for images.
+    pub labels: Option<&'a [i32]>,
+}
+
+/// What is done to each image: `(pixel - mean) * scale` in f32, then, in training, a random flip; then zeros of width
+/// `pad` around it and a crop, random in training and central in evaluation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Transform<'a> {
+    /// Empty (0), `[channels]`, or `[height][width][channels]` of the stored image.
+    pub mean: &'a [f32],
+    /// Empty (1), `[1]` or `[channels]`.
+    pub scale: &'a [f32],
+    /// Zeros added on each side, after mean and scale.
+    pub pad: usize,
+    /// Height and width of the crop, and so of what the model sees; none: those of the stored image.
+    pub crop: Option<[usize; 2]>,
+    /// Whether training flips every other image, left to right, at random.
+    pub flip: bool,
+}
+
+/// Says that a batch is for training, and keys its random draws.
+#[derive(Clone, Copy, Debug)]
+pub struct Augment<'a> {
+    /// The lane's.
+    pub data_seed: u64,
+    /// The epoch in which each sample is seen.
+    pub epochs: &'a [u32],
+}
+
+/// A source of streamed images. Several threads may load at once.
+pub trait Loader: Sync + std::fmt::Debug {
+    /// Fills stored images and labels of `samples`, decoded and at the dataset's stored size. What is random about them
+    /// is keyed by `augment`; without it, nothing is.
+    fn load(
+        &self,
+        split: Split,
+        samples: &[u32],
+        augment: Option<Augment<'_>>,
+        images: &mut [u8],
+        labels: &mut [i32],
+    ) -> Result<(), Error>;
+}
+
+impl<'a> Dataset<'a> {
+    /// Checks and makes a dataset. `stored_shape` is height, width and channels. With a `loader` the splits have counts
+    /// only; without one and without images nothing can be filled, but sizes can be asked.
+    pub fn new(
+        stored_shape: [usize; 3],
+        class_count: usize,
+        splits: [SplitData<'a>; 3],
+        transform: Transform<'a>,
+        loader: Option<&'a dyn Loader>,
+    ) -> Result<Dataset<'a>, Error> {
+        let [height, width, channels] = stored_shape;
+        let size = height.checked_mul(width).and_then(|size| size.checked_mul(channels)).filter(|&size| size > 0);
+        let Some(size) = size else {
+            return Err(Error::invalid(format!("images of {height} x {width} x {channels}")));
+        };
+        if class_count == 0 {
+            return Err(Error::invalid("a dataset of 0 classes"));
+        }
+        if height.max(width).max(transform.pad) > usize::from(u16::MAX) {
+            return Err(Error::invalid(format!(
+                "images of {height} x {width}, padded by {}: too large",
+                transform.pad
+            )));
+        }
+        if ![0, channels, size].contains(&transform.mean.len()) {
+            let count = transform.mean.len();
+            return Err(Error::invalid(format!("a mean of {count} values for {height} x {width} x {channels}")));
+        }
+        if ![0, 1, channels].contains(&transform.scale.len()) {
+            let count = transform.scale.len();
+            return Err(Error::invalid(format!("a scale of {count} values for {channels} channels")));
+        }
+        let [crop_height, crop_width] = transform.crop.unwrap_or([height, width]);
+        let [padded_height, padded_width] = [height + 2 * transform.pad, width + 2 * transform.pad];
+        if crop_height == 0 || crop_width == 0 || crop_height > padded_height || crop_width > padded_width {
+            return Err(Error::invalid(format!(
+                "a crop of {crop_height} x {crop_width} from images of {padded_height} x {padded_width}, padding included"
+            )));
+        }
+        for split in &splits {
+            let images = split.images.map_or(Some(split.count.saturating_mul(size)), |images| Some(images.len()));
+            if images != split.count.checked_mul(size) || split.labels.is_some_and(|labels| labels.len() != split.count)
+            {
+                return Err(Error::invalid(format!("images or labels are not those of {} samples", split.count)));
+            }
+            for &label in split.labels.unwrap_or_default() {
+                if !usize::try_from(label).is_ok_and(|label| label < class_count) {
+                    return Err(Error::invalid(format!("label {label} in a dataset of {class_count} classes")));
+                }
+            }
+        }
+        Ok(Dataset { stored_shape, class_count, splits, transform, loader })
+    }
+
+    /// Height, width and channels of what the model sees.
+    pub fn input_shape(&self) -> [usize; 3] {
+        let [height, width, channels] = self.stored_shape;
+        let [height, width] = self.transform.crop.unwrap_or([height, width]);
+        [height, width, channels]
+    }
+
+    /// Height, width and channels of the images as they are stored or streamed.
+    pub fn stored_shape(&self) -> [usize; 3] {
+        self.stored_shape
+    }
+
+    /// Labels are below this.
+    pub fn class_count(&self) -> usize {
+        self.class_count
+    }
+
+    /// How many images a split has.
+    pub fn count(&self, split: Split) -> usize {
+        self.splits[split as usize].count
+    }
+
+    /// A split as it is stored.
+    pub fn split(&self, split: Split) -> &SplitData<'a> {
+        &self.splits[split as usize]
+    }
+
+    /// Whether images come in batches from a loader.
+    pub fn is_streamed(&self) -> bool {
+        self.loader.is_some()
+    }
+
+    /// What is done to each image. [`Dataset::fill_batch`] does it; a device may do the same itself.
+    pub fn transform(&self) -> &Transform<'a> {
+        &self.transform
+    }
+
+    /// Fills a batch as the model sees it: `images` is `[samples][height][width][channels]` of
+    /// [`Dataset::input_shape`], `labels` is `[samples]`. With `augment` it is a training batch; without, flips are left
+    /// out and crops are central.
+    pub fn fill_batch(
+        &self,
+        split: Split,
+        samples: &[u32],
+        augment: Option<Augment<'_>>,
+        images: &mut [f32],
+        labels: &mut [i32],
+    ) -> Result<(), Error> {
+        let input_size: usize = self.input_shape().iter().product();
+        let stored_size: usize = self.stored_shape.iter().product();
+        let SplitData { count, images: resident, labels: resident_labels } = *self.split(split);
+        if images.len() != samples.len() * input_size || labels.len() != samples.len() {
+            return Err(Error::internal(format!("buffers do not fit a batch of {} samples", samples.len())));
+        }
+        if augment.is_some_and(|augment| augment.epochs.len() != samples.len()) {
+            return Err(Error::internal(format!("epochs do not fit a batch of {} samples", samples.len())));
+        }
+        if let Some(sample) = samples.iter().find(|&&sample| sample as usize >= count) {
+            return Err(Error::invalid(format!("sample {sample} of a split of {count}")));
+        }
+        let streamed;
+        let (source, by_sample) = match (self.loader, resident, resident_labels) {
+            (Some(loader), _, _) => {
+                let mut bytes = vec![0; samples.len() * stored_size];
+                loader.load(split, samples, augment, &mut bytes, labels)?;
+                streamed = bytes;
+                (streamed.as_slice(), false)
+            }
+            (None, Some(images), Some(all)) => {
+                for (label, &sample) in labels.iter_mut().zip(samples) {
+                    *label = all[sample as usize];
+                }
+                (images, true)
+            }
+            _ => return Err(Error::invalid("the dataset has no images")),
+        };
+        for (index, (&sample, output)) in samples.iter().zip(images.chunks_exact_mut(input_size)).enumerate() {
+            let position = if by_sample { sample as usize } else { index };
+            let placement = match augment {
+                Some(Augment { data_seed, epochs }) => self.random_placement(data_seed, sample, epochs[index]),
+                None => self.central_placement(),
+            };
+            self.place(&source[position * stored_size..][..stored_size], placement, output);
+        }
+        Ok(())
+    }
+
+    fn random_placement(&self, data_seed: u64, sample: u32, epoch: u32) -> Placement {
+        let words = Philox::new(data_seed, Stream::Augment).block(u64::from(epoch), sample);
+        let [spare_height, spare_width] = self.spare();
+        Placement {
+            flip: self.transform.flip && words[0] >> 31 == 1,
+            top: below(words[1], spare_height as u32 + 1) as usize,
+            left: below(words[2], spare_width as u32 + 1) as usize,
+        }
+    }
+
+    fn central_placement(&self) -> Placement {
+        let [spare_height, spare_width] = self.spare();
+        Placement { flip: false, top: spare_height / 2, left: spare_width / 2 }
+    }
+
+    /// By how much the padded image is larger than the crop.
+    fn spare(&self) -> [usize; 2] {
+        let [height, width, _] = self.stored_shape;
+        let [crop_height, crop_width, _] = self.input_shape();
+        [height + 2 * self.transform.pad - crop_height, width + 2 * self.transform.pad - crop_width]
+    }
+
+    fn place(&self, image: &[u8], placement: Placement, output: &mut [f32]) {
+        let [height, width, channels] = self.stored_shape;
+        let [_, crop_width, _] = self.input_shape();
+        let Transform { mean, scale, pad, .. } = self.transform;
+        let Placement { flip, top, left } = placement;
+        for (y, row) in output.chunks_exact_mut(crop_width * channels).enumerate() {
+            let Some(source_y) = (y + top).checked_sub(pad).filter(|&y| y < height) else {
+                row.fill(0.0);
+                continue;
+            };
+            for (x, values) in row.chunks_exact_mut(channels).enumerate() {
+                let Some(source_x) = (x + left).checked_sub(pad).filter(|&x| x < width) else {
+                    values.fill(0.0);
+                    continue;
+                };
+                let source_x = if flip { width - 1 - source_x } else { source_x };
+                let offset = (source_y * width + source_x) * channels;
+                let mean_offset = if mean.len() == image.len() { offset } else { 0 };
+                for (channel, value) in values.iter_mut().enumerate() {
+                    let mut pixel = f32::from(image[offset + channel]);
+                    if !mean.is_empty() {
+                        pixel -= mean[mean_offset + channel];
+                    }
+                    if !scale.is_empty() {
+                        pixel *= scale[if scale.len() == 1 { 0 } else { channel }];
+                    }
+                    *value = pixel;
+                }
+            }
+        }
+    }
+}
+
+/// Where the crop is taken from the padded image, and whether that was flipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Placement {
+    flip: bool,
+    top: usize,
+    left: usize,
+}
