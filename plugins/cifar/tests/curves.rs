@@ -1,0 +1,174 @@
+//! Whole networks against PyTorch: 50 iterations from equal weights on equal batches, with a learning rate that changes at
+//! every step and batches of two sizes, then an evaluation. `goldens/make_goldens.py` made the curves, in float64.
+
+use clr_cifar::Cifar;
+use clr_plugin::{
+    Dataset, Evaluate, Lane, Plugin, Session, SessionConfig, Split, SplitData, StepTable, StepTableParts, Transform,
+};
+use serde::Deserialize;
+
+const CLASSES: usize = 4;
+const TRAIN: usize = 40;
+const TEST: usize = 12;
+const BATCH: usize = 8;
+const STEPS: usize = 50;
+
+#[derive(Deserialize)]
+struct Golden {
+    model: String,
+    size: usize,
+    options: serde_json::Value,
+    max_lr: f32,
+    weight_decay: f32,
+    loss: Vec<f64>,
+    grad_norm: Vec<f64>,
+    test_loss: f64,
+    test_correct: usize,
+}
+
+#[test]
+fn curves_are_those_of_pytorch() {
+    let goldens: Vec<Golden> = serde_json::from_str(include_str!("../goldens/curves.json")).unwrap();
+    assert_eq!(goldens.len(), 18);
+    let flawless = goldens.iter().filter(|golden| check(golden)).count();
+    assert!(flawless >= 14, "only {flawless} of the 18 curves agree to the last digits");
+}
+
+/// Whether all losses of a curve agree to 1e-5; panics where one differs by more than rounding explains.
+#[track_caller]
+fn check(golden: &Golden) -> bool {
+    let what = format!("{} at {} by {}", golden.model, golden.size, golden.options);
+    let (images, labels) = images(0, TRAIN, golden.size);
+    let (test_images, test_labels) = self::images(TRAIN, TEST, golden.size);
+    let split =
+        |images, labels: &'static [i32]| SplitData { count: labels.len(), images: Some(images), labels: Some(labels) };
+    let splits = [split(images, labels), SplitData::default(), split(test_images, test_labels)];
+    let transform = Transform { mean: &[80.0, 64.0, 64.0], ..Transform::default() };
+    let dataset = Dataset::new([golden.size, golden.size, 3], CLASSES, splits, transform, None).unwrap();
+    let options = golden.options.to_string();
+    let config = SessionConfig {
+        device: "cpu",
+        model: &golden.model,
+        options: "{}",
+        dataset: &dataset,
+        batch_size: BATCH,
+        thread_count: 1,
+        lanes: vec![Lane { options: &options, init_seed: 0, data_seed: 0 }],
+    };
+    let mut session = Cifar::session(&config).unwrap();
+    set_weights(&mut session);
+
+    // Every fifth batch is a smaller one. The learning rate goes up and down in 20 steps, from a tenth of the peak.
+    let sample_counts: Vec<u32> = (0..STEPS).map(|step| if step % 5 == 4 { BATCH - 3 } else { BATCH } as u32).collect();
+    let samples: Vec<u32> = (0..STEPS * BATCH).map(|sample| (sample * 7 % TRAIN) as u32).collect();
+    let hypers: Vec<f32> = (0..STEPS)
+        .flat_map(|step| {
+            let height = 1.0 - ((step % 20) as f64 - 10.0).abs() / 10.0;
+            let lr = decimal(golden.max_lr) * (0.1 + 0.9 * height);
+            [lr as f32, 0.9, golden.weight_decay, 0.9, 0.999]
+        })
+        .collect();
+    let mut metrics = vec![0.0; STEPS * 3];
+    let mut steps_done = [0];
+    let mut table = StepTable::new(StepTableParts {
+        dataset: &dataset,
+        step_count: STEPS,
+        lane_count: 1,
+        batch_size: BATCH,
+        hyper_count: 5,
+        metric_count: 3,
+        first_steps: &[0],
+        lane_steps: &[STEPS as u32],
+        sample_lane_count: 1,
+        sample_counts: &sample_counts,
+        samples: &samples,
+        epochs: &[0; STEPS * BATCH],
+        hypers: &hypers,
+        cancel: None,
+        steps_done: &mut steps_done,
+        metrics: &mut metrics,
+    })
+    .unwrap();
+    session.step(&mut table).unwrap();
+    assert_eq!(steps_done, [STEPS as u32]);
+    for (step, row) in metrics.chunks_exact(3).enumerate() {
+        let tolerance = if step < 5 { 1e-5 } else { LATER_TOLERANCE };
+        assert_close(&format!("{what}: loss {step}"), row[0], golden.loss[step], tolerance);
+        assert_close(&format!("{what}: grad_norm {step}"), row[2], golden.grad_norm[step], 10.0 * tolerance);
+    }
+
+    let losses: Vec<f64> = metrics.iter().step_by(3).copied().map(f64::from).collect();
+
+    // The golden is a mean over all 12 samples; batches here have 8 and 4.
+    let mut metrics = [0.0; 3];
+    let mut evaluate = Evaluate::new(&dataset, Split::Test, 0..TEST, &[true], None, &mut metrics).unwrap();
+    session.evaluate(&mut evaluate).unwrap();
+    assert_close(&format!("{what}: test loss"), metrics[0], golden.test_loss, LATER_TOLERANCE);
+    assert_eq!(metrics[1], golden.test_correct as f32 / TEST as f32, "{what}: test accuracy");
+    losses.iter().zip(&golden.loss).all(|(loss, expected)| (loss - expected).abs() <= 1e-5 * expected)
+}
+
+/// Losses agree to 1e-7 until rounding turns a rectifier or another pixel of a pooling on: from there on the two runs go
+/// slightly different ways. It befalls 2 of the 18 curves on AVX2, and others without.
+const LATER_TOLERANCE: f64 = 1e-2;
+
+#[track_caller]
+fn assert_close(what: &str, actual: f32, expected: f64, tolerance: f64) {
+    let error = (f64::from(actual) - expected).abs();
+    // Written so that a NaN fails.
+    assert!(error <= tolerance * expected.abs(), "{what}: {actual} instead of {expected}");
+}
+
+/// The decimal number that an f32 was read from.
+fn decimal(number: f32) -> f64 {
+    number.to_string().parse().unwrap()
+}
+
+fn set_weights(session: &mut impl Session) {
+    let mut parameter = 0;
+    for (index, tensor) in session.tensors(0).into_iter().enumerate() {
+        let scale = match &tensor.shape[..] {
+            _ if tensor.role != clr_plugin::Role::Weight => continue,
+            _ if tensor.name == "conv1.weight" => 0.01,
+            [height, width, channels, _] => 1.5 / ((height * width * channels) as f64).sqrt(),
+            [inputs, _] => 1.5 / (*inputs as f64).sqrt(),
+            _ => 0.1,
+        };
+        let values: Vec<f32> = (0..tensor.element_count() as u32)
+            .map(|i| {
+                let bits = mixed(i.wrapping_add(1_000_003 * (parameter + 1)));
+                let unit = f64::from(bits >> 8) / 16_777_216.0 * 2.0 - 1.0;
+                (unit * f64::from(scale as f32)) as f32
+            })
+            .collect();
+        session.load(0, index, &values).unwrap();
+        parameter += 1;
+    }
+}
+
+/// Labels at random, and noise with a band of rows that is a little brighter, by label.
+fn images(first: usize, count: usize, size: usize) -> (&'static [u8], &'static [i32]) {
+    let labels: Vec<i32> = (first..first + count).map(|n| mixed(n as u32 + 77) as i32 & 3).collect();
+    let mut pixels = Vec::new();
+    for (n, &label) in (first..).zip(&labels) {
+        for y in 0..size {
+            for x in 0..size {
+                for c in 0..3 {
+                    let noise = mixed((((n * size + y) * size + x) * 3 + c) as u32) & 127;
+                    let band = if y * CLASSES / size == label as usize { 10 } else { 0 };
+                    pixels.push(noise as u8 + band);
+                }
+            }
+        }
+    }
+    (pixels.leak(), labels.leak())
+}
+
+/// The finalizer of MurmurHash3.
+fn mixed(mut x: u32) -> u32 {
+    x ^= x >> 16;
+    x = x.wrapping_mul(0x85EB_CA6B);
+    x ^= x >> 13;
+    x = x.wrapping_mul(0xC2B2_AE35);
+    x ^ (x >> 16)
+}

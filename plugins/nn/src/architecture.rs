@@ -1,0 +1,152 @@
+//! From descriptions of networks to a plugin.
+
+use clr_kernels::Cpu;
+use clr_plugin::{Description, Error, Footprint, SessionConfig};
+use serde_json::{Map, Value, json};
+
+use crate::lane::Model;
+use crate::network::{BuildError, Network};
+use crate::optimizer::{HYPERS, Optimizer};
+use crate::options::Options;
+use crate::session::NetworkSession;
+
+/// A plugin's family of networks.
+pub trait Family: 'static {
+    /// The name that specs use, such as "cifar".
+    const NAME: &'static str;
+    /// The plugin's own version, usually `env!("CARGO_PKG_VERSION")`.
+    const VERSION: &'static str;
+    /// Raised by any change to the networks that changes a bit of any result.
+    const NUMERICS_REVISION: u32;
+
+    /// The networks.
+    fn architectures() -> Vec<Architecture>;
+}
+
+/// One network of a family.
+#[derive(Clone, Debug)]
+pub struct Architecture {
+    /// The name that specs use, such as "cifar10_full".
+    pub name: &'static str,
+    /// JSON Schema of its options: an object with `properties`.
+    pub options_schema: &'static str,
+    /// What it was published with; a spec that says nothing gets these.
+    pub published: Published,
+    /// Describes the network for the input shape and class count that it finds in the [`Network`].
+    pub build: fn(&mut Network, &Options) -> Result<(), BuildError>,
+}
+
+/// Hyper-parameters that an architecture was published with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Published {
+    /// Momentum of stochastic gradient descent.
+    pub momentum: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+}
+
+/// Makes a [`Family`] the plugin of this library: `clr_nn::export!(Cifar);`
+#[macro_export]
+macro_rules! export {
+    ($family:ty) => {
+        impl $crate::sdk::Plugin for $family {
+            type Session = $crate::NetworkSession;
+
+            fn description() -> $crate::sdk::Description {
+                $crate::description::<$family>()
+            }
+
+            fn footprint(
+                config: &$crate::sdk::SessionConfig<'_>,
+            ) -> Result<$crate::sdk::Footprint, $crate::sdk::Error> {
+                $crate::footprint::<$family>(config)
+            }
+
+            fn session(config: &$crate::sdk::SessionConfig<'_>) -> Result<$crate::NetworkSession, $crate::sdk::Error> {
+                $crate::session::<$family>(config)
+            }
+        }
+
+        $crate::sdk::export!($family);
+    };
+}
+
+/// Raised by any change to this crate or to the kernels that changes a bit of any result.
+const ENGINE_REVISION: u32 = 1;
+
+/// The columns of the metrics table.
+pub(crate) const METRICS: [&str; 3] = ["loss", "accuracy", "grad_norm"];
+
+/// What the family offers. [`export!`] calls it.
+pub fn description<F: Family>() -> Description {
+    let models = F::architectures().into_iter().map(|architecture| {
+        let Published { momentum, weight_decay } = architecture.published;
+        clr_plugin::Model {
+            name: architecture.name,
+            options_schema: architecture.options_schema.to_owned(),
+            // The betas are those of Kingma and Ba (2015), which Caffe and PyTorch took over.
+            defaults: json!({"momentum": momentum, "weight_decay": weight_decay, "beta1": 0.9, "beta2": 0.999})
+                .to_string(),
+            hypers: HYPERS.to_vec(),
+            metrics: METRICS.to_vec(),
+        }
+    });
+    Description {
+        name: F::NAME,
+        version: F::VERSION,
+        numerics_revision: 1000 * ENGINE_REVISION + F::NUMERICS_REVISION,
+        devices: vec!["cpu"],
+        models: models.collect(),
+        optimizers: Optimizer::descriptions(),
+    }
+}
+
+/// What a session would use. [`export!`] calls it.
+pub fn footprint<F: Family>(config: &SessionConfig<'_>) -> Result<Footprint, Error> {
+    let model = model::<F>(config)?;
+    let optimizers = optimizers(config)?;
+    // Not `Cpu::new`, which would start threads.
+    let cpu = Cpu::new(1).map_err(|error| Error::device(error.to_string()))?;
+    let state_count = optimizers.iter().map(|optimizer| optimizer.state_names().len()).max().unwrap_or(0);
+    // Lanes take turns with as many workspaces as there are threads. Fewer lanes than that have one each.
+    Ok(Footprint {
+        bytes_shared: model.workspace_bytes() * config.thread_count.min(config.lanes.len()) as u64,
+        bytes_per_lane: model.lane_bytes(state_count),
+        numerics: cpu.isa().name().to_owned(),
+    })
+}
+
+/// A session. [`export!`] calls it.
+pub fn session<F: Family>(config: &SessionConfig<'_>) -> Result<NetworkSession, Error> {
+    NetworkSession::new(config, model::<F>(config)?, optimizers(config)?)
+}
+
+/// The network that a configuration asks for.
+fn model<F: Family>(config: &SessionConfig<'_>) -> Result<Model, Error> {
+    if config.device != "cpu" {
+        return Err(Error::unsupported(format!("device {}: {} was built for cpu alone", config.device, F::NAME)));
+    }
+    let architectures = F::architectures();
+    let Some(architecture) = architectures.iter().find(|architecture| architecture.name == config.model) else {
+        let known: Vec<&str> = architectures.iter().map(|architecture| architecture.name).collect();
+        return Err(Error::invalid(format!("unknown model `{}`: expected one of {}", config.model, known.join(", "))));
+    };
+    let mut given: Map<String, Value> = serde_json::from_str(config.options)
+        .map_err(|error| Error::invalid(format!("the options of model {}: {error}", architecture.name)))?;
+    match given.shift_remove("precision") {
+        Some(precision) if precision != "f32" => {
+            return Err(Error::unsupported(format!("precision {precision}: the CPU computes in \"f32\"")));
+        }
+        _ => {}
+    }
+    let what = format!("the options of model {}", architecture.name);
+    let options = Options::parse(&Value::Object(given).to_string(), architecture.options_schema, &what)?;
+    let mut network = Network::new(config.dataset.input_shape(), config.dataset.class_count());
+    let network = (architecture.build)(&mut network, &options).and_then(|()| network.finish());
+    let network = network.map_err(|error| Error::unsupported(format!("{}: {error}", architecture.name)))?;
+    Ok(Model::new(network, config.batch_size))
+}
+
+fn optimizers(config: &SessionConfig<'_>) -> Result<Vec<Optimizer>, Error> {
+    config.lanes.iter().map(|lane| Optimizer::parse(lane.options)).collect()
+}

@@ -1,0 +1,420 @@
+//! One trial: its weights and state, and a step forward, backward and up.
+
+use std::mem;
+
+use clr_kernels::Cpu;
+use clr_kernels::norm::l2_norm;
+use clr_kernels::optimizer::{Preparation, update};
+use clr_kernels::softmax_cross_entropy::{Score, softmax_cross_entropy};
+
+use crate::layer::{Backward, Forward, Kept, Pass};
+use crate::network::{Network, NodeKind};
+use crate::optimizer::{Hypers, Optimizer};
+use crate::plan::Plan;
+
+/// What distinguishes one lane from another.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub optimizer: Optimizer,
+    pub init_seed: u64,
+    pub data_seed: u64,
+    /// All parameters, in the network's order.
+    pub weights: Vec<f32>,
+    /// All that layers remember.
+    pub buffers: Vec<f32>,
+    /// The optimizer's one or two values for each weight; the second may be empty.
+    pub state: [Vec<f32>; 2],
+}
+
+/// Memory that is only used within a step, so that lanes can take turns with it.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    slots: Vec<Vec<f32>>,
+    kept: Vec<Kept>,
+    scratch: Vec<f32>,
+    gradients: Vec<f32>,
+    /// A batch of images, for whoever fills one.
+    pub images: Vec<f32>,
+    /// And their labels.
+    pub labels: Vec<i32>,
+}
+
+/// What one update measured, before it was made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Measured {
+    pub score: Score,
+    /// L2 norm of the loss's gradient, before decay and clipping.
+    pub grad_norm: f32,
+}
+
+/// A batch of images and their labels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch<'a> {
+    pub images: &'a [f32],
+    pub labels: &'a [i32],
+}
+
+/// What all lanes of a session have in common.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub network: Network,
+    pub plan: Plan,
+    pub batch_size: usize,
+}
+
+impl Model {
+    pub fn new(network: Network, batch_size: usize) -> Model {
+        let plan = Plan::new(&network, batch_size);
+        Model { network, plan, batch_size }
+    }
+
+    /// Bytes of one [`Workspace`].
+    pub fn workspace_bytes(&self) -> u64 {
+        let kept: usize = self.kept_lens().map(|len| 4 * len.floats + len.bytes).sum();
+        let floats = self.plan.slots.iter().sum::<usize>()
+            + self.plan.scratch_len
+            + self.network.parameter_len()
+            + self.batch_size * (self.input_len() + 1);
+        (4 * floats + kept) as u64
+    }
+
+    /// Bytes of one [`Lane`] whose optimizer keeps `state_count` values for each weight.
+    pub fn lane_bytes(&self, state_count: usize) -> u64 {
+        4 * ((1 + state_count) * self.network.parameter_len() + self.network.buffer_len()) as u64
+    }
+
+    fn kept_lens(&self) -> impl Iterator<Item = crate::layer::KeptLen> {
+        self.network.nodes().iter().map(|node| match &node.kind {
+            NodeKind::Layer(layer) => layer.kept_len(self.batch_size),
+            NodeKind::Elementwise(_) => crate::layer::KeptLen::default(),
+        })
+    }
+
+    fn input_len(&self) -> usize {
+        self.network.shape(self.network.input()).len()
+    }
+}
+
+impl Workspace {
+    pub fn new(model: &Model) -> Workspace {
+        Workspace {
+            slots: model.plan.slots.iter().map(|&len| vec![0.0; len]).collect(),
+            kept: model.kept_lens().map(Kept::new).collect(),
+            scratch: vec![0.0; model.plan.scratch_len],
+            gradients: vec![0.0; model.network.parameter_len()],
+            images: vec![0.0; model.batch_size * model.input_len()],
+            labels: vec![0; model.batch_size],
+        }
+    }
+}
+
+impl Lane {
+    /// A lane at step 0.
+    pub fn new(network: &Network, optimizer: Optimizer, init_seed: u64, data_seed: u64) -> Lane {
+        let mut weights = vec![0.0; network.parameter_len()];
+        for (index, slot) in network.parameters().iter().enumerate() {
+            slot.parameter.filler.fill(&mut weights[slot.range.clone()], slot.fan_in, init_seed, index);
+        }
+        let mut buffers = vec![0.0; network.buffer_len()];
+        for buffer in network.buffers() {
+            buffers[buffer.range.clone()].fill(buffer.initial);
+        }
+        let state =
+            [0, 1].map(|index| vec![0.0; if index < optimizer.state_names().len() { weights.len() } else { 0 }]);
+        Lane { optimizer, init_seed, data_seed, weights, buffers, state }
+    }
+
+    /// One update, after `step` updates.
+    pub fn train(
+        &mut self,
+        cpu: &Cpu,
+        model: &Model,
+        workspace: &mut Workspace,
+        batch: Batch<'_>,
+        hypers: &Hypers,
+        step: u64,
+    ) -> Measured {
+        let pass = self.pass(cpu, model, batch, true, step);
+        self.forward(&pass, model, workspace, batch.images);
+        let score = score(&pass, model, workspace, batch.labels);
+        self.backward(&pass, model, workspace, batch.images);
+        let grad_norm = l2_norm(cpu, &[&workspace.gradients]);
+        self.update(cpu, &model.network, &workspace.gradients, grad_norm, hypers, step);
+        Measured { score, grad_norm }
+    }
+
+    /// Scores a batch without training on it. Leaves weights and all that is remembered as they were.
+    pub fn evaluate(&mut self, cpu: &Cpu, model: &Model, workspace: &mut Workspace, batch: Batch<'_>) -> Score {
+        let pass = self.pass(cpu, model, batch, false, 0);
+        self.forward(&pass, model, workspace, batch.images);
+        let logits = read(model, workspace, model.network.nodes().len(), batch.images, pass.batch);
+        softmax_cross_entropy(cpu, model.network.class_count(), logits, batch.labels, None)
+    }
+
+    fn pass<'a>(&self, cpu: &'a Cpu, model: &Model, batch: Batch<'_>, training: bool, step: u64) -> Pass<'a> {
+        Pass { cpu, batch: batch.labels.len(), batch_size: model.batch_size, training, init_seed: self.init_seed, step }
+    }
+
+    fn forward(&mut self, pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, images: &[f32]) {
+        for (index, node) in model.network.nodes().iter().enumerate() {
+            let (input, output) = (node.input.0, index + 1);
+            let Some(slot) = model.plan.values[output] else { continue };
+            // Taken out while it is written, so that the others can be read; nothing is allocated.
+            let mut memory = mem::take(&mut workspace.slots[slot]);
+            let y = &mut memory[..len(model, output, pass.batch)];
+            match &node.kind {
+                NodeKind::Layer(layer) => {
+                    let mut scratch = mem::take(&mut workspace.scratch);
+                    let mut kept = mem::take(&mut workspace.kept[index]);
+                    let arrays = Forward {
+                        x: read(model, workspace, input, images, pass.batch),
+                        y,
+                        weights: &self.weights[node.parameters.clone()],
+                        buffers: &mut self.buffers[node.buffers.clone()],
+                        kept: &mut kept,
+                        scratch: &mut scratch,
+                    };
+                    layer.forward(pass, arrays);
+                    workspace.scratch = scratch;
+                    workspace.kept[index] = kept;
+                }
+                NodeKind::Elementwise(elementwise) => {
+                    if model.plan.values[input] != Some(slot) {
+                        y.copy_from_slice(read(model, workspace, input, images, pass.batch));
+                    }
+                    elementwise.forward(pass, y);
+                }
+            }
+            workspace.slots[slot] = memory;
+        }
+    }
+
+    /// Fills the workspace's gradients. That of the scores is already in its slot.
+    fn backward(&self, pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, images: &[f32]) {
+        for (index, node) in model.network.nodes().iter().enumerate().rev() {
+            let (input, output) = (node.input.0, index + 1);
+            let Some(slot) = model.plan.gradients[output] else { continue };
+            let mut memory = mem::take(&mut workspace.slots[slot]);
+            let dy = &mut memory[..len(model, output, pass.batch)];
+            match &node.kind {
+                NodeKind::Layer(layer) => {
+                    let input_slot = model.plan.gradients[input];
+                    let mut input_memory = input_slot.map(|slot| mem::take(&mut workspace.slots[slot]));
+                    let mut scratch = mem::take(&mut workspace.scratch);
+                    let mut gradients = mem::take(&mut workspace.gradients);
+                    let arrays = Backward {
+                        x: read(model, workspace, input, images, pass.batch),
+                        dy,
+                        dx: input_memory.as_mut().map(|memory| &mut memory[..len(model, input, pass.batch)]),
+                        weights: &self.weights[node.parameters.clone()],
+                        dweights: &mut gradients[node.parameters.clone()],
+                        kept: &workspace.kept[index],
+                        scratch: &mut scratch,
+                    };
+                    layer.backward(pass, arrays);
+                    workspace.gradients = gradients;
+                    workspace.scratch = scratch;
+                    if let (Some(slot), Some(memory)) = (input_slot, input_memory) {
+                        workspace.slots[slot] = memory;
+                    }
+                }
+                NodeKind::Elementwise(elementwise) => {
+                    // An output that is not read again may be gone.
+                    let outputs: &[f32] = match elementwise.backward_reads_output() {
+                        true => read(model, workspace, output, images, pass.batch),
+                        false => &[],
+                    };
+                    elementwise.backward(pass, outputs, dy);
+                }
+            }
+            workspace.slots[slot] = memory;
+        }
+    }
+
+    fn update(&mut self, cpu: &Cpu, network: &Network, gradients: &[f32], grad_norm: f32, hypers: &Hypers, step: u64) {
+        let gradient_scale = self.optimizer.gradient_scale(grad_norm);
+        for slot in network.parameters() {
+            let (lr_mult, decay_mult) = (slot.parameter.lr_mult, slot.parameter.decay_mult);
+            let (rule, weight_decay) = self.optimizer.rule(hypers, lr_mult, decay_mult, step);
+            let [first, second] = &mut self.state;
+            let second = if second.is_empty() { &mut [] } else { &mut second[slot.range.clone()] };
+            update(
+                cpu,
+                &rule,
+                Preparation { gradient_scale, weight_decay },
+                &mut self.weights[slot.range.clone()],
+                &gradients[slot.range.clone()],
+                [&mut first[slot.range.clone()], second],
+            );
+        }
+    }
+}
+
+/// Scores the batch and writes the gradient of the scores.
+fn score(pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, labels: &[i32]) -> Score {
+    let (classes, last) = (model.network.class_count(), model.network.nodes().len());
+    let slot = model.plan.gradients[last];
+    let mut memory = slot.map(|slot| mem::take(&mut workspace.slots[slot]));
+    let logits = read(model, workspace, last, &[], pass.batch);
+    let gradient = memory.as_mut().map(|memory| &mut memory[..logits.len()]);
+    let score = softmax_cross_entropy(pass.cpu, classes, logits, labels, gradient);
+    if let (Some(slot), Some(memory)) = (slot, memory) {
+        workspace.slots[slot] = memory;
+    }
+    score
+}
+
+/// A value of this batch.
+fn read<'a>(model: &Model, workspace: &'a Workspace, value: usize, images: &'a [f32], batch: usize) -> &'a [f32] {
+    match model.plan.values[value] {
+        Some(slot) => {
+            let memory = &workspace.slots[slot];
+            &memory[..len(model, value, batch).min(memory.len())]
+        }
+        None => images,
+    }
+}
+
+fn len(model: &Model, value: usize, batch: usize) -> usize {
+    model.network.shape(crate::Value(value)).len() * batch
+}
+
+#[cfg(test)]
+mod tests {
+    use clr_kernels::Isa;
+
+    use super::*;
+    use crate::layer::{BatchNorm, Convolution, Linear, Lrn, LrnRegion, Pool};
+    use crate::network::{BuildError, Parameter};
+    use crate::{Filler, Value};
+
+    const BATCH: usize = 6;
+    const STILL: Hypers = Hypers { lr: 0.0, momentum: 0.0, weight_decay: 0.0, beta1: 0.0, beta2: 0.0 };
+
+    type Describe = fn(&mut Network, Value) -> Result<Value, BuildError>;
+
+    /// The described layers between a convolution and the scores.
+    fn model(describe: Describe) -> Model {
+        let mut network = Network::new([7, 6, 3], 4);
+        let weight = || Parameter::new(Filler::Msra);
+        let x = network.convolution("first", network.input(), Convolution::new(8, 3, weight(), None).pad(1)).unwrap();
+        let x = describe(&mut network, x).unwrap();
+        let bias = Some(Parameter::new(Filler::Gaussian { deviation: 0.1 }));
+        let x = network.linear("last", x, Linear { outputs: 4, weight: Parameter::new(Filler::Xavier), bias }).unwrap();
+        network.logits(x).unwrap();
+        Model::new(network.finish().unwrap(), BATCH)
+    }
+
+    fn lane(model: &Model) -> Lane {
+        Lane::new(&model.network, Optimizer::parse(r#"{"optimizer": "sgd"}"#).unwrap(), 3, 4)
+    }
+
+    fn images() -> Vec<f32> {
+        let words = clr_rng::Philox::new(1, clr_rng::Stream::Dataset).words(0);
+        words.take(BATCH * 7 * 6 * 3).map(|bits| 4.0 * clr_rng::uniform(bits) - 2.0).collect()
+    }
+
+    /// The loss changes along the gradient by its squared norm: that checks all layers before the described ones too.
+    #[track_caller]
+    fn check(describe: Describe) {
+        let cpu = Cpu::with_isa(1, Isa::best()).unwrap();
+        let model = model(describe);
+        let (mut lane, mut workspace) = (lane(&model), Workspace::new(&model));
+        let images = images();
+        let batch = Batch { images: &images, labels: &[0, 1, 2, 3, 0, 1] };
+        let mut loss = |lane: &mut Lane| {
+            // What the last step left behind must not matter.
+            workspace.slots.iter_mut().for_each(|slot| slot.fill(f32::NAN));
+            workspace.scratch.fill(f32::NAN);
+            let measured = lane.train(&cpu, &model, &mut workspace, batch, &STILL, 9);
+            (f64::from(measured.score.loss), f64::from(measured.grad_norm), workspace.gradients.clone())
+        };
+        let (_, norm, gradients) = loss(&mut lane);
+        let weights = lane.weights.clone();
+        let mut moved = |distance: f64| {
+            for ((weight, start), gradient) in lane.weights.iter_mut().zip(&weights).zip(&gradients) {
+                *weight = (f64::from(*start) + distance / norm * f64::from(*gradient)) as f32;
+            }
+            loss(&mut lane).0
+        };
+        let distance = 2e-3;
+        let slope = (moved(distance) - moved(-distance)) / (2.0 * distance);
+        assert!((slope - norm).abs() < 3e-3 * norm, "the loss rises by {slope}, the gradient's norm is {norm}");
+    }
+
+    #[test]
+    fn gradients_are_those_of_the_loss() {
+        check(|_, x| Ok(x));
+        check(|network, x| network.relu(x));
+        check(|network, x| {
+            let x = network.relu(x)?;
+            network.sigmoid(x)
+        });
+        check(|network, x| network.dropout("drop", x, 0.4));
+        check(|network, x| {
+            let x = network.sigmoid(x)?;
+            let x = network.dropout("drop1", x, 0.4)?;
+            network.dropout("drop2", x, 0.2)
+        });
+        check(|network, x| network.pool("pool", x, Pool::max(3, 2).pad(1)));
+        check(|network, x| network.pool("pool", x, Pool::average(3, 2)));
+        check(|network, x| {
+            network.lrn("norm", x, Lrn { region: LrnRegion::AcrossChannels, size: 5, alpha: 0.5, beta: 0.75 })
+        });
+        check(|network, x| {
+            network.lrn("norm", x, Lrn { region: LrnRegion::WithinChannel, size: 3, alpha: 0.5, beta: 0.75 })
+        });
+        check(|network, x| {
+            let parameter = Parameter::new(Filler::Gaussian { deviation: 1.0 });
+            let x = network.sigmoid(x)?;
+            let form = BatchNorm::Torch { momentum: 0.1, epsilon: 1e-2, weight: parameter, bias: parameter };
+            network.batch_norm("bn", x, form)
+        });
+        check(|network, x| {
+            let form = BatchNorm::Caffe { moving_average_fraction: 0.999, epsilon: 1e-2 };
+            let x = network.batch_norm("bn", x, form)?;
+            network.sigmoid(x)
+        });
+        check(|network, x| {
+            let weight = Parameter::new(Filler::Msra);
+            let bias = Some(Parameter::new(Filler::Gaussian { deviation: 0.1 }));
+            network.convolution("second", x, Convolution::new(4, 3, weight, bias).groups(2).stride(2).pad(1))
+        });
+    }
+
+    #[test]
+    fn evaluation_drops_nothing_and_leaves_the_lane_as_it_was() {
+        let cpu = Cpu::with_isa(1, Isa::best()).unwrap();
+        let (plain, dropping) = (model(|_, x| Ok(x)), model(|network, x| network.dropout("drop", x, 0.5)));
+        let images = images();
+        let batch = Batch { images: &images, labels: &[0, 1, 2, 3, 0, 1] };
+        let score = |model: &Model| {
+            let mut lane = lane(model);
+            let before = lane.weights.clone();
+            let score = lane.evaluate(&cpu, model, &mut Workspace::new(model), batch);
+            assert_eq!(lane.weights, before);
+            score
+        };
+        assert_eq!(score(&plain), score(&dropping));
+        let mut lane = lane(&dropping);
+        let trained = lane.train(&cpu, &dropping, &mut Workspace::new(&dropping), batch, &STILL, 0);
+        assert_ne!(trained.score.loss, score(&dropping).loss);
+    }
+
+    /// Three of six samples give what three alone give.
+    #[test]
+    fn a_smaller_batch_is_the_mean_over_its_own_samples() {
+        let cpu = Cpu::with_isa(1, Isa::best()).unwrap();
+        let model = model(|network, x| network.pool("pool", x, Pool::max(3, 2)));
+        let images = images();
+        let mut lane = lane(&model);
+        let mut workspace = Workspace::new(&model);
+        let mut score = |samples: std::ops::Range<usize>| {
+            let labels = &[0, 1, 2, 3, 0, 1][samples.clone()];
+            let batch = Batch { images: &images[samples.start * 126..samples.end * 126], labels };
+            f64::from(lane.train(&cpu, &model, &mut workspace, batch, &STILL, 0).score.loss)
+        };
+        let (whole, parts) = (score(0..6), (score(0..4) * 4.0 + score(4..6) * 2.0) / 6.0);
+        assert!((whole - parts).abs() < 1e-6, "{whole} and {parts}");
+    }
+}

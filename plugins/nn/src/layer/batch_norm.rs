@@ -1,0 +1,198 @@
+//! Batch normalisation, in Caffe's form and in PyTorch's.
+
+use clr_kernels::batch_norm;
+
+use super::{Backward, Forward, KeptLen, Layer, Pass};
+use crate::network::{Parameter, Shape};
+
+/// What surrounds the normalisation. Training normalises by the batch's own mean and biased variance in both forms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BatchNorm {
+    /// Caffe's: no weights. With f the fraction and s a sum of weights, each step makes `s = f s + 1`, and likewise sums
+    /// of means and of unbiased variances, and evaluation divides those by s: an average without a start to forget.
+    Caffe {
+        /// What is kept of the sums; 0.999 in Caffe.
+        moving_average_fraction: f32,
+        /// Added to the variance; 1e-5 in Caffe.
+        epsilon: f32,
+    },
+    /// PyTorch's: a weight and a bias for each channel, and running means and unbiased variances that start at 0 and 1 and
+    /// move by `momentum` of the way.
+    Torch {
+        /// 0.1 in PyTorch.
+        momentum: f32,
+        /// 1e-5 in PyTorch.
+        epsilon: f32,
+        /// `[channels]`.
+        weight: Parameter,
+        /// `[channels]`.
+        bias: Parameter,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct BatchNormLayer {
+    form: BatchNorm,
+    shape: Shape,
+}
+
+impl BatchNormLayer {
+    pub fn new(form: BatchNorm, input: Shape) -> Result<BatchNormLayer, String> {
+        Ok(BatchNormLayer { form, shape: input })
+    }
+
+    /// Name, length and initial value of what it remembers.
+    pub fn buffers(&self) -> Vec<(&'static str, usize, f32)> {
+        let channels = self.shape.channels;
+        match self.form {
+            BatchNorm::Caffe { .. } => {
+                vec![("mean_sum", channels, 0.0), ("variance_sum", channels, 0.0), ("scale_factor", 1, 0.0)]
+            }
+            BatchNorm::Torch { .. } => vec![("running_mean", channels, 0.0), ("running_variance", channels, 1.0)],
+        }
+    }
+
+    fn geometry(&self, batch: usize) -> batch_norm::BatchNorm {
+        let (BatchNorm::Caffe { epsilon, .. } | BatchNorm::Torch { epsilon, .. }) = self.form;
+        let Shape { height, width, channels } = self.shape;
+        batch_norm::BatchNorm { rows: batch * height * width, channels, epsilon }
+    }
+
+    fn affine<'a>(&self, weights: &'a [f32]) -> Option<(&'a [f32], &'a [f32])> {
+        match self.form {
+            BatchNorm::Caffe { .. } => None,
+            BatchNorm::Torch { .. } => Some(weights.split_at(self.shape.channels)),
+        }
+    }
+
+    /// Takes a batch's statistics into what is remembered.
+    fn remember(&self, rows: usize, mean: &[f32], variance: &[f32], buffers: &mut [f32]) {
+        // With a single row there is no unbiased variance; PyTorch refuses it, Caffe divides by 1.
+        let unbiased = rows as f32 / (rows - 1).max(1) as f32;
+        let (means, rest) = buffers.split_at_mut(self.shape.channels);
+        let (variances, rest) = rest.split_at_mut(self.shape.channels);
+        let (keep, add) = match self.form {
+            BatchNorm::Caffe { moving_average_fraction, .. } => {
+                rest[0] = moving_average_fraction * rest[0] + 1.0;
+                (moving_average_fraction, 1.0)
+            }
+            BatchNorm::Torch { momentum, .. } => (1.0 - momentum, momentum),
+        };
+        for (running, &mean) in means.iter_mut().zip(mean) {
+            *running = keep * *running + add * mean;
+        }
+        for (running, &variance) in variances.iter_mut().zip(variance) {
+            *running = keep * *running + add * unbiased * variance;
+        }
+    }
+
+    /// What evaluation normalises by.
+    fn recall(&self, mean: &mut [f32], variance: &mut [f32], buffers: &[f32]) {
+        let (means, rest) = buffers.split_at(self.shape.channels);
+        let (variances, rest) = rest.split_at(self.shape.channels);
+        let scale = match self.form {
+            // As Caffe: before the first step all is 0.
+            BatchNorm::Caffe { .. } if rest[0] == 0.0 => 0.0,
+            BatchNorm::Caffe { .. } => 1.0 / rest[0],
+            BatchNorm::Torch { .. } => 1.0,
+        };
+        for (mean, &running) in mean.iter_mut().zip(means) {
+            *mean = scale * running;
+        }
+        for (variance, &running) in variance.iter_mut().zip(variances) {
+            *variance = scale * running;
+        }
+    }
+}
+
+impl Layer for BatchNormLayer {
+    fn output_shape(&self) -> Shape {
+        self.shape
+    }
+
+    fn backward_reads_input(&self) -> bool {
+        true
+    }
+
+    fn scratch_len(&self, batch: usize) -> usize {
+        // The gradients of weight and bias are computed in either form; Caffe's has no other place for them.
+        self.geometry(batch).scratch_len() + 2 * self.shape.channels
+    }
+
+    /// Mean and variance.
+    fn kept_len(&self, _batch: usize) -> KeptLen {
+        KeptLen { floats: 2 * self.shape.channels, bytes: 0 }
+    }
+
+    fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, buffers, kept, scratch }: Forward<'_>) {
+        let geometry = self.geometry(pass.batch);
+        let (mean, variance) = kept.floats.split_at_mut(self.shape.channels);
+        if pass.training {
+            batch_norm::statistics(pass.cpu, &geometry, x, mean, variance, scratch);
+            self.remember(geometry.rows, mean, variance, buffers);
+        } else {
+            self.recall(mean, variance, buffers);
+        }
+        batch_norm::forward(pass.cpu, &geometry, x, mean, variance, self.affine(weights), y, scratch);
+    }
+
+    fn backward(&self, pass: &Pass<'_>, Backward { x, dy, dx, weights, dweights, kept, scratch }: Backward<'_>) {
+        let channels = self.shape.channels;
+        let (mean, variance) = kept.floats.split_at(channels);
+        let (sums, scratch) = scratch.split_at_mut(2 * channels);
+        let weight = self.affine(weights).map(|(weight, _)| weight);
+        let (dweight, dbias) = if weight.is_some() { dweights } else { sums }.split_at_mut(channels);
+        let geometry = self.geometry(pass.batch);
+        batch_norm::backward(pass.cpu, &geometry, x, mean, variance, weight, dy, dx, dweight, dbias, scratch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clr_kernels::{Cpu, Isa};
+
+    use super::*;
+    use crate::Filler;
+    use crate::layer::Kept;
+
+    /// Trains on two batches of one channel with means 2 and 4 and biased variances 1 and 4, then evaluates 3.0.
+    fn remembered(form: BatchNorm) -> (Vec<f32>, f32) {
+        let layer = BatchNormLayer::new(form, Shape { height: 1, width: 1, channels: 1 }).unwrap();
+        let cpu = Cpu::with_isa(1, Isa::Portable).unwrap();
+        let mut kept = Kept::new(layer.kept_len(2));
+        let mut scratch = vec![0.0; layer.scratch_len(2)];
+        let mut buffers: Vec<f32> = layer.buffers().iter().map(|(_, _, initial)| *initial).collect();
+        let weights: &[f32] = if layer.affine(&[1.0, 0.0]).is_some() { &[3.0, 0.5] } else { &[] };
+        let mut y = [0.0; 2];
+        for (x, training) in [([1.0, 3.0], true), ([2.0, 6.0], true), ([3.0, 3.0], false)] {
+            let pass = Pass { cpu: &cpu, batch: 2, batch_size: 2, training, init_seed: 0, step: 0 };
+            let (kept, scratch, buffers) = (&mut kept, &mut scratch[..], &mut buffers[..]);
+            layer.forward(&pass, Forward { x: &x, y: &mut y, weights, buffers, kept, scratch });
+        }
+        (buffers, y[0])
+    }
+
+    #[track_caller]
+    fn assert_close(actual: &[f32], expected: &[f32]) {
+        let close = actual.iter().zip(expected).all(|(actual, expected)| (actual - expected).abs() < 1e-5);
+        assert!(actual.len() == expected.len() && close, "{actual:?} instead of {expected:?}");
+    }
+
+    #[test]
+    fn caffe_divides_decaying_sums_by_the_sum_of_their_weights() {
+        let (buffers, y) = remembered(BatchNorm::Caffe { moving_average_fraction: 0.5, epsilon: 0.0 });
+        // Unbiased variances are 2 and 8.
+        assert_close(&buffers, &[0.5 * 2.0 + 4.0, 0.5 * 2.0 + 8.0, 1.5]);
+        assert_close(&[y], &[(3.0 - 5.0 / 1.5) / (9.0_f32 / 1.5).sqrt()]);
+    }
+
+    #[test]
+    fn torch_moves_running_statistics_by_a_tenth() {
+        let parameter = Parameter::new(Filler::Constant { value: 1.0 });
+        let (buffers, y) =
+            remembered(BatchNorm::Torch { momentum: 0.1, epsilon: 0.0, weight: parameter, bias: parameter });
+        let (mean, variance) = (0.9 * 0.2 + 0.4, 0.9 * (0.9 + 0.2) + 0.8);
+        assert_close(&buffers, &[mean, variance]);
+        assert_close(&[y], &[3.0 * (3.0 - mean) / f32::sqrt(variance) + 0.5]);
+    }
+}

@@ -1,0 +1,70 @@
+//! The fully connected layer.
+
+use clr_kernels::linear;
+
+use super::{Backward, Forward, Layer, Pass, split_bias, split_bias_mut};
+use crate::network::{Parameter, Shape};
+
+/// A fully connected layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Linear {
+    /// Values of the output.
+    pub outputs: usize,
+    /// `[inputs][outputs]`.
+    pub weight: Parameter,
+    /// `[outputs]`.
+    pub bias: Option<Parameter>,
+}
+
+#[derive(Debug)]
+pub(crate) struct LinearLayer {
+    inputs: usize,
+    outputs: usize,
+    has_bias: bool,
+}
+
+impl LinearLayer {
+    pub fn new(linear: Linear, input: Shape) -> Result<LinearLayer, String> {
+        if linear.outputs == 0 {
+            return Err("outputs must be at least 1".to_owned());
+        }
+        Ok(LinearLayer { inputs: input.len(), outputs: linear.outputs, has_bias: linear.bias.is_some() })
+    }
+
+    fn shape(&self, batch: usize) -> linear::Linear {
+        linear::Linear { batch, inputs: self.inputs, outputs: self.outputs }
+    }
+
+    fn bias_len(&self) -> Option<usize> {
+        self.has_bias.then_some(self.outputs)
+    }
+}
+
+impl Layer for LinearLayer {
+    fn output_shape(&self) -> Shape {
+        Shape { height: 1, width: 1, channels: self.outputs }
+    }
+
+    fn backward_reads_input(&self) -> bool {
+        true
+    }
+
+    fn scratch_len(&self, batch: usize) -> usize {
+        self.shape(batch).scratch_len()
+    }
+
+    fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, scratch, .. }: Forward<'_>) {
+        let (weight, bias) = split_bias(weights, self.bias_len());
+        linear::forward(pass.cpu, &self.shape(pass.batch), x, weight, bias, y, scratch);
+    }
+
+    fn backward(&self, pass: &Pass<'_>, Backward { x, dy, dx, weights, dweights, scratch, .. }: Backward<'_>) {
+        let shape = self.shape(pass.batch);
+        let (weight, _) = split_bias(weights, self.bias_len());
+        let (dweight, dbias) = split_bias_mut(dweights, self.bias_len());
+        linear::backward_weight(pass.cpu, &shape, x, dy, dweight, dbias, scratch);
+        if let Some(dx) = dx {
+            linear::backward_input(pass.cpu, &shape, dy, weight, dx, scratch);
+        }
+    }
+}

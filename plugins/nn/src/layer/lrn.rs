@@ -1,0 +1,66 @@
+//! Local response normalisation.
+
+use clr_kernels::lrn;
+
+use super::{Backward, Forward, Layer, Pass};
+use crate::network::Shape;
+
+pub use clr_kernels::lrn::Region as LrnRegion;
+
+/// `y = x (1 + alpha / n Σ x²)^-beta`, the sum over n neighbours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lrn {
+    /// Which neighbours.
+    pub region: LrnRegion,
+    /// The window's length, or the side of its square; odd.
+    pub size: usize,
+    /// The weight of the mean square.
+    pub alpha: f32,
+    /// The exponent.
+    pub beta: f32,
+}
+
+#[derive(Debug)]
+pub(crate) struct LrnLayer {
+    /// For a batch of 1.
+    geometry: lrn::Lrn,
+}
+
+impl LrnLayer {
+    pub fn new(description: Lrn, input: Shape) -> Result<LrnLayer, String> {
+        let Lrn { region, size, alpha, beta } = description;
+        if size % 2 == 0 {
+            return Err(format!("a window of {size}; expected an odd number"));
+        }
+        let Shape { height, width, channels } = input;
+        Ok(LrnLayer { geometry: lrn::Lrn { batch: 1, height, width, channels, region, size, alpha, beta, k: 1.0 } })
+    }
+
+    fn geometry(&self, batch: usize) -> lrn::Lrn {
+        lrn::Lrn { batch, ..self.geometry }
+    }
+}
+
+impl Layer for LrnLayer {
+    fn output_shape(&self) -> Shape {
+        Shape { height: self.geometry.height, width: self.geometry.width, channels: self.geometry.channels }
+    }
+
+    fn backward_reads_input(&self) -> bool {
+        true
+    }
+
+    fn scratch_len(&self, batch: usize) -> usize {
+        self.geometry(batch).scratch_len()
+    }
+
+    fn forward(&self, pass: &Pass<'_>, Forward { x, y, scratch, .. }: Forward<'_>) {
+        lrn::forward(pass.cpu, &self.geometry(pass.batch), x, y, scratch);
+    }
+
+    fn backward(&self, pass: &Pass<'_>, Backward { x, dy, dx, scratch, .. }: Backward<'_>) {
+        if let Some(dx) = dx {
+            lrn::backward(pass.cpu, &self.geometry(pass.batch), x, dy, dx, scratch);
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! The description of a network: values that layers make from values, with shapes checked as it is built.
+
+use std::ops::Range;
+
+use crate::Filler;
+use crate::layer::{
+    Activation, BatchNorm, BatchNormLayer, Convolution, ConvolutionLayer, Linear, LinearLayer, Lrn, LrnLayer, Pool,
+    PoolLayer,
+};
+use crate::layer::{Elementwise, Layer};
+
+/// A network under construction, and the finished list of nodes. A node stands after those it depends on.
+#[derive(Debug)]
+pub struct Network {
+    shapes: Vec<Shape>,
+    nodes: Vec<Node>,
+    parameters: Vec<ParameterSlot>,
+    buffers: Vec<Buffer>,
+    /// Of layers, each once.
+    names: Vec<String>,
+    dropout_words: u64,
+    class_count: usize,
+    logits: Option<Value>,
+}
+
+/// What the layers pass on: the network's input, or the output of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value(pub(crate) usize);
+
+/// The size of one sample of a value; rows, then columns, then channels in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Values of a pixel.
+    pub channels: usize,
+}
+
+/// How a parameter starts and how it is trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Parameter {
+    pub(crate) filler: Filler,
+    pub(crate) lr_mult: f32,
+    pub(crate) decay_mult: f32,
+}
+
+/// A network that cannot be, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// A layer that does not fit its input.
+    #[error("layer {layer}: {problem} (its input is {} x {} x {})", input.height, input.width, input.channels)]
+    Layer {
+        /// The layer's name.
+        layer: String,
+        /// What is wrong.
+        problem: String,
+        /// What the layer is applied to.
+        input: Shape,
+    },
+    /// Anything else about the description.
+    #[error("{0}")]
+    Network(String),
+}
+
+/// A step of the forward pass. Node i makes value i + 1.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub input: Value,
+    pub kind: NodeKind,
+    /// Where its parameters lie in the flat buffer of all parameters.
+    pub parameters: Range<usize>,
+    /// Where its buffers lie in the flat buffer of all buffers.
+    pub buffers: Range<usize>,
+}
+
+/// What a node does.
+#[derive(Debug)]
+pub(crate) enum NodeKind {
+    /// Makes a new value.
+    Layer(Box<dyn Layer>),
+    /// Overwrites its input where nobody else reads that.
+    Elementwise(Box<dyn Elementwise>),
+}
+
+/// A named part of the flat buffer of all parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct ParameterSlot {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub fan_in: usize,
+    pub range: Range<usize>,
+    pub parameter: Parameter,
+}
+
+/// A named part of the flat buffer of what layers keep between steps, such as running means.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer {
+    pub name: String,
+    pub range: Range<usize>,
+    pub initial: f32,
+}
+
+impl Shape {
+    /// Values of one sample.
+    pub fn len(self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Parameter {
+    /// A parameter with the learning rate and weight decay of the trial.
+    pub fn new(filler: Filler) -> Parameter {
+        Parameter { filler, lr_mult: 1.0, decay_mult: 1.0 }
+    }
+
+    /// Multiplies the trial's learning rate.
+    #[must_use]
+    pub fn lr_mult(self, lr_mult: f32) -> Parameter {
+        Parameter { lr_mult, ..self }
+    }
+
+    /// Multiplies the trial's weight decay.
+    #[must_use]
+    pub fn decay_mult(self, decay_mult: f32) -> Parameter {
+        Parameter { decay_mult, ..self }
+    }
+}
+
+impl Network {
+    /// An empty network for images of a shape (height, width, channels) in so many classes.
+    pub fn new([height, width, channels]: [usize; 3], class_count: usize) -> Network {
+        Network {
+            shapes: vec![Shape { height, width, channels }],
+            nodes: Vec::new(),
+            parameters: Vec::new(),
+            buffers: Vec::new(),
+            names: Vec::new(),
+            dropout_words: 0,
+            class_count,
+            logits: None,
+        }
+    }
+
+    /// The images.
+    pub fn input(&self) -> Value {
+        Value(0)
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, value: Value) -> Shape {
+        self.shapes[value.0]
+    }
+
+    /// How many classes the network has to tell apart.
+    pub fn class_count(&self) -> usize {
+        self.class_count
+    }
+
+    /// Convolution, with `NAME.weight` of `[size][size][channels / groups][filters]` and `NAME.bias`.
+    pub fn convolution(&mut self, name: &str, input: Value, convolution: Convolution) -> Result<Value, BuildError> {
+        let layer = self.fitted(name, input, ConvolutionLayer::new(convolution, self.shape(input)))?;
+        let shape = vec![convolution.size, convolution.size, layer.channels_per_group(), convolution.filters];
+        let fan_in = convolution.size * convolution.size * layer.channels_per_group();
+        self.push_parameter(format!("{name}.weight"), shape, fan_in, convolution.weight);
+        if let Some(bias) = convolution.bias {
+            self.push_parameter(format!("{name}.bias"), vec![convolution.filters], 1, bias);
+        }
+        self.push_layer(input, layer)
+    }
+
+    /// A fully connected layer, with `NAME.weight` of `[inputs][outputs]` and `NAME.bias`. An image is flattened as it
+    /// lies in memory, channels fastest.
+    pub fn linear(&mut self, name: &str, input: Value, linear: Linear) -> Result<Value, BuildError> {
+        let inputs = self.shape(input).len();
+        let layer = self.fitted(name, input, LinearLayer::new(linear, self.shape(input)))?;
+        self.push_parameter(format!("{name}.weight"), vec![inputs, linear.outputs], inputs, linear.weight);
+        if let Some(bias) = linear.bias {
+            self.push_parameter(format!("{name}.bias"), vec![linear.outputs], 1, bias);
+        }
+        self.push_layer(input, layer)
+    }
+
+    /// Max or average pooling.
+    pub fn pool(&mut self, name: &str, input: Value, pool: Pool) -> Result<Value, BuildError> {
+        let layer = self.fitted(name, input, PoolLayer::new(pool, self.shape(input)))?;
+        self.push_layer(input, layer)
+    }
+
+    /// Local response normalisation.
+    pub fn lrn(&mut self, name: &str, input: Value, lrn: Lrn) -> Result<Value, BuildError> {
+        let layer = self.fitted(name, input, LrnLayer::new(lrn, self.shape(input)))?;
+        self.push_layer(input, layer)
+    }
+
+    /// Batch normalisation, with what its form has of weights and running statistics.
+    pub fn batch_norm(&mut self, name: &str, input: Value, batch_norm: BatchNorm) -> Result<Value, BuildError> {
+        let channels = self.shape(input).channels;
+        let layer = self.fitted(name, input, BatchNormLayer::new(batch_norm, self.shape(input)))?;
+        if let BatchNorm::Torch { weight, bias, .. } = batch_norm {
+            self.push_parameter(format!("{name}.weight"), vec![channels], 1, weight);
+            self.push_parameter(format!("{name}.bias"), vec![channels], 1, bias);
+        }
+        for (suffix, len, initial) in layer.buffers() {
+            self.push_buffer(format!("{name}.{suffix}"), len, initial);
+        }
+        self.push_layer(input, layer)
+    }
+
+    /// The rectifier.
+    pub fn relu(&mut self, input: Value) -> Result<Value, BuildError> {
+        self.push_elementwise(input, Activation::Relu)
+    }
+
+    /// The logistic function.
+    pub fn sigmoid(&mut self, input: Value) -> Result<Value, BuildError> {
+        self.push_elementwise(input, Activation::Sigmoid)
+    }
+
+    /// Dropout: in training, values become 0 with `probability`, and the others are divided by 1 - `probability`.
+    pub fn dropout(&mut self, name: &str, input: Value, probability: f32) -> Result<Value, BuildError> {
+        let probability = (0.0..1.0).contains(&probability).then_some(probability);
+        let problem = || "a dropout probability outside 0 (included) to 1 (excluded)".to_owned();
+        let probability = self.fitted(name, input, probability.ok_or_else(problem))?;
+        let first_word = self.dropout_words;
+        // A multiple of the four words that random bits come in.
+        self.dropout_words += self.shape(input).len().next_multiple_of(4) as u64;
+        self.push_elementwise(input, Activation::Dropout { probability, first_word })
+    }
+
+    /// Ends the description: the scores that softmax and cross-entropy are taken of, one for each class.
+    pub fn logits(&mut self, value: Value) -> Result<(), BuildError> {
+        let found = self.shape(value).len();
+        if found != self.class_count {
+            return Err(BuildError::Network(format!(
+                "the network ends in {found} scores for {} classes",
+                self.class_count
+            )));
+        }
+        if value.0 != self.nodes.len() || self.logits.is_some() {
+            return Err(BuildError::Network("the scores must be the last value, and be named once".to_owned()));
+        }
+        self.logits = Some(value);
+        Ok(())
+    }
+
+    /// Whether the description is complete.
+    pub(crate) fn finish(self) -> Result<Network, BuildError> {
+        match self.logits {
+            Some(_) => Ok(self),
+            None => Err(BuildError::Network("the description of the network names no scores".to_owned())),
+        }
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub(crate) fn parameters(&self) -> &[ParameterSlot] {
+        &self.parameters
+    }
+
+    pub(crate) fn buffers(&self) -> &[Buffer] {
+        &self.buffers
+    }
+
+    pub(crate) fn parameter_len(&self) -> usize {
+        self.parameters.last().map_or(0, |parameter| parameter.range.end)
+    }
+
+    pub(crate) fn buffer_len(&self) -> usize {
+        self.buffers.last().map_or(0, |buffer| buffer.range.end)
+    }
+
+    /// Takes a layer's name, if the layer fits.
+    fn fitted<T>(&mut self, name: &str, input: Value, layer: Result<T, String>) -> Result<T, BuildError> {
+        let taken = self.names.iter().any(|taken| taken == name).then(|| "another layer has this name".to_owned());
+        self.names.push(name.to_owned());
+        taken.map_or(layer, Err).map_err(|problem| BuildError::Layer {
+            layer: name.to_owned(),
+            problem,
+            input: self.shape(input),
+        })
+    }
+
+    fn push_parameter(&mut self, name: String, shape: Vec<usize>, fan_in: usize, parameter: Parameter) {
+        let start = self.parameter_len();
+        let range = start..start + shape.iter().product::<usize>();
+        self.parameters.push(ParameterSlot { name, shape, fan_in, range, parameter });
+    }
+
+    fn push_buffer(&mut self, name: String, len: usize, initial: f32) {
+        let start = self.buffer_len();
+        self.buffers.push(Buffer { name, range: start..start + len, initial });
+    }
+
+    fn push_layer(&mut self, input: Value, layer: impl Layer + 'static) -> Result<Value, BuildError> {
+        let shape = layer.output_shape();
+        self.push_node(input, shape, NodeKind::Layer(Box::new(layer)))
+    }
+
+    fn push_elementwise(&mut self, input: Value, elementwise: impl Elementwise + 'static) -> Result<Value, BuildError> {
+        let shape = self.shape(input);
+        self.push_node(input, shape, NodeKind::Elementwise(Box::new(elementwise)))
+    }
+
+    fn push_node(&mut self, input: Value, shape: Shape, kind: NodeKind) -> Result<Value, BuildError> {
+        if self.nodes.iter().any(|node| node.input == input) {
+            // Gradients of a value that is read twice would have to be added: that comes with the layers that join values.
+            return Err(BuildError::Network(format!("value {} is read twice", input.0)));
+        }
+        let parameters = self.nodes.last().map_or(0, |node| node.parameters.end)..self.parameter_len();
+        let buffers = self.nodes.last().map_or(0, |node| node.buffers.end)..self.buffer_len();
+        self.nodes.push(Node { input, kind, parameters, buffers });
+        self.shapes.push(shape);
+        Ok(Value(self.nodes.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEIGHT: Parameter = Parameter { filler: Filler::Xavier, lr_mult: 1.0, decay_mult: 1.0 };
+
+    #[track_caller]
+    fn check(describe: impl FnOnce(&mut Network) -> Result<(), BuildError>, expected: &str) {
+        let mut network = Network::new([5, 4, 3], 10);
+        let error = describe(&mut network).and_then(|()| network.finish().map(drop)).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_are_refused() {
+        check(
+            |network| network.convolution("conv1", Value(0), Convolution::new(8, 7, WEIGHT, None).pad(1)).map(drop),
+            "layer conv1: a kernel of 7 x 7 is larger than the image padded by 1 (its input is 5 x 4 x 3)",
+        );
+        check(
+            |network| network.convolution("conv1", Value(0), Convolution::new(8, 3, WEIGHT, None).groups(2)).map(drop),
+            "layer conv1: 8 filters on 3 channels do not divide into 2 groups (its input is 5 x 4 x 3)",
+        );
+        check(
+            |network| network.pool("pool1", Value(0), Pool::max(9, 2)).map(drop),
+            "layer pool1: the image is too small for pooling by 9 with stride 2 (its input is 5 x 4 x 3)",
+        );
+        check(
+            |network| network.pool("pool1", Value(0), Pool::max(3, 0)).map(drop),
+            "layer pool1: a window of 3, stride 0, padding 0: expected a window of 1 to 15, a stride of at least 1, and less \
+             padding than window (its input is 5 x 4 x 3)",
+        );
+        check(
+            |network| network.dropout("drop1", Value(0), 1.0).map(drop),
+            "layer drop1: a dropout probability outside 0 (included) to 1 (excluded) (its input is 5 x 4 x 3)",
+        );
+    }
+
+    #[test]
+    fn networks_without_an_end_are_refused() {
+        check(|_| Ok(()), "the description of the network names no scores");
+        check(
+            |network| {
+                let x = network.linear("ip1", Value(0), Linear { outputs: 9, weight: WEIGHT, bias: None })?;
+                network.logits(x)
+            },
+            "the network ends in 9 scores for 10 classes",
+        );
+        check(
+            |network| {
+                let x = network.linear("ip1", Value(0), Linear { outputs: 10, weight: WEIGHT, bias: None })?;
+                network.relu(x)?;
+                network.logits(x)
+            },
+            "the scores must be the last value, and be named once",
+        );
+    }
+
+    #[test]
+    fn names_are_given_and_values_are_read_once() {
+        check(
+            |network| {
+                let x = network.pool("pool1", Value(0), Pool::max(3, 2))?;
+                network.pool("pool1", x, Pool::max(2, 1)).map(drop)
+            },
+            "layer pool1: another layer has this name (its input is 2 x 2 x 3)",
+        );
+        check(
+            |network| {
+                network.pool("pool1", Value(0), Pool::max(3, 2))?;
+                network.pool("pool2", Value(0), Pool::max(3, 2)).map(drop)
+            },
+            "value 0 is read twice",
+        );
+    }
+
+    #[test]
+    fn parameters_lie_one_after_the_other() {
+        let mut network = Network::new([5, 4, 3], 10);
+        let bias = Some(WEIGHT);
+        let x =
+            network.convolution("conv1", Value(0), Convolution::new(6, 3, WEIGHT, bias).groups(3).stride(2)).unwrap();
+        let x = network.linear("ip1", x, Linear { outputs: 10, weight: WEIGHT, bias }).unwrap();
+        network.logits(x).unwrap();
+        let slots = network.parameters().iter();
+        let found: Vec<_> =
+            slots.map(|slot| (&slot.name[..], &slot.shape[..], slot.fan_in, slot.range.clone())).collect();
+        let expected: [(&str, &[usize], usize, Range<usize>); 4] = [
+            ("conv1.weight", &[3, 3, 1, 6], 9, 0..54),
+            ("conv1.bias", &[6], 1, 54..60),
+            ("ip1.weight", &[12, 10], 12, 60..180),
+            ("ip1.bias", &[10], 1, 180..190),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!([&network.nodes()[0].parameters, &network.nodes()[1].parameters], [&(0..60), &(60..190)]);
+    }
+}
