@@ -1,0 +1,96 @@
+//! The closed set of things that happen while a plan is carried out. An event is data: the progress display and the
+//! store read the same stream, and nothing else comes back from training.
+
+use std::time::Duration;
+
+/// Something that happened. `trial` is an index into [`crate::plan::Plan::trials`].
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A trial was given a lane.
+    Started {
+        /// Which trial.
+        trial: usize,
+    },
+    /// Rows of one trial, in order and without gaps.
+    Rows(Rows),
+    /// The model of a trial was measured on a whole split.
+    Evaluated(Evaluation),
+    /// A trial is over; nothing more comes of it.
+    Ended {
+        /// Which trial.
+        trial: usize,
+        /// How.
+        outcome: Outcome,
+        /// Wall time since it was given a lane.
+        elapsed: Duration,
+    },
+}
+
+/// A block of consecutive rows: what went in and what came out of `count` updates of one trial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// Which trial.
+    pub trial: usize,
+    /// Iteration of the first row; row i is update i + 1.
+    pub first_iteration: u64,
+    /// How many rows.
+    pub count: usize,
+    /// One column of `count` values for each of the trial's schedules, in the order of [`crate::plan::Trial::schedules`].
+    pub hypers: Vec<Vec<f64>>,
+    /// One column of `count` values for each metric of the model, in its order. May hold non-finite values.
+    pub metrics: Vec<Vec<f32>>,
+}
+
+impl Rows {
+    /// Keeps the first `count` rows.
+    pub fn truncate(&mut self, count: usize) {
+        self.count = count;
+        self.hypers.iter_mut().for_each(|column| column.truncate(count));
+        self.metrics.iter_mut().for_each(|column| column.truncate(count));
+    }
+}
+
+/// Mean loss and accuracy over a split, after `iteration` updates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Which trial.
+    pub trial: usize,
+    /// Updates made before it.
+    pub iteration: u64,
+    /// What it was measured on.
+    pub split: Split,
+    /// Mean over the split. May be non-finite.
+    pub loss: f32,
+    /// Fraction of the split that the model has right.
+    pub accuracy: f32,
+}
+
+/// A part of a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// What updates are computed from.
+    Train,
+    /// Training images held out; "best" is chosen on them.
+    Validation,
+    /// What results are measured on.
+    Test,
+}
+
+/// How a trial ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All iterations were done.
+    Finished,
+    /// The divergence rule stopped it; `iteration` is that of its last row. An outcome, not a failure.
+    Diverged {
+        /// Of the last row.
+        iteration: u64,
+    },
+    /// The plugin reported an error.
+    Failed {
+        /// The plugin's own words.
+        message: String,
+    },
+    /// The run was stopped before the trial was done. Its rows do not count.
+    Stopped,
+}

@@ -1,0 +1,6 @@
+//! `clr-run` as a library: the stages of a run, in the order in which data flows through them.
+
+pub mod event;
+pub mod plan;
+pub mod schedule;
+pub mod spec;

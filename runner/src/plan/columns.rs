@@ -1,0 +1,267 @@
+//! Which columns tell trials apart.
+//!
+//! First `policy`, `optimizer` and the seeds. Then each key that is an axis somewhere, or that takes two values among
+//! the trials that have it: so `base_lr` is a column where policies differ in it and none where all agree. Axes count
+//! wherever they stand; other keys only where they are a key of a policy, an optimizer, `[model]`, `[data]` or `[train]`
+//! itself, not of a stage or of a scheduled hyper-parameter. A trial without the key has null there.
+//!
+//! A column is called by its key, `max_lr`; with its section, `optimizer.momentum`, where that alone would be the name of
+//! two columns, or of one that the tables have anyway, such as a scheduled hyper-parameter's.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::cell::Cell;
+use super::facts::Facts;
+use super::grid::{Pair, SECTIONS};
+use super::resolve::Body;
+use super::{Axis, AxisKind, AxisValue, Trial};
+use crate::schedule::Schedule;
+use crate::spec::{Number, Setting, Spec, Value};
+
+/// Columns that come first, where there are any.
+const FIRST: [&str; 5] = ["policy", "optimizer", "seed", "init_seed", "data_seed"];
+
+/// Columns that each row of a run's tables has, whatever the spec.
+pub(crate) const ROW_COLUMNS: [&str; 4] = ["trial", "iteration", "epoch", "diverged"];
+
+/// Other columns of a run's tables that an axis must leave free.
+pub(crate) const OTHER_COLUMNS: [&str; 20] = [
+    "label",
+    "split",
+    "loss",
+    "accuracy",
+    "status",
+    "error",
+    "numerics",
+    "rows",
+    "diverged_at",
+    "final_train_loss",
+    "final_validation_loss",
+    "final_validation_accuracy",
+    "final_test_loss",
+    "final_test_accuracy",
+    "best_iteration",
+    "best_validation_accuracy",
+    "best_test_accuracy",
+    "started",
+    "seconds",
+    "attempts",
+];
+
+fn is_reserved(name: &str) -> bool {
+    FIRST.iter().chain(&ROW_COLUMNS).chain(&OTHER_COLUMNS).any(|reserved| *reserved == name)
+}
+
+/// A key that may become a column.
+pub struct Column {
+    path: Arc<str>,
+    pub name: String,
+    axis: bool,
+}
+
+/// The keys that are axes, or are written differently for different pairs.
+pub fn candidates(pairs: &[Pair<'_>], facts: &Facts) -> Vec<Column> {
+    struct Seen<'a> {
+        axis: bool,
+        first: &'a Setting,
+        differs: bool,
+        pairs: usize,
+    }
+    let mut order: Vec<Arc<str>> = Vec::new();
+    let mut seen: HashMap<Arc<str>, Seen<'_>> = HashMap::new();
+    for setting in pairs.iter().flat_map(|pair| &pair.settings) {
+        let key = Arc::clone(&setting.path);
+        let entry = seen.entry(Arc::clone(&key)).or_insert_with(|| {
+            order.push(key);
+            Seen { axis: false, first: setting, differs: false, pairs: 0 }
+        });
+        entry.axis |= setting.axis;
+        entry.differs |= entry.first.values[0].0 != setting.values[0].0;
+        entry.pairs += 1;
+    }
+    let columns = order.into_iter().filter_map(|path| {
+        let seen = &seen[&path];
+        let own = path.matches('.').count() == 1
+            && !path.ends_with(".kind")
+            && !matches!(seen.first.values[0].0, Value::Stages(_));
+        // Where a plugin's option is not written it has a default, which may differ from what is written elsewhere.
+        let defaulted = (path.starts_with("optimizer.") || path.starts_with("model.")) && seen.pairs < pairs.len();
+        (seen.axis || (own && (seen.differs || defaulted))).then(|| Column {
+            name: short(&path).to_owned(),
+            axis: seen.axis,
+            path,
+        })
+    });
+    let mut columns: Vec<Column> = columns.collect();
+    columns.sort_by_key(|column| SECTIONS.iter().position(|section| column.path.starts_with(section)));
+
+    let models = facts.plugins.values().flatten().flat_map(|plugin| &plugin.models);
+    let taken: HashSet<&str> =
+        models.flat_map(|model| model.hypers.iter().chain(&model.metrics)).map(String::as_str).collect();
+    let mut count: HashMap<String, usize> = HashMap::new();
+    for column in &columns {
+        *count.entry(column.name.clone()).or_default() += 1;
+    }
+    for column in &mut columns {
+        let ambiguous = count[&column.name] > 1 || is_reserved(&column.name) || taken.contains(column.name.as_str());
+        if ambiguous {
+            column.name = column.path.to_string();
+        }
+    }
+    columns
+}
+
+/// A path without its section.
+fn short(path: &str) -> &str {
+    path.split_once('.').map_or(path, |(_, rest)| rest)
+}
+
+impl Column {
+    /// Whether the key is an axis in this pair, and so belongs into a trial's label.
+    pub fn varies(&self, pair: &Pair<'_>) -> bool {
+        pair.position(&self.path).is_some_and(|position| pair.dimension_of[position].is_some())
+    }
+
+    /// What the cell has in this column, durations in iterations.
+    pub fn value(&self, cell: &Cell<'_, '_>, body: &Body) -> Option<AxisValue> {
+        if let Some(value) = cell.get(&self.path) {
+            return Some(match value {
+                Value::Text(text) => AxisValue::Text(Arc::clone(text)),
+                Value::Integer(integer) => AxisValue::Integer(*integer),
+                Value::Number(number) => AxisValue::Float(*number),
+                Value::Boolean(boolean) => AxisValue::Boolean(*boolean),
+                Value::Duration(duration) if &*self.path == "train.iterations" => {
+                    AxisValue::Integer(body.clock.steps_of(*duration).round() as i64)
+                }
+                Value::Duration(duration) => {
+                    let iterations = body.clock.steps_of(*duration);
+                    if iterations.fract() == 0.0 {
+                        AxisValue::Integer(iterations as i64)
+                    } else {
+                        AxisValue::Float(iterations)
+                    }
+                }
+                Value::Durations(_) | Value::Stages(_) => AxisValue::Text(value.to_string().into()),
+            });
+        }
+        let name = short(&self.path);
+        if let Some(kind) = cell.text(&format!("{}.kind", self.path)) {
+            return Some(AxisValue::Text(kind.into()));
+        }
+        if self.path.starts_with("optimizer.") {
+            let schedule = body.schedules.iter().find(|(hyper, _)| **hyper == *name);
+            if let Some((_, Schedule::Constant(value))) = schedule {
+                return Some(AxisValue::Float(*value));
+            }
+            return body.optimizer_constants.get(name).and_then(from_json);
+        }
+        if self.path.starts_with("model.") {
+            return body.group.model_options.get(name).and_then(from_json);
+        }
+        None
+    }
+}
+
+fn from_json(json: &Json) -> Option<AxisValue> {
+    match json {
+        Json::Bool(boolean) => Some(AxisValue::Boolean(*boolean)),
+        Json::Number(number) => match number.as_i64() {
+            Some(integer) => Some(AxisValue::Integer(integer)),
+            None => number.as_f64().map(AxisValue::Float),
+        },
+        Json::String(text) => Some(AxisValue::Text(text.as_str().into())),
+        _ => None,
+    }
+}
+
+/// The first columns, before those of [`candidates`].
+pub fn fixed(spec: &Spec) -> Vec<Axis> {
+    let mut axes: Vec<Axis> =
+        ["policy", "optimizer"].map(|name| Axis { name: name.to_owned(), kind: AxisKind::Text }).into();
+    axes.extend(seed_names(spec).into_iter().map(|name| Axis { name: name.to_owned(), kind: AxisKind::Integer }));
+    axes
+}
+
+/// `seed`, and those that are set apart; without `seed` where it decides nothing.
+pub fn seed_names(spec: &Spec) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    if spec.seeds.init.is_none() || spec.seeds.data.is_none() {
+        names.push("seed");
+    }
+    names.extend(spec.seeds.init.as_ref().map(|_| "init_seed"));
+    names.extend(spec.seeds.data.as_ref().map(|_| "data_seed"));
+    names
+}
+
+/// Drops the columns that turned out to hold one value, and gives each of the others one type.
+pub fn finish(fixed: Vec<Axis>, candidates: &[Column], trials: &mut [Trial]) -> Vec<Axis> {
+    let mut axes = fixed;
+    let mut kept: Vec<bool> = vec![true; axes.len()];
+    for column in candidates {
+        let position = kept.len();
+        let values = || trials.iter().filter_map(|trial| trial.axes[position].as_ref());
+        let mut present = values();
+        let first = present.next();
+        let keep = column.axis && first.is_some() || present.any(|value| Some(value) != first);
+        kept.push(keep);
+        if !keep {
+            continue;
+        }
+        let kind = values().map(kind).reduce(common).unwrap_or(AxisKind::Text);
+        for trial in trials.iter_mut() {
+            if let Some(value) = &mut trial.axes[position] {
+                *value = convert(value, kind);
+            }
+        }
+        axes.push(Axis { name: column.name.clone(), kind });
+    }
+    if kept.contains(&false) {
+        for trial in trials {
+            let mut kept = kept.iter();
+            trial.axes.retain(|_| *kept.next().unwrap_or(&true));
+            trial.axes.shrink_to_fit();
+        }
+    }
+    axes
+}
+
+fn kind(value: &AxisValue) -> AxisKind {
+    match value {
+        AxisValue::Text(_) => AxisKind::Text,
+        AxisValue::Integer(_) => AxisKind::Integer,
+        AxisValue::Float(_) => AxisKind::Float,
+        AxisValue::Boolean(_) => AxisKind::Boolean,
+    }
+}
+
+fn common(a: AxisKind, b: AxisKind) -> AxisKind {
+    use AxisKind::{Float, Integer, Text};
+    match (a, b) {
+        _ if a == b => a,
+        (Integer, Float) | (Float, Integer) => Float,
+        _ => Text,
+    }
+}
+
+fn convert(value: &AxisValue, kind: AxisKind) -> AxisValue {
+    match (value, kind) {
+        (AxisValue::Integer(integer), AxisKind::Float) => AxisValue::Float(*integer as f64),
+        (AxisValue::Text(_), _) => value.clone(),
+        (_, AxisKind::Text) => AxisValue::Text(value.to_string().into()),
+        _ => value.clone(),
+    }
+}
+
+impl std::fmt::Display for AxisValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AxisValue::Text(text) => write!(f, "{text}"),
+            AxisValue::Integer(integer) => write!(f, "{integer}"),
+            AxisValue::Float(float) => write!(f, "{}", Number(*float)),
+            AxisValue::Boolean(boolean) => write!(f, "{boolean}"),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a plan needs to know of the world, gathered before so that planning does no I/O.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Facts about everything that a spec names; see [`crate::spec::Spec::plugins`], `datasets` and `tables`.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// By name as in the spec; the error says why it could not be loaded. A plugin that was not found is absent.
+    pub plugins: BTreeMap<String, Result<PluginFacts, String>>,
+    /// Names of all plugins that were found, for "did you mean".
+    pub plugin_names: Vec<String>,
+    /// By name as in the spec; the error says why it could not be read. An unknown dataset is absent.
+    pub datasets: BTreeMap<String, Result<DatasetFacts, String>>,
+    /// Names of all datasets that are known, for "did you mean".
+    pub dataset_names: Vec<String>,
+    /// Values of `table` schedules, by file as in the spec; the error says why it could not be read.
+    pub tables: BTreeMap<String, Result<Arc<[f64]>, String>>,
+}
+
+/// What a plugin says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginFacts {
+    /// As in the spec.
+    pub name: String,
+    /// The plugin's own version, for people.
+    pub version: String,
+    /// Raised by any change that changes bits.
+    pub numerics_revision: u32,
+    /// The architectures that it offers.
+    pub models: Vec<ModelFacts>,
+    /// The optimizers that it offers.
+    pub optimizers: Vec<OptimizerFacts>,
+}
+
+/// An architecture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFacts {
+    /// Such as `cifar10_full`.
+    pub name: String,
+    /// JSON Schema of the `[model]` options.
+    pub options_schema: serde_json::Value,
+    /// Hyper-parameters that the architecture was published with, such as its weight decay.
+    pub defaults: BTreeMap<String, f64>,
+    /// Names of the hyper-parameter columns, all of them.
+    pub hypers: Vec<String>,
+    /// Names of the metric columns.
+    pub metrics: Vec<String>,
+}
+
+/// An optimizer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OptimizerFacts {
+    /// Such as `nesterov`.
+    pub name: String,
+    /// JSON Schema of its constants; may also give defaults and ranges of its hyper-parameters.
+    pub options_schema: serde_json::Value,
+    /// The hyper-parameters that it reads.
+    pub hypers: Vec<String>,
+}
+
+/// What is known of a dataset. The sizes of well-known datasets are built in, so that `check` needs no data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatasetFacts {
+    /// Pixels.
+    pub height: u32,
+    /// Pixels.
+    pub width: u32,
+    /// Bytes a pixel.
+    pub channels: u32,
+    /// Labels are below this.
+    pub class_count: u32,
+    /// Training images, before a validation split is taken off.
+    pub train_count: u64,
+    /// Images of the test set.
+    pub test_count: u64,
+    /// Over the canonical order; `None` until the data was read.
+    pub digest: Option<String>,
+    /// Over the order of the files, which decides the batches where `order = "stored"`; `None` until the data was read.
+    pub stored_digest: Option<String>,
+}

@@ -1,0 +1,203 @@
+//! The plan: what a spec resolves to, given the facts about plugins, data and devices.
+
+mod build;
+mod cell;
+mod columns;
+pub mod facts;
+mod grid;
+mod identity;
+mod optimizer;
+mod options;
+mod resolve;
+mod schedules;
+pub mod show;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::sync::Arc;
+
+pub(crate) use columns::{OTHER_COLUMNS, ROW_COLUMNS};
+pub use facts::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
+
+use crate::schedule::Schedule;
+use crate::spec::{Diagnostic, Spec};
+
+/// Crosses the grid and resolves every cell. Pure: `facts` is all that it knows of the world.
+///
+/// The error has every problem that was found, in the order of the spec's text. Where the spec is not
+/// [`complete`](Spec::complete) it is always an error, with only what [`crate::spec::parse`] could not know: possibly nothing.
+pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
+    build::build(spec, facts)
+}
+
+/// Every trial of a run with all values resolved, and the groups that train together.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// `[experiment] name`: the folder that the run writes.
+    pub name: String,
+    /// The grid's axes in the spec's order; each is a column of every table. Trials lacking one have null there.
+    pub axes: Vec<Axis>,
+    /// In the spec's order of cells.
+    pub trials: Vec<Trial>,
+    /// A partition of the trials' indices: equal shape, so that they can share a session.
+    pub groups: Vec<Group>,
+}
+
+/// A column that tells trials apart, such as `policy`, `optimizer`, `seed` or `max_lr`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// The key, `max_lr`, or with its section where that is the name of another column, `optimizer.momentum`.
+    pub name: String,
+    /// The type of its values.
+    pub kind: AxisKind,
+}
+
+/// The type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AxisKind {
+    /// Strings; lists too, as they are written.
+    Text,
+    /// 64 bits, signed.
+    Integer,
+    /// 64 bits.
+    Float,
+    /// Flags.
+    Boolean,
+}
+
+/// A value in a column of its kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AxisValue {
+    /// A string.
+    Text(Arc<str>),
+    /// An integer, such as a number of iterations.
+    Integer(i64),
+    /// A number.
+    Float(f64),
+    /// A flag.
+    Boolean(bool),
+}
+
+/// One fully resolved cell of the grid.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// 32 hexadecimal digits: a hash of all that was asked, labels left out.
+    pub id: String,
+    /// For people: `triangular2 nesterov max_lr=0.006 seed=1`.
+    pub label: String,
+    /// One value (or none) for each of [`Plan::axes`].
+    pub axes: Vec<Option<AxisValue>>,
+    /// What all trials of a group share.
+    pub shape: Arc<Shape>,
+    /// JSON for the plugin: `{"optimizer": "sgd", ...constants}`.
+    pub optimizer_json: Arc<str>,
+    /// The name of the optimizer's kind, such as "nesterov".
+    pub optimizer_kind: Arc<str>,
+    /// Decides the initial weights and dropout.
+    pub init_seed: u64,
+    /// Decides the batches and their augmentation.
+    pub data_seed: u64,
+    /// Updates to make.
+    pub iterations: u64,
+    /// An evaluation after every so many updates, besides the first and the last. 0: only those two.
+    pub eval_every: u64,
+    /// When to stop before the end.
+    pub divergence: Divergence,
+    /// The hyper-parameters that the optimizer reads, each with its schedule, in the model's order of hypers.
+    pub schedules: Arc<[(Arc<str>, Schedule)]>,
+}
+
+/// When a trial counts as diverged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Divergence {
+    /// Stop when the loss is not finite.
+    pub non_finite: bool,
+    /// Stop when the loss exceeds this.
+    pub loss_above: Option<f64>,
+}
+
+/// What the trials of one group have in common, and a session is made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// The plugin's name.
+    pub plugin: String,
+    /// One of its models.
+    pub architecture: String,
+    /// JSON for the plugin: `[model]` options with defaults filled in, and `precision`.
+    pub model_json: String,
+    /// What is trained on.
+    pub data: DataPlan,
+    /// Names of the model's hyper-parameter columns, all of them.
+    pub hypers: Vec<String>,
+    /// Names of the model's metric columns.
+    pub metrics: Vec<String>,
+}
+
+/// How a dataset is fed to the trials of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataPlan {
+    /// The dataset's name in the spec.
+    pub dataset: String,
+    /// `None` until the data was read, where only its built-in size is known (`check`).
+    pub digest: Option<String>,
+    /// Images an iteration.
+    pub batch_size: u32,
+    /// Training images used, after the validation split was taken off.
+    pub train_count: u64,
+    /// Training images held out: the last so many in canonical order.
+    pub validation_count: u64,
+    /// The order of images within an epoch.
+    pub order: Order,
+    /// What becomes of the end of an epoch.
+    pub last_batch: LastBatch,
+    /// What is done to the pixels.
+    pub normalize: Normalize,
+    /// Multiplies after the mean was subtracted; 1 is Caffe's CIFAR-10, 1/255 and the like elsewhere.
+    pub scale: f64,
+    /// Random horizontal flips.
+    pub flip: bool,
+    /// Zero padding before a random crop back to size; 0 is no crop.
+    pub pad: u32,
+}
+
+/// The order in which an epoch visits the training images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A new permutation of the canonical order each epoch, from the data seed.
+    Shuffled,
+    /// The file's own order, cyclic, as Caffe reads an LMDB.
+    Stored,
+}
+
+/// What becomes of the samples that do not fill a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastBatch {
+    /// Batches run on over the end of an epoch.
+    Wrap,
+    /// The rest is left out.
+    Drop,
+    /// The last batch of an epoch is smaller.
+    Keep,
+}
+
+/// What is subtracted from and divided into the pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalize {
+    /// Nothing.
+    None,
+    /// Subtract the training set's mean image. (Caffe.)
+    PixelMean,
+    /// Subtract each channel's mean.
+    ChannelMean,
+    /// Subtract each channel's mean and divide by its standard deviation. (Torch.)
+    ChannelStandard,
+}
+
+/// Trials that may share a session: indices into [`Plan::trials`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// What they share; one allocation for the group and all its trials.
+    pub shape: Arc<Shape>,
+    /// Those of one data seed side by side.
+    pub trials: Vec<usize>,
+}

@@ -1,0 +1,133 @@
+//! Options of models and optimizers, checked against the JSON Schema that the plugin declares.
+//!
+//! The subset: `properties`, each with `type` (integer, number, string or boolean), `enum`, `minimum`, `maximum`,
+//! `exclusiveMinimum`, `exclusiveMaximum` and `default`; and `required`. Other keywords say nothing here: the plugin
+//! itself has the last word when a session is created.
+
+use serde_json::{Map, Number as JsonNumber, Value as Json};
+
+use crate::spec::{Number, Value, suggest};
+
+/// An object schema.
+#[derive(Clone, Copy)]
+pub struct Schema<'a>(pub &'a Json);
+
+impl<'a> Schema<'a> {
+    /// Names and schemas of the options.
+    pub fn properties(self) -> impl Iterator<Item = (&'a str, &'a Json)> {
+        let properties = self.0.get("properties").and_then(Json::as_object);
+        properties.into_iter().flatten().map(|(name, property)| (name.as_str(), property))
+    }
+
+    /// The schema of one option.
+    pub fn property(self, name: &str) -> Option<&'a Json> {
+        self.0.get("properties")?.get(name)
+    }
+
+    /// Whether the option must be given, there being no default.
+    pub fn requires(self, name: &str) -> bool {
+        let required = self.0.get("required").and_then(Json::as_array);
+        required.is_some_and(|names| names.iter().any(|required| required.as_str() == Some(name)))
+    }
+}
+
+/// `value` as JSON, of the type that the property asks for; or what was expected.
+pub fn check(property: &Json, value: &Value) -> Result<Json, String> {
+    let expected_type = property.get("type").and_then(Json::as_str);
+    let json = match (expected_type, value) {
+        (Some("integer"), Value::Integer(integer)) => Json::from(*integer),
+        (Some("integer"), Value::Number(number)) if number.fract() == 0.0 && number.abs() < 9e15 => {
+            Json::from(*number as i64)
+        }
+        (Some("number") | None, Value::Number(number)) => float(*number)?,
+        (Some("number"), Value::Integer(integer)) => float(*integer as f64)?,
+        (Some("string") | None, Value::Text(text)) => Json::from(&**text),
+        (Some("boolean") | None, Value::Boolean(boolean)) => Json::from(*boolean),
+        (None, Value::Integer(integer)) => Json::from(*integer),
+        (Some("integer"), _) => return Err("expected an integer".to_owned()),
+        (Some("number"), _) => return Err("expected a number".to_owned()),
+        (Some("string"), _) => return Err("expected a string".to_owned()),
+        (Some("boolean"), _) => return Err("expected `true` or `false`".to_owned()),
+        (Some(other), _) => {
+            return Err(format!("the plugin asks for a value of type {other}, which a spec cannot give"));
+        }
+        (None, _) => return Err("expected a number, a string or a boolean".to_owned()),
+    };
+    if let Some(allowed) = property.get("enum").and_then(Json::as_array)
+        && !allowed.iter().any(|allowed| equal(allowed, &json))
+    {
+        let names: Vec<String> =
+            allowed.iter().map(|value| value.as_str().map_or(value.to_string(), str::to_owned)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        return Err(format!("expected {}", suggest::one_of(&names)));
+    }
+    if let Some(number) = json.as_f64() {
+        check_range(property, number)?;
+    }
+    Ok(json)
+}
+
+/// Whether `number` is within the property's bounds; or what was expected.
+pub fn check_range(property: &Json, number: f64) -> Result<(), String> {
+    let bound = |name: &str| property.get(name).and_then(Json::as_f64);
+    type Rule = (&'static str, fn(f64, f64) -> bool, &'static str);
+    let rules: [Rule; 4] = [
+        ("minimum", |number, bound| number >= bound, "at least"),
+        ("maximum", |number, bound| number <= bound, "at most"),
+        ("exclusiveMinimum", |number, bound| number > bound, "above"),
+        ("exclusiveMaximum", |number, bound| number < bound, "below"),
+    ];
+    for (name, holds, words) in rules {
+        if let Some(bound) = bound(name)
+            && !holds(number, bound)
+        {
+            return Err(format!("expected {words} {}", Number(bound)));
+        }
+    }
+    Ok(())
+}
+
+/// The default of a property, typed as [`check`] would.
+pub fn default(property: &Json) -> Option<Json> {
+    let default = property.get("default")?;
+    Some(match (property.get("type").and_then(Json::as_str), default.as_f64()) {
+        (Some("number"), Some(number)) => float(number).ok()?,
+        _ => default.clone(),
+    })
+}
+
+/// Appends a canonical form: names sorted, each value with its type, numbers by their bits.
+pub fn canonical(options: &Map<String, Json>, out: &mut Vec<u8>) {
+    let mut names: Vec<&String> = options.keys().collect();
+    names.sort_unstable();
+    out.extend((names.len() as u64).to_le_bytes());
+    for name in names {
+        super::identity::text(name, out);
+        match &options[name] {
+            Json::Bool(boolean) => out.extend([b'b', u8::from(*boolean)]),
+            Json::Number(number) if number.is_f64() => {
+                out.push(b'f');
+                out.extend(number.as_f64().unwrap_or(f64::NAN).to_bits().to_le_bytes());
+            }
+            Json::String(string) => {
+                out.push(b's');
+                super::identity::text(string, out);
+            }
+            other => {
+                out.push(b'j');
+                super::identity::text(&other.to_string(), out);
+            }
+        }
+    }
+}
+
+fn float(number: f64) -> Result<Json, String> {
+    JsonNumber::from_f64(number).map(Json::Number).ok_or_else(|| "expected a finite number".to_owned())
+}
+
+fn equal(a: &Json, b: &Json) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}

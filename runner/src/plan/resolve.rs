@@ -1,0 +1,452 @@
+//! One cell of the grid to everything that its trials have in common but their seeds.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::cell::Cell;
+use super::facts::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
+use super::optimizer::Updates;
+use super::options::{self, Schema};
+use super::schedules::Clock;
+use super::{DataPlan, Divergence, LastBatch, Normalize, Order, Shape, identity};
+use crate::schedule::Schedule;
+use crate::spec::{Diagnostic, Number, Problems, Setting, Spec, Value, suggest, thousands};
+
+/// Longer trainings are typing mistakes, and below this bound no product of counts leaves 64 bits.
+const MOST_ITERATIONS: f64 = 1e12;
+
+/// What the trials of a cell share.
+pub struct Body {
+    pub group: Arc<GroupBody>,
+    pub optimizer_kind: Arc<str>,
+    pub optimizer_constants: Map<String, Json>,
+    pub optimizer_json: Arc<str>,
+    pub iterations: u64,
+    pub eval_every: u64,
+    pub divergence: Divergence,
+    pub schedules: Arc<[(Arc<str>, Schedule)]>,
+    pub clock: Clock,
+    /// All but the seeds; see [`identity`].
+    pub canonical: Vec<u8>,
+}
+
+/// What the trials of a group share.
+pub struct GroupBody {
+    pub shape: Arc<Shape>,
+    pub model_options: Map<String, Json>,
+    iterations_per_epoch: f64,
+    canonical: Vec<u8>,
+}
+
+/// An architecture and the plugin that has it.
+#[derive(Clone, Copy)]
+pub struct Offer<'f> {
+    pub plugin: &'f PluginFacts,
+    pub model: &'f ModelFacts,
+}
+
+/// What was found for the `[model]` and `[data]` of a cell; the group only where all of it is right.
+#[derive(Clone, Default)]
+pub struct Found<'f> {
+    offer: Option<Offer<'f>>,
+    group: Option<Arc<GroupBody>>,
+}
+
+/// Resolves cells, and keeps what many of them share.
+pub struct Resolver<'f> {
+    pub(super) spec: &'f Spec,
+    pub(super) facts: &'f Facts,
+    /// By canonical form and dataset.
+    groups: HashMap<(Vec<u8>, String), Arc<GroupBody>>,
+    /// Of the pair at hand, by its choices of `model` and `data`.
+    recent: HashMap<Vec<usize>, Found<'f>>,
+    texts: HashMap<String, Arc<str>>,
+}
+
+impl<'f> Resolver<'f> {
+    pub fn new(spec: &'f Spec, facts: &'f Facts) -> Resolver<'f> {
+        Resolver { spec, facts, groups: HashMap::new(), recent: HashMap::new(), texts: HashMap::new() }
+    }
+
+    /// To be called before the cells of another pair are resolved.
+    pub fn start_pair(&mut self) {
+        self.recent.clear();
+    }
+
+    /// Everything about a cell, or `None` where something is wrong that is, or was, reported.
+    pub fn body(&mut self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<Body> {
+        let Found { offer, group } = self.group(cell, problems);
+        let divergence = divergence(cell, problems);
+        let clock = group.as_ref().map(|group| Clock {
+            steps: 1,
+            per_epoch: false,
+            iterations_per_epoch: group.iterations_per_epoch,
+        });
+        let eval_every = eval_every(cell, clock, problems);
+        let clock = iterations(cell, clock, problems).zip(clock).map(|(steps, clock)| Clock { steps, ..clock });
+        let updates = self.updates(cell, offer, clock, problems);
+        // Everything was judged by itself, so that all problems are reported.
+        let (group, divergence, eval_every, clock) = (group?, divergence?, eval_every?, clock?);
+        let Updates { kind, constants, schedules } = updates?;
+
+        let mut canonical = group.canonical.clone();
+        identity::text(&kind, &mut canonical);
+        options::canonical(&constants, &mut canonical);
+        canonical.extend((schedules.len() as u64).to_le_bytes());
+        for (name, schedule) in &schedules {
+            identity::text(name, &mut canonical);
+            let mut bytes = Vec::new();
+            schedule.canonical(&mut bytes);
+            canonical.extend((bytes.len() as u64).to_le_bytes());
+            canonical.append(&mut bytes);
+        }
+        canonical.extend(clock.steps.to_le_bytes());
+        canonical.extend(eval_every.to_le_bytes());
+        identity::divergence(divergence, &mut canonical);
+
+        let mut json = Map::new();
+        json.insert("optimizer".to_owned(), Json::from(&*kind));
+        json.extend(constants.clone());
+        Some(Body {
+            group,
+            optimizer_kind: kind,
+            optimizer_constants: constants,
+            optimizer_json: self.shared(&Json::Object(json).to_string()),
+            iterations: clock.steps,
+            eval_every,
+            divergence,
+            schedules: schedules.into(),
+            clock,
+            canonical,
+        })
+    }
+
+    /// Many cells have the same few texts.
+    pub(super) fn shared(&mut self, text: &str) -> Arc<str> {
+        if let Some(shared) = self.texts.get(text) {
+            return Arc::clone(shared);
+        }
+        let shared: Arc<str> = text.into();
+        self.texts.insert(text.to_owned(), Arc::clone(&shared));
+        shared
+    }
+
+    /// The plugin, the architecture, their options and the data.
+    pub fn group(&mut self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Found<'f> {
+        let choices = cell
+            .choices_of(|path| path.starts_with("model.") || path.starts_with("data.") || path == "train.precision");
+        if let Some(found) = self.recent.get(&choices) {
+            return found.clone();
+        }
+        let data = self.data(cell, problems);
+        let offer = self.offer(cell, problems);
+        let options = offer.and_then(|offer| self.model_options(cell, offer, problems));
+        let group = match (offer, options, data) {
+            (Some(offer), Some(options), Some((data, stored_digest))) => {
+                Some(self.shared_group(offer, options, data, stored_digest))
+            }
+            _ => None,
+        };
+        let found = Found { offer, group };
+        self.recent.insert(choices, found.clone());
+        found
+    }
+
+    /// One allocation for equal shapes: groups of trials are told apart by it.
+    fn shared_group(
+        &mut self,
+        offer: Offer<'f>,
+        model_options: Map<String, Json>,
+        data: DataPlan,
+        stored_digest: Option<&str>,
+    ) -> Arc<GroupBody> {
+        let Offer { plugin, model } = offer;
+        let canonical = identity::shape(&plugin.name, &model.name, &model_options, &data, stored_digest);
+        let key = (canonical.clone(), data.dataset.clone());
+        if let Some(group) = self.groups.get(&key) {
+            return Arc::clone(group);
+        }
+        let per_epoch = data.train_count as f64 / f64::from(data.batch_size);
+        let iterations_per_epoch = match data.last_batch {
+            LastBatch::Wrap => per_epoch,
+            LastBatch::Drop => per_epoch.floor(),
+            LastBatch::Keep => per_epoch.ceil(),
+        };
+        let shape = Shape {
+            plugin: plugin.name.clone(),
+            architecture: model.name.clone(),
+            model_json: Json::Object(model_options.clone()).to_string(),
+            data,
+            hypers: model.hypers.clone(),
+            metrics: model.metrics.clone(),
+        };
+        let group = GroupBody { shape: Arc::new(shape), model_options, iterations_per_epoch, canonical };
+        let group = Arc::new(group);
+        self.groups.insert(key, Arc::clone(&group));
+        group
+    }
+
+    fn offer(&self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<Offer<'f>> {
+        let name = cell.text("model.plugin")?;
+        let place = || cell.place("model.plugin");
+        let plugin = match self.facts.plugins.get(name) {
+            Some(Ok(plugin)) => plugin,
+            Some(Err(reason)) => {
+                problems.push(
+                    Diagnostic::new("spec::plugin", place(), format!("the plugin `{name}` could not be loaded"))
+                        .text(reason.as_str()),
+                );
+                return None;
+            }
+            None => {
+                problems.push(
+                    Diagnostic::new("spec::plugin", place(), format!("there is no plugin `{name}`"))
+                        .help(suggest::help(name, self.facts.plugin_names.iter().map(String::as_str)))
+                        .help(
+                            "plugins are looked for beside the executable, in `CLR_PLUGIN_PATH` and by `--plugin PATH`",
+                        ),
+                );
+                return None;
+            }
+        };
+        let name = cell.text("model.architecture")?;
+        let Some(model) = plugin.models.iter().find(|model| model.name == name) else {
+            problems.push(
+                Diagnostic::new(
+                    "spec::architecture",
+                    cell.place("model.architecture"),
+                    format!("there is no architecture `{name}`"),
+                )
+                .text(format!("not in the plugin `{}`", plugin.name))
+                .help(suggest::help(name, plugin.models.iter().map(|model| model.name.as_str()))),
+            );
+            return None;
+        };
+        Some(Offer { plugin, model })
+    }
+
+    fn model_options(
+        &self,
+        cell: &Cell<'_, '_>,
+        Offer { plugin, model }: Offer<'f>,
+        problems: &mut Problems,
+    ) -> Option<Map<String, Json>> {
+        let schema = Schema(&model.options_schema);
+        let own = ["plugin", "architecture", "precision"];
+        let mut given = HashMap::new();
+        let mut good = true;
+        for (position, setting) in cell.pair.settings.iter().enumerate() {
+            let Some(name) = setting.path.strip_prefix("model.") else { continue };
+            if own[..2].contains(&name) {
+                continue;
+            }
+            let property = schema.property(name).filter(|_| !own.contains(&name));
+            match property {
+                Some(property) => match check_option(cell, position, name, property, problems) {
+                    Some(json) => drop(given.insert(name, json)),
+                    None => good = false,
+                },
+                None => {
+                    good = false;
+                    let names = schema.properties().map(|(name, _)| name).chain(own[..2].iter().copied());
+                    let owner = format!("`{}` of the plugin `{}` has no option `{name}`", model.name, plugin.name);
+                    unknown_option(setting, name, &owner, names, problems);
+                }
+            }
+        }
+        let mut options = self
+            .filled(schema, given, &BTreeMap::new(), &own, cell.place("model.architecture"), problems)
+            .filter(|_| good)?;
+        options.insert("precision".to_owned(), Json::from(cell.text("train.precision")?));
+        Some(options)
+    }
+
+    /// The given options and the defaults of the others, as published or the schema's, in the schema's order.
+    pub(super) fn filled(
+        &self,
+        schema: Schema<'_>,
+        mut given: HashMap<&str, Json>,
+        published: &BTreeMap<String, f64>,
+        own: &[&str],
+        place: crate::spec::Span,
+        problems: &mut Problems,
+    ) -> Option<Map<String, Json>> {
+        let mut options = Map::new();
+        for (name, property) in schema.properties().filter(|(name, _)| !own.contains(name)) {
+            let published = || options::check(property, &Value::Number(*published.get(name)?)).ok();
+            match given.remove(name).or_else(published).or_else(|| options::default(property)) {
+                Some(json) => drop(options.insert(name.to_owned(), json)),
+                None if schema.requires(name) => {
+                    // Of an incomplete spec, the option may be the part that could not be read.
+                    if self.spec.complete {
+                        problems.push(
+                            Diagnostic::new("spec::missing", place, format!("the option `{name}` is missing"))
+                                .text("this needs it"),
+                        );
+                    }
+                    return None;
+                }
+                None => {}
+            }
+        }
+        Some(options)
+    }
+
+    fn data(&self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<(DataPlan, Option<&'f str>)> {
+        let dataset = cell.text("data.dataset")?;
+        let facts = self.dataset(dataset, cell, problems)?;
+        let batch_size = cell.integer("data.batch_size")? as u64;
+        let validation_count = cell.integer("data.validation")? as u64;
+        if validation_count >= facts.train_count {
+            problems.push(
+                Diagnostic::new(
+                    "spec::range",
+                    cell.place("data.validation"),
+                    "the validation split leaves nothing to train on",
+                )
+                .text(format!("`{dataset}` has {} training images", thousands(facts.train_count.into())))
+                .help("hold out fewer"),
+            );
+            return None;
+        }
+        let train_count = facts.train_count - validation_count;
+        if batch_size > train_count {
+            problems.push(
+                Diagnostic::new(
+                    "spec::range",
+                    cell.place("data.batch_size"),
+                    "a batch is larger than the training set",
+                )
+                .text(format!("there are {} training images", thousands(train_count.into())))
+                .help("use a smaller batch"),
+            );
+            return None;
+        }
+        let plan = DataPlan {
+            dataset: dataset.to_owned(),
+            digest: facts.digest.clone(),
+            batch_size: batch_size as u32,
+            train_count,
+            validation_count,
+            order: if cell.text("data.order")? == "stored" { Order::Stored } else { Order::Shuffled },
+            last_batch: match cell.text("data.last_batch")? {
+                "drop" => LastBatch::Drop,
+                "keep" => LastBatch::Keep,
+                _ => LastBatch::Wrap,
+            },
+            normalize: match cell.text("data.normalize")? {
+                "none" => Normalize::None,
+                "channel_mean" => Normalize::ChannelMean,
+                "channel_standard" => Normalize::ChannelStandard,
+                _ => Normalize::PixelMean,
+            },
+            scale: cell.number("data.scale")?,
+            flip: cell.boolean("data.flip")?,
+            pad: cell.integer("data.pad")? as u32,
+        };
+        Some((plan, facts.stored_digest.as_deref()))
+    }
+
+    fn dataset(&self, name: &str, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<&'f DatasetFacts> {
+        match self.facts.datasets.get(name) {
+            Some(Ok(facts)) => return Some(facts),
+            Some(Err(reason)) => problems.push(
+                Diagnostic::new(
+                    "spec::dataset",
+                    cell.place("data.dataset"),
+                    format!("the dataset `{name}` could not be read"),
+                )
+                .text(reason.as_str()),
+            ),
+            None => problems.push(
+                Diagnostic::new("spec::dataset", cell.place("data.dataset"), format!("there is no dataset `{name}`"))
+                    .help(suggest::help(name, self.facts.dataset_names.iter().map(String::as_str))),
+            ),
+        }
+        None
+    }
+}
+
+impl<'f> Offer<'f> {
+    /// The hyper-parameters that an optimizer reads, in the model's order.
+    pub fn hypers_of(&self, optimizer: &OptimizerFacts) -> Vec<&'f str> {
+        self.model.hypers.iter().filter(|name| optimizer.hypers.contains(name)).map(String::as_str).collect()
+    }
+}
+
+/// One option as JSON, or `None` after reporting what is wrong with it.
+pub(super) fn check_option(
+    cell: &Cell<'_, '_>,
+    position: usize,
+    name: &str,
+    property: &Json,
+    problems: &mut Problems,
+) -> Option<Json> {
+    let (value, span) = cell.at(position)?;
+    match options::check(property, value) {
+        Ok(json) => Some(json),
+        Err(expected) => {
+            let place = span.clone().unwrap_or_else(|| cell.pair.policy.name.span.clone());
+            problems
+                .push(Diagnostic::new("spec::option", place, format!("`{name}` cannot be `{value}`")).text(expected));
+            None
+        }
+    }
+}
+
+fn unknown_option<'a>(
+    setting: &Setting,
+    name: &str,
+    title: &str,
+    names: impl Iterator<Item = &'a str>,
+    problems: &mut Problems,
+) {
+    if let Some(span) = &setting.key_span {
+        problems.push(Diagnostic::new("spec::option", span.clone(), title).help(suggest::help(name, names)));
+    }
+}
+
+fn iterations(cell: &Cell<'_, '_>, clock: Option<Clock>, problems: &mut Problems) -> Option<u64> {
+    let iterations = clock?.steps_of(cell.duration("train.iterations")?).round();
+    let text = if iterations < 1.0 {
+        "this is less than one iteration".to_owned()
+    } else if iterations > MOST_ITERATIONS {
+        format!("expected at most {}", Number(MOST_ITERATIONS))
+    } else {
+        return Some(iterations as u64);
+    };
+    problems.push(
+        Diagnostic::new("spec::range", cell.place("train.iterations"), "`iterations` is out of range").text(text),
+    );
+    None
+}
+
+fn eval_every(cell: &Cell<'_, '_>, clock: Option<Clock>, problems: &mut Problems) -> Option<u64> {
+    let duration = cell.duration("train.eval_every")?;
+    let every = clock?.steps_of(duration).round();
+    if duration.count > 0.0 && every < 1.0 {
+        problems.push(
+            Diagnostic::new("spec::range", cell.place("train.eval_every"), "`eval_every` is out of range")
+                .text("this is less than one iteration"),
+        );
+        return None;
+    }
+    Some(every.min(MOST_ITERATIONS) as u64)
+}
+
+fn divergence(cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<Divergence> {
+    let stop = cell.boolean("train.stop_on_divergence")?;
+    let loss_above = cell.number("train.max_loss");
+    if let (false, Some(_)) = (stop, loss_above) {
+        problems.push(
+            Diagnostic::new("spec::unused", cell.place("train.max_loss"), "`max_loss` has no effect here")
+                .text("nothing is stopped")
+                .also(cell.span("train.stop_on_divergence"), "because of this")
+                .help("remove one of the two"),
+        );
+        return None;
+    }
+    Some(Divergence { non_finite: stop, loss_above })
+}

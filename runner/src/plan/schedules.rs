@@ -1,0 +1,365 @@
+//! From the keys of a schedule to a [`Schedule`], durations resolved and bounds checked.
+
+use std::sync::Arc;
+
+use super::cell::Cell;
+use super::facts::Facts;
+use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Window};
+use crate::spec::kinds::Naming;
+use crate::spec::{Diagnostic, Duration, Number, Problems, Unit};
+
+/// The code of problems that depend on how long an epoch is.
+pub const DURATION: &str = "spec::duration";
+
+/// How long the training takes, for durations.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Steps of the training, or of the stage that is read.
+    pub steps: u64,
+    /// Whether a step is an epoch, else an iteration.
+    pub per_epoch: bool,
+    /// Real, where batches run on over the end of an epoch.
+    pub iterations_per_epoch: f64,
+}
+
+impl Clock {
+    /// A duration in steps.
+    pub fn steps_of(&self, duration: Duration) -> f64 {
+        match (self.per_epoch, duration.unit) {
+            (false, Unit::Iterations) | (true, Unit::Epochs) => duration.count,
+            (false, Unit::Epochs) => duration.count * self.iterations_per_epoch,
+            (true, Unit::Iterations) => duration.count / self.iterations_per_epoch,
+        }
+    }
+}
+
+/// Reads the schedule whose keys stand below `prefix`. `None` after reporting why, or where parsing has reported it.
+pub fn schedule(
+    cell: &Cell<'_, '_>,
+    prefix: &str,
+    naming: Naming,
+    clock: Clock,
+    facts: &Facts,
+    problems: &mut Problems,
+) -> Option<Schedule> {
+    let asks_epochs = cell.text(&format!("{prefix}.per")) == Some("epoch");
+    // A stage of a sequence that changes once an epoch does so already.
+    let wrap = asks_epochs && !clock.per_epoch;
+    let inner_clock = if wrap {
+        let epochs = (clock.steps as f64 / clock.iterations_per_epoch).ceil() as u64;
+        Clock { steps: epochs.max(1), per_epoch: true, ..clock }
+    } else {
+        clock
+    };
+    let mut reader = Reader { cell, prefix, naming, clock: inner_clock, facts, problems };
+    let inner = reader.read()?;
+    if !wrap {
+        reader.refuse(&["first_epoch"], "it goes with `per = \"epoch\"`");
+        return Some(inner);
+    }
+    Some(Schedule::PerEpoch {
+        iterations_per_epoch: (clock.iterations_per_epoch.round() as u64).max(1),
+        first_epoch: reader.cell.integer(&reader.path("first_epoch"))? as u64,
+        inner: Box::new(inner),
+    })
+}
+
+struct Reader<'r, 'a, 'c> {
+    cell: &'r Cell<'a, 'c>,
+    prefix: &'r str,
+    naming: Naming,
+    clock: Clock,
+    facts: &'r Facts,
+    problems: &'r mut Problems,
+}
+
+impl Reader<'_, '_, '_> {
+    fn read(&mut self) -> Option<Schedule> {
+        let kind = self.cell.text(&self.path("kind"))?;
+        Some(match kind {
+            "fixed" => Schedule::Constant(self.number("base_lr")?),
+            "step" => Schedule::Step {
+                base: self.number("base_lr")?,
+                gamma: self.number("gamma")?,
+                step_size: self.whole("step_size")?,
+            },
+            "multistep" => Schedule::MultiStep {
+                base: self.number("base_lr")?,
+                gamma: self.number("gamma")?,
+                milestones: self.milestones()?,
+            },
+            "exp" => Schedule::Exp { base: self.number("base_lr")?, gamma: self.number("gamma")? },
+            "inv" => Schedule::Inv {
+                base: self.number("base_lr")?,
+                gamma: self.number("gamma")?,
+                power: self.number("power")?,
+            },
+            "poly" => {
+                Schedule::Poly { base: self.number("base_lr")?, power: self.number("power")?, steps: self.steps()? }
+            }
+            "sigmoid" => Schedule::Sigmoid {
+                base: self.number("base_lr")?,
+                gamma: self.number("gamma")?,
+                step_size: self.whole("step_size")?,
+            },
+            "decay" => {
+                let (base, max) = self.bounds("base_lr", "max_lr")?;
+                Schedule::Decay { base, max, step_size: self.whole("step_size")? }
+            }
+            "triangular" | "triangular2" | "exp_range" => Schedule::Cyclic(self.cyclic(kind)?),
+            "one_cycle" => Schedule::OneCycle(self.one_cycle()?),
+            "cosine" => {
+                let (min, max) = self.bounds("min_lr", "max_lr")?;
+                Schedule::Cosine { max, min, steps: self.steps()? }
+            }
+            "sgdr" => {
+                let (min, max) = self.bounds("min_lr", "max_lr")?;
+                let mult = self.cell.integer(&self.path("mult"))? as u64;
+                Schedule::Sgdr { max, min, first_cycle: self.whole("first_cycle")?, mult }
+            }
+            "linear" => {
+                Schedule::Linear { from: self.number("from_lr")?, to: self.number("to_lr")?, steps: self.steps()? }
+            }
+            "range_test" => {
+                let (min, max) = self.bounds("min_lr", "max_lr")?;
+                let geometric = self.cell.text(&self.path("spacing"))? == "geometric";
+                if geometric && min == 0.0 {
+                    self.problem(
+                        "spec::bounds",
+                        "min_lr",
+                        "a geometric range cannot start at 0",
+                        "use a small number above 0",
+                    );
+                    return None;
+                }
+                Schedule::RangeTest { min, max, steps: self.steps()?, geometric }
+            }
+            "table" => Schedule::Table(self.table()?),
+            "sequence" => Schedule::Sequence(self.stages()?),
+            // A kind that `spec` knows and this match does not is a defect of this program, found by a test.
+            _ => return None,
+        })
+    }
+
+    fn cyclic(&mut self, kind: &str) -> Option<Cyclic> {
+        let bounds = self.bounds("base_lr", "max_lr");
+        let up = self.real("step_size");
+        let down = if self.has("step_size_down") { self.real("step_size_down") } else { up };
+        let ((base, max), up, down) = (bounds?, up?, down?);
+        let window = match self.cell.text(&self.path("window"))? {
+            "welch" => Window::Welch,
+            "hann" => Window::Hann,
+            _ => Window::Linear,
+        };
+        let amplitude = match (kind, self.cell.text(&self.path("amplitude"))) {
+            ("triangular2", _) | (_, Some("half_per_cycle")) => Amplitude::HalfPerCycle,
+            (_, Some("one_over_cycle")) => Amplitude::OneOverCycle,
+            _ => Amplitude::Constant,
+        };
+        let decline = match (kind, self.cell.text(&self.path("decline"))) {
+            ("exp_range", Some("amplitude")) => Some(Decline::Amplitude { gamma: self.number("gamma")? }),
+            ("exp_range", _) => Some(Decline::Boundaries { gamma: self.number("gamma")? }),
+            _ => None,
+        };
+        let cycles = self.number("cycles");
+        Some(Cyclic { base, max, up, down, window, amplitude, decline, cycles })
+    }
+
+    fn one_cycle(&mut self) -> Option<OneCycle> {
+        let form = self.cell.text(&self.path("form"))?;
+        let smith = form == "smith";
+        if self.has("base_lr") {
+            self.bounds("base_lr", "max_lr")?;
+            self.refuse(&["div_factor"], "`base_lr` says it already");
+        }
+        if smith {
+            self.refuse(&["pct_start", "anneal", "steps"], "`form` is \"smith\"");
+        } else {
+            self.refuse(&["step_size"], &format!("`form` is \"{form}\""));
+        }
+        let max = self.number("max_lr")?;
+        let div_factor = self.number("div_factor").unwrap_or(if smith { 10.0 } else { 25.0 });
+        let initial = self.number("base_lr").unwrap_or(max / div_factor);
+        let last = match (self.number("final_div_factor"), form) {
+            (Some(factor), _) => initial / factor,
+            (None, "smith") => initial / 1e3,
+            (None, "fastai") => max / 1e5,
+            (None, _) => initial / 1e4,
+        };
+        let pct_start = self.number("pct_start").unwrap_or(if form == "fastai" { 0.25 } else { 0.3 });
+        let steps = self.steps()?;
+        let form = match form {
+            "smith" if !self.has("step_size") => {
+                let help = "Smith's form needs it; PyTorch's `form = \"two_phase\"` does not";
+                self.problem("spec::missing", "form", "`step_size` is missing", help);
+                return None;
+            }
+            "smith" => OneCycleForm::Smith { step_size: self.whole("step_size")? },
+            "two_phase" => OneCycleForm::TwoPhase { pct_start },
+            "fastai" => OneCycleForm::Fraction { pct_start },
+            _ if pct_start > 0.5 => {
+                self.problem(
+                    "spec::range",
+                    "pct_start",
+                    "`pct_start` is out of range",
+                    "the way down takes as long, so it is at most 0.5",
+                );
+                return None;
+            }
+            _ => OneCycleForm::ThreePhase { pct_start },
+        };
+        let cosine = !smith && self.cell.text(&self.path("anneal")) != Some("linear");
+        Some(OneCycle { initial, max, last, steps, form, cosine })
+    }
+
+    fn stages(&mut self) -> Option<Vec<Stage>> {
+        let crate::spec::Value::Stages(count) = *self.cell.get(&self.path("stages"))? else { return None };
+        let mut stages = Vec::new();
+        let mut begun = 0;
+        for number in 1..=count {
+            let prefix = format!("{}.{}", self.path("stages"), number);
+            let length = format!("{prefix}.iterations");
+            let steps = match self.cell.duration(&length) {
+                Some(duration) => self.whole_steps(duration, &length, "iterations")?,
+                None if number == count => self.clock.steps.saturating_sub(begun).max(1),
+                None => return None,
+            };
+            begun += steps;
+            let clock = Clock { steps, ..self.clock };
+            let inner = schedule(self.cell, &prefix, self.naming, clock, self.facts, self.problems);
+            stages.push((steps, inner));
+        }
+        // All stages are read before giving up, so that each wrong one is reported.
+        stages.into_iter().map(|(steps, schedule)| Some(Stage { steps, schedule: schedule? })).collect()
+    }
+
+    fn table(&mut self) -> Option<Arc<[f64]>> {
+        let file = self.cell.text(&self.path("file"))?;
+        let title = match self.facts.tables.get(file) {
+            Some(Ok(values)) if values.is_empty() => "this table has no values".to_owned(),
+            Some(Ok(values)) => match values.iter().position(|value| !value.is_finite()) {
+                None => return Some(Arc::clone(values)),
+                Some(index) => format!("value {} of this table is not finite", index + 1),
+            },
+            Some(Err(reason)) => format!("this table could not be read: {reason}"),
+            None => "this table was not read".to_owned(),
+        };
+        self.problem("spec::table", "file", &title, "the path is relative to the spec; one value on each line");
+        None
+    }
+
+    fn milestones(&mut self) -> Option<Vec<u64>> {
+        let path = self.path("milestones");
+        let crate::spec::Value::Durations(durations) = self.cell.get(&path)? else { return None };
+        let milestones: Vec<u64> =
+            durations.iter().map(|duration| self.whole_steps(*duration, &path, "milestones")).collect::<Option<_>>()?;
+        if milestones.windows(2).any(|pair| pair[0] >= pair[1]) {
+            self.problem(DURATION, "milestones", "`milestones` must increase", "they are compared in iterations");
+            return None;
+        }
+        Some(milestones)
+    }
+
+    /// The path of a key by its name in a policy.
+    fn path(&self, name: &str) -> String {
+        format!("{}.{}", self.prefix, self.naming.name(name))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.cell.get(&self.path(name)).is_some()
+    }
+
+    fn number(&self, name: &str) -> Option<f64> {
+        self.cell.number(&self.path(name))
+    }
+
+    /// Two bounds of a learning rate, the lower one first. Other hyper-parameters may fall first: momentum does, while
+    /// the learning rate rises. (Smith 2018.)
+    fn bounds(&mut self, lower: &str, upper: &str) -> Option<(f64, f64)> {
+        let (low, high) = (self.number(lower)?, self.number(upper)?);
+        if low < high || self.naming == Naming::Plain {
+            return Some((low, high));
+        }
+        let (low_path, high_path) = (self.path(lower), self.path(upper));
+        let (low_text, high_text) = (format!("this is {}", Number(low)), format!("and this is {}", Number(high)));
+        let diagnostic = |span, text: &str| {
+            Diagnostic::new("spec::bounds", span, format!("`{lower}` is not below `{upper}`"))
+                .text(text)
+                .help(format!("swap them, or raise `{upper}`"))
+        };
+        match self.cell.span(&low_path) {
+            Some(span) => {
+                self.problems.push(diagnostic(span.clone(), &low_text).also(self.cell.span(&high_path), high_text))
+            }
+            None => self.problems.push(diagnostic(
+                self.cell.place(&high_path),
+                &format!("this is {}, `{lower}` {}", Number(high), Number(low)),
+            )),
+        }
+        None
+    }
+
+    fn steps(&mut self) -> Option<u64> {
+        if self.has("steps") { self.whole("steps") } else { Some(self.clock.steps) }
+    }
+
+    /// A duration in steps, which may have a fraction.
+    fn real(&mut self, name: &str) -> Option<f64> {
+        let path = self.path(name);
+        let steps = self.clock.steps_of(self.cell.duration(&path)?);
+        if steps < 1.0 {
+            self.too_short(&path, name);
+            return None;
+        }
+        Some(steps)
+    }
+
+    fn too_short(&mut self, path: &str, name: &str) {
+        let title = format!("`{}` is less than one step", self.naming.name(name));
+        self.problems.push(Diagnostic::new(DURATION, self.cell.place(path), title).help("make it longer"));
+    }
+
+    /// A duration in whole steps.
+    fn whole(&mut self, name: &str) -> Option<u64> {
+        let path = self.path(name);
+        self.whole_steps(self.cell.duration(&path)?, &path, name)
+    }
+
+    /// Iterations are rounded, since an epoch need not be a whole number of them; epochs are not, since that would move
+    /// a value by hundreds of iterations.
+    fn whole_steps(&mut self, duration: Duration, path: &str, name: &str) -> Option<u64> {
+        let real = self.clock.steps_of(duration);
+        let whole = real.round();
+        if self.clock.per_epoch && (real - whole).abs() > 1e-9 * real.abs() {
+            let name = self.naming.name(name);
+            let title = format!("`{name}` is {} epochs, and this schedule changes once an epoch", Number(real));
+            self.problems.push(
+                Diagnostic::new(DURATION, self.cell.place(path), title)
+                    .help("give it in whole epochs, as in \"2 epochs\""),
+            );
+            return None;
+        }
+        if whole < 1.0 {
+            self.too_short(path, name);
+            return None;
+        }
+        Some(whole as u64)
+    }
+
+    fn refuse(&mut self, names: &[&str], reason: &str) {
+        for name in names {
+            if let Some(span) = self.cell.span(&self.path(name)) {
+                self.problems.push(
+                    Diagnostic::new("spec::unused", span.clone(), format!("`{name}` has no effect here"))
+                        .text(reason)
+                        .help("remove it"),
+                );
+            }
+        }
+    }
+
+    fn problem(&mut self, code: &'static str, name: &str, title: &str, help: &str) {
+        let place = self.cell.place(&self.path(name));
+        self.problems.push(Diagnostic::new(code, place, title).help(help));
+    }
+}

@@ -1,0 +1,642 @@
+//! What is wrong with a spec that only the world can tell, as the user sees it.
+
+use expect_test::expect;
+
+use super::*;
+
+#[test]
+fn what_the_world_does_not_have() {
+    check_problems(
+        "[policies.a]\nkind = \"fixed\"\nbase_lr = 1\noptimizers = [\"addam\"]\n[policies.table]\nkind = \"table\"\nfile = \"absent.csv\"\n\
+         [optimizers.adam]\nkind = \"addam\"\n[optimizers.sgd]\nkind = \"sgd\"\nmomentun = 0.9\nlr = 0.1\nclip_gradients = 1\n\
+         [optimizers.adagrad]\nkind = \"adagrad\"\nmomentum = 0.9\n[optimizers.ranges]\nkind = \"sgd\"\nmomentum = [0.9, 1.5, \"high\"]\n\
+         [optimizers.constants]\nkind = \"adam\"\nepsilon = { kind = \"fixed\", base = 0.9 }\n[optimizers.ranged]\nkind = \"adam\"\nepsilon = -1\n",
+        expect![[r#"
+            error[spec::optimizers]: there is no optimizer `addam`
+              --> a.toml:14:15
+               |
+            11 | [policies.a]
+               | ------------ which this policy is bound to
+            ...
+            14 | optimizers = ["addam"]
+               |               ^^^^^^^
+               |
+               = help: did you mean `adam`?
+
+            error[spec::table]: this table could not be read: no such file
+              --> a.toml:17:8
+               |
+            17 | file = "absent.csv"
+               |        ^^^^^^^^^^^^
+               |
+               = help: the path is relative to the spec; one value on each line
+
+            error[spec::optimizer]: there is no optimizer `addam`
+              --> a.toml:19:8
+               |
+            19 | kind = "addam"
+               |        ^^^^^^^ not in the plugin `cifar`
+               |
+               = help: did you mean `adam`?
+
+            error[spec::option]: the optimizer `sgd` has no `momentun`
+              --> a.toml:22:1
+               |
+            22 | momentun = 0.9
+               | ^^^^^^^^
+               |
+               = help: did you mean `momentum`?
+
+            error[spec::option]: the learning rate belongs to the policy
+              --> a.toml:23:1
+               |
+            23 | lr = 0.1
+               | ^^
+               |
+               = help: set it in `[policies.NAME]`, as in `kind = "fixed"`, `base_lr = 0.1`
+
+            error[spec::option]: `clip_gradients` belongs to `[train]`
+              --> a.toml:24:1
+               |
+            24 | clip_gradients = 1
+               | ^^^^^^^^^^^^^^
+               |
+               = help: write `train.clip_gradients`
+
+            error[spec::option]: the optimizer `adagrad` has no `momentum`
+              --> a.toml:27:1
+               |
+            27 | momentum = 0.9
+               | ^^^^^^^^
+               |
+               = help: expected `clip_gradients` or `weight_decay`
+
+            error[spec::range]: `momentum` is out of range
+              --> a.toml:30:18
+               |
+            30 | momentum = [0.9, 1.5, "high"]
+               |                  ^^^ expected below 1
+
+            error[spec::type]: `momentum` has the wrong type
+              --> a.toml:30:23
+               |
+            30 | momentum = [0.9, 1.5, "high"]
+               |                       ^^^^^^ expected a number or a schedule, found `high`
+
+            error[spec::option]: `epsilon` cannot be scheduled
+              --> a.toml:33:13
+               |
+            33 | epsilon = { kind = "fixed", base = 0.9 }
+               |             ^^^^ it is a constant of `adam`
+               |
+               = help: `lr`, `weight_decay`, `beta1` and `beta2` can be
+
+            error[spec::option]: `epsilon` cannot be scheduled
+              --> a.toml:33:29
+               |
+            33 | epsilon = { kind = "fixed", base = 0.9 }
+               |                             ^^^^ it is a constant of `adam`
+               |
+               = help: `lr`, `weight_decay`, `beta1` and `beta2` can be
+
+            error[spec::option]: `epsilon` cannot be `-1`
+              --> a.toml:36:11
+               |
+            36 | epsilon = -1
+               |           ^^ expected above 0
+        "#]],
+    );
+    let changed = |from: &str, to: &str, expected: Expect| {
+        assert!(HEAD.contains(from));
+        let source = SourceFile { name: "a.toml".to_owned(), text: format!("{HEAD}{SGD}{FIXED}").replace(from, to) };
+        let (spec, diagnostics) = parse(&source, &[]);
+        assert_eq!(diagnostics, []);
+        expected.assert_eq(&render(&plan(&spec, &facts()).expect_err("it is wrong"), &source));
+    };
+    changed(
+        "\"cifar\"",
+        "\"cifer\"",
+        expect![[r#"
+            error[spec::plugin]: there is no plugin `cifer`
+             --> a.toml:4:10
+              |
+            4 | plugin = "cifer"
+              |          ^^^^^^^
+              |
+              = help: did you mean `cifar`?
+              = help: plugins are looked for beside the executable, in `CLR_PLUGIN_PATH` and by `--plugin PATH`
+        "#]],
+    );
+    changed(
+        "\"cifar\"",
+        "\"broken\"",
+        expect![[r#"
+            error[spec::plugin]: the plugin `broken` could not be loaded
+             --> a.toml:4:10
+              |
+            4 | plugin = "broken"
+              |          ^^^^^^^^ it is for ABI 2, this program has ABI 1
+        "#]],
+    );
+    changed(
+        "\"cifar10_full\"",
+        "\"cifar10_ful\"\nwdth = 3",
+        expect![[r#"
+            error[spec::architecture]: there is no architecture `cifar10_ful`
+             --> a.toml:5:16
+              |
+            5 | architecture = "cifar10_ful"
+              |                ^^^^^^^^^^^^^ not in the plugin `cifar`
+              |
+              = help: did you mean `cifar10_full`?
+        "#]],
+    );
+    changed(
+        "\"cifar10_full\"",
+        "\"cifar10_full\"\nwdth = 3\nwidth = [2.5, 1000]\npool = \"min\"\ndropout = true",
+        expect![[r#"
+            error[spec::option]: `cifar10_full` of the plugin `cifar` has no option `wdth`
+             --> a.toml:6:1
+              |
+            6 | wdth = 3
+              | ^^^^
+              |
+              = help: did you mean `width`?
+
+            error[spec::option]: `width` cannot be `2.5`
+             --> a.toml:7:10
+              |
+            7 | width = [2.5, 1000]
+              |          ^^^ expected an integer
+
+            error[spec::option]: `width` cannot be `1000`
+             --> a.toml:7:15
+              |
+            7 | width = [2.5, 1000]
+              |               ^^^^ expected at most 512
+
+            error[spec::option]: `pool` cannot be `min`
+             --> a.toml:8:8
+              |
+            8 | pool = "min"
+              |        ^^^^^ expected `max` or `average`
+
+            error[spec::option]: `dropout` cannot be `true`
+             --> a.toml:9:11
+              |
+            9 | dropout = true
+              |           ^^^^ expected a number
+        "#]],
+    );
+    changed(
+        "\"cifar10\"",
+        "\"cifar-10\"",
+        expect![[r#"
+            error[spec::dataset]: there is no dataset `cifar-10`
+             --> a.toml:7:11
+              |
+            7 | dataset = "cifar-10"
+              |           ^^^^^^^^^^
+              |
+              = help: did you mean `cifar10`?
+        "#]],
+    );
+    changed(
+        "batch_size = 100",
+        "batch_size = [100, 60_000]\nvalidation = 10_000",
+        expect![[r#"
+            error[spec::range]: a batch is larger than the training set
+             --> a.toml:8:20
+              |
+            8 | batch_size = [100, 60_000]
+              |                    ^^^^^^ there are 40,000 training images
+              |
+              = help: use a smaller batch
+        "#]],
+    );
+    changed(
+        "batch_size = 100",
+        "batch_size = 100\nvalidation = 50_000",
+        expect![[r#"
+            error[spec::range]: the validation split leaves nothing to train on
+             --> a.toml:9:14
+              |
+            9 | validation = 50_000
+              |              ^^^^^^ `cifar10` has 50,000 training images
+              |
+              = help: hold out fewer
+        "#]],
+    );
+    changed(
+        "25_000",
+        "\"0.0001 epochs\"\nmax_loss = 3\nstop_on_divergence = false\neval_every = \"0.0001 epochs\"",
+        expect![[r#"
+            error[spec::range]: `iterations` is out of range
+              --> a.toml:10:14
+               |
+            10 | iterations = "0.0001 epochs"
+               |              ^^^^^^^^^^^^^^^ this is less than one iteration
+
+            error[spec::unused]: `max_loss` has no effect here
+              --> a.toml:11:12
+               |
+            11 | max_loss = 3
+               |            ^ nothing is stopped
+            12 | stop_on_divergence = false
+               |                      ----- because of this
+               |
+               = help: remove one of the two
+
+            error[spec::range]: `eval_every` is out of range
+              --> a.toml:13:14
+               |
+            13 | eval_every = "0.0001 epochs"
+               |              ^^^^^^^^^^^^^^^ this is less than one iteration
+        "#]],
+    );
+}
+
+#[test]
+fn keys_that_do_not_go_together() {
+    check_problems(
+        "[policies.a]\nkind = \"triangular\"\nbase_lr = 3.0\nmax_lr = 0.1\nstep_size = 10\n\
+         [policies.b]\nkind = \"cosine\"\nmax_lr = 0\n\
+         [policies.c]\nkind = \"triangular2\"\nbase_lr = [0.1, 0.3, 0.5]\nmax_lr = [0.4, 0.2]\nstep_size = 10\n\
+         [policies.d]\nkind = \"one_cycle\"\nmax_lr = 1\npct_start = 0.5\n\
+         [policies.e]\nkind = \"one_cycle\"\nform = \"three_phase\"\nmax_lr = 1\nbase_lr = 0.1\ndiv_factor = 3\nstep_size = 3\npct_start = 0.6\n\
+         [policies.f]\nkind = \"step\"\nbase_lr = 1\ngamma = 0.1\nstep_size = \"0.0001 epochs\"\nfirst_epoch = 0\n\
+         [policies.g]\nkind = \"step\"\nbase_lr = 1\ngamma = 0.1\nstep_size = \"1.5 epochs\"\nper = \"epoch\"\n\
+         [policies.h]\nkind = \"range_test\"\nmin_lr = 0\nmax_lr = 1\nspacing = \"geometric\"\n\
+         [policies.i]\nkind = \"multistep\"\nbase_lr = 1\ngamma = 0.1\nmilestones = [\"3 epochs\", 1000]\n\
+         [optimizers.sgd]\nkind = \"sgd\"\n",
+        expect![[r#"
+            error[spec::bounds]: `base_lr` is not below `max_lr`
+              --> a.toml:13:11
+               |
+            13 | base_lr = 3.0
+               |           ^^^ this is 3
+            14 | max_lr = 0.1
+               |          --- and this is 0.1
+               |
+               = help: swap them, or raise `max_lr`
+
+            error[spec::bounds]: `min_lr` is not below `max_lr`
+              --> a.toml:18:10
+               |
+            18 | max_lr = 0
+               |          ^ this is 0, `min_lr` 0
+               |
+               = help: swap them, or raise `max_lr`
+
+            error[spec::bounds]: `base_lr` is not below `max_lr`
+              --> a.toml:21:17
+               |
+            21 | base_lr = [0.1, 0.3, 0.5]
+               |                 ^^^ this is 0.3
+            22 | max_lr = [0.4, 0.2]
+               |                --- and this is 0.2
+               |
+               = help: swap them, or raise `max_lr`
+
+            error[spec::bounds]: `base_lr` is not below `max_lr`
+              --> a.toml:21:22
+               |
+            21 | base_lr = [0.1, 0.3, 0.5]
+               |                      ^^^ this is 0.5
+            22 | max_lr = [0.4, 0.2]
+               |           --- and this is 0.4
+               |
+               = help: swap them, or raise `max_lr`
+
+            error[spec::missing]: `step_size` is missing
+              --> a.toml:24:1
+               |
+            24 | [policies.d]
+               | ^^^^^^^^^^^^
+               |
+               = help: Smith's form needs it; PyTorch's `form = "two_phase"` does not
+
+            error[spec::unused]: `pct_start` has no effect here
+              --> a.toml:27:13
+               |
+            27 | pct_start = 0.5
+               |             ^^^ `form` is "smith"
+               |
+               = help: remove it
+
+            error[spec::unused]: `div_factor` has no effect here
+              --> a.toml:33:14
+               |
+            33 | div_factor = 3
+               |              ^ `base_lr` says it already
+               |
+               = help: remove it
+
+            error[spec::unused]: `step_size` has no effect here
+              --> a.toml:34:13
+               |
+            34 | step_size = 3
+               |             ^ `form` is "three_phase"
+               |
+               = help: remove it
+
+            error[spec::range]: `pct_start` is out of range
+              --> a.toml:35:13
+               |
+            35 | pct_start = 0.6
+               |             ^^^
+               |
+               = help: the way down takes as long, so it is at most 0.5
+
+            error[spec::duration]: `step_size` is less than one step
+              --> a.toml:40:13
+               |
+            40 | step_size = "0.0001 epochs"
+               |             ^^^^^^^^^^^^^^^
+               |
+               = help: make it longer
+
+            error[spec::duration]: `step_size` is 1.5 epochs, and this schedule changes once an epoch
+              --> a.toml:46:13
+               |
+            46 | step_size = "1.5 epochs"
+               |             ^^^^^^^^^^^^
+               |
+               = help: give it in whole epochs, as in "2 epochs"
+
+            error[spec::bounds]: a geometric range cannot start at 0
+              --> a.toml:50:10
+               |
+            50 | min_lr = 0
+               |          ^
+               |
+               = help: use a small number above 0
+
+            error[spec::duration]: `milestones` must increase
+              --> a.toml:57:14
+               |
+            57 | milestones = ["3 epochs", 1000]
+               |              ^^^^^^^^^^^^^^^^^^
+               |
+               = help: they are compared in iterations
+        "#]],
+    );
+}
+
+#[test]
+fn policies_and_optimizers_that_do_not_meet() {
+    check_problems(
+        "[policies.a]\nkind = \"fixed\"\nbase_lr = 1\noptimizer.beta2 = 0.9\n[policies.b]\nkind = \"fixed\"\nbase_lr = 1\noptimizer.beta7 = 0.9\n\
+         [policies.c]\nkind = \"fixed\"\nbase_lr = 1\noptimizers = [\"sgd\", \"sgd\"]\n[optimizers.adam]\nkind = \"adam\"\n[optimizers.sgd]\nkind = \"sgd\"\n\
+         [optimizers.adadelta]\nkind = \"adadelta\"\ntrain.clip_gradients = 1\n",
+        expect![[r#"
+            error[spec::option]: the optimizer `sgd` has no `beta2`
+              --> a.toml:14:11
+               |
+            14 | optimizer.beta2 = 0.9
+               |           ^^^^^
+            ...
+            25 | [optimizers.sgd]
+               | ---------------- which this policy meets
+               |
+               = help: bind the policy to those that have it: `optimizers = ["adam"]`
+
+            error[spec::optimizers]: no optimizer can take this policy: none has `beta7`
+              --> a.toml:18:11
+               |
+            15 | [policies.b]
+               | ------------ of this policy
+            ...
+            18 | optimizer.beta7 = 0.9
+               |           ^^^^^
+               |
+               = help: did you mean `beta1`?
+
+            error[spec::optimizers]: `sgd` is there twice
+              --> a.toml:22:22
+               |
+            22 | optimizers = ["sgd", "sgd"]
+               |                      ^^^^^
+               |
+               = help: remove one
+
+            error[spec::option]: `adadelta` cannot clip gradients
+              --> a.toml:29:24
+               |
+            28 | kind = "adadelta"
+               |        ---------- not offered by the plugin `cifar`
+            29 | train.clip_gradients = 1
+               |                        ^
+               |
+               = help: remove it, or override it for this optimizer with `train.clip_gradients = 0`
+        "#]],
+    );
+}
+
+#[test]
+fn grids_that_cannot_be() {
+    check_problems(
+        &format!(
+            "{SGD}{TRI}max_lr = {{ linspace = [0.01, 0.1, 1000] }}\nstep_size = {{ linspace = [1000, 3000, 2001] }}\n"
+        ),
+        expect![[r#"
+            error[spec::grid]: the grid has 2,001,000 trials
+              --> a.toml:17:1
+               |
+            17 | step_size = { linspace = [1000, 3000, 2001] }
+               | ^^^^^^^^^ the longest axis has 2,001 values
+               |
+               = help: at most 1,000,000 are planned, before exclusions; zip axes, or split the spec
+        "#]],
+    );
+    check_problems(
+        &format!(
+            "{SGD}{TRI}max_lr = [0.01, 0.1]\nstep_size = [1, 2, 3]\n[policies.apart]\nkind = \"exp\"\nbase_lr = 1\ngamma = [0.1, 0.2]\n\
+             [grid]\nzip = [[\"max_lr\", \"step_size\"], [\"gamma\", \"max_lr\"], [\"gama\", \"base_lr\"]]\nexclude = [{{ policy = \"tri\", max_lrr = 0.1 }}, {{ seed = 3 }}]\n"
+        ),
+        expect![[r#"
+            error[spec::zip]: zipped axes have different lengths
+              --> a.toml:17:1
+               |
+            16 | max_lr = [0.01, 0.1]
+               | ------ this has 2
+            17 | step_size = [1, 2, 3]
+               | ^^^^^^^^^ this has 3 values
+               |
+               = help: give both as many values, or remove the zip
+
+            error[spec::zip]: these axes never meet
+              --> a.toml:23:33
+               |
+            23 | zip = [["max_lr", "step_size"], ["gamma", "max_lr"], ["gama", "base_lr"]]
+               |                                 ^^^^^^^^^^^^^^^^^^^ no policy and optimizer have two of them
+               |
+               = help: remove the zip, or make both keys lists in one policy
+
+            error[spec::zip]: no axis is named `gama`
+              --> a.toml:23:55
+               |
+            23 | zip = [["max_lr", "step_size"], ["gamma", "max_lr"], ["gama", "base_lr"]]
+               |                                                       ^^^^^^
+               |
+               = help: did you mean `gamma`?
+
+            error[spec::zip]: no axis is named `base_lr`
+              --> a.toml:23:63
+               |
+            23 | zip = [["max_lr", "step_size"], ["gamma", "max_lr"], ["gama", "base_lr"]]
+               |                                                               ^^^^^^^^^
+               |
+               = help: expected `gamma`, `max_lr` or `step_size`
+
+            error[spec::exclude]: this excludes nothing
+              --> a.toml:24:12
+               |
+            24 | exclude = [{ policy = "tri", max_lrr = 0.1 }, { seed = 3 }]
+               |            ^^^^^^^^^^^^^^^^^^-------^^^^^^^^
+               |            |                 |
+               |            |                 no key is named so
+               |            no trial meets all of these conditions
+               |
+               = help: did you mean `max_lr`?
+
+            error[spec::exclude]: this excludes nothing
+              --> a.toml:24:47
+               |
+            24 | exclude = [{ policy = "tri", max_lrr = 0.1 }, { seed = 3 }]
+               |                                               ^^^^^^^^^^^^ no trial meets all of these conditions
+        "#]],
+    );
+    check_problems(
+        &format!("{SGD}{FIXED}[grid]\nexclude = [{{ policy = \"fixed\" }}]\n"),
+        expect![[r#"
+            error[spec::grid]: the grid is empty
+              --> a.toml:17:12
+               |
+            17 | exclude = [{ policy = "fixed" }]
+               |            ^^^^^^^^^^^^^^^^^^^^ no cell is left
+               |
+               = help: exclude less
+        "#]],
+    );
+    check_problems(
+        "",
+        expect![[r#"
+            error[spec::missing]: tables are missing: `[policies]`, `[optimizers]`
+              --> a.toml:10:19
+               |
+            10 | iterations = 25_000
+               |                   ^ the spec ends here
+        "#]],
+    );
+}
+
+#[test]
+fn two_cells_that_are_one_trial() {
+    check_problems(
+        &format!("{SGD}{FIXED}[policies.again]\nkind = \"fixed\"\nbase_lr = 1e-3\n"),
+        expect![[r#"
+            error[spec::duplicate]: two cells are one trial
+              --> a.toml:16:1
+               |
+            13 | [policies.fixed]
+               | ---------------- is the same as `fixed sgd seed=1`
+            ...
+            16 | [policies.again]
+               | ^^^^^^^^^^^^^^^^ `again sgd seed=1`
+               |
+               = help: names are only labels: give one of them another value, or remove it
+        "#]],
+    );
+    check_problems(
+        &format!("{SGD}{FIXED}[optimizers.again]\nkind = \"sgd\"\nmomentum = 0.9\n"),
+        expect![[r#"
+            error[spec::duplicate]: two cells are one trial
+              --> a.toml:16:1
+               |
+            11 | [optimizers.sgd]
+               | ---------------- is the same as `fixed sgd seed=1`
+            ...
+            16 | [optimizers.again]
+               | ^^^^^^^^^^^^^^^^^^ `fixed again seed=1`
+               |
+               = help: names are only labels: give one of them another value, or remove it
+        "#]],
+    );
+    check_problems(
+        &format!("{SGD}{TRI}max_lr = 0.1\nstep_size = [500, 1000, \"1 epoch\"]\n"),
+        expect![[r#"
+            error[spec::duplicate]: two cells are one trial
+              --> a.toml:17:25
+               |
+            17 | step_size = [500, 1000, "1 epoch"]
+               |              ---        ^^^^^^^^^ `tri sgd step_size=500 seed=1`
+               |              |
+               |              is the same as `tri sgd step_size=500 seed=1`
+               |
+               = help: names are only labels: give one of them another value, or remove it
+        "#]],
+    );
+}
+
+/// One unknown name does not hide what can be judged without it.
+#[test]
+fn an_unknown_name_hides_nothing_else() {
+    let text = format!(
+        "{HEAD}[policies.a]\nkind = \"triangular\"\nbase_lr = 3\nmax_lr = 1\nstep_size = \"0.0001 epochs\"\n[optimizers.b]\nkind = \"sgd\"\nmomentun = 1\n"
+    );
+    let problems = |from: &str, to: &str| {
+        let source = SourceFile { name: "a.toml".to_owned(), text: text.replace(from, to) };
+        let (spec, _) = parse(&source, &[]);
+        render(&plan(&spec, &facts()).expect_err("it is wrong"), &source)
+    };
+    expect![[r#"
+        error[spec::dataset]: there is no dataset `cifar11`
+         --> a.toml:7:11
+          |
+        7 | dataset = "cifar11"
+          |           ^^^^^^^^^
+          |
+          = help: did you mean `cifar10`?
+
+        error[spec::bounds]: `base_lr` is not below `max_lr`
+          --> a.toml:13:11
+           |
+        13 | base_lr = 3
+           |           ^ this is 3
+        14 | max_lr = 1
+           |          - and this is 1
+           |
+           = help: swap them, or raise `max_lr`
+
+        error[spec::option]: the optimizer `sgd` has no `momentun`
+          --> a.toml:18:1
+           |
+        18 | momentun = 1
+           | ^^^^^^^^
+           |
+           = help: did you mean `momentum`?
+    "#]]
+    .assert_eq(&problems("\"cifar10\"", "\"cifar11\""));
+    expect![[r#"
+        error[spec::plugin]: there is no plugin `cifer`
+         --> a.toml:4:10
+          |
+        4 | plugin = "cifer"
+          |          ^^^^^^^
+          |
+          = help: did you mean `cifar`?
+          = help: plugins are looked for beside the executable, in `CLR_PLUGIN_PATH` and by `--plugin PATH`
+
+        error[spec::bounds]: `base_lr` is not below `max_lr`
+          --> a.toml:13:11
+           |
+        13 | base_lr = 3
+           |           ^ this is 3
+        14 | max_lr = 1
+           |          - and this is 1
+           |
+           = help: swap them, or raise `max_lr`
+    "#]]
+    .assert_eq(&problems("\"cifar\"", "\"cifer\""));
+}

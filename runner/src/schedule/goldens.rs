@@ -1,0 +1,136 @@
+//! Schedules against other implementations, by tables that `goldens/make_goldens.py` made from them.
+
+use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Window};
+
+const GOLDENS: &str = include_str!("goldens/goldens.csv");
+
+/// Compares every step of a case.
+///
+/// Peers compute the same real numbers in another order. Each does a few operations on numbers no larger than the
+/// schedule's largest value, hence some units in that value's last place (the absolute part, which is what is left of
+/// `1 + cos` near the end of an annealing); those that multiply from step to step, and powers of `gamma`, err in
+/// proportion to the value (the relative part). Both are far below f32, in which values reach a plugin.
+#[track_caller]
+fn check(case: &str, schedule: Schedule) {
+    let line = GOLDENS.lines().find(|line| line.split(',').next() == Some(case));
+    let values = line.expect("a case of goldens.csv").split(',').skip(1);
+    let values: Vec<f64> = values.map(|value| value.parse().expect("a number")).collect();
+    let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    for (step, &expected) in values.iter().enumerate() {
+        let got = schedule.at(step as u64);
+        let tolerance = 4.0 * f64::EPSILON * largest + 1e-13 * expected.abs();
+        assert!((got - expected).abs() <= tolerance, "{case}, step {step}: got {got}, expected {expected}");
+    }
+}
+
+fn cyclic(base: f64, max: f64, up: f64, down: f64) -> Cyclic {
+    let (window, amplitude) = (Window::Linear, Amplitude::Constant);
+    Cyclic { base, max, up, down, window, amplitude, decline: None, cycles: None }
+}
+
+/// The three modes of Keras and PyTorch.
+fn modes(cyclic: Cyclic) -> [(&'static str, Schedule); 3] {
+    [
+        ("triangular", Schedule::Cyclic(cyclic.clone())),
+        ("triangular2", Schedule::Cyclic(Cyclic { amplitude: Amplitude::HalfPerCycle, ..cyclic.clone() })),
+        ("exp_range", Schedule::Cyclic(Cyclic { decline: Some(Decline::Amplitude { gamma: 0.99 }), ..cyclic })),
+    ]
+}
+
+#[test]
+fn cyclic_is_pytorchs() {
+    for (mode, schedule) in modes(cyclic(0.001, 0.006, 7.0, 7.0)) {
+        check(&format!("torch_cyclic_{mode}_7_7"), schedule);
+    }
+    for (mode, schedule) in modes(cyclic(0.9, 0.8, 7.0, 7.0)) {
+        check(&format!("torch_cyclic_{mode}_7_7_momentum"), schedule);
+    }
+    for (mode, schedule) in modes(cyclic(0.001, 0.006, 3.0, 11.0)) {
+        check(&format!("torch_cyclic_{mode}_3_11"), schedule);
+    }
+    let real = Cyclic { amplitude: Amplitude::HalfPerCycle, ..cyclic(0.001, 0.006, 8.2, 8.2) };
+    check("torch_cyclic_triangular2_8.2_8.2", Schedule::Cyclic(real));
+}
+
+#[test]
+fn cyclic_is_kerass() {
+    for (mode, schedule) in modes(cyclic(0.001, 0.006, 7.0, 7.0)) {
+        check(&format!("keras_{mode}"), schedule);
+    }
+}
+
+#[test]
+fn cyclic_is_caffes() {
+    let triangular = cyclic(0.01, 0.026, 9.0, 9.0);
+    check("caffe_triangular", Schedule::Cyclic(triangular.clone()));
+    let with = |amplitude| Schedule::Cyclic(Cyclic { amplitude, ..triangular.clone() });
+    check("caffe_triangular2", with(Amplitude::HalfPerCycle));
+    check("caffe_triangular_over_cycle", with(Amplitude::OneOverCycle));
+    let decline = Some(Decline::Boundaries { gamma: 0.98 });
+    check("caffe_exp_range", Schedule::Cyclic(Cyclic { decline, ..triangular.clone() }));
+}
+
+#[test]
+fn cyclic_by_epoch_is_torch7s() {
+    let inner = Box::new(Schedule::Cyclic(cyclic(0.1, 0.3, 8.2, 8.2)));
+    let torch7 = Schedule::PerEpoch { iterations_per_epoch: 3, first_epoch: 1, inner };
+    check("torch7_triangular_8.2_epochs", torch7);
+}
+
+#[test]
+fn one_cycle_is_pytorchs() {
+    for cosine in [true, false] {
+        for pct_start in [0.3, 0.25, 0.45] {
+            for (phases, form) in
+                [(2, OneCycleForm::TwoPhase { pct_start }), (3, OneCycleForm::ThreePhase { pct_start })]
+            {
+                let anneal = if cosine { "cos" } else { "linear" };
+                let case = format!("torch_one_cycle_{anneal}_{phases}_{pct_start}");
+                let initial = 0.5 / 25.0;
+                let one_cycle = OneCycle { initial, max: 0.5, last: initial / 1e4, steps: 37, form, cosine };
+                check(&case, Schedule::OneCycle(one_cycle));
+                let momentum = OneCycle { initial: 0.95, max: 0.85, last: 0.95, steps: 37, form, cosine };
+                check(&format!("{case}_momentum"), Schedule::OneCycle(momentum));
+            }
+        }
+    }
+}
+
+#[test]
+fn one_cycle_is_smiths_and_fastais() {
+    let form = OneCycleForm::Smith { step_size: 20 };
+    let smith = OneCycle { initial: 0.1, max: 1.0, last: 0.1 / 1000.0, steps: 50, form, cosine: false };
+    check("smith_one_cycle", Schedule::OneCycle(smith));
+
+    let form = OneCycleForm::Fraction { pct_start: 0.25 };
+    let fastai = OneCycle { initial: 0.02, max: 0.5, last: 0.5 / 1e5, steps: 40, form, cosine: true };
+    let momentum = OneCycle { initial: 0.95, max: 0.85, last: 0.95, ..fastai };
+    check("fastai_one_cycle", Schedule::OneCycle(fastai));
+    check("fastai_one_cycle_momentum", Schedule::OneCycle(momentum));
+}
+
+#[test]
+fn cosines_are_pytorchs() {
+    for mult in 1..=3 {
+        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.01, first_cycle: 5, mult };
+        check(&format!("torch_warm_restarts_5_{mult}"), sgdr);
+    }
+    check("torch_cosine_40", Schedule::Cosine { max: 0.1, min: 0.001, steps: 40 });
+}
+
+#[test]
+fn decays_are_pytorchs() {
+    check("torch_polynomial_30_2", Schedule::Poly { base: 0.01, power: 2.0, steps: 30 });
+    check("torch_multistep_10_25", Schedule::MultiStep { base: 0.01, gamma: 0.1, milestones: vec![10, 25] });
+    check("torch_step_8", Schedule::Step { base: 0.01, gamma: 0.5, step_size: 8 });
+    check("torch_exponential", Schedule::Exp { base: 0.01, gamma: 0.97 });
+    check("torch_linear_20", Schedule::Linear { from: 0.1 * 0.3, to: 0.3, steps: 20 });
+}
+
+#[test]
+fn range_tests_are_those_of_the_finders() {
+    let range = |steps, geometric, min, max| Schedule::RangeTest { min, max, steps, geometric };
+    check("lr_finder_linear", range(29, false, 1e-4, 1.0));
+    check("lr_finder_exponential", range(29, true, 1e-7, 10.0));
+    check("fastai_lr_find", range(30, true, 1e-7, 10.0));
+}

@@ -1,0 +1,180 @@
+"""Writes goldens.csv: other people's schedules, for the tests in ../goldens.rs. A line is a case and its values from
+step 0 on, printed so that reading them gives the same bits.
+
+    pip install torch && python make_goldens.py
+
+PyTorch's schedulers are run. Keras's callback, Caffe's and Torch7's patches (appendix A of arXiv 1506.01186v6), Smith's
+notes on Caffe and 1cycle, fastai's `fit_one_cycle` and the range tests are transcribed below, since they are not
+packages or bring too much along. Made with torch 2.15.0.
+"""
+
+import math
+import pathlib
+import warnings
+
+import torch
+from torch.optim import lr_scheduler
+
+warnings.filterwarnings("ignore")
+CASES = {}
+
+
+# PyTorch
+
+
+def run(name, make, steps, momentum=None, lr=1.0):
+    """Records lr, and momentum too where a name is given for it, as read before each of `steps` updates."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
+    scheduler = make(optimizer)
+    lrs, momenta = [], []
+    for _ in range(steps):
+        lrs.append(float(optimizer.param_groups[0]["lr"]))
+        momenta.append(float(optimizer.param_groups[0]["momentum"]))
+        optimizer.step()
+        scheduler.step()
+    CASES[name] = lrs
+    if momentum:
+        CASES[momentum] = momenta
+
+
+def cyclic(**options):
+    return lambda optimizer: lr_scheduler.CyclicLR(optimizer, base_lr=0.001, max_lr=0.006, **options)
+
+
+for mode in "triangular", "triangular2", "exp_range":
+    run(
+        f"torch_cyclic_{mode}_7_7",
+        cyclic(mode=mode, step_size_up=7, gamma=0.99),
+        60,
+        momentum=f"torch_cyclic_{mode}_7_7_momentum",
+    )
+    run(f"torch_cyclic_{mode}_3_11", cyclic(mode=mode, step_size_up=3, step_size_down=11, gamma=0.99), 60)
+run("torch_cyclic_triangular2_8.2_8.2", cyclic(mode="triangular2", step_size_up=8.2), 70)
+
+for anneal in "cos", "linear":
+    for pct_start in 0.3, 0.25, 0.45:
+        for three_phase in False, True:
+            phases = 3 if three_phase else 2
+            name = f"torch_one_cycle_{anneal}_{phases}_{pct_start}"
+            run(
+                name,
+                lambda optimizer: lr_scheduler.OneCycleLR(
+                    optimizer,
+                    max_lr=0.5,
+                    total_steps=37,
+                    pct_start=pct_start,
+                    anneal_strategy=anneal,
+                    three_phase=three_phase,
+                ),
+                37,
+                momentum=f"{name}_momentum",
+            )
+
+for mult in 1, 2, 3:
+    run(
+        f"torch_warm_restarts_5_{mult}",
+        lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=5, T_mult=mult, eta_min=0.01),
+        70,
+    )
+
+optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+scheduler = lr_scheduler.CosineAnnealingLR(optimizer, T_max=40, eta_min=0.001)
+CASES["torch_cosine_40"] = []
+for step in range(41):
+    scheduler.last_epoch = step
+    CASES["torch_cosine_40"].append(scheduler._get_closed_form_lr()[0])
+
+run("torch_polynomial_30_2", lambda o: lr_scheduler.PolynomialLR(o, total_iters=30, power=2.0), 40, lr=0.01)
+run("torch_multistep_10_25", lambda o: lr_scheduler.MultiStepLR(o, milestones=[10, 25], gamma=0.1), 40, lr=0.01)
+run("torch_step_8", lambda o: lr_scheduler.StepLR(o, step_size=8, gamma=0.5), 40, lr=0.01)
+run("torch_exponential", lambda o: lr_scheduler.ExponentialLR(o, gamma=0.97), 60, lr=0.01)
+run("torch_linear_20", lambda o: lr_scheduler.LinearLR(o, start_factor=0.1, total_iters=20), 40, lr=0.3)
+
+
+# Keras: bckenstler/CLR, clr_callback.py, `clr()`
+
+
+def keras(mode, iterations, base_lr=0.001, max_lr=0.006, step_size=7.0, gamma=0.99):
+    scale_fn, scale_mode = {
+        "triangular": (lambda x: 1.0, "cycle"),
+        "triangular2": (lambda x: 1 / (2.0 ** (x - 1)), "cycle"),
+        "exp_range": (lambda x: gamma**x, "iterations"),
+    }[mode]
+    cycle = math.floor(1 + iterations / (2 * step_size))
+    x = abs(iterations / step_size - 2 * cycle + 1)
+    scale = scale_fn(cycle if scale_mode == "cycle" else iterations)
+    return base_lr + (max_lr - base_lr) * max(0, (1 - x)) * scale
+
+
+for mode in "triangular", "triangular2", "exp_range":
+    CASES[f"keras_{mode}"] = [keras(mode, step) for step in range(60)]
+
+
+# Caffe: appendix A of the paper; the paper's words for exp_range; Smith's instructions of March 2017
+
+
+def caffe(policy, itr, base=0.01, top=0.026, stepsize=9, gamma=0.98):
+    cycle = itr // (2 * stepsize)
+    x = (itr - (2 * cycle + 1) * stepsize) / stepsize
+    if policy == "triangular":
+        return base + (top - base) * max(0.0, 1.0 - abs(x))
+    if policy == "triangular2":
+        return base + (top - base) * min(1.0, max(0.0, (1.0 - abs(x)) / 2.0**cycle))
+    if policy == "triangular_over_cycle":
+        return base + (top - base) * max(0.0, (1.0 - abs(x)) / (cycle + 1))
+    if policy == "exp_range":
+        return gamma**itr * (base + (top - base) * max(0.0, 1.0 - abs(x)))
+
+
+for policy in "triangular", "triangular2", "triangular_over_cycle", "exp_range":
+    CASES[f"caffe_{policy}"] = [caffe(policy, step) for step in range(70)]
+
+
+# Torch7: the same appendix. Epochs count from 1, three iterations each here.
+
+
+def torch7(epoch, lr=0.1, max_lr=0.3, stepsize=8.2):
+    cycle = math.floor(1 + epoch / (2 * stepsize))
+    x = abs(epoch / stepsize - 2 * cycle + 1)
+    return lr + (max_lr - lr) * max(0, (1 - x))
+
+
+CASES["torch7_triangular_8.2_epochs"] = [torch7(1 + step // 3) for step in range(120)]
+
+
+# 1cycle: what the logs of Smith's Caffe runs hold (github.com/lnsmith54/hyperParam1), and fastai's
+
+
+def smith_one_cycle(it, base=0.1, top=1.0, stepsize=20):
+    if it <= stepsize:
+        return base + (top - base) * it / stepsize
+    if it < 2 * stepsize:
+        return max(top * (2 * stepsize - it) / stepsize, base / 1000)
+    return base / 1000
+
+
+CASES["smith_one_cycle"] = [smith_one_cycle(step) for step in range(50)]
+
+
+def fastai_one_cycle(start, middle, end, step, steps=40, pct_start=0.25):
+    """combined_cos(pct_start, start, middle, end), as `fit_one_cycle` calls it before batch `step`."""
+    sched_cos = lambda start, end, pos: start + (1 + math.cos(math.pi * (1 - pos))) * (end - start) / 2
+    pos = step / steps
+    if pos < pct_start:
+        return sched_cos(start, middle, pos / pct_start)
+    return sched_cos(middle, end, (pos - pct_start) / (1 - pct_start))
+
+
+CASES["fastai_one_cycle"] = [fastai_one_cycle(0.02, 0.5, 0.5 / 1e5, step) for step in range(40)]
+CASES["fastai_one_cycle_momentum"] = [fastai_one_cycle(0.95, 0.85, 0.95, step) for step in range(40)]
+
+
+# Range tests: pytorch-lr-finder's LinearLR and ExponentialLR (it takes n - 1 steps), fastai's (n steps)
+
+CASES["lr_finder_linear"] = [1e-4 + i / 29 * (1.0 - 1e-4) for i in range(30)]
+CASES["lr_finder_exponential"] = [1e-7 * (10 / 1e-7) ** (i / 29) for i in range(30)]
+CASES["fastai_lr_find"] = [1e-7 * (10 / 1e-7) ** (i / 30) for i in range(30)]
+
+
+lines = [",".join([case, *map(repr, values)]) + "\n" for case, values in CASES.items()]
+pathlib.Path(__file__).with_name("goldens.csv").write_text("".join(lines))

@@ -1,0 +1,479 @@
+//! Schedules for people: what `clr-run schedule SPEC` prints, a table of values or plots for the terminal.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io;
+
+use textplots::{Chart, Plot as _, Shape};
+
+use super::Schedule;
+use crate::plan::{AxisValue, Plan, Trial};
+
+/// Writes every scheduled value as CSV: `trial,label,policy,optimizer,iteration` and a column for each hyper-parameter
+/// that some trial schedules, empty for trials that do not.
+///
+/// Of each trial, every `every`-th iteration from 0 on and the last one. Floats are printed so that reading them gives
+/// the same bits. Writes often and little: give it a buffer.
+pub fn csv(plan: &Plan, every: u64, out: &mut impl io::Write) -> io::Result<()> {
+    let mut hypers: Vec<&str> = Vec::new();
+    for (name, _) in plan.trials.iter().flat_map(|trial| trial.schedules.iter()) {
+        if !hypers.contains(&&**name) {
+            hypers.push(name);
+        }
+    }
+
+    write!(out, "trial,label,policy,optimizer,iteration")?;
+    for name in &hypers {
+        write!(out, ",{}", quoted(name))?;
+    }
+    writeln!(out)?;
+
+    for trial in &plan.trials {
+        let Some(last) = trial.iterations.checked_sub(1) else { continue };
+        let (policy, optimizer) = (axis(plan, trial, "policy"), axis(plan, trial, "optimizer"));
+        let start = format!("{},{},{},{}", quoted(&trial.id), quoted(&trial.label), quoted(policy), quoted(optimizer));
+        let columns: Vec<Option<&Schedule>> = hypers.iter().map(|name| schedule_of(trial, name)).collect();
+        let mut step = 0;
+        loop {
+            write!(out, "{start},{step}")?;
+            for schedule in &columns {
+                match schedule {
+                    Some(schedule) => write!(out, ",{:?}", schedule.at(step))?,
+                    None => write!(out, ",")?,
+                }
+            }
+            writeln!(out)?;
+            if step == last {
+                break;
+            }
+            step = step.saturating_add(every.max(1)).min(last);
+        }
+    }
+    Ok(())
+}
+
+/// Draws the hyper-parameter `hyper` over the iterations, once for each distinct course it takes, at most `limit` of
+/// them, `width` characters wide (40 at least). The title of a plot is what its trials' labels have in common.
+pub fn plot(plan: &Plan, hyper: &str, width: usize, limit: usize) -> String {
+    let courses = distinct(plan, hyper);
+    if courses.is_empty() {
+        return format!("no trial schedules `{hyper}`\n");
+    }
+    let mut text = String::new();
+    for course in courses.iter().take(limit) {
+        let title = common_words(&course.labels);
+        // Writing to a string cannot fail.
+        let _ = match course.labels.len() {
+            1 => writeln!(text, "{title}"),
+            count => writeln!(text, "{title} ({count} trials)"),
+        };
+        text.push_str(&draw(course, hyper, width));
+        text.push('\n');
+    }
+    if courses.len() > limit {
+        let _ = writeln!(text, "and {} more that differ in `{hyper}`", courses.len() - limit);
+    }
+    text
+}
+
+/// A schedule over so many iterations, and the labels of the trials that follow it.
+struct Course<'a> {
+    schedule: &'a Schedule,
+    iterations: u64,
+    labels: Vec<&'a str>,
+}
+
+/// In order of first appearance.
+fn distinct<'a>(plan: &'a Plan, hyper: &str) -> Vec<Course<'a>> {
+    let mut courses: Vec<Course<'a>> = Vec::new();
+    let mut seen = HashMap::new();
+    for trial in plan.trials.iter().filter(|trial| trial.iterations > 0) {
+        let Some(schedule) = schedule_of(trial, hyper) else { continue };
+        let mut key = trial.iterations.to_le_bytes().to_vec();
+        schedule.canonical(&mut key);
+        let index = *seen.entry(key).or_insert_with(|| {
+            courses.push(Course { schedule, iterations: trial.iterations, labels: Vec::new() });
+            courses.len() - 1
+        });
+        courses[index].labels.push(&trial.label);
+    }
+    courses
+}
+
+/// Rows of characters in a plot, each four dots high.
+const ROWS: usize = 8;
+
+/// More iterations than this are sampled: enough to see every iteration of the paper's CIFAR-10 runs.
+const MOST_SAMPLES: u64 = 1 << 17;
+
+fn draw(course: &Course<'_>, hyper: &str, width: usize) -> String {
+    let last = course.iterations - 1;
+    let samples = course.iterations.min(MOST_SAMPLES);
+    let values: Vec<f64> = (0..samples)
+        .map(|sample| {
+            let step = u128::from(sample) * u128::from(last) / u128::from((samples - 1).max(1));
+            course.schedule.at(step as u64)
+        })
+        .collect();
+    let finite = values.iter().copied().filter(|value| value.is_finite());
+    let (low, high) =
+        finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    if low > high {
+        return format!("  `{hyper}` is never finite\n");
+    }
+    let (low, high) = scale(low, high);
+
+    let (top, bottom) = (short(high), short(low));
+    let margin = top.len().max(bottom.len()).max(5) + 1;
+    // A character is two dots wide; the plotting library wants 32 dots at least, the longest number of iterations 40.
+    let columns = width.saturating_sub(margin + 2).clamp(24, 500);
+    let dots = 2 * columns - 1;
+    let points = envelope(&values, dots, |value| (value - low) / (high - low));
+    let shape = Shape::Lines(&points);
+    let mut chart = Chart::new_with_y_range(dots as u32, (4 * ROWS - 1) as u32, 0.0, dots as f32, 0.0, 1.0);
+    let chart = chart.lineplot(&shape);
+    chart.figures();
+
+    let frame = chart.frame();
+    let mut rows = frame.lines();
+    let mut text = String::new();
+    for row in 0..ROWS {
+        let (label, axis) = match row {
+            0 => (top.as_str(), '┤'),
+            row if row == ROWS - 1 => (bottom.as_str(), '┤'),
+            _ => ("", '│'),
+        };
+        let line = rows.next().unwrap_or("").trim_end_matches([' ', '\u{2800}']);
+        let _ = writeln!(text, "{label:>margin$} {axis}{line}");
+    }
+    let end = last.to_string();
+    let _ = writeln!(text, "{hyper:>margin$} └{}", "─".repeat(columns));
+    let _ = writeln!(text, "{:>margin$}  0{end:>rest$}", "", rest = columns - 1);
+    text
+}
+
+/// The lowest and highest value in each column of dots, in the order in which they come: drawn as one line, this
+/// shows every peak however many iterations share a column. `unit` maps values to [0, 1].
+fn envelope(values: &[f64], dots: usize, unit: impl Fn(f64) -> f64) -> Vec<(f32, f32)> {
+    let mut points = Vec::with_capacity(2 * dots);
+    let mut index = 0;
+    let column_of = |index: usize| match values.len() {
+        1 => 0,
+        count => index * dots / (count - 1),
+    };
+    while index < values.len() {
+        let column = column_of(index);
+        let (mut low, mut high) = ((index, f64::INFINITY), (index, f64::NEG_INFINITY));
+        while index < values.len() && column_of(index) == column {
+            let value = values[index];
+            if value.is_finite() && value < low.1 {
+                low = (index, value);
+            }
+            if value.is_finite() && value > high.1 {
+                high = (index, value);
+            }
+            index += 1;
+        }
+        if low.1 <= high.1 {
+            let (first, second) = if low.0 <= high.0 { (low.1, high.1) } else { (high.1, low.1) };
+            points.extend([first, second].map(|value| (column as f32, unit(value) as f32)));
+        }
+    }
+    // One iteration alone is drawn as a line, so that it is seen.
+    if values.len() == 1 {
+        points.extend(points.first().map(|&(_, y)| (dots as f32, y)));
+    }
+    points
+}
+
+/// The range of the vertical axis: from zero, unless that would waste more than half of it.
+fn scale(low: f64, high: f64) -> (f64, f64) {
+    if low == high {
+        return match low {
+            0.0 => (0.0, 1.0),
+            value => (value.min(0.0), value.max(0.0)),
+        };
+    }
+    if low >= 0.0 && low <= high / 2.0 { (0.0, high) } else { (low, high) }
+}
+
+/// Three significant digits.
+fn short(value: f64) -> String {
+    let scientific = format!("{value:.2e}");
+    let rounded: f64 = scientific.parse().unwrap_or(value);
+    if rounded == 0.0 || (1e-4..1e6).contains(&rounded.abs()) { format!("{rounded}") } else { format!("{rounded:e}") }
+}
+
+/// The words of the first label that all others have too; all of them if there is none.
+fn common_words(labels: &[&str]) -> String {
+    let Some((first, others)) = labels.split_first() else { return String::new() };
+    let mut words: Vec<&str> = first.split_whitespace().collect();
+    for label in others {
+        let has: Vec<&str> = label.split_whitespace().collect();
+        words.retain(|word| has.contains(word));
+    }
+    if words.is_empty() { (*first).to_owned() } else { words.join(" ") }
+}
+
+fn schedule_of<'a>(trial: &'a Trial, hyper: &str) -> Option<&'a Schedule> {
+    trial.schedules.iter().find(|(name, _)| &**name == hyper).map(|(_, schedule)| schedule)
+}
+
+/// The text of an axis of `trial`, empty where it has none.
+fn axis<'a>(plan: &Plan, trial: &'a Trial, name: &str) -> &'a str {
+    let index = plan.axes.iter().position(|axis| axis.name == name);
+    match index.and_then(|index| trial.axes.get(index)) {
+        Some(Some(AxisValue::Text(text))) => text,
+        _ => "",
+    }
+}
+
+/// A CSV field, quoted where RFC 4180 asks for it.
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::{Axis, AxisKind, DataPlan, Divergence, LastBatch, Normalize, Order, Shape as PlanShape};
+    use crate::schedule::properties::any_schedule;
+    use crate::schedule::{Amplitude, Cyclic, Window};
+
+    /// Policy, optimizer, iterations and schedules of a trial.
+    type Row<'a> = (&'a str, &'a str, u64, &'a [(&'a str, Schedule)]);
+
+    fn plan(trials: &[Row<'_>]) -> Plan {
+        let shape = Arc::new(PlanShape {
+            plugin: "cifar".into(),
+            architecture: "cifar10_full".into(),
+            model_json: "{}".into(),
+            data: DataPlan {
+                dataset: "cifar10".into(),
+                digest: None,
+                batch_size: 100,
+                train_count: 50_000,
+                validation_count: 0,
+                order: Order::Shuffled,
+                last_batch: LastBatch::Wrap,
+                normalize: Normalize::PixelMean,
+                scale: 1.0,
+                flip: false,
+                pad: 0,
+            },
+            hypers: vec!["lr".into(), "momentum".into()],
+            metrics: vec!["loss".into()],
+        });
+        let trial = |index: usize, &(policy, optimizer, iterations, schedules): &Row<'_>| Trial {
+            id: format!("{index:032x}"),
+            label: format!("{policy} {optimizer}"),
+            axes: vec![Some(AxisValue::Text(policy.into())), Some(AxisValue::Text(optimizer.into()))],
+            shape: shape.clone(),
+            optimizer_json: "{}".into(),
+            optimizer_kind: optimizer.into(),
+            init_seed: 1,
+            data_seed: 1,
+            iterations,
+            eval_every: 0,
+            divergence: Divergence { non_finite: true, loss_above: None },
+            schedules: schedules.iter().map(|(name, schedule)| (Arc::from(*name), schedule.clone())).collect(),
+        };
+        let text = |name: &str| Axis { name: name.into(), kind: AxisKind::Text };
+        Plan {
+            name: "test".into(),
+            axes: vec![text("policy"), text("optimizer")],
+            trials: trials.iter().enumerate().map(|(index, row)| trial(index, row)).collect(),
+            groups: Vec::new(),
+        }
+    }
+
+    fn triangular(base: f64, max: f64, step_size: f64) -> Cyclic {
+        Cyclic {
+            base,
+            max,
+            up: step_size,
+            down: step_size,
+            window: Window::Linear,
+            amplitude: Amplitude::Constant,
+            decline: None,
+            cycles: None,
+        }
+    }
+
+    #[track_caller]
+    fn check_csv(plan: &Plan, every: u64, expected: Expect) {
+        let mut out = Vec::new();
+        csv(plan, every, &mut out).unwrap();
+        expected.assert_eq(&String::from_utf8(out).unwrap());
+    }
+
+    #[test]
+    fn csv_has_every_so_many_iterations_and_the_last() {
+        let lr = Schedule::Linear { from: 0.1, to: 0.3, steps: 5 };
+        let momentum = Schedule::Constant(0.9);
+        let plan = plan(&[
+            ("warm", "sgd", 5, &[("lr", lr.clone()), ("momentum", momentum)]),
+            ("a, \"b\"", "adam", 1, &[("lr", lr.clone()), ("beta1", Schedule::Constant(1e-7))]),
+            ("never", "adam", 0, &[("lr", lr)]),
+        ]);
+        check_csv(
+            &plan,
+            3,
+            expect![[r#"
+            trial,label,policy,optimizer,iteration,lr,momentum,beta1
+            00000000000000000000000000000000,warm sgd,warm,sgd,0,0.1,0.9,
+            00000000000000000000000000000000,warm sgd,warm,sgd,3,0.21999999999999997,0.9,
+            00000000000000000000000000000000,warm sgd,warm,sgd,4,0.26,0.9,
+            00000000000000000000000000000001,"a, ""b"" adam","a, ""b""",adam,0,0.1,,1e-7
+        "#]],
+        );
+        check_csv(
+            &plan,
+            0,
+            expect![[r#"
+            trial,label,policy,optimizer,iteration,lr,momentum,beta1
+            00000000000000000000000000000000,warm sgd,warm,sgd,0,0.1,0.9,
+            00000000000000000000000000000000,warm sgd,warm,sgd,1,0.14,0.9,
+            00000000000000000000000000000000,warm sgd,warm,sgd,2,0.18,0.9,
+            00000000000000000000000000000000,warm sgd,warm,sgd,3,0.21999999999999997,0.9,
+            00000000000000000000000000000000,warm sgd,warm,sgd,4,0.26,0.9,
+            00000000000000000000000000000001,"a, ""b"" adam","a, ""b""",adam,0,0.1,,1e-7
+        "#]],
+        );
+    }
+
+    #[track_caller]
+    fn check_plot(plan: &Plan, limit: usize, expected: Expect) {
+        expected.assert_eq(&plot(plan, "lr", 60, limit));
+    }
+
+    #[test]
+    fn equal_courses_share_a_plot_titled_by_what_their_labels_share() {
+        let lr = [("lr", Schedule::Cyclic(triangular(0.001, 0.006, 2000.0)))];
+        let plan = plan(&[("triangular", "sgd", 12_000, &lr), ("triangular", "adam", 12_000, &lr)]);
+        check_plot(
+            &plan,
+            10,
+            expect![[r#"
+            triangular (2 trials)
+             0.006 ┤       ⣠⠟⣆              ⢠⠞⢦              ⢀⡞⢧⡀
+                   │      ⡴⠃ ⠈⢧⡀           ⣰⠋ ⠈⢳⡀           ⣠⠏  ⠳⡄
+                   │    ⢀⡞⠁    ⠳⡄        ⢀⡼⠁    ⠹⣄         ⡴⠃    ⠙⣆
+                   │   ⣠⠏       ⠙⣆      ⢠⠞       ⠘⢦      ⢀⡞⠁      ⠈⢧⡀
+                   │  ⡴⠃         ⠈⢧⡀   ⣰⠋         ⠈⢳⡀   ⣠⠏          ⠳⡄
+                   │⢀⡞⠁            ⠳⡄⢀⡼⠁            ⠹⣄ ⡴⠃            ⠙⣆
+                   │⠏               ⠙⠞               ⠘⠞⠁              ⠈⠧
+                 0 ┤
+                lr └────────────────────────────────────────────────────
+                    0                                              11999
+
+        "#]],
+        );
+    }
+
+    #[test]
+    fn courses_of_another_length_or_schedule_have_plots_of_their_own() {
+        let constant = [("lr", Schedule::Constant(0.001))];
+        let dip = Cyclic { amplitude: Amplitude::HalfPerCycle, ..triangular(0.95, 0.85, 100.0) };
+        let plan = plan(&[
+            ("fixed", "sgd", 100, &constant),
+            ("fixed", "adam", 1, &constant),
+            ("dip", "sgd", 400, &[("lr", Schedule::Cyclic(dip))]),
+            ("nothing", "sgd", 10, &[("lr", Schedule::Table([].into()))]),
+            ("zero", "sgd", 10, &[("lr", Schedule::Constant(0.0))]),
+        ]);
+        check_plot(
+            &plan,
+            4,
+            expect![[r#"
+            fixed sgd
+             0.001 ┤⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉
+                   │
+                   │
+                   │
+                   │
+                   │
+                   │
+                 0 ┤
+                lr └────────────────────────────────────────────────────
+                    0                                                 99
+
+            fixed adam
+             0.001 ┤⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉
+                   │
+                   │
+                   │
+                   │
+                   │
+                   │
+                 0 ┤
+                lr └────────────────────────────────────────────────────
+                    0                                                  0
+
+            dip sgd
+              0.95 ┤⠳⡄                      ⣠⠞⠓⠤⣀                   ⢀⡠⠖⠋
+                   │ ⠘⢦⡀                  ⢀⡔⠁   ⠈⠙⠦⣄⡀            ⣀⡤⠚⠉
+                   │   ⠑⣄                ⡰⠋         ⠙⠲⢄⡀      ⣠⠴⠚⠁
+                   │    ⠈⠳⡀            ⣠⠞              ⠉⠓⢦⣀⡠⠖⠋
+                   │      ⠘⢦⡀        ⢀⡜⠁
+                   │        ⠙⣄      ⡰⠋
+                   │         ⠈⠳⡀  ⣠⠎⠁
+              0.85 ┤           ⠙⢦⡔⠁
+                lr └────────────────────────────────────────────────────
+                    0                                                399
+
+            nothing sgd
+              `lr` is never finite
+
+            and 1 more that differ in `lr`
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_hyper_that_nobody_has_is_said_so() {
+        let plan = plan(&[("fixed", "sgd", 100, &[("momentum", Schedule::Constant(0.9))])]);
+        check_plot(
+            &plan,
+            10,
+            expect![[r#"
+            no trial schedules `lr`
+        "#]],
+        );
+    }
+
+    /// Cycles far narrower than a column of dots fill it from bound to bound: the peaks are not lost between samples.
+    #[test]
+    fn narrow_cycles_keep_their_peaks() {
+        let narrow = Schedule::Cyclic(triangular(0.25, 1.0, 10.0));
+        let values: Vec<f64> = (0..100_000).map(|step| narrow.at(step)).collect();
+        let points = envelope(&values, 99, |value| value);
+        assert_eq!(points.len(), 200);
+        for column in points.chunks(2).take(99) {
+            assert_eq!(column[0].0, column[1].0);
+            assert_eq!((column[0].1.min(column[1].1), column[0].1.max(column[1].1)), (0.25, 1.0));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn anything_can_be_drawn(
+            schedule in any_schedule(), iterations in prop_oneof![0..300_u64, Just(u64::MAX)],
+            width in prop_oneof![0..200_usize, Just(usize::MAX)],
+        ) {
+            let plan = plan(&[("any", "sgd", iterations, &[("lr", schedule)])]);
+            let text = plot(&plan, "lr", width, 1);
+            prop_assert!(text.lines().all(|line| line.chars().count() <= width.clamp(40, 600)), "{}", text);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What is wrong with a spec, where, and what to try.
+
+use std::collections::HashSet;
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::source::{Origin, SourceFile, Span};
+
+/// One problem. `code` is stable, such as `spec::bounds`; everything else is for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagnostic {
+    /// Names the rule, for tests and searches.
+    pub code: &'static str,
+    /// One line that says what is wrong.
+    pub title: String,
+    /// What is underlined with `^`.
+    pub span: Span,
+    /// Said beside the underlined text; may be empty.
+    pub text: String,
+    /// Other places that belong to the problem, underlined with `-`.
+    pub others: Vec<(Span, String)>,
+    /// What to try.
+    pub help: Vec<String>,
+}
+
+/// Renders in rustc's layout, without colour. Each diagnostic ends its line, and a blank line stands between two.
+pub fn render(diagnostics: &[Diagnostic], source: &SourceFile) -> String {
+    render_with(&Renderer::plain(), diagnostics, source)
+}
+
+/// As [`render`], with colours for a terminal.
+pub fn render_styled(diagnostics: &[Diagnostic], source: &SourceFile) -> String {
+    render_with(&Renderer::styled(), diagnostics, source)
+}
+
+fn render_with(renderer: &Renderer, diagnostics: &[Diagnostic], source: &SourceFile) -> String {
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&renderer.render(&[diagnostic.group(source)]));
+        out.push('\n');
+    }
+    out
+}
+
+impl Diagnostic {
+    /// A problem at `span`; the builder methods add the rest.
+    pub fn new(code: &'static str, span: Span, title: impl Into<String>) -> Diagnostic {
+        Diagnostic { code, title: title.into(), span, text: String::new(), others: Vec::new(), help: Vec::new() }
+    }
+
+    /// Said beside the underlined text.
+    pub fn text(mut self, text: impl Into<String>) -> Diagnostic {
+        self.text = text.into();
+        self
+    }
+
+    /// Another place that belongs to the problem; nothing where the value is a default and so has no place.
+    pub fn also(mut self, span: Option<&Span>, text: impl Into<String>) -> Diagnostic {
+        self.others.extend(span.map(|span| (span.clone(), text.into())));
+        self
+    }
+
+    /// What to try.
+    pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
+        self.help.push(help.into());
+        self
+    }
+
+    fn group<'a>(&'a self, source: &'a SourceFile) -> Group<'a> {
+        let mut group = Group::with_title(Level::ERROR.primary_title(self.title.as_str()).id(self.code));
+        let mut origins = vec![&self.span.origin];
+        for (span, _) in &self.others {
+            if !origins.contains(&&span.origin) {
+                origins.push(&span.origin);
+            }
+        }
+        for origin in origins {
+            let (path, text): (&str, &str) = match origin {
+                Origin::Spec => (&source.name, &source.text),
+                Origin::CommandLine { shown, .. } => ("command line", shown),
+            };
+            let mut snippet = Snippet::source(text).path(path);
+            if self.span.origin == *origin {
+                snippet = snippet.annotation(annotation(AnnotationKind::Primary, &self.span, &self.text, text));
+            }
+            for (span, label) in self.others.iter().filter(|(span, _)| span.origin == *origin) {
+                snippet = snippet.annotation(annotation(AnnotationKind::Context, span, label, text));
+            }
+            group = group.element(snippet);
+        }
+        for help in &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        group
+    }
+}
+
+fn annotation<'a>(kind: AnnotationKind, span: &Span, label: &'a str, text: &str) -> Annotation<'a> {
+    // An end of file has no character to underline, and a span may not cut one in two.
+    let start = text.floor_char_boundary(span.start.min(text.len()));
+    let end = text.ceil_char_boundary(span.end.min(text.len())).max(start);
+    let annotation = kind.span(start..end);
+    if label.is_empty() { annotation } else { annotation.label(label) }
+}
+
+/// Collects diagnostics, each rule at each place once: the cells of a grid meet the same mistake again and again.
+#[derive(Debug, Default)]
+pub struct Problems {
+    list: Vec<Diagnostic>,
+    seen: HashSet<(&'static str, Span)>,
+}
+
+impl Problems {
+    /// Adds a problem unless this rule was already broken at this place.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if self.seen.insert((diagnostic.code, diagnostic.span.clone())) {
+            self.list.push(diagnostic);
+        }
+    }
+
+    /// Whether nothing was wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// All problems in the order of the text, those of the command line last.
+    pub fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.list.sort_by(|a, b| (&a.span, a.code).cmp(&(&b.span, b.code)));
+        self.list
+    }
+}

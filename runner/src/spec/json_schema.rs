@@ -1,0 +1,245 @@
+//! The JSON Schema of a spec, for editors (Taplo, Even Better TOML): made from the definitions that the reader uses.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::{DATA, Default, EXPERIMENT, Key, Kind, MODEL, OPTIMIZER, OVERRIDABLE, POLICY, Range, Section, TRAIN};
+use super::kinds::{COMMON, Naming, SCHEDULE_KINDS, STAGE_LENGTH, ScheduleKind};
+
+/// The schema, draft 7, which is what editors of TOML read.
+pub fn json_schema() -> Value {
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "clr-run spec",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["experiment", "model", "data", "train", "policies", "optimizers"],
+        "properties": {
+            "experiment": experiment(),
+            "model": section(&MODEL, true),
+            "data": section(&DATA, true),
+            "train": section(&TRAIN, true),
+            "policies": {
+                "type": "object",
+                "description": "Learning-rate policies, each named by you.",
+                "minProperties": 1,
+                "additionalProperties": { "oneOf": schedules(Naming::LearningRate, &policy_keys()) },
+            },
+            "optimizers": {
+                "type": "object",
+                "description": "Optimizers, each named by you. Hyper-parameters and constants come from the plugin.",
+                "minProperties": 1,
+                "additionalProperties": optimizer(),
+            },
+            "grid": grid(),
+        },
+        "definitions": {
+            "model": section(&MODEL, false),
+            "data": section(&DATA, false),
+            "train": section(&TRAIN, false),
+            "duration": duration(false),
+            "duration_or_0": duration(true),
+            "linspace": range("linspace", "A grid axis: so many values from the first to the last, evenly spaced."),
+            "logspace": range("logspace", "A grid axis: so many values from the first to the last, each the same factor apart."),
+            "option": {
+                "anyOf": [{ "type": ["number", "string", "boolean"] }, { "type": "array", "minItems": 1, "items": { "type": ["number", "string", "boolean"] } },
+                          { "$ref": "#/definitions/linspace" }, { "$ref": "#/definitions/logspace" }],
+            },
+            "hyper": {
+                "description": "A hyper-parameter or constant: a value, a grid axis, or a schedule.",
+                "anyOf": [{ "$ref": "#/definitions/option" }, { "oneOf": schedules(Naming::Plain, &Map::new()) }],
+            },
+        },
+    })
+}
+
+fn experiment() -> Value {
+    let seeds = |key: &Key| {
+        json!({
+            "description": key.doc,
+            "anyOf": [{ "type": "integer", "minimum": 1 },
+                      { "type": "array", "minItems": 1, "uniqueItems": true, "items": { "type": "integer", "minimum": 0 } }],
+        })
+    };
+    let properties = EXPERIMENT.keys.iter().map(|key| {
+        let schema = if let Kind::Integer { .. } = key.kind { seeds(key) } else { key_schema(key) };
+        (key.name.to_owned(), schema)
+    });
+    object(EXPERIMENT.doc, properties.collect(), EXPERIMENT.keys.iter(), Naming::LearningRate)
+}
+
+fn section(section: &Section, whole: bool) -> Value {
+    let properties = section.keys.iter().map(|key| (key.name.to_owned(), key_schema(key))).collect();
+    let required = section.keys.iter().filter(|_| whole);
+    let mut schema = object(section.doc, properties, required, Naming::LearningRate);
+    if section.open {
+        schema["additionalProperties"] = json!({ "$ref": "#/definitions/option" });
+    }
+    schema
+}
+
+/// What may stand in a policy besides its schedule.
+fn policy_keys() -> Map<String, Value> {
+    let mut keys = overrides();
+    for key in POLICY.iter().filter(|key| key.name != "kind") {
+        let names = json!({
+            "description": key.doc, "type": ["array", "string"], "minItems": 1, "items": { "type": "string" },
+        });
+        keys.insert(key.name.to_owned(), names);
+    }
+    let optimizer = json!({
+        "description": "Overrides keys of the optimizer.",
+        "type": "object",
+        "additionalProperties": { "$ref": "#/definitions/hyper" },
+    });
+    keys.insert("optimizer".to_owned(), optimizer);
+    keys
+}
+
+fn overrides() -> Map<String, Value> {
+    let reference = |name: &str| json!({ "$ref": format!("#/definitions/{name}") });
+    OVERRIDABLE.iter().map(|section| (section.name.to_owned(), reference(section.name))).collect()
+}
+
+fn optimizer() -> Value {
+    let mut properties: Map<String, Value> =
+        OPTIMIZER.iter().map(|key| (key.name.to_owned(), key_schema(key))).collect();
+    properties.extend(overrides());
+    let mut schema = object("An optimizer.", properties, OPTIMIZER.iter(), Naming::LearningRate);
+    schema["additionalProperties"] = json!({ "$ref": "#/definitions/hyper" });
+    schema
+}
+
+/// One schema for each kind; `more` are keys that stand in the same table.
+fn schedules(naming: Naming, more: &Map<String, Value>) -> Vec<Value> {
+    SCHEDULE_KINDS.iter().map(|kind| schedule(kind, naming, more)).collect()
+}
+
+fn schedule(kind: &ScheduleKind, naming: Naming, more: &Map<String, Value>) -> Value {
+    let mut properties = Map::new();
+    properties.insert("kind".to_owned(), json!({ "const": kind.name, "description": kind.doc }));
+    for key in kind.keys.iter().chain(COMMON) {
+        let schema = if let Kind::Stages = key.kind { stages(naming, key) } else { key_schema(key) };
+        properties.insert(naming.name(key.name).to_owned(), schema);
+    }
+    properties.extend(more.clone());
+    let mut schema = object(kind.doc, properties, kind.keys.iter(), naming);
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.insert(0, json!("kind"));
+    }
+    schema
+}
+
+/// Of all kinds but the one that has stages itself.
+fn stages(naming: Naming, key: &Key) -> Value {
+    let length = Map::from_iter([(STAGE_LENGTH.name.to_owned(), key_schema(&STAGE_LENGTH))]);
+    let has_stages = |kind: &ScheduleKind| kind.keys.iter().any(|key| matches!(key.kind, Kind::Stages));
+    let kinds = SCHEDULE_KINDS.iter().filter(|kind| !has_stages(kind));
+    let items: Vec<Value> = kinds.map(|kind| schedule(kind, naming, &length)).collect();
+    json!({ "description": key.doc, "type": "array", "minItems": 1, "items": { "oneOf": items } })
+}
+
+fn grid() -> Value {
+    json!({
+        "description": super::keys::GRID.doc,
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "zip": {
+                "description": super::keys::GRID.keys[0].doc,
+                "type": "array",
+                "items": { "type": "array", "minItems": 2, "items": { "type": "string" } },
+            },
+            "exclude": {
+                "description": super::keys::GRID.keys[1].doc,
+                "type": "array",
+                "items": { "type": "object", "minProperties": 1 },
+            },
+        },
+    })
+}
+
+fn object<'a>(doc: &str, properties: Map<String, Value>, keys: impl Iterator<Item = &'a Key>, naming: Naming) -> Value {
+    let required: Vec<&str> = keys.filter(|key| key.required).map(|key| naming.name(key.name)).collect();
+    json!({
+        "description": doc,
+        "type": "object",
+        "additionalProperties": false,
+        "required": required,
+        "properties": properties,
+    })
+}
+
+/// A key with its default; where a list makes an axis, a list or a range too.
+fn key_schema(key: &Key) -> Value {
+    let value = value_schema(key.kind);
+    let mut schema = match key.kind {
+        Kind::Durations => json!({ "anyOf": [value, {
+            "type": "object", "additionalProperties": false, "required": ["each"],
+            "properties": { "each": { "type": "array", "minItems": 1, "items": value } },
+        }] }),
+        Kind::Stages => value,
+        _ if !key.axis => value,
+        _ => {
+            let mut any = vec![value.clone(), json!({ "type": "array", "minItems": 1, "items": value })];
+            if matches!(key.kind, Kind::Integer { .. } | Kind::Number(_) | Kind::Duration { .. }) {
+                any.push(json!({ "$ref": "#/definitions/linspace" }));
+                any.push(json!({ "$ref": "#/definitions/logspace" }));
+            }
+            json!({ "anyOf": any })
+        }
+    };
+    schema["description"] = json!(key.doc);
+    match key.default {
+        Some(Default::Text(default)) => schema["default"] = json!(default),
+        Some(Default::Integer(default)) => schema["default"] = json!(default),
+        Some(Default::Number(default)) => schema["default"] = json!(default),
+        Some(Default::Boolean(default)) => schema["default"] = json!(default),
+        None => {}
+    }
+    schema
+}
+
+fn value_schema(kind: Kind) -> Value {
+    match kind {
+        Kind::Text => json!({ "type": "string", "minLength": 1 }),
+        Kind::OneOf(names) => json!({ "type": "string", "enum": names }),
+        Kind::Integer { min, max: i64::MAX } => json!({ "type": "integer", "minimum": min }),
+        Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Number(Range::Any) => json!({ "type": "number" }),
+        Kind::Number(Range::NotNegative) => json!({ "type": "number", "minimum": 0 }),
+        Kind::Number(Range::Positive) => json!({ "type": "number", "exclusiveMinimum": 0 }),
+        Kind::Number(Range::Fraction) => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+        Kind::Boolean => json!({ "type": "boolean" }),
+        Kind::Duration { zero: false } => json!({ "$ref": "#/definitions/duration" }),
+        Kind::Duration { zero: true } => json!({ "$ref": "#/definitions/duration_or_0" }),
+        Kind::Durations => {
+            json!({ "type": "array", "minItems": 1, "items": value_schema(Kind::Duration { zero: false }) })
+        }
+        Kind::Stages => json!({ "type": "array", "minItems": 1, "items": { "type": "object" } }),
+    }
+}
+
+fn duration(zero: bool) -> Value {
+    json!({
+        "description": "Iterations, or a string that says the unit.",
+        "anyOf": [
+            { "type": "integer", "minimum": if zero { 0 } else { 1 } },
+            { "type": "string", "pattern": "^[0-9][0-9_.]* (iterations?|epochs?)$" },
+        ],
+    })
+}
+
+fn range(name: &str, doc: &str) -> Value {
+    json!({
+        "description": doc,
+        "type": "object",
+        "additionalProperties": false,
+        "required": [name],
+        "properties": { name: {
+            "type": "array",
+            "minItems": 3,
+            "maxItems": 3,
+            "items": [{ "type": "number" }, { "type": "number" }, { "type": "integer", "minimum": 2 }],
+        } },
+    })
+}

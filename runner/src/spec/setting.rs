@@ -1,0 +1,126 @@
+//! What a spec's keys were set to: a flat list of paths, each with one value or, for a grid axis, several.
+//!
+//! A path is the section and the key, `train.iterations`; nested tables go on with dots, `optimizer.momentum.base`,
+//! and stages are counted from 1, `policy.stages.2.max_lr`. So an override replaces a path, wherever it comes from.
+
+use std::sync::Arc;
+
+use super::source::Span;
+
+/// A key and its values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Section and key: `policy.max_lr`.
+    pub path: Arc<str>,
+    /// Where the key was written; `None` for a default.
+    pub key_span: Option<Span>,
+    /// One value, or those of an axis, each with its place (`None` for a default).
+    pub values: Vec<(Value, Option<Span>)>,
+    /// Whether the values make an axis, which an axis of one value does too.
+    pub axis: bool,
+}
+
+/// A value of the type that its key asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A string.
+    Text(Arc<str>),
+    /// An integer where the key asks for one; of a plugin's option, as it was written.
+    Integer(i64),
+    /// A number where the key asks for one.
+    Number(f64),
+    /// A flag.
+    Boolean(bool),
+    /// A length of time in training.
+    Duration(Duration),
+    /// Milestones.
+    Durations(Arc<[Duration]>),
+    /// How many stages there are; their keys are settings of their own.
+    Stages(usize),
+}
+
+/// A length of time in training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Duration {
+    /// How many.
+    pub count: f64,
+    /// Of what.
+    pub unit: Unit,
+}
+
+/// What a duration counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Updates.
+    Iterations,
+    /// Passes over the training images.
+    Epochs,
+}
+
+impl Duration {
+    /// Reads `"2 epochs"`, `"8.2 epochs"`, `"1 iteration"`.
+    pub fn parse(text: &str) -> Option<Duration> {
+        let (count, unit) = text.trim().split_once(char::is_whitespace)?;
+        let unit = match unit.trim() {
+            "iteration" | "iterations" => Unit::Iterations,
+            "epoch" | "epochs" => Unit::Epochs,
+            _ => return None,
+        };
+        let count: f64 = count.replace('_', "").parse().ok()?;
+        (count.is_finite() && count >= 0.0 && (unit == Unit::Epochs || count.fract() == 0.0))
+            .then_some(Duration { count, unit })
+    }
+}
+
+impl std::fmt::Display for Duration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.unit {
+            Unit::Iterations => write!(f, "{}", Number(self.count)),
+            Unit::Epochs => write!(f, "{} epochs", Number(self.count)),
+        }
+    }
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Value::Text(text) => write!(f, "{text}"),
+            Value::Integer(integer) => write!(f, "{integer}"),
+            Value::Number(number) => write!(f, "{}", Number(*number)),
+            Value::Boolean(boolean) => write!(f, "{boolean}"),
+            Value::Duration(duration) => write!(f, "{duration}"),
+            Value::Durations(durations) => {
+                let durations: Vec<String> = durations.iter().map(Duration::to_string).collect();
+                write!(f, "[{}]", durations.join(", "))
+            }
+            Value::Stages(count) => write!(f, "{count} stages"),
+        }
+    }
+}
+
+/// Shows a number as a person would write it, and so that reading it back gives the same bits.
+pub struct Number(pub f64);
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let magnitude = self.0.abs();
+        if magnitude == 0.0 || (1e-5..1e15).contains(&magnitude) {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{:e}", self.0)
+        }
+    }
+}
+
+/// A count with its thousands apart: 1234567 as 1,234,567.
+pub fn thousands(count: u128) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,201 @@
+//! What is read of a spec, and that no text is too broken to be read.
+
+mod diagnostics;
+
+use expect_test::expect;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A spec without a fault; tests replace parts of it.
+pub(crate) const GOOD: &str = r#"[experiment]
+name = "good"
+seeds = [1, 2]
+
+[model]
+plugin = "cifar"
+architecture = "cifar10_full"
+
+[data]
+dataset = "cifar10"
+batch_size = 100
+
+[train]
+iterations = 25_000
+
+[policies.tri]
+kind = "triangular"
+base_lr = 0.001
+max_lr = [0.005, 0.006]
+step_size = 2000
+
+[optimizers.nesterov]
+kind = "nesterov"
+"#;
+
+pub(crate) fn source(text: &str) -> SourceFile {
+    SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }
+}
+
+#[test]
+fn what_must_be_gathered_is_known() {
+    let text = GOOD.replace("\"cifar10\"", "[\"cifar10\", \"shapes\"]")
+        + "model.plugin = \"other\"\n[policies.table]\nkind = \"table\"\nfile = \"lr.csv\"\noptimizer.momentum = { kind = \"table\", file = \"m.csv\" }\n";
+    let (spec, diagnostics) = parse(&source(&text), &[]);
+    assert_eq!(diagnostics, []);
+    assert_eq!(spec.plugins().into_iter().collect::<Vec<_>>(), ["cifar", "other"]);
+    assert_eq!(spec.datasets().into_iter().collect::<Vec<_>>(), ["cifar10", "shapes"]);
+    assert_eq!(spec.tables().into_iter().collect::<Vec<_>>(), ["lr.csv", "m.csv"]);
+}
+
+/// Ends exact, the middle evenly spaced or a constant factor apart.
+#[test]
+fn ranges() {
+    let values = |range: &str| -> Vec<f64> {
+        let (spec, diagnostics) = parse(&source(&GOOD.replace("[0.005, 0.006]", range)), &[]);
+        assert_eq!(diagnostics, []);
+        let setting = spec.policies[0].settings.iter().find(|setting| &*setting.path == "policy.max_lr");
+        let values = &setting.expect("it was given").values;
+        values.iter().map(|(value, _)| if let Value::Number(number) = value { *number } else { f64::NAN }).collect()
+    };
+    assert_eq!(values("{ linspace = [0.1, 0.3, 3] }"), [0.1, 0.2, 0.3]);
+    let logarithmic = values("{ logspace = [1e-3, 1e-1, 3] }");
+    assert_eq!((logarithmic[0], logarithmic[2]), (1e-3, 1e-1));
+    assert!((logarithmic[1] - 1e-2).abs() < 1e-15, "{logarithmic:?}");
+}
+
+/// Every default is a value that its key would accept.
+#[test]
+fn defaults_are_in_range() {
+    let sections = keys::OVERRIDABLE.into_iter().flat_map(|section| section.keys);
+    let kinds = kinds::SCHEDULE_KINDS.iter().flat_map(|kind| kind.keys).chain(kinds::COMMON);
+    for key in sections.chain(kinds) {
+        let text = match key.default {
+            Some(keys::Default::Text(text)) => format!("{text:?}"),
+            Some(keys::Default::Integer(integer)) => integer.to_string(),
+            Some(keys::Default::Number(number)) => format!("{number:?}"),
+            Some(keys::Default::Boolean(boolean)) => boolean.to_string(),
+            None => continue,
+        };
+        let mut problems = Problems::default();
+        let (_, node) = tree::read_set(&format!("a.b={text}"), 0, &mut problems).expect("a default is TOML");
+        let read = read::value(key, &node, &mut problems);
+        assert_eq!(
+            read.as_ref(),
+            read::default("a.b", key).map(|setting| setting.values[0].0.clone()).as_ref(),
+            "{}",
+            key.name
+        );
+    }
+}
+
+#[test]
+fn the_json_schema_knows_every_key() {
+    let schema = json_schema();
+    for section in keys::OVERRIDABLE {
+        for key in section.keys {
+            assert!(
+                schema["properties"][section.name]["properties"][key.name]["description"].is_string(),
+                "{}",
+                key.name
+            );
+        }
+    }
+    let kinds =
+        schema["properties"]["policies"]["additionalProperties"]["oneOf"].as_array().expect("one for each kind");
+    assert_eq!(kinds.len(), kinds::SCHEDULE_KINDS.len());
+    assert_eq!(kinds[1]["required"], serde_json::json!(["kind", "base_lr", "gamma", "step_size"]));
+    expect![[r##"
+        {
+          "anyOf": [
+            {
+              "type": "number",
+              "exclusiveMinimum": 0
+            },
+            {
+              "type": "array",
+              "minItems": 1,
+              "items": {
+                "type": "number",
+                "exclusiveMinimum": 0
+              }
+            },
+            {
+              "$ref": "#/definitions/linspace"
+            },
+            {
+              "$ref": "#/definitions/logspace"
+            }
+          ],
+          "description": "The factor of each fall."
+        }"##]]
+    .assert_eq(&serde_json::to_string_pretty(&kinds[1]["properties"]["gamma"]).expect("it is JSON"));
+}
+
+/// Pieces that specs are made of, to be put together wrongly.
+const PIECES: &[&str] = &[
+    "[experiment]\n",
+    "[policies.a]\n",
+    "[policies.a.train]\n",
+    "[optimizers.b]\n",
+    "[grid]\n",
+    "[[policies]]\n",
+    "kind = ",
+    "\"sequence\"",
+    "stages = ",
+    "[{ kind = \"fixed\", base_lr = 1 }]",
+    "{ each = [[1], []] }",
+    "{ linspace = [1, 2, 3] }",
+    "{ logspace = ",
+    "seeds = ",
+    "9223372036854775808",
+    "-1e400",
+    "nan",
+    "\"2 epochs\"",
+    "zip = ",
+    "exclude = ",
+    "[[\"max_lr\", \"seed\"]]",
+    "[{ policy.x = 1 }]",
+    "name = ",
+    "\n",
+    "]",
+    "}",
+    "=",
+    ".",
+    "\"\"\"",
+    "é\u{0}",
+    "#",
+];
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(text in "\\PC*", set in "\\PC*") {
+        let source = source(&text);
+        let (_, diagnostics) = parse(&source, &[set]);
+        render(&diagnostics, &source);
+    }
+
+    #[test]
+    fn mutated_specs_never_panic(
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0usize..20), 1..6),
+        set in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut text = GOOD.to_owned();
+        for (place, piece, length) in cuts {
+            let start = text.floor_char_boundary(place.index(text.len() + 1));
+            let end = text.ceil_char_boundary((start + length).min(text.len()));
+            text.replace_range(start..end, PIECES[piece.index(PIECES.len())]);
+        }
+        let sets: Vec<String> = set.map(|piece| format!("train.iterations={}", PIECES[piece.index(PIECES.len())])).into_iter().collect();
+        let source = source(&text);
+        let (spec, diagnostics) = parse(&source, &sets);
+        render(&diagnostics, &source);
+        // What could be read is planned too, and that reports at least something where parsing did.
+        if let Err(more) = crate::plan::plan(&spec, &crate::plan::tests::facts()) {
+            render(&more, &source);
+            prop_assert!(!diagnostics.is_empty() || !more.is_empty());
+        } else {
+            prop_assert!(diagnostics.is_empty());
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! TOML text as a tree in which every key and value knows where it was written, `--set` arguments merged in.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Diagnostic, Problems};
+use super::source::{Origin, SourceFile, Span};
+
+/// A TOML value and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub item: Item,
+    pub span: Span,
+}
+
+/// A TOML value. Date-times have no use in a spec and are kept only to be refused by name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+    DateTime,
+    List(Vec<Node>),
+    Table(Table),
+}
+
+/// Entries in the order of the text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    pub entries: Vec<Entry>,
+}
+
+/// One `key = value`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub key: String,
+    pub key_span: Span,
+    pub node: Node,
+}
+
+impl Table {
+    /// The entry named `key`.
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+}
+
+impl Item {
+    /// With its article, as in "expected a number, found a list".
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Item::Text(_) => "a string",
+            Item::Integer(_) => "an integer",
+            Item::Float(_) => "a float",
+            Item::Boolean(_) => "a boolean",
+            Item::DateTime => "a date-time",
+            Item::List(_) => "a list",
+            Item::Table(_) => "a table",
+        }
+    }
+}
+
+/// What could be read of the text.
+pub struct Tree {
+    pub root: Table,
+    /// Ranges of bytes that are not what they were meant to be: lines that are no TOML, and tables of a name that was
+    /// already there, whose keys were read into the first. No rule is applied to them.
+    pub broken: Vec<Range<usize>>,
+}
+
+/// Reads the text as far as it is TOML.
+pub fn read(source: &SourceFile, problems: &mut Problems) -> Tree {
+    let text = source.text.as_str();
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut broken: Vec<Range<usize>> = Vec::new();
+    for error in errors {
+        let range = error.span().unwrap_or(0..0);
+        let start = text.floor_char_boundary(range.start.min(text.len()));
+        if broken.iter().any(|table| table.contains(&start)) {
+            continue;
+        }
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+        if error.message().starts_with("duplicate key") {
+            let name = text.get(range.clone()).unwrap_or_default();
+            let line = text[line_start..line_end].trim();
+            let first = first_of_name(&text[..line_start], line, name).map(Span::spec);
+            problems.push(
+                Diagnostic::new("spec::duplicate", Span::spec(range), format!("`{name}` is there twice"))
+                    .text("the second")
+                    .also(first.as_ref(), "the first")
+                    .help("rename or remove one of them"),
+            );
+            if line.starts_with('[') {
+                let next_table = text[line_end..].find("\n[").map_or(text.len(), |newline| line_end + newline);
+                broken.push(line_start..next_table);
+            }
+        } else {
+            broken.push(line_start..line_end.max(range.end));
+            let message = error.message().replace('\n', " ");
+            problems.push(Diagnostic::new("spec::syntax", Span::spec(range), "this is not TOML").text(message));
+        }
+    }
+    let root = table(root.into_inner(), &|range| Span::spec(range), problems);
+    Tree { root, broken }
+}
+
+/// Where above a line the name that it repeats was written: the same header, or the key within the same table.
+fn first_of_name(above: &str, line: &str, name: &str) -> Option<Range<usize>> {
+    let mut end = above.len();
+    for candidate in above.split_inclusive('\n').rev() {
+        let start = end - candidate.len();
+        end = start;
+        let indent = candidate.len() - candidate.trim_start().len();
+        let candidate = candidate.trim();
+        if line.starts_with('[') {
+            if candidate == line {
+                return Some(start + indent..start + indent + candidate.len());
+            }
+        } else if candidate.starts_with('[') {
+            return None;
+        } else if candidate.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('=')) {
+            return Some(start + indent..start + indent + name.len());
+        }
+    }
+    None
+}
+
+/// One `--set KEY=VALUE` as a path of keys and a value, or `None` after reporting what is wrong with it.
+///
+/// `position` is which of the arguments it is.
+pub fn read_set(argument: &str, position: usize, problems: &mut Problems) -> Option<(Vec<(String, Span)>, Node)> {
+    const OPTION: &str = "--set ";
+    let shown: Arc<str> = format!("{OPTION}{argument}").into();
+    let span = |range: Range<usize>| Span {
+        origin: Origin::CommandLine { position, shown: Arc::clone(&shown) },
+        start: range.start,
+        end: range.end,
+    };
+    let whole = span(OPTION.len()..shown.len());
+    let Some((key, value)) = argument.split_once('=') else {
+        problems.push(
+            Diagnostic::new("spec::set", whole, "this sets nothing")
+                .help("write `--set KEY=VALUE`, as in `--set train.iterations=100`"),
+        );
+        return None;
+    };
+    let key_span = |range: Range<usize>| span(range.start + OPTION.len()..range.end + OPTION.len());
+    let Some(path) = key_path(key) else {
+        problems.push(
+            Diagnostic::new("spec::set", key_span(0..key.len()), "this is no key")
+                .help("write the table and the key with dots between, as in `train.iterations`"),
+        );
+        return None;
+    };
+    let path = path.into_iter().map(|(name, range)| (name, key_span(range))).collect();
+
+    let trimmed = value.trim();
+    let offset = OPTION.len() + key.len() + 1 + (value.len() - value.trim_start().len());
+    let value_span = |range: Range<usize>| span(range.start + offset..range.end + offset);
+    match DeValue::parse(trimmed) {
+        Ok(value) => Some((path, node(value, &value_span, problems))),
+        // Shells eat quotes, so a bare word is a string; what starts like another kind of value is a mistake in that.
+        Err(error) if trimmed.is_empty() || trimmed.starts_with(['[', '{', '"', '\'']) => {
+            let range = error.span().unwrap_or(0..trimmed.len());
+            problems.push(
+                Diagnostic::new("spec::syntax", value_span(range), "this is not a TOML value")
+                    .text(error.message().replace('\n', " ")),
+            );
+            None
+        }
+        Err(_) => Some((path, Node { item: Item::Text(trimmed.to_owned()), span: value_span(0..trimmed.len()) })),
+    }
+}
+
+/// A dotted key, read by TOML's own rules: the parts and their ranges.
+fn key_path(key: &str) -> Option<Vec<(String, Range<usize>)>> {
+    let text = format!("{key}=0");
+    let mut table = DeTable::parse(&text).ok().filter(|_| !key.contains(['\n', '\r', '#']))?.into_inner();
+    let mut path = Vec::new();
+    loop {
+        let (name, value) = std::mem::take(&mut table).into_iter().next()?;
+        path.push((name.get_ref().to_string(), name.span()));
+        match value.into_inner() {
+            DeValue::Table(inner) => table = inner,
+            _ => return Some(path),
+        }
+    }
+}
+
+/// Replaces or adds the value at `path`. Every part of the path but the last must be, or becomes, a table.
+pub fn set(root: &mut Table, path: &[(String, Span)], value: Node) {
+    let Some(((name, key_span), rest)) = path.split_first() else { return };
+    let position = root.entries.iter().position(|entry| entry.key == *name).unwrap_or_else(|| {
+        let node = Node { item: Item::Table(Table::default()), span: key_span.clone() };
+        root.entries.push(Entry { key: name.clone(), key_span: key_span.clone(), node });
+        root.entries.len() - 1
+    });
+    let entry = &mut root.entries[position];
+    if rest.is_empty() {
+        entry.key_span = key_span.clone();
+        entry.node = value;
+        return;
+    }
+    if !matches!(entry.node.item, Item::Table(_)) {
+        entry.node = Node { item: Item::Table(Table::default()), span: key_span.clone() };
+    }
+    if let Item::Table(inner) = &mut entry.node.item {
+        set(inner, rest, value);
+    }
+}
+
+type SpanOf<'a> = &'a dyn Fn(Range<usize>) -> Span;
+
+fn table(table: DeTable<'_>, span_of: SpanOf<'_>, problems: &mut Problems) -> Table {
+    let mut entries: Vec<Entry> = table
+        .into_iter()
+        .map(|(key, value)| Entry {
+            key: key.get_ref().to_string(),
+            key_span: span_of(key.span()),
+            node: node(value, span_of, problems),
+        })
+        .collect();
+    entries.sort_by(|a, b| a.key_span.cmp(&b.key_span));
+    Table { entries }
+}
+
+fn node(value: toml::Spanned<DeValue<'_>>, span_of: SpanOf<'_>, problems: &mut Problems) -> Node {
+    let span = span_of(value.span());
+    let item = match value.into_inner() {
+        DeValue::String(text) => Item::Text(text.into_owned()),
+        DeValue::Integer(integer) => {
+            Item::Integer(i64::from_str_radix(integer.as_str(), integer.radix()).unwrap_or_else(|_| {
+                let title = "this integer has more than 63 bits";
+                problems.push(Diagnostic::new("spec::range", span.clone(), title).help("use a smaller one"));
+                // In range for every key, so that it is reported once.
+                1
+            }))
+        }
+        DeValue::Float(float) => Item::Float(float.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(boolean) => Item::Boolean(boolean),
+        DeValue::Datetime(_) => Item::DateTime,
+        DeValue::Array(list) => Item::List(list.into_iter().map(|value| node(value, span_of, problems)).collect()),
+        DeValue::Table(inner) => Item::Table(table(inner, span_of, problems)),
+    };
+    Node { item, span }
+}
