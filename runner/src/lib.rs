@@ -1,6 +1,8 @@
 //! `clr-run` as a library: the stages of a run, in the order in which data flows through them.
 
+pub mod dataset;
 pub mod event;
+pub mod host;
 pub mod plan;
 pub mod schedule;
 pub mod spec;

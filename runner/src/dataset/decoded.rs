@@ -1,0 +1,48 @@
+//! What a loader hands over: both splits in the order of the files.
+
+/// A set as its files have it, before the canonical order.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Decoded {
+    pub height: u32,
+    pub width: u32,
+    pub channels: u32,
+    /// Every label is below this; the loaders see to it.
+    pub class_count: u32,
+    /// `class_count` names, or none.
+    pub class_names: Vec<String>,
+    pub train: Split,
+    pub test: Split,
+}
+
+/// Images one after the other, uint8 HWC, and a label for each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Split {
+    pub images: Vec<u8>,
+    pub labels: Vec<i32>,
+}
+
+impl Split {
+    /// Appends an image given as one plane a channel (CHW, as CIFAR's own formats have it).
+    pub fn push_planes(&mut self, planes: &[u8], channels: usize) {
+        let area = planes.len() / channels;
+        let start = self.images.len();
+        self.images.resize(start + planes.len(), 0);
+        for (pixel, values) in self.images[start..].chunks_exact_mut(channels).enumerate() {
+            for (channel, value) in values.iter_mut().enumerate() {
+                *value = planes[channel * area + pixel];
+            }
+        }
+    }
+}
+
+impl Decoded {
+    /// `50000 training and 10000 test images of 32x32x3 in 10 classes`.
+    pub fn sizes(&self) -> String {
+        sizes(self.train.labels.len(), self.test.labels.len(), self.height, self.width, self.channels, self.class_count)
+    }
+}
+
+/// The sizes of a set in words.
+pub(super) fn sizes(train: usize, test: usize, height: u32, width: u32, channels: u32, class_count: u32) -> String {
+    format!("{train} training and {test} test images of {height}x{width}x{channels} in {class_count} classes")
+}

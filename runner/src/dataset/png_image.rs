@@ -1,0 +1,51 @@
+//! One PNG to uint8 pixels.
+
+use std::io::Cursor;
+
+use png::{BitDepth, ColorType, DecodeOptions, Decoder, Limits, Transformations};
+
+/// A decoded image, HWC.
+pub(super) struct Image {
+    pub height: u32,
+    pub width: u32,
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: u32,
+    pub pixels: Vec<u8>,
+}
+
+/// More than any image of a set that is held in memory.
+const LARGEST_IMAGE: usize = 64 << 20;
+
+/// Decodes a PNG. Palettes and fewer than 8 bits become 8 bits.
+///
+/// # Errors
+///
+/// What was found instead of a PNG of 8 bits a channel without transparency: those would lose something silently.
+pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
+    let mut options = DecodeOptions::default();
+    options.set_ignore_text_chunk(true);
+    options.set_ignore_iccp_chunk(true);
+    let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
+    decoder.set_limits(Limits { bytes: LARGEST_IMAGE });
+    decoder.set_transformations(Transformations::EXPAND);
+    let mut reader = decoder.read_info().map_err(|error| not_png(bytes, &error))?;
+    let channels = match reader.output_color_type() {
+        (ColorType::Grayscale, BitDepth::Eight) => 1,
+        (ColorType::Rgb, BitDepth::Eight) => 3,
+        (color, depth) => return Err(format!("a PNG of {color:?} in {} bits", depth as u8)),
+    };
+    let (width, height) = reader.info().size();
+    let size = reader.output_buffer_size().filter(|&size| size <= LARGEST_IMAGE);
+    let mut pixels = vec![0; size.ok_or_else(|| format!("a PNG of {width}x{height} pixels"))?];
+    reader.next_frame(&mut pixels).map_err(|error| not_png(bytes, &error))?;
+    reader.finish().map_err(|error| not_png(bytes, &error))?;
+    Ok(Image { height, width, channels, pixels })
+}
+
+fn not_png(bytes: &[u8], error: &png::DecodingError) -> String {
+    match bytes {
+        [0xff, 0xd8, 0xff, ..] => "a JPEG image".to_owned(),
+        [] => "no bytes".to_owned(),
+        _ => format!("a broken image ({error})"),
+    }
+}

@@ -1,0 +1,515 @@
+//! All formats against each other, malformed files, the cache, and the real CIFAR-10 where it is at hand.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, UInt8Array};
+use clr_rng::{Philox, Stream, below};
+use md5::{Digest, Md5};
+
+use super::cifar::Cifar;
+use super::decoded::{Decoded, Split};
+use super::fixtures::{self, Python};
+use super::transforms::statistics;
+use super::*;
+
+type Write = fn(&Path);
+type Load = fn(&Path) -> Result<Decoded, DatasetError>;
+
+const COLUMNS: [&str; 2] = ["img", "label"];
+
+fn cifar_10() -> Decoded {
+    fixtures::cifar(Cifar::Ten, 25, 6)
+}
+
+fn cifar_100() -> Decoded {
+    fixtures::cifar(Cifar::Hundred, 12, 6)
+}
+
+fn grey() -> Decoded {
+    fixtures::random(6, 5, 1, 10, 20, 8)
+}
+
+fn binary_folder(folder: &Path) {
+    fixtures::cifar_binary(folder, &cifar_10(), Cifar::Ten);
+}
+
+fn python_folder(folder: &Path) {
+    fixtures::cifar_python(folder, &cifar_10(), Cifar::Ten);
+}
+
+fn packed(write: Write, folder: &Path) {
+    let unpacked = tempfile::tempdir().unwrap();
+    let name = unpacked.path().join("cifar-10");
+    write(&name);
+    std::fs::create_dir_all(folder).unwrap();
+    fixtures::archive(&name, &folder.join("set.tar.gz"));
+}
+
+/// Every format: how to write it into a folder, how to read that, and whether every truncation can be told.
+const FORMATS: [(&str, Write, Load); 9] = [
+    (
+        "parquet",
+        |folder| fixtures::parquet(folder, &cifar_10(), COLUMNS),
+        |folder| parquet_images::load(folder, Some(10)),
+    ),
+    ("binary", binary_folder, |folder| cifar_binary::version(Cifar::Ten).load(folder)),
+    ("python", python_folder, |folder| cifar_python::version(Cifar::Ten).load(folder)),
+    (
+        "binary archive",
+        |folder| packed(binary_folder, folder),
+        |folder| cifar_binary::version(Cifar::Ten).load(&folder.join("set.tar.gz")),
+    ),
+    (
+        "python archive",
+        |folder| packed(python_folder, folder),
+        |folder| cifar_python::version(Cifar::Ten).load(&folder.join("set.tar.gz")),
+    ),
+    (
+        "binary, 100 classes",
+        |folder| fixtures::cifar_binary(folder, &cifar_100(), Cifar::Hundred),
+        |folder| cifar_binary::version(Cifar::Hundred).load(folder),
+    ),
+    (
+        "python, 100 classes",
+        |folder| fixtures::cifar_python(folder, &cifar_100(), Cifar::Hundred),
+        |folder| cifar_python::version(Cifar::Hundred).load(folder),
+    ),
+    ("idx", |folder| fixtures::idx(folder, &grey(), false), |folder| idx::load(folder, None)),
+    ("idx, compressed", |folder| fixtures::idx(folder, &grey(), true), |folder| idx::load(folder, Some(10))),
+];
+
+#[track_caller]
+fn check_same(found: Decoded, expected: &Decoded) {
+    assert_eq!(found.train, expected.train);
+    assert_eq!(found.test, expected.test);
+    let digest = |decoded| canonical::dataset("set", "", decoded).digest;
+    assert_eq!(digest(found), digest(expected.clone()));
+}
+
+#[test]
+fn every_format_of_a_set_is_the_same_set() {
+    for (name, write, load) in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path());
+        let expected = match name {
+            name if name.starts_with("idx") => grey(),
+            name if name.ends_with("100 classes") => cifar_100(),
+            _ => cifar_10(),
+        };
+        let found = load(folder.path()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        if !name.starts_with("idx") {
+            assert_eq!(found.class_names, expected.class_names, "{name}");
+        }
+        check_same(found, &expected);
+    }
+}
+
+#[test]
+fn the_hubs_columns_have_two_names_each() {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, columns) in [["image", "label"], ["img", "fine_label"]].into_iter().enumerate() {
+        let folder = folder.path().join(number.to_string());
+        fixtures::parquet(&folder, &cifar_100(), columns);
+        check_same(parquet_images::load(&folder, None).unwrap(), &cifar_100());
+    }
+    // A grey set is the same from PNG as from IDX.
+    fixtures::parquet(folder.path(), &grey(), COLUMNS);
+    check_same(parquet_images::load(folder.path(), Some(10)).unwrap(), &grey());
+}
+
+/// Names and contents of the files of a folder.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// A truncated file is an error of that file. (But text of class names, and CIFAR's binary version cut between
+/// records, are whole files; the counts of a well-known set tell.)
+#[test]
+fn truncated_files_are_refused() {
+    for (name, write, load) in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path());
+        for (path, bytes) in contents(folder.path()) {
+            if path.extension().is_some_and(|extension| extension == "txt") {
+                continue;
+            }
+            let ends = (0..40).map(|tenth| bytes.len() * tenth / 40);
+            let record = if name.contains("100") { 3074 } else { 3073 };
+            for size in ends
+                .chain((0..20).filter(|&size| size < bytes.len()))
+                .chain((1..20).map(|left| bytes.len().saturating_sub(left)))
+            {
+                if size > 0 && size % record == 0 && name.starts_with("binary") {
+                    continue;
+                }
+                std::fs::write(&path, &bytes[..size]).unwrap();
+                let error = load(folder.path()).map(|_| ()).expect_err(&format!("{name}: {size} bytes of {path:?}"));
+                let message = error.to_string();
+                let file = path.file_name().unwrap().to_str().unwrap();
+                // Labels and images are two files; either may be said to disagree with the other.
+                assert!(message.contains(file) || name.starts_with("idx"), "{name}, {file}: {message}");
+                assert!(message.contains("expected") && message.contains("found"), "{message}");
+            }
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        load(folder.path()).unwrap();
+    }
+}
+
+/// With any byte changed a file is refused or read; no panic, no hang.
+#[test]
+fn changed_bytes_do_no_harm() {
+    let mut words = Philox::new(3, Stream::Dataset).words(0);
+    let mut draw = |bound: usize| below(words.next().unwrap(), bound as u32) as usize;
+    for (name, write, load) in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path());
+        let mut refused = 0;
+        for (path, bytes) in contents(folder.path()) {
+            // The beginning and the end, where lengths are, and places all over.
+            let mut places: Vec<usize> =
+                (0..bytes.len().min(24)).chain(bytes.len().saturating_sub(24)..bytes.len()).collect();
+            places.extend((0..60).map(|_| draw(bytes.len())));
+            for place in places {
+                let mut changed = bytes.clone();
+                changed[place] ^= [0xff, 0x80, 1][draw(3)];
+                std::fs::write(&path, &changed).unwrap();
+                refused += usize::from(load(folder.path()).is_err());
+            }
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        assert!(refused > 0, "{name}");
+    }
+}
+
+#[track_caller]
+fn check_message(error: DatasetError, folder: &Path, expected: &str) {
+    assert_eq!(error.to_string().replace(&format!("{}/", folder.display()), ""), expected);
+}
+
+#[test]
+fn messages_say_which_file_where_and_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+
+    binary_folder(folder);
+    let path = folder.join("data_batch_2.bin");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[2 * 3073] = 200;
+    std::fs::write(&path, &bytes).unwrap();
+    let error = cifar_binary::version(Cifar::Ten).load(folder).unwrap_err();
+    check_message(error, folder, "data_batch_2.bin, record 2: expected a label below 10, found 200");
+    std::fs::remove_file(&path).unwrap();
+    let error = cifar_binary::version(Cifar::Ten).load(folder).unwrap_err();
+    check_message(error, folder, "data_batch_2.bin: No such file or directory (os error 2)");
+
+    packed(binary_folder, folder);
+    let error = cifar_python::version(Cifar::Ten).load(&folder.join("set.tar.gz")).unwrap_err();
+    check_message(error, folder, "set.tar.gz: expected a file `data_batch_1` in the archive, found none");
+
+    python_folder(folder);
+    std::fs::write(folder.join("test_batch"), b"\x80\x02}q\x01cos\nsystem\nq\x02\x93.").unwrap();
+    let error = cifar_python::version(Cifar::Ten).load(folder).unwrap_err();
+    check_message(
+        error,
+        folder,
+        "test_batch, byte 18: expected an opcode of CIFAR's files (a pickle of protocol 2), found opcode 0x93",
+    );
+    let items = vec![
+        ("labels", Python::List(vec![Python::Integer(3)])),
+        ("data", Python::Array { rows: 2, columns: 3072, bytes: vec![0; 6144] }),
+    ];
+    std::fs::write(folder.join("test_batch"), fixtures::pickled(&Python::Dict(items))).unwrap();
+    let error = cifar_python::version(Cifar::Ten).load(folder).unwrap_err();
+    check_message(
+        error,
+        folder,
+        "test_batch: expected `data` of 1 rows of 3072 bytes, as many as labels, found shape [2, 3072]",
+    );
+
+    fixtures::idx(folder, &grey(), false);
+    std::fs::write(folder.join("t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1]).unwrap();
+    let error = idx::load(folder, Some(10)).unwrap_err();
+    check_message(
+        error,
+        folder,
+        "t10k-labels-idx1-ubyte, byte 4: expected 8 labels, as many as images in t10k-images-idx3-ubyte, found 9",
+    );
+    std::fs::write(folder.join("t10k-labels-idx1-ubyte"), [0, 0, 13, 1, 0, 0, 0, 0]).unwrap();
+    let error = idx::load(folder, Some(10)).unwrap_err();
+    check_message(
+        error,
+        folder,
+        "t10k-labels-idx1-ubyte, byte 0: expected 00 00 08 01: bytes in 1 dimensions, found 00 00 0d 01",
+    );
+    std::fs::remove_file(folder.join("t10k-labels-idx1-ubyte")).unwrap();
+    let error = idx::load(folder, Some(10)).unwrap_err().to_string();
+    assert!(error.ends_with("expected a file `t10k-labels-idx1-ubyte`, plain or `.gz`, found none"), "{error}");
+}
+
+/// Writes a training shard of these images and labels beside a sound test shard, and gives the message of reading both.
+#[track_caller]
+fn check_parquet(images: Vec<Option<Vec<u8>>>, labels: ArrayRef, expected: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fixtures::parquet(folder, &cifar_10(), COLUMNS);
+    std::fs::remove_file(folder.join("train-00001-of-00002.parquet")).unwrap();
+    std::fs::remove_file(folder.join("train-00000-of-00002.parquet")).unwrap();
+    fixtures::parquet_shard(&folder.join("train.parquet"), COLUMNS, images, labels, None);
+    check_message(parquet_images::load(folder, Some(10)).unwrap_err(), folder, expected);
+}
+
+#[test]
+fn parquet_messages_name_the_row() {
+    let image = |size: u32| Some(fixtures::png(&vec![7; (size * size * 3) as usize], size, size, png::ColorType::Rgb));
+    let labels = |labels: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(labels.to_vec())) };
+    let png = "train.parquet, row 1: expected the bytes of a PNG image in the table, found";
+    check_parquet(vec![image(32), None], labels(&[1, 2]), &format!("{png} null"));
+    check_parquet(vec![image(32), Some(b"\xff\xd8\xff\xe0".to_vec())], labels(&[1, 2]), &format!("{png} a JPEG image"));
+    check_parquet(vec![image(32), Some(vec![])], labels(&[1, 2]), &format!("{png} no bytes"));
+    let alpha = fixtures::png(&[0; 4], 1, 1, png::ColorType::Rgba);
+    check_parquet(vec![image(32), Some(alpha)], labels(&[1, 2]), &format!("{png} a PNG of Rgba in 8 bits"));
+    let size = "train.parquet, row 1: expected an image of 32x32, found 8x8";
+    check_parquet(vec![image(32), image(8)], labels(&[1, 2]), size);
+    let class = "train.parquet, row 1: expected a class number in `label`, found";
+    check_parquet(vec![image(32), image(32)], labels(&[1, -1]), &format!("{class} -1"));
+    check_parquet(
+        vec![image(32), image(32)],
+        Arc::new(Int64Array::from(vec![Some(1), None])),
+        &format!("{class} null"),
+    );
+    let text: ArrayRef = Arc::new(arrow_array::StringArray::from(vec!["cat", "dog"]));
+    check_parquet(
+        vec![image(32), image(32)],
+        text,
+        "train.parquet, row 0: expected integers in the column `label`, found others",
+    );
+}
+
+#[test]
+fn grey_images_among_coloured_ones_become_coloured() {
+    let folder = tempfile::tempdir().unwrap();
+    let grey = fixtures::png(&[1, 2], 1, 2, png::ColorType::Grayscale);
+    let colour = fixtures::png(&[3, 4, 5, 6, 7, 8], 1, 2, png::ColorType::Rgb);
+    let shard = |name: &str, images: &[&Vec<u8>]| {
+        let images: Vec<_> = images.iter().map(|&image| Some(image.clone())).collect();
+        let labels: ArrayRef = Arc::new(UInt8Array::from(vec![0; images.len()]));
+        fixtures::parquet_shard(&folder.path().join(name), ["image", "label"], images, labels, None);
+    };
+    let (from_grey, from_colour) = (vec![1, 1, 1, 2, 2, 2], vec![3, 4, 5, 6, 7, 8]);
+    shard("train.parquet", &[&grey, &colour, &grey]);
+    shard("test.parquet", &[&grey]);
+    let decoded = parquet_images::load(folder.path(), None).unwrap();
+    assert_eq!(decoded.train.images, [&from_grey[..], &from_colour, &from_grey].concat());
+    assert_eq!((decoded.test.images, decoded.channels, decoded.class_count), (from_grey.clone(), 3, 1));
+    shard("train.parquet", &[&grey]);
+    shard("test.parquet", &[&grey, &colour]);
+    let decoded = parquet_images::load(folder.path(), None).unwrap();
+    assert_eq!((decoded.train.images, decoded.test.images), (from_grey.clone(), [from_grey, from_colour].concat()));
+}
+
+/// The pickles of the fixtures are those of Python 2: `batches.meta` comes out as the published file, byte for byte.
+#[test]
+fn the_published_batches_meta_is_what_the_fixture_writes() {
+    let names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+    let bytes = fixtures::pickled(&Python::Dict(vec![
+        ("num_cases_per_batch", Python::Integer(10_000)),
+        ("label_names", Python::List(names.iter().map(|name| Python::string(name)).collect())),
+        ("num_vis", Python::Integer(3072)),
+    ]));
+    let digest: String = Md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digest, "5ff9c542aee3614f3951f8cda6e48888");
+    let pickle = pickle::parse(&bytes).unwrap();
+    assert_eq!(pickle.get("label_names").and_then(|id| pickle.strings(id)).unwrap(), names);
+}
+
+/// A root with a folder `mine` of Parquet shards, and a folder for the cache.
+fn root_and_cache() -> (tempfile::TempDir, tempfile::TempDir) {
+    let (root, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fixtures::parquet(&root.path().join("mine"), &cifar_10(), COLUMNS);
+    (root, cache)
+}
+
+#[track_caller]
+fn check_equal(found: &Dataset, expected: &Dataset) {
+    assert_eq!(found.digest, expected.digest);
+    assert_eq!((found.height, found.width, found.channels), (expected.height, expected.width, expected.channels));
+    assert_eq!((found.class_count, &found.class_names), (expected.class_count, &expected.class_names));
+    assert_eq!((&found.name, &found.source), (&expected.name, &expected.source));
+    for (found, expected) in [(&found.train, &expected.train), (&found.test, &expected.test)] {
+        assert_eq!(&*found.images, &*expected.images);
+        assert_eq!((&found.labels, &found.stored), (&expected.labels, &expected.stored));
+    }
+}
+
+#[test]
+fn a_cached_set_is_the_decoded_set() {
+    let (root, cache) = root_and_cache();
+    let roots = [root.path().to_owned()];
+    let decoded = open("mine", &roots, None).unwrap();
+    assert!(!decoded.train.images.is_mapped());
+    for _ in 0..2 {
+        let cached = open("mine", &roots, Some(cache.path())).unwrap();
+        assert!(cached.train.images.is_mapped() && cached.test.images.is_mapped());
+        check_equal(&cached, &decoded);
+        assert_eq!(cached.computed_digest(), cached.digest);
+    }
+    assert_eq!(contents(cache.path()).len(), 1);
+}
+
+#[test]
+fn a_damaged_cache_is_made_anew() {
+    let (root, cache) = root_and_cache();
+    let roots = [root.path().to_owned()];
+    let expected = open("mine", &roots, None).unwrap();
+    open("mine", &roots, Some(cache.path())).unwrap();
+    let (path, sound) = contents(cache.path()).remove(0);
+    let images = sound.len() - 31 * 3072;
+    let mut damaged: Vec<Vec<u8>> = Vec::new();
+    // Any byte that is looked at: the header, the metadata, the tables. (Zeros up to the images are not.)
+    let used = sound[..images].iter().rposition(|&byte| byte != 0).unwrap();
+    damaged.extend((0..=used).step_by(3).chain(0..48).map(|place| {
+        let mut bytes = sound.clone();
+        bytes[place] ^= 0x41;
+        bytes
+    }));
+    damaged.extend((0..40).map(|part| sound[..sound.len() * part / 40].to_vec()));
+    damaged.extend([[&sound[..], b"x"].concat(), sound[..sound.len() - 1].to_vec(), Vec::new()]);
+    for bytes in damaged {
+        // As a new file: the mapping of one that is in use must not change.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        check_equal(&open("mine", &roots, Some(cache.path())).unwrap(), &expected);
+        assert!(std::fs::read(&path).unwrap() == sound, "the cache was not written anew");
+    }
+}
+
+#[test]
+fn a_changed_source_is_decoded_again() {
+    let (root, cache) = root_and_cache();
+    let roots = [root.path().to_owned()];
+    let before = open("mine", &roots, Some(cache.path())).unwrap();
+    let file = std::fs::File::options().write(true).open(root.path().join("mine/test-00000-of-00001.parquet")).unwrap();
+    // The same bytes at another time count as changed; so do others at the same path.
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let stamp = |path: &Path| std::fs::read(path).unwrap();
+    let (path, first) = contents(cache.path()).remove(0);
+    check_equal(&open("mine", &roots, Some(cache.path())).unwrap(), &before);
+    assert_ne!(stamp(&path), first);
+    fixtures::parquet(&root.path().join("mine"), &cifar_100(), COLUMNS);
+    assert_ne!(open("mine", &roots, Some(cache.path())).unwrap().digest, before.digest);
+    assert_eq!(contents(cache.path()).len(), 1);
+    // What was opened before is still what it was.
+    assert_eq!(before.computed_digest(), before.digest);
+}
+
+#[test]
+fn without_a_writable_cache_the_set_is_in_memory() {
+    let (root, cache) = root_and_cache();
+    let file = cache.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    // No folder can be made below a file, whoever asks.
+    let found = open("mine", &[root.path().to_owned()], Some(&file.join("cache"))).unwrap();
+    assert!(!found.train.images.is_mapped());
+}
+
+#[test]
+fn a_known_name_must_be_the_published_set() {
+    let root = tempfile::tempdir().unwrap();
+    binary_folder(&root.path().join("cifar-10-batches-bin"));
+    let error = open("cifar10", &[root.path().to_owned()], None).unwrap_err();
+    check_message(
+        error,
+        root.path(),
+        "binary version in cifar-10-batches-bin is not the published `cifar10`: expected 50000 training and 10000 test \
+         images of 32x32x3 in 10 classes, found 25 training and 6 test images of 32x32x3 in 10 classes",
+    );
+}
+
+#[test]
+fn shapes_need_no_file_and_are_what_they_were() {
+    let shapes = open("shapes", &[], None).unwrap();
+    let known = info("shapes").unwrap();
+    assert_eq!(Some(shapes.digest.as_str()), known.digest);
+    assert_eq!((shapes.train.count() as u64, shapes.test.count() as u64), (known.train_count, known.test_count));
+}
+
+/// The real set below CLR_DATA (or where Debian's packages put it), or None with a word about it.
+fn real(name: &str, cache: &Path) -> Option<Dataset> {
+    let found = open(name, &places::roots(None), Some(cache));
+    if let Err(DatasetError::NotFound { .. }) = found {
+        eprintln!("SKIPPED: the test of the real {name}: not found below CLR_DATA");
+        return None;
+    }
+    Some(found.unwrap())
+}
+
+/// A set as decoded, in canonical order.
+fn decoded(dataset: &Dataset) -> Decoded {
+    let split = |samples: &Samples| Split { images: samples.images.to_vec(), labels: samples.labels.to_vec() };
+    Decoded {
+        height: dataset.height,
+        width: dataset.width,
+        channels: dataset.channels,
+        class_count: dataset.class_count,
+        class_names: dataset.class_names.to_vec(),
+        train: split(&dataset.train),
+        test: split(&dataset.test),
+    }
+}
+
+#[test]
+fn the_real_cifar_10_has_one_digest_in_every_format() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = root.path().join("cache");
+    let Some(dataset) = real("cifar10", &cache) else { return };
+    let published = info("cifar10").unwrap().digest.unwrap();
+    assert_eq!(dataset.digest, published);
+    assert_eq!(dataset.class_names[..3], ["airplane", "automobile", "bird"]);
+    // As NumPy has them, by cifar10_statistics.py beside this file.
+    let found = statistics(&dataset, 50_000);
+    assert_eq!(found.channel_mean, [125.306915, 122.95039, 113.86539]);
+    assert_eq!(found.channel_deviation, [62.993217, 62.088707, 66.7049]);
+    assert_eq!(
+        [found.pixel_mean[0], found.pixel_mean[1535], found.pixel_mean[3071]],
+        [130.71074, 114.69962, 114.38186]
+    );
+
+    let decoded = decoded(&dataset);
+    let binary = root.path().join("cifar-10-batches-bin");
+    let python = root.path().join("cifar-10-batches-py");
+    let archive = root.path().join("cifar-10-python.tar.gz");
+    fixtures::cifar_binary(&binary, &decoded, Cifar::Ten);
+    fixtures::cifar_python(&python, &decoded, Cifar::Ten);
+    fixtures::archive(&python, &archive);
+    for (what, found_in) in [("binary version", &binary), ("Python version", &python), ("Python version", &archive)] {
+        let open = || open("cifar10", &[root.path().to_owned()], Some(&cache)).unwrap();
+        let first = open();
+        assert_eq!(first.source, format!("{what} in {}", found_in.display()));
+        assert_eq!(first.digest, published);
+        assert_eq!(open().computed_digest(), published);
+        // So that the next format is found.
+        if found_in.is_dir() {
+            std::fs::remove_dir_all(found_in).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_real_fashion_mnist_has_the_known_statistics() {
+    let cache = tempfile::tempdir().unwrap();
+    let Some(dataset) = real("fashion-mnist", cache.path()) else { return };
+    assert_eq!(dataset.digest, info("fashion-mnist").unwrap().digest.unwrap());
+    assert_eq!(dataset.class_names[9], "Ankle boot");
+    // 0.2860 and 0.3530, as they are quoted.
+    let found = statistics(&dataset, 60_000);
+    let quoted = |value: f32| (f64::from(value) / 255.0 * 10_000.0).round();
+    assert_eq!([quoted(found.channel_mean[0]), quoted(found.channel_deviation[0])], [2860.0, 3530.0]);
+}

@@ -1,0 +1,27 @@
+//! Plugins: find, load and check them, and drive their sessions safely. The only module that knows the ABI.
+//!
+//! A plugin is not trusted to keep its word: what it says of itself is checked when it is loaded, and each answer when it
+//! comes. What cannot be checked is that its pointers point somewhere.
+//!
+//! - `discovery.rs` finds libraries, `library.rs` loads one and refuses what it cannot work with;
+//! - `info.rs` is what a plugin offers, `describe.rs` reads and checks it;
+//! - `data.rs` is the dataset that a session borrows, `stream.rs` the way back for images that come in batches;
+//! - `session.rs` trains.
+
+mod data;
+mod describe;
+mod discovery;
+mod error;
+mod info;
+mod library;
+mod raw;
+mod session;
+mod stream;
+
+pub use data::{Data, Images, SplitData, Transform};
+pub use discovery::{Found, SearchPath};
+pub use error::HostError;
+pub use info::{Footprint, ModelInfo, OptimizerInfo, PluginInfo, Role, TensorInfo};
+pub use library::Plugin;
+pub use session::{Completion, Lane, Session, SessionConfig, StepCall};
+pub use stream::{LoadRequest, Loader};

@@ -1,0 +1,534 @@
+//! A session: K trials that train together in a plugin.
+#![allow(unsafe_code)]
+
+use std::collections::HashSet;
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::data::Data;
+use super::info::{Role, TensorInfo};
+use super::library::{Plugin, StateFunctions};
+use super::stream::{self, Stream};
+use super::{HostError, raw};
+use crate::event::Split;
+
+/// What a session is made from.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// "cpu", or "cuda:0" and so on.
+    pub device: String,
+    /// One of the plugin's models.
+    pub model: String,
+    /// JSON object: `[model]` options and `precision`.
+    pub model_json: String,
+    /// Kept for the life of the session.
+    pub dataset: Arc<Data>,
+    /// Samples of a full batch; at least 1.
+    pub batch_size: u32,
+    /// The plugin computes on at most so many threads at once; at least 1.
+    pub thread_count: u32,
+    /// The K trials; at least 1.
+    pub lanes: Vec<Lane>,
+}
+
+/// One trial of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// JSON object: `"optimizer"`, its name, and its constants.
+    pub options_json: Arc<str>,
+    /// Decides initial weights and dropout.
+    pub init_seed: u64,
+    /// Decides augmentation.
+    pub data_seed: u64,
+}
+
+/// Many steps of all lanes. S is `step_count`, K the number of lanes, B the batch size, L is 1 where samples are shared
+/// and K otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct StepCall<'a> {
+    /// S; at least 1.
+    pub step_count: u32,
+    /// `[K]`: updates that each lane has behind it.
+    pub first_steps: &'a [u64],
+    /// `[K]`: updates to make, at most S. 0 leaves a lane alone.
+    pub lane_steps: &'a [u32],
+    /// Whether all lanes see the same samples in the same epochs.
+    pub shared_samples: bool,
+    /// `[S][L]`: samples of each batch, 1 to B. Lanes at different steps of an epoch may differ here.
+    pub sample_counts: &'a [u32],
+    /// `[S][L][B]`: indices into the train split.
+    pub samples: &'a [u32],
+    /// `[S][L][B]`: the epoch in which each sample is seen. A batch may run over the end of one.
+    pub epochs: &'a [u32],
+    /// `[S][K][hypers of the model]`.
+    pub hypers: &'a [f32],
+}
+
+/// Whether a call did all it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// It did.
+    Complete,
+    /// The cancel flag was raised before.
+    Cancelled,
+}
+
+/// K trials that train together. Ends with the plugin's `session_destroy` when it is dropped.
+#[derive(Debug)]
+pub struct Session {
+    pointer: *mut clr_abi::Session,
+    plugin: Plugin,
+    lane_count: usize,
+    batch_size: usize,
+    hyper_count: usize,
+    metric_count: usize,
+    tensors: Vec<Option<Vec<TensorInfo>>>,
+    is_broken: bool,
+    /// After `pointer` is destroyed, what it borrows goes.
+    borrowed: BorrowedConfig,
+}
+
+// SAFETY: a session may be called from any thread, one call at a time: each call takes `&mut self`.
+unsafe impl Send for Session {}
+
+impl Session {
+    pub(super) fn new(plugin: Plugin, config: SessionConfig) -> Result<Session, HostError> {
+        let function = "session_create";
+        let Some(model) = plugin.info().model(&config.model) else {
+            return Err(plugin.argument(function, format!("there is no model `{}`", config.model)));
+        };
+        let (hyper_count, metric_count) = (model.hypers.len(), model.metrics.len());
+        let borrowed = BorrowedConfig::new(&plugin, &config, true, function)?;
+        let mut pointer = std::ptr::null_mut();
+        let mut error = clr_abi::Error::new();
+        // SAFETY: all structs are as the header says; the dataset lives as long as the session.
+        let status = unsafe { (plugin.functions().session_create)(borrowed.raw(), &raw mut pointer, &raw mut error) };
+        plugin.check(function, status, &error)?;
+        if pointer.is_null() {
+            return Err(plugin.answer(function, "no session, and no error".to_owned()));
+        }
+        let lane_count = config.lanes.len();
+        Ok(Session {
+            pointer,
+            plugin,
+            lane_count,
+            batch_size: config.batch_size as usize,
+            hyper_count,
+            metric_count,
+            tensors: vec![None; lane_count],
+            is_broken: false,
+            borrowed,
+        })
+    }
+
+    /// K.
+    pub fn lane_count(&self) -> usize {
+        self.lane_count
+    }
+
+    /// Trains. `steps_done` (`[K]`) says how many steps each lane made: all that it was asked, unless `cancel` was
+    /// raised. `metrics` is `[S][K][metrics of the model]`; rows of steps that were not made are NaN.
+    pub fn step(
+        &mut self,
+        call: &StepCall<'_>,
+        steps_done: &mut [u32],
+        metrics: &mut [f32],
+        cancel: &AtomicBool,
+    ) -> Result<Completion, HostError> {
+        let function = "session_step";
+        self.check_usable(function)?;
+        self.check_step(call, steps_done, metrics).map_err(|message| self.plugin.argument(function, message))?;
+        steps_done.fill(0);
+        metrics.fill(f32::NAN);
+        let mut step = raw::sized::<clr_abi::Step>();
+        step.step_count = call.step_count;
+        step.sample_lane_count = if call.shared_samples { 1 } else { self.lane_count as u32 };
+        step.first_steps = call.first_steps.as_ptr();
+        step.lane_steps = call.lane_steps.as_ptr();
+        step.sample_counts = call.sample_counts.as_ptr();
+        step.samples = call.samples.as_ptr();
+        step.epochs = call.epochs.as_ptr();
+        step.hypers = call.hypers.as_ptr();
+        step.cancel = cancel.as_ptr().cast();
+        step.lane_steps_done = steps_done.as_mut_ptr();
+        step.metrics = metrics.as_mut_ptr();
+        let mut error = clr_abi::Error::new();
+        // SAFETY: the tables have the sizes that the header states, as checked; the session is ours.
+        let status = unsafe { (self.plugin.functions().session_step)(self.pointer, &raw mut step, &raw mut error) };
+        let completion = self.finish(function, status, &error, cancel)?;
+        for (lane, (&done, &asked)) in steps_done.iter().zip(call.lane_steps).enumerate() {
+            if done > asked || (completion == Completion::Complete && done < asked) {
+                self.is_broken = true;
+                let message = format!("lane {lane} made {done} of {asked} steps, with {completion:?}");
+                return Err(self.plugin.answer(function, message));
+            }
+        }
+        Ok(completion)
+    }
+
+    /// Measures the active lanes on `count` samples of a split. `metrics` is `[K][metrics of the model]`; rows of other
+    /// lanes are NaN, and all are when it was cancelled.
+    pub fn evaluate(
+        &mut self,
+        split: Split,
+        first: u64,
+        count: u64,
+        active: &[bool],
+        metrics: &mut [f32],
+        cancel: &AtomicBool,
+    ) -> Result<Completion, HostError> {
+        let function = "session_evaluate";
+        self.check_usable(function)?;
+        let total = self.borrowed.data.splits[split as usize].count;
+        if count == 0 || first.checked_add(count).is_none_or(|end| end > total) {
+            let message = format!("{count} samples from {first} of a split of {total}");
+            return Err(self.plugin.argument(function, message));
+        }
+        if active.len() != self.lane_count || metrics.len() != self.lane_count * self.metric_count {
+            let message =
+                format!("{} active and {} metrics for {} lanes", active.len(), metrics.len(), self.lane_count);
+            return Err(self.plugin.argument(function, message));
+        }
+        metrics.fill(f32::NAN);
+        let mut evaluate = raw::sized::<clr_abi::Evaluate>();
+        evaluate.split = split as u32;
+        evaluate.first = first;
+        evaluate.count = count;
+        evaluate.active = active.as_ptr().cast();
+        evaluate.cancel = cancel.as_ptr().cast();
+        evaluate.metrics = metrics.as_mut_ptr();
+        let mut error = clr_abi::Error::new();
+        // SAFETY: the tables have the sizes that the header states, as checked; the session is ours.
+        let status =
+            unsafe { (self.plugin.functions().session_evaluate)(self.pointer, &raw const evaluate, &raw mut error) };
+        let completion = self.finish(function, status, &error, cancel)?;
+        if completion == Completion::Cancelled {
+            metrics.fill(f32::NAN);
+        }
+        Ok(completion)
+    }
+
+    /// Starts another trial in a lane, at step 0.
+    pub fn reset_lane(&mut self, lane: usize, trial: &Lane) -> Result<(), HostError> {
+        let function = "session_lane_reset";
+        self.check_usable(function)?;
+        let number = self.check_lane(function, lane)?;
+        let mut raw_lane = raw::sized::<clr_abi::Lane>();
+        raw_lane.options = clr_abi::Str::new(&trial.options_json);
+        raw_lane.init_seed = trial.init_seed;
+        raw_lane.data_seed = trial.data_seed;
+        let mut error = clr_abi::Error::new();
+        // SAFETY: the struct and its text live through the call; the session is ours.
+        let status = unsafe {
+            (self.plugin.functions().session_lane_reset)(self.pointer, number, &raw const raw_lane, &raw mut error)
+        };
+        self.finish_plain(function, status, &error)?;
+        self.tensors[lane] = None;
+        Ok(())
+    }
+
+    /// The tensors that are a lane's state. An error where the plugin has no `clr.state/1`.
+    pub fn tensors(&mut self, lane: usize) -> Result<&[TensorInfo], HostError> {
+        let function = "clr.state/1 tensors";
+        self.check_usable(function)?;
+        let state = self.state(function)?;
+        let number = self.check_lane(function, lane)?;
+        if self.tensors[lane].is_none() {
+            let (mut table, mut count) = (std::ptr::null(), 0);
+            let mut error = clr_abi::Error::new();
+            // SAFETY: both places live through the call; the session is ours.
+            let status =
+                unsafe { (state.tensors)(self.pointer, number, &raw mut table, &raw mut count, &raw mut error) };
+            self.finish_plain(function, status, &error)?;
+            // SAFETY: as filled by the plugin.
+            let tensors =
+                unsafe { read_tensors(table, count) }.map_err(|message| self.plugin.answer(function, message))?;
+            self.tensors[lane] = Some(tensors);
+        }
+        Ok(self.tensors[lane].as_deref().unwrap_or_default())
+    }
+
+    /// Copies a tensor out of a lane; `values` has its number of elements.
+    pub fn save(&mut self, lane: usize, tensor: usize, values: &mut [f32]) -> Result<(), HostError> {
+        let function = "clr.state/1 save";
+        let (state, lane, tensor) = self.check_tensor(function, lane, tensor, values.len())?;
+        let mut error = clr_abi::Error::new();
+        // SAFETY: there are as many values as the tensor has; the session is ours.
+        let status = unsafe { (state.save)(self.pointer, lane, tensor, values.as_mut_ptr(), &raw mut error) };
+        self.finish_plain(function, status, &error)
+    }
+
+    /// Copies a tensor into a lane; `values` has its number of elements.
+    pub fn load(&mut self, lane: usize, tensor: usize, values: &[f32]) -> Result<(), HostError> {
+        let function = "clr.state/1 load";
+        let (state, lane, tensor) = self.check_tensor(function, lane, tensor, values.len())?;
+        let mut error = clr_abi::Error::new();
+        // SAFETY: there are as many values as the tensor has; the session is ours.
+        let status = unsafe { (state.load)(self.pointer, lane, tensor, values.as_ptr(), &raw mut error) };
+        self.finish_plain(function, status, &error)
+    }
+
+    fn check_usable(&self, function: &'static str) -> Result<(), HostError> {
+        if self.is_broken {
+            return Err(HostError::Broken { plugin: self.plugin.info().name.clone(), function });
+        }
+        Ok(())
+    }
+
+    fn check_lane(&self, function: &'static str, lane: usize) -> Result<u32, HostError> {
+        if lane >= self.lane_count {
+            return Err(self.plugin.argument(function, format!("lane {lane} of {}", self.lane_count)));
+        }
+        Ok(lane as u32)
+    }
+
+    fn state(&self, function: &'static str) -> Result<StateFunctions, HostError> {
+        let state = self.plugin.functions().state;
+        state.ok_or_else(|| self.plugin.argument(function, "the plugin does not have it".to_owned()))
+    }
+
+    fn check_tensor(
+        &mut self,
+        function: &'static str,
+        lane: usize,
+        tensor: usize,
+        value_count: usize,
+    ) -> Result<(StateFunctions, u32, u32), HostError> {
+        self.tensors(lane)?;
+        let tensors = self.tensors[lane].as_deref().unwrap_or_default();
+        match tensors.get(tensor).map(|tensor| tensor.element_count) {
+            Some(count) if count == value_count => Ok((self.state(function)?, lane as u32, tensor as u32)),
+            Some(count) => Err(self.plugin.argument(function, format!("{value_count} values for a tensor of {count}"))),
+            None => Err(self.plugin.argument(function, format!("tensor {tensor} of {}", tensors.len()))),
+        }
+    }
+
+    fn check_step(&self, call: &StepCall<'_>, steps_done: &[u32], metrics: &[f32]) -> Result<(), String> {
+        let (steps, lanes) = (call.step_count as usize, self.lane_count);
+        let sample_lanes = if call.shared_samples { 1 } else { lanes };
+        let batches = steps.saturating_mul(sample_lanes);
+        let rows = steps.saturating_mul(lanes);
+        for (name, found, expected) in [
+            ("first_steps", call.first_steps.len(), lanes),
+            ("lane_steps", call.lane_steps.len(), lanes),
+            ("steps_done", steps_done.len(), lanes),
+            ("sample_counts", call.sample_counts.len(), batches),
+            ("samples", call.samples.len(), batches.saturating_mul(self.batch_size)),
+            ("epochs", call.epochs.len(), batches.saturating_mul(self.batch_size)),
+            ("hypers", call.hypers.len(), rows.saturating_mul(self.hyper_count)),
+            ("metrics", metrics.len(), rows.saturating_mul(self.metric_count)),
+        ] {
+            if found != expected {
+                return Err(format!("{name} has {found} elements, expected {expected}"));
+            }
+        }
+        if steps == 0 || call.lane_steps.iter().any(|&asked| asked > call.step_count) {
+            return Err(format!("a table of {steps} steps for lane steps of {:?}", call.lane_steps));
+        }
+        // What a plugin may rely on: checked in each batch that a lane will see.
+        let train_count = self.borrowed.data.splits[Split::Train as usize].count;
+        let most_steps = call.lane_steps.iter().copied().max().unwrap_or(0) as usize;
+        for step in 0..most_steps {
+            for batch in 0..sample_lanes {
+                if !call.shared_samples && step >= call.lane_steps[batch] as usize {
+                    continue;
+                }
+                let index = step * sample_lanes + batch;
+                let count = call.sample_counts[index] as usize;
+                if count == 0 || count > self.batch_size {
+                    return Err(format!("a batch of {count} samples, expected 1 to {}", self.batch_size));
+                }
+                let samples = &call.samples[index * self.batch_size..][..count];
+                if let Some(sample) = samples.iter().find(|&&sample| u64::from(sample) >= train_count) {
+                    return Err(format!("sample {sample} of a train split of {train_count}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the status of a call that may be cancelled.
+    fn finish(
+        &mut self,
+        function: &'static str,
+        status: clr_abi::Status,
+        error: &clr_abi::Error,
+        cancel: &AtomicBool,
+    ) -> Result<Completion, HostError> {
+        if status != clr_abi::CANCELLED {
+            self.finish_plain(function, status, error)?;
+            return Ok(Completion::Complete);
+        }
+        if !cancel.load(std::sync::atomic::Ordering::Relaxed) {
+            self.is_broken = true;
+            return Err(self.plugin.answer(function, "CLR_CANCELLED, but nobody has cancelled".to_owned()));
+        }
+        Ok(Completion::Cancelled)
+    }
+
+    fn finish_plain(
+        &mut self,
+        function: &'static str,
+        status: clr_abi::Status,
+        error: &clr_abi::Error,
+    ) -> Result<(), HostError> {
+        self.is_broken = ![clr_abi::OK, clr_abi::INVALID_ARGUMENT, clr_abi::UNSUPPORTED].contains(&status);
+        self.plugin.check(function, status, error)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: the session is ours and used no more; what it borrows is dropped after.
+        unsafe { (self.plugin.functions().session_destroy)(self.pointer) };
+    }
+}
+
+/// # Safety
+/// If `table` is not null, it points to `count` tensors as the header says.
+unsafe fn read_tensors(table: *const clr_abi::Tensor, count: u32) -> Result<Vec<TensorInfo>, String> {
+    // SAFETY: the caller's.
+    let raw_tensors = unsafe { raw::structs(table, count, "tensors") }?;
+    let mut names = HashSet::new();
+    let mut tensors = Vec::with_capacity(raw_tensors.len());
+    for (index, tensor) in raw_tensors.iter().enumerate() {
+        // SAFETY: the caller's.
+        let name = unsafe { raw::text(tensor.name, &format!("tensors[{index}].name")) }?;
+        if name.is_empty() || !names.insert(name.clone()) {
+            return Err(format!("tensors[{index}]: the name {name:?} is empty or there twice"));
+        }
+        let role = match tensor.role {
+            clr_abi::WEIGHT => Role::Weight,
+            clr_abi::OPTIMIZER_STATE => Role::OptimizerState,
+            clr_abi::BUFFER => Role::Buffer,
+            other => return Err(format!("tensor `{name}` has the unknown role {other}")),
+        };
+        let Some(shape) = tensor.shape.get(..tensor.rank as usize) else {
+            return Err(format!("tensor `{name}` has {} axes, more than {}", tensor.rank, clr_abi::MAX_RANK));
+        };
+        let elements = shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size));
+        let Some(element_count) =
+            elements.and_then(|count| usize::try_from(count).ok()).filter(|&count| count < 1 << 40)
+        else {
+            return Err(format!("tensor `{name}` is of shape {shape:?}"));
+        };
+        tensors.push(TensorInfo { name, role, shape: shape.to_vec(), element_count });
+    }
+    Ok(tensors)
+}
+
+/// A configuration in C, with all that it points to. The boxes keep their contents where they are when this moves.
+#[derive(Debug)]
+pub(super) struct BorrowedConfig {
+    raw: Box<RawConfig>,
+    data: Arc<Data>,
+    _config: Box<SessionConfig>,
+    _stream: Option<Box<Stream>>,
+}
+
+#[derive(Debug)]
+struct RawConfig {
+    config: clr_abi::SessionConfig,
+    dataset: clr_abi::Dataset,
+    transform: clr_abi::Transform,
+    lanes: Vec<clr_abi::Lane>,
+}
+
+impl BorrowedConfig {
+    /// Checks what a plugin may rely on. `needs_images` for a session, and not for a footprint.
+    pub(super) fn new(
+        plugin: &Plugin,
+        config: &SessionConfig,
+        needs_images: bool,
+        function: &'static str,
+    ) -> Result<BorrowedConfig, HostError> {
+        let config = Box::new(config.clone());
+        let data = Arc::clone(&config.dataset);
+        data.check(needs_images).map_err(|message| plugin.argument(function, message))?;
+        let lane_count = u32::try_from(config.lanes.len()).unwrap_or(0);
+        if lane_count == 0 || config.batch_size == 0 || config.thread_count == 0 {
+            let SessionConfig { batch_size, thread_count, .. } = *config;
+            let message = format!("{lane_count} lanes, batches of {batch_size}, {thread_count} threads");
+            return Err(plugin.argument(function, message));
+        }
+        let stream = data.loader.clone().map(|loader| {
+            Box::new(Stream {
+                loader,
+                image_size: data.height as usize * data.width as usize * data.channels as usize,
+                counts: [0, 1, 2].map(|split: usize| data.splits[split].count),
+            })
+        });
+        let lanes = config
+            .lanes
+            .iter()
+            .map(|lane| clr_abi::Lane {
+                options: clr_abi::Str::new(&lane.options_json),
+                init_seed: lane.init_seed,
+                data_seed: lane.data_seed,
+                ..raw::sized()
+            })
+            .collect();
+        let mut raw = Box::new(RawConfig {
+            config: raw::sized(),
+            dataset: raw_dataset(&data, stream.as_deref()),
+            transform: raw_transform(&data),
+            lanes,
+        });
+        raw.dataset.transform = &raw const raw.transform;
+        raw.config = clr_abi::SessionConfig {
+            device: clr_abi::Str::new(&config.device),
+            model: clr_abi::Str::new(&config.model),
+            options: clr_abi::Str::new(&config.model_json),
+            dataset: &raw const raw.dataset,
+            lanes: raw.lanes.as_ptr(),
+            lane_count,
+            batch_size: config.batch_size,
+            thread_count: config.thread_count,
+            ..raw::sized()
+        };
+        Ok(BorrowedConfig { raw, data, _config: config, _stream: stream })
+    }
+
+    pub(super) fn raw(&self) -> *const clr_abi::SessionConfig {
+        &raw const self.raw.config
+    }
+}
+
+fn raw_dataset(data: &Data, stream: Option<&Stream>) -> clr_abi::Dataset {
+    let splits = [0, 1, 2].map(|index: usize| {
+        let split = &data.splits[index];
+        clr_abi::Split {
+            count: split.count,
+            images: split.images.as_ref().map_or(std::ptr::null(), |images| images.bytes().as_ptr()),
+            labels: split.labels.as_ref().map_or(std::ptr::null(), |labels| labels.as_ptr()),
+        }
+    });
+    clr_abi::Dataset {
+        height: data.height,
+        width: data.width,
+        channels: data.channels,
+        class_count: data.class_count,
+        splits,
+        load_context: stream
+            .map_or(std::ptr::null_mut(), |stream| std::ptr::from_ref(stream).cast_mut().cast::<c_void>()),
+        load: stream.map(|_| stream::load as clr_abi::LoadFunction),
+        ..raw::sized()
+    }
+}
+
+fn raw_transform(data: &Data) -> clr_abi::Transform {
+    let transform = &data.transform;
+    let [crop_height, crop_width] = transform.crop.unwrap_or([0, 0]);
+    clr_abi::Transform {
+        mean: transform.mean.as_ptr(),
+        mean_count: transform.mean.len() as u64,
+        scale: transform.scale.as_ptr(),
+        scale_count: transform.scale.len() as u64,
+        pad: transform.pad,
+        crop_height,
+        crop_width,
+        flip: u32::from(transform.flip),
+        ..raw::sized()
+    }
+}
