@@ -4,5 +4,7 @@ pub mod dataset;
 pub mod event;
 pub mod host;
 pub mod plan;
+pub mod progress;
 pub mod schedule;
 pub mod spec;
+pub mod store;

@@ -1,0 +1,146 @@
+//! What there is to show: a pure state that events change and displays print.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Event, Outcome, Split};
+use crate::plan::Plan;
+
+/// The state of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Board {
+    trials: Vec<TrialInfo>,
+    /// Iterations to do in all; less when a trial ends early.
+    pub total_iterations: u64,
+    pub done_iterations: u64,
+    pub total_trials: usize,
+    pub ended_trials: usize,
+    /// Trials in flight, by index.
+    pub lanes: BTreeMap<usize, Lane>,
+    pub best: Option<Best>,
+}
+
+#[derive(Clone, Debug)]
+struct TrialInfo {
+    label: String,
+    iterations: u64,
+    /// Where in a block of rows the loss and the learning rate are.
+    loss: Option<usize>,
+    lr: Option<usize>,
+    /// The split on which trials are compared.
+    split: Split,
+}
+
+/// A trial in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Lane {
+    /// Updates done.
+    pub iteration: u64,
+    pub loss: Option<f32>,
+    pub lr: Option<f64>,
+    /// The last evaluation's.
+    pub accuracy: Option<f32>,
+}
+
+/// The highest accuracy so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Best {
+    pub trial: usize,
+    pub iteration: u64,
+    pub accuracy: f32,
+}
+
+impl Board {
+    pub(crate) fn new(plan: &Plan, unfinished: &[usize]) -> Board {
+        let trials: Vec<TrialInfo> = plan
+            .trials
+            .iter()
+            .map(|trial| TrialInfo {
+                label: trial.label.clone(),
+                iterations: trial.iterations,
+                loss: trial.shape.metrics.iter().position(|name| name == "loss"),
+                lr: trial.schedules.iter().position(|(name, _)| &**name == "lr"),
+                split: if trial.shape.data.validation_count > 0 { Split::Validation } else { Split::Test },
+            })
+            .collect();
+        let total_iterations = unfinished.iter().filter_map(|&trial| trials.get(trial)).map(|t| t.iterations).sum();
+        Board {
+            trials,
+            total_iterations,
+            done_iterations: 0,
+            total_trials: unfinished.len(),
+            ended_trials: 0,
+            lanes: BTreeMap::new(),
+            best: None,
+        }
+    }
+
+    /// Takes note of an event. Events of trials that are not in flight change nothing.
+    pub(crate) fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Started { trial } => {
+                if let Some(abandoned) = self.lanes.insert(*trial, Lane::default()) {
+                    self.done_iterations -= abandoned.iteration;
+                }
+            }
+            Event::Rows(rows) => {
+                let (Some(lane), Some(info)) = (self.lanes.get_mut(&rows.trial), self.trials.get(rows.trial)) else {
+                    return;
+                };
+                lane.iteration += rows.count as u64;
+                self.done_iterations += rows.count as u64;
+                lane.loss = info.loss.and_then(|index| rows.metrics.get(index)?.last().copied());
+                lane.lr = info.lr.and_then(|index| rows.hypers.get(index)?.last().copied());
+            }
+            Event::Evaluated(evaluation) => {
+                let (Some(lane), Some(info)) =
+                    (self.lanes.get_mut(&evaluation.trial), self.trials.get(evaluation.trial))
+                else {
+                    return;
+                };
+                if evaluation.split != info.split {
+                    return;
+                }
+                lane.accuracy = Some(evaluation.accuracy);
+                let beaten = self.best.is_none_or(|best| evaluation.accuracy > best.accuracy);
+                if evaluation.accuracy.is_finite() && beaten {
+                    let &crate::event::Evaluation { trial, iteration, accuracy, .. } = evaluation;
+                    self.best = Some(Best { trial, iteration, accuracy });
+                }
+            }
+            Event::Ended { trial, outcome, .. } => {
+                let (Some(lane), Some(info)) = (self.lanes.remove(trial), self.trials.get(*trial)) else { return };
+                self.total_iterations -= info.iterations.saturating_sub(lane.iteration).min(self.total_iterations);
+                self.ended_trials += usize::from(*outcome != Outcome::Stopped);
+            }
+        }
+    }
+
+    pub(crate) fn label(&self, trial: usize) -> &str {
+        self.trials.get(trial).map_or("", |info| &info.label)
+    }
+
+    /// `triangular nesterov seed=1  iteration 1200/25000  loss 1.2340  lr 0.00312`
+    pub(crate) fn lane_text(&self, trial: usize, lane: &Lane) -> String {
+        let total = self.trials.get(trial).map_or(0, |info| info.iterations);
+        let mut text = format!("{}  iteration {}/{total}", self.label(trial), lane.iteration);
+        if let Some(loss) = lane.loss {
+            text += &format!("  loss {loss:.4}");
+        }
+        if let Some(lr) = lane.lr {
+            // Three significant digits, and no zeros behind them.
+            let digits: f64 = format!("{lr:.2e}").parse().unwrap_or(lr);
+            text += &format!("  lr {digits}");
+        }
+        text
+    }
+
+    /// `3/9 trials, best 81.20% triangular2 nesterov seed=1 at 5000`
+    pub(crate) fn status_text(&self) -> String {
+        let mut text = format!("{}/{} trials", self.ended_trials, self.total_trials);
+        if let Some(best) = self.best {
+            let percent = 100.0 * best.accuracy;
+            text += &format!(", best {percent:.2}% {} at {}", self.label(best.trial), best.iteration);
+        }
+        text
+    }
+}

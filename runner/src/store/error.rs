@@ -1,0 +1,141 @@
+//! What can go wrong in an output folder.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::schema::FORMAT;
+
+/// Why results could not be kept or found.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// A verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The Parquet library refused.
+    #[error("{}: Parquet", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: parquet::errors::ParquetError,
+    },
+    /// The Arrow library refused.
+    #[error("{}: Arrow", path.display())]
+    Arrow {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: arrow_schema::ArrowError,
+    },
+    /// Another process has the folder.
+    #[error("another command is writing {}; wait for it, or choose another folder with --outputs", folder.display())]
+    Locked {
+        /// The output folder.
+        folder: PathBuf,
+    },
+    /// The name cannot be a folder's.
+    #[error("`{name}` cannot name a folder; choose another [experiment] name")]
+    Name {
+        /// The experiment's name.
+        name: String,
+    },
+    /// The folder holds something else.
+    #[error("{} has files (`{found}`) but no manifest.json; choose another name or --outputs, or empty it", folder.display())]
+    Foreign {
+        /// The output folder.
+        folder: PathBuf,
+        /// One of its files.
+        found: String,
+    },
+    /// The manifest cannot be understood.
+    #[error("{}: {message}; delete the folder to start over", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The folder was written by a version of the program whose format differs.
+    #[error("{}: format {found}, and this program knows format {FORMAT}; use the program that wrote it, or another --outputs", path.display())]
+    Format {
+        /// The manifest.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// A file that the manifest lists cannot be found.
+    #[error("{}: the manifest lists it, but it is not there; restore it, or delete the folder to start over", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not as it was written.
+    #[error("{}: damaged ({what}); restore it, or delete the folder to start over", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// How it shows.
+        what: String,
+    },
+    /// A column cannot be told from another.
+    #[error("the model has a {kind} `{name}`, and the tables have another column of that name")]
+    Column {
+        /// Hyper-parameter or metric.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Two trials of a plan are one.
+    #[error("the trials `{first}` and `{second}` have one id")]
+    Duplicate {
+        /// The first label.
+        first: String,
+        /// The second label.
+        second: String,
+    },
+    /// A trial's axis values do not fit the plan's axes.
+    #[error("the axes of trial `{label}` do not fit the plan's")]
+    Axes {
+        /// The trial's label.
+        label: String,
+    },
+    /// The groups do not each have their numerics.
+    #[error("{found} numerics were given for {expected} groups")]
+    Numerics {
+        /// Strings given.
+        found: usize,
+        /// Groups of the plan.
+        expected: usize,
+    },
+    /// An event that does not fit those before. A bug, not the user's doing.
+    #[error("unexpected event of trial {trial}: {message}; this is a bug")]
+    Event {
+        /// The trial's label, or its index.
+        trial: String,
+        /// What does not fit.
+        message: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+        StoreError::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn parquet(path: &Path, source: parquet::errors::ParquetError) -> StoreError {
+        StoreError::Parquet { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn arrow(path: &Path, source: arrow_schema::ArrowError) -> StoreError {
+        StoreError::Arrow { path: path.to_owned(), source }
+    }
+}

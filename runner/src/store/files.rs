@@ -1,0 +1,173 @@
+//! Files that appear whole or not at all: written under a temporary name, closed, synced, renamed.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
+use tempfile::TempPath;
+
+use super::StoreError;
+
+/// What the manifest says of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileEntry {
+    pub rows: u64,
+    pub bytes: u64,
+    /// 64 hexadecimal digits.
+    pub blake3: String,
+}
+
+/// A Parquet file being written under a temporary name.
+pub(crate) struct ParquetFile {
+    writer: ArrowWriter<Digesting>,
+    temporary: TempPath,
+    rows: u64,
+}
+
+/// A Parquet file that is complete and synced but has no name yet. Dropping it deletes it.
+pub(crate) struct Unnamed {
+    temporary: TempPath,
+    pub entry: FileEntry,
+}
+
+impl ParquetFile {
+    /// A file that will live in `directory`.
+    pub(crate) fn create(
+        directory: &Path,
+        schema: SchemaRef,
+        properties: WriterProperties,
+    ) -> Result<ParquetFile, StoreError> {
+        let (file, temporary) = temporary(directory)?;
+        let digesting = Digesting { file, hasher: blake3::Hasher::new(), bytes: 0 };
+        let writer = ArrowWriter::try_new(digesting, schema, Some(properties))
+            .map_err(|source| StoreError::parquet(&temporary, source))?;
+        Ok(ParquetFile { writer, temporary, rows: 0 })
+    }
+
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
+        self.rows += batch.num_rows() as u64;
+        self.writer.write(batch).map_err(|source| StoreError::parquet(&self.temporary, source))
+    }
+
+    pub(crate) fn close(self) -> Result<Unnamed, StoreError> {
+        let ParquetFile { writer, temporary, rows } = self;
+        let digesting = writer.into_inner().map_err(|source| StoreError::parquet(&temporary, source))?;
+        digesting.file.sync_all().map_err(|source| StoreError::io("sync", &temporary, source))?;
+        let blake3 = digesting.hasher.finalize().to_hex().to_string();
+        Ok(Unnamed { temporary, entry: FileEntry { rows, bytes: digesting.bytes, blake3 } })
+    }
+}
+
+impl Unnamed {
+    /// Gives the file its name, replacing what has it. The caller syncs the directory.
+    pub(crate) fn rename(self, path: &Path) -> Result<FileEntry, StoreError> {
+        self.temporary.persist(path).map_err(|error| StoreError::io("rename", path, error.error))?;
+        Ok(self.entry)
+    }
+}
+
+/// Hashes what it writes.
+struct Digesting {
+    file: File,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Write for Digesting {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes `bytes` to `path` so that a reader sees the old content or the new, even after a power cut.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let (mut file, temporary) = temporary(directory)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|source| StoreError::io("write", path, source))?;
+    temporary.persist(path).map_err(|error| StoreError::io("rename", path, error.error))?;
+    sync_directory(directory)
+}
+
+/// Makes renames and deletions in `directory` last.
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
+    // Only Unix can open a directory; elsewhere the file system orders its metadata by itself.
+    if cfg!(unix) {
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|source| StoreError::io("sync", directory, source))?;
+    }
+    Ok(())
+}
+
+/// Takes the lock of an output folder, which lasts until the file is dropped or the process ends, however it ends.
+pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| StoreError::io("open", &path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { folder: folder.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(StoreError::io("lock", &path, source)),
+    }
+}
+
+/// The BLAKE3 hash of a file, in hexadecimal.
+pub(crate) fn digest(path: &Path) -> Result<String, StoreError> {
+    let mut hasher = blake3::Hasher::new();
+    File::open(path)
+        .and_then(|mut file| io::copy(&mut file, &mut hasher))
+        .map_err(|source| StoreError::io("read", path, source))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// The names of the files in a folder, sorted.
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>, StoreError> {
+    let wrap = |source| StoreError::io("list", directory, source);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(wrap)? {
+        names.extend(entry.map_err(wrap)?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}
+
+pub(crate) fn create_directory(path: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(path).map_err(|source| StoreError::io("create", path, source))
+}
+
+pub(crate) fn remove(path: PathBuf) -> Result<(), StoreError> {
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::io("delete", &path, source)),
+        _ => Ok(()),
+    }
+}
+
+/// What temporary names end in; no reader's `*.parquet` matches it.
+pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
+
+fn temporary(directory: &Path) -> Result<(File, TempPath), StoreError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(TEMPORARY_SUFFIX);
+    // The crate's default is for secrets (0600); results are as readable as any other file the user makes.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file =
+        builder.tempfile_in(directory).map_err(|source| StoreError::io("create a file in", directory, source))?;
+    Ok(file.into_parts())
+}

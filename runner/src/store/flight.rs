@@ -1,0 +1,248 @@
+//! A trial in flight: the rows that are not sealed yet, and what is needed for its final numbers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, new_null_array};
+use arrow_schema::DataType;
+
+use super::manifest::{Segment, TrialRecord};
+use super::result::{Numbers, Status};
+use super::schema::{Columns, Table};
+use super::table::text_column;
+use crate::event::{Evaluation, Rows, Split};
+use crate::plan::{DataPlan, Trial};
+
+/// What the store holds of one attempt at one trial.
+pub(crate) struct Flight {
+    pub trial: usize,
+    /// RFC 3339, UTC.
+    started: String,
+    /// Rows received.
+    rows: u64,
+    /// Columns of the rows received and not sealed, in the trial's order.
+    hypers: Vec<Vec<f64>>,
+    metrics: Vec<Vec<f32>>,
+    pending_rows: usize,
+    evaluations: Vec<Evaluation>,
+    sealed_evaluations: usize,
+    /// The last epoch's losses.
+    recent_losses: VecDeque<f32>,
+    metrics_segments: Vec<Segment>,
+    evals_segments: Vec<Segment>,
+}
+
+impl Flight {
+    pub(crate) fn new(index: usize, trial: &Trial, started: String) -> Flight {
+        Flight {
+            trial: index,
+            started,
+            rows: 0,
+            hypers: vec![Vec::new(); trial.schedules.len()],
+            metrics: vec![Vec::new(); trial.shape.metrics.len()],
+            pending_rows: 0,
+            evaluations: Vec::new(),
+            sealed_evaluations: 0,
+            recent_losses: VecDeque::new(),
+            metrics_segments: Vec::new(),
+            evals_segments: Vec::new(),
+        }
+    }
+
+    /// Rows that are not sealed.
+    pub(crate) fn pending_rows(&self) -> usize {
+        self.pending_rows
+    }
+
+    /// Takes a block of rows, which must follow on those before.
+    pub(crate) fn push_rows(&mut self, block: &Rows, trial: &Trial) -> Result<(), String> {
+        if block.first_iteration != self.rows {
+            return Err(format!("rows from iteration {} came after {} rows", block.first_iteration, self.rows));
+        }
+        if block.hypers.len() != self.hypers.len() || block.metrics.len() != self.metrics.len() {
+            return Err(format!(
+                "rows came with {} hyper-parameters and {} metrics instead of {} and {}",
+                block.hypers.len(),
+                block.metrics.len(),
+                self.hypers.len(),
+                self.metrics.len()
+            ));
+        }
+        let lengths = block.hypers.iter().map(Vec::len).chain(block.metrics.iter().map(Vec::len));
+        if let Some(length) = lengths.into_iter().find(|&length| length != block.count) {
+            return Err(format!("a column of {length} values came in a block of {} rows", block.count));
+        }
+        for (column, values) in self.hypers.iter_mut().zip(&block.hypers) {
+            column.extend_from_slice(values);
+        }
+        for (column, values) in self.metrics.iter_mut().zip(&block.metrics) {
+            column.extend_from_slice(values);
+        }
+        if let Some(loss) = trial.shape.metrics.iter().position(|name| name == "loss") {
+            let window = rows_per_epoch(&trial.shape.data);
+            self.recent_losses.extend(&block.metrics[loss]);
+            self.recent_losses.drain(..self.recent_losses.len().saturating_sub(window));
+        }
+        self.rows += block.count as u64;
+        self.pending_rows += block.count;
+        Ok(())
+    }
+
+    /// Takes an evaluation; they come in order of iteration.
+    pub(crate) fn push_evaluation(&mut self, evaluation: Evaluation) -> Result<(), String> {
+        if let Some(last) = self.evaluations.last()
+            && evaluation.iteration < last.iteration
+        {
+            return Err(format!("an evaluation at {} came after one at {}", evaluation.iteration, last.iteration));
+        }
+        self.evaluations.push(evaluation);
+        Ok(())
+    }
+
+    /// Hands over what is not sealed of `table`, as its value columns, if there is anything.
+    pub(crate) fn take_values(&mut self, table: Table, trial: &Trial, columns: &Columns) -> Option<Vec<ArrayRef>> {
+        match table {
+            Table::Metrics => self.take_metrics(trial, columns),
+            Table::Evals => self.take_evaluations(trial),
+        }
+    }
+
+    fn take_metrics(&mut self, trial: &Trial, columns: &Columns) -> Option<Vec<ArrayRef>> {
+        let count = std::mem::take(&mut self.pending_rows);
+        if count == 0 {
+            return None;
+        }
+        let first = self.rows - count as u64;
+        let mut diverged = vec![false; count];
+        for column in &self.metrics {
+            for (diverged, value) in diverged.iter_mut().zip(column) {
+                *diverged |= !value.is_finite();
+            }
+        }
+        let (iteration, epoch) = iterations(first..self.rows, &trial.shape.data);
+        let mut values = vec![iteration, epoch];
+        for name in &columns.hypers {
+            let index = trial.schedules.iter().position(|(known, _)| **known == **name);
+            values.push(match index {
+                Some(index) => floats(std::mem::take(&mut self.hypers[index])),
+                None => new_null_array(&DataType::Float64, count),
+            });
+        }
+        for name in &columns.metrics {
+            let index = trial.shape.metrics.iter().position(|known| known == name);
+            values.push(match index {
+                Some(index) => singles(std::mem::take(&mut self.metrics[index])),
+                None => new_null_array(&DataType::Float32, count),
+            });
+        }
+        values.push(Arc::new(BooleanArray::from(diverged)));
+        Some(values)
+    }
+
+    fn take_evaluations(&mut self, trial: &Trial) -> Option<Vec<ArrayRef>> {
+        let new = &self.evaluations[self.sealed_evaluations..];
+        if new.is_empty() {
+            return None;
+        }
+        let (iteration, epoch) = iterations(new.iter().map(|e| e.iteration), &trial.shape.data);
+        let diverged: Vec<bool> = new.iter().map(|e| !(e.loss.is_finite() && e.accuracy.is_finite())).collect();
+        let values: Vec<ArrayRef> = vec![
+            iteration,
+            epoch,
+            text_column(new.iter().map(|e| (Some(split_name(e.split)), 1))),
+            singles(new.iter().map(|e| e.loss).collect()),
+            singles(new.iter().map(|e| e.accuracy).collect()),
+            Arc::new(BooleanArray::from(diverged)),
+        ];
+        self.sealed_evaluations = self.evaluations.len();
+        Some(values)
+    }
+
+    /// Notes where rows were sealed.
+    pub(crate) fn add_segment(&mut self, table: Table, segment: Segment) {
+        match table {
+            Table::Metrics => self.metrics_segments.push(segment),
+            Table::Evals => self.evals_segments.push(segment),
+        }
+    }
+
+    /// Checks that a trial that ended so has the rows it should.
+    pub(crate) fn check_end(&self, expected_rows: u64) -> Result<(), String> {
+        if self.rows == expected_rows {
+            Ok(())
+        } else {
+            Err(format!("it ended after {} rows instead of {expected_rows}", self.rows))
+        }
+    }
+
+    /// Where the rows sealed so far lie.
+    pub(crate) fn segments(&self, table: Table) -> &[Segment] {
+        match table {
+            Table::Metrics => &self.metrics_segments,
+            Table::Evals => &self.evals_segments,
+        }
+    }
+
+    /// The record of a trial that is done, without its segments: they are known once all its rows are sealed.
+    pub(crate) fn record(&self, diverged_at: Option<u64>, elapsed: Duration) -> TrialRecord {
+        let mut numbers =
+            Numbers { rows: self.rows, diverged_at, final_train_loss: mean(&self.recent_losses), ..Numbers::default() };
+        numbers.set_evaluations(&self.evaluations, diverged_at.is_none().then_some(self.rows));
+        TrialRecord {
+            status: if diverged_at.is_some() { Status::Diverged } else { Status::Finished },
+            started: Some(self.started.clone()),
+            seconds: Some(elapsed.as_secs_f64()),
+            numbers,
+            ..TrialRecord::default()
+        }
+    }
+
+    pub(crate) fn started(&self) -> &str {
+        &self.started
+    }
+}
+
+/// The columns `iteration` and `epoch`.
+fn iterations(iterations: impl Iterator<Item = u64>, data: &DataPlan) -> (ArrayRef, ArrayRef) {
+    let iterations: Vec<i64> = iterations.map(|iteration| iteration as i64).collect();
+    let (batch, images) = (f64::from(data.batch_size), data.train_count as f64);
+    let epochs = iterations.iter().map(|&iteration| iteration as f64 * batch / images).collect();
+    (Arc::new(Int64Array::from(iterations)), floats(epochs))
+}
+
+/// A column of f64, null where not finite.
+fn floats(values: Vec<f64>) -> ArrayRef {
+    if values.iter().all(|value| value.is_finite()) {
+        return Arc::new(Float64Array::from(values));
+    }
+    Arc::new(Float64Array::from_iter(values.into_iter().map(|value| value.is_finite().then_some(value))))
+}
+
+/// A column of f32, null where not finite.
+fn singles(values: Vec<f32>) -> ArrayRef {
+    if values.iter().all(|value| value.is_finite()) {
+        return Arc::new(Float32Array::from(values));
+    }
+    Arc::new(Float32Array::from_iter(values.into_iter().map(|value| value.is_finite().then_some(value))))
+}
+
+/// The mean of losses that are all finite, summed in order.
+fn mean(losses: &VecDeque<f32>) -> Option<f64> {
+    let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();
+    (!losses.is_empty() && sum.is_finite()).then(|| sum / losses.len() as f64)
+}
+
+fn rows_per_epoch(data: &DataPlan) -> usize {
+    let rows = data.train_count.div_ceil(u64::from(data.batch_size).max(1)).max(1);
+    usize::try_from(rows).unwrap_or(usize::MAX)
+}
+
+/// As in the column `split`.
+pub(crate) fn split_name(split: Split) -> &'static str {
+    match split {
+        Split::Train => "train",
+        Split::Validation => "validation",
+        Split::Test => "test",
+    }
+}

@@ -1,0 +1,209 @@
+//! What a trial came to: its status and the few numbers that stand for its rows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Evaluation, Split};
+
+/// One trial's outcome, for tables and summaries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrialResult {
+    /// Index into [`crate::plan::Plan::trials`].
+    pub trial: usize,
+    /// How far it got.
+    pub status: Status,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What it ran on, as far as that decides bits.
+    pub numerics: Option<String>,
+    /// Wall time of the attempt that counts.
+    pub seconds: Option<f64>,
+    /// How often it was started.
+    pub attempts: u32,
+    /// When the attempt that counts began: RFC 3339, UTC.
+    pub started: Option<String>,
+    /// Final and best numbers.
+    pub numbers: Numbers,
+}
+
+/// How far a trial got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Not run yet, or stopped before its end. Its rows do not count.
+    #[default]
+    Unfinished,
+    /// All iterations were done.
+    Finished,
+    /// The divergence rule stopped it. An outcome, not a failure.
+    Diverged,
+    /// The plugin reported an error. Its rows do not count, and it is run again.
+    Failed,
+}
+
+impl Status {
+    /// As in the column `status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Unfinished => "unfinished",
+            Status::Finished => "finished",
+            Status::Diverged => "diverged",
+            Status::Failed => "failed",
+        }
+    }
+
+    /// Whether the trial has rows in the tables and need not be run again.
+    pub fn is_done(self) -> bool {
+        matches!(self, Status::Finished | Status::Diverged)
+    }
+}
+
+/// Final and best numbers of a trial. None where there is no such number or it is not finite.
+///
+/// Losses and accuracies were measured in f32 and are widened, so that JSON carries them exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Numbers {
+    /// Rows in `metrics`.
+    pub rows: u64,
+    /// Iteration of the row that broke the divergence rule.
+    pub diverged_at: Option<u64>,
+    /// Mean training loss over the last epoch's rows (all rows, if fewer).
+    pub final_train_loss: Option<f64>,
+    /// On the validation split, after the last iteration.
+    pub final_validation_loss: Option<f64>,
+    /// On the validation split, after the last iteration.
+    pub final_validation_accuracy: Option<f64>,
+    /// On the test split, after the last iteration.
+    pub final_test_loss: Option<f64>,
+    /// On the test split, after the last iteration.
+    pub final_test_accuracy: Option<f64>,
+    /// Where accuracy was highest, on the validation split if there is one, else on test.
+    pub best_iteration: Option<u64>,
+    /// On the validation split at `best_iteration`.
+    pub best_validation_accuracy: Option<f64>,
+    /// On the test split at `best_iteration`.
+    pub best_test_accuracy: Option<f64>,
+}
+
+impl Numbers {
+    /// Takes the final and best numbers from all evaluations of a trial.
+    ///
+    /// `last_iteration` is the number of updates after which an evaluation is final; None for a trial that diverged,
+    /// which has no final evaluation.
+    pub(crate) fn set_evaluations(&mut self, evaluations: &[Evaluation], last_iteration: Option<u64>) {
+        let at = |split: Split, iteration: Option<u64>| {
+            evaluations.iter().rev().find(|e| e.split == split && Some(e.iteration) == iteration)
+        };
+        let last = |split| at(split, last_iteration);
+        self.final_validation_loss = last(Split::Validation).and_then(|e| finite(e.loss));
+        self.final_validation_accuracy = last(Split::Validation).and_then(|e| finite(e.accuracy));
+        self.final_test_loss = last(Split::Test).and_then(|e| finite(e.loss));
+        self.final_test_accuracy = last(Split::Test).and_then(|e| finite(e.accuracy));
+
+        let validated = evaluations.iter().any(|e| e.split == Split::Validation);
+        self.best_iteration = best(evaluations, choosing_split(validated)).map(|e| e.iteration);
+        let best_at = |split| self.best_iteration.and_then(|iteration| at(split, Some(iteration)));
+        self.best_validation_accuracy = best_at(Split::Validation).and_then(|e| finite(e.accuracy));
+        self.best_test_accuracy = best_at(Split::Test).and_then(|e| finite(e.accuracy));
+    }
+}
+
+/// The split on which "best" is chosen: choosing on test what one reports on test flatters.
+pub(crate) fn choosing_split(validated: bool) -> Split {
+    if validated { Split::Validation } else { Split::Test }
+}
+
+/// The evaluation with the highest accuracy, then the lowest loss, then the earliest.
+fn best(evaluations: &[Evaluation], split: Split) -> Option<&Evaluation> {
+    let mut best: Option<&Evaluation> = None;
+    for candidate in evaluations.iter().filter(|e| e.split == split) {
+        if rank(candidate) > best.map_or((f32::NEG_INFINITY, f32::NEG_INFINITY), rank) {
+            best = Some(candidate);
+        }
+    }
+    best
+}
+
+/// Compares evaluations: higher is better, and what is not finite is below everything.
+pub(crate) fn rank(evaluation: &Evaluation) -> (f32, f32) {
+    let or_worst = |value: f32| if value.is_finite() { value } else { f32::NEG_INFINITY };
+    (or_worst(evaluation.accuracy), or_worst(-evaluation.loss))
+}
+
+/// The value, if it is one.
+pub(crate) fn finite(value: f32) -> Option<f64> {
+    value.is_finite().then_some(f64::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(evaluations: &[(u64, Split, f32, f32)], last: Option<u64>, expected: Numbers) {
+        let evaluations: Vec<Evaluation> = evaluations
+            .iter()
+            .map(|&(iteration, split, loss, accuracy)| Evaluation { trial: 0, iteration, split, loss, accuracy })
+            .collect();
+        let mut numbers = Numbers::default();
+        numbers.set_evaluations(&evaluations, last);
+        assert_eq!(numbers, expected);
+    }
+
+    #[test]
+    fn best_is_chosen_on_test_without_a_validation_split() {
+        let evaluations = [(0, Split::Test, 2.0, 0.125), (5, Split::Test, 1.0, 0.75), (10, Split::Test, 0.5, 0.5)];
+        let expected = Numbers {
+            final_test_loss: Some(0.5),
+            final_test_accuracy: Some(0.5),
+            best_iteration: Some(5),
+            best_test_accuracy: Some(0.75),
+            ..Numbers::default()
+        };
+        check(&evaluations, Some(10), expected);
+    }
+
+    #[test]
+    fn best_is_chosen_on_validation_where_there_is_one() {
+        let evaluations = [
+            (0, Split::Validation, 2.0, 0.25),
+            (0, Split::Test, 2.0, 0.875),
+            (10, Split::Validation, 1.0, 0.5),
+            (10, Split::Test, 1.0, 0.375),
+        ];
+        let expected = Numbers {
+            final_validation_loss: Some(1.0),
+            final_validation_accuracy: Some(0.5),
+            final_test_loss: Some(1.0),
+            final_test_accuracy: Some(0.375),
+            best_iteration: Some(10),
+            best_validation_accuracy: Some(0.5),
+            best_test_accuracy: Some(0.375),
+            ..Numbers::default()
+        };
+        check(&evaluations, Some(10), expected);
+    }
+
+    #[test]
+    fn ties_go_to_the_lower_loss_then_to_the_earlier() {
+        let evaluations = [
+            (0, Split::Test, 2.0, 0.5),
+            (1, Split::Test, 1.0, 0.5),
+            (2, Split::Test, 1.0, 0.5),
+            (3, Split::Test, f32::NAN, 0.5),
+        ];
+        let expected = Numbers { best_iteration: Some(1), best_test_accuracy: Some(0.5), ..Numbers::default() };
+        check(&evaluations, None, expected);
+    }
+
+    #[test]
+    fn without_any_accuracy_the_lowest_loss_is_best() {
+        let evaluations = [(0, Split::Test, 2.0, f32::NAN), (1, Split::Test, 1.0, f32::NAN)];
+        check(&evaluations, None, Numbers { best_iteration: Some(1), ..Numbers::default() });
+    }
+
+    #[test]
+    fn what_is_not_finite_is_never_best() {
+        check(&[(0, Split::Test, f32::INFINITY, f32::NAN)], Some(0), Numbers::default());
+    }
+}

@@ -1,0 +1,162 @@
+//! Reads rows back from parts and tables, for compaction.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, new_null_array};
+use arrow_schema::{Field, SchemaRef};
+use arrow_select::concat::concat_batches;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+
+use super::StoreError;
+use super::files;
+use super::manifest::{Manifest, Segment};
+
+/// Rows of decoded row groups that are kept: some 50 MB.
+const CACHED_ROWS: usize = 1 << 20;
+
+/// The files of an output folder, opened and checked at first use.
+///
+/// Compaction asks for segments in the order of the trials, and every file holds its trials in that order too, so this is
+/// a merge that decodes each row group once. A cache of groups stands for the merge's cursors: it needs no file to stay
+/// open, and is right, if slower, when trials were reordered since.
+pub(crate) struct Sources<'a> {
+    folder: &'a Path,
+    manifest: &'a Manifest,
+    files: HashMap<&'a str, Source>,
+    groups: HashMap<(&'a str, usize), (u64, RecordBatch)>,
+    cached_rows: usize,
+    clock: u64,
+}
+
+struct Source {
+    path: PathBuf,
+    metadata: ArrowReaderMetadata,
+    /// Row group g holds the rows `starts[g]..starts[g + 1]`.
+    starts: Vec<u64>,
+    /// The columns from `iteration` on: those before it come from the plan.
+    values: SchemaRef,
+    projection: ProjectionMask,
+}
+
+impl<'a> Sources<'a> {
+    pub(crate) fn new(folder: &'a Path, manifest: &'a Manifest) -> Sources<'a> {
+        Sources { folder, manifest, files: HashMap::new(), groups: HashMap::new(), cached_rows: 0, clock: 0 }
+    }
+
+    /// The value columns that a file has.
+    pub(crate) fn values(&mut self, file: &'a str) -> Result<Vec<Field>, StoreError> {
+        let source = self.open(file)?;
+        Ok(source.values.fields().iter().map(|field| field.as_ref().clone()).collect())
+    }
+
+    /// Reads a segment's columns `values`, handing them on in pieces. Columns that the file lacks are null.
+    pub(crate) fn read(
+        &mut self,
+        segment: &'a Segment,
+        values: &[Field],
+        mut take: impl FnMut(&[ArrayRef]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let Segment(file, first, count) = segment;
+        let (mut first, end) = (*first, first + count);
+        while first < end {
+            let source = self.open(file)?;
+            let group = source.starts.partition_point(|&start| start <= first) - 1;
+            let (start, stop) = (source.starts[group], source.starts[group + 1].min(end));
+            let path = source.path.clone();
+            let batch = self.group(file, group)?;
+            let (offset, rows) = ((first - start) as usize, (stop - first) as usize);
+            let mut columns = Vec::with_capacity(values.len());
+            for field in values {
+                columns.push(match batch.column_by_name(field.name()) {
+                    Some(column) if column.data_type() == field.data_type() => column.slice(offset, rows),
+                    Some(column) => {
+                        let what =
+                            format!("`{}` is {} instead of {}", field.name(), column.data_type(), field.data_type());
+                        return Err(StoreError::Corrupt { path, what });
+                    }
+                    None => new_null_array(field.data_type(), rows),
+                });
+            }
+            take(&columns)?;
+            first = stop;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, file: &'a str) -> Result<&Source, StoreError> {
+        if !self.files.contains_key(file) {
+            let path = self.folder.join(file);
+            // The file is read to its end here and decoded after, so no damage can pass for numbers.
+            let expected = self.manifest.files.get(file).map(|entry| &entry.blake3);
+            if Some(&files::digest(&path)?) != expected {
+                return Err(StoreError::Corrupt { path, what: "its digest is not the manifest's".to_owned() });
+            }
+            self.files.insert(file, Source::open(path)?);
+        }
+        Ok(&self.files[file])
+    }
+
+    /// A decoded row group.
+    fn group(&mut self, file: &'a str, group: usize) -> Result<RecordBatch, StoreError> {
+        self.clock += 1;
+        if let Some((used, batch)) = self.groups.get_mut(&(file, group)) {
+            *used = self.clock;
+            return Ok(batch.clone());
+        }
+        let batch = self.open(file)?.decode(group)?;
+        self.cached_rows += batch.num_rows();
+        while self.cached_rows > CACHED_ROWS {
+            let Some(oldest) = self.groups.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| *key) else {
+                break;
+            };
+            if let Some((_, evicted)) = self.groups.remove(&oldest) {
+                self.cached_rows -= evicted.num_rows();
+            }
+        }
+        self.groups.insert((file, group), (self.clock, batch.clone()));
+        Ok(batch)
+    }
+}
+
+impl Source {
+    fn open(path: PathBuf) -> Result<Source, StoreError> {
+        let corrupt = |what: &str| StoreError::Corrupt { path: path.clone(), what: what.to_owned() };
+        let file = File::open(&path).map_err(|source| StoreError::io("open", &path, source))?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+            .map_err(|source| StoreError::parquet(&path, source))?;
+        let mut starts = vec![0];
+        for group in metadata.metadata().row_groups() {
+            let rows = u64::try_from(group.num_rows()).map_err(|_| corrupt("a row group has a negative length"))?;
+            starts.push(starts[starts.len() - 1] + rows);
+        }
+        let schema = metadata.schema();
+        let first = schema.index_of("iteration").map_err(|_| corrupt("it has no column `iteration`"))?;
+        let indices: Vec<usize> = (first..schema.fields().len()).collect();
+        let values = schema.project(&indices).map_err(|source| StoreError::arrow(&path, source))?;
+        let projection = ProjectionMask::roots(metadata.parquet_schema(), indices);
+        Ok(Source { path, metadata, starts, values: values.into(), projection })
+    }
+
+    fn decode(&self, group: usize) -> Result<RecordBatch, StoreError> {
+        let file = File::open(&self.path).map_err(|source| StoreError::io("open", &self.path, source))?;
+        let rows = (self.starts[group + 1] - self.starts[group]) as usize;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_projection(self.projection.clone())
+            .with_row_groups(vec![group])
+            .with_batch_size(rows)
+            .build()
+            .map_err(|source| StoreError::parquet(&self.path, source))?;
+        let batches = reader.collect::<Result<Vec<_>, _>>().and_then(|batches| concat_batches(&self.values, &batches));
+        let batch = batches.map_err(|source| StoreError::arrow(&self.path, source))?;
+        if batch.num_rows() == rows {
+            Ok(batch)
+        } else {
+            let what = format!("row group {group} has {} rows instead of {rows}", batch.num_rows());
+            Err(StoreError::Corrupt { path: self.path.clone(), what })
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Writes runs of rows, each of one trial, as a table: one file or several of fixed length.
+//!
+//! The bytes depend on the sequence of rows and on nothing else. Parquet's pages end where the library's writer was
+//! handed enough values, so it is handed batches of one fixed size, however the rows arrived.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+};
+use arrow_select::concat::concat;
+
+use super::StoreError;
+use super::files::{ParquetFile, Unnamed};
+use super::schema::{Layout, writer_properties};
+use crate::plan::{AxisKind, AxisValue};
+
+/// Whose rows they are: what the columns `trial` and the axes hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner<'a> {
+    pub id: &'a str,
+    /// One for each axis of the layout.
+    pub axes: &'a [Option<AxisValue>],
+}
+
+/// The fixed row counts at which a table is cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    /// Rows handed to the Parquet writer at once.
+    pub batch_rows: usize,
+    /// Rows of a row group: the unit that is read back, skipped by filters and spread over a reader's threads.
+    pub group_rows: usize,
+    /// Rows of a file. A multiple of `batch_rows`.
+    pub file_rows: u64,
+}
+
+/// Takes rows in the order in which they will be stored.
+pub(crate) struct TableWriter<'a> {
+    layout: &'a Layout,
+    directory: &'a Path,
+    cut: Cut,
+    /// Runs that wait to fill a batch.
+    queue: Vec<Run<'a>>,
+    queued_rows: usize,
+    /// Rows taken so far.
+    rows: u64,
+    open: Option<(ParquetFile, u64)>,
+    done: Vec<Unnamed>,
+}
+
+/// Consecutive rows of one trial, one array for each value column.
+struct Run<'a> {
+    owner: Owner<'a>,
+    rows: usize,
+    values: Vec<ArrayRef>,
+}
+
+impl<'a> TableWriter<'a> {
+    /// A writer whose files will live in `directory`.
+    pub(crate) fn new(layout: &'a Layout, directory: &'a Path, cut: Cut) -> TableWriter<'a> {
+        TableWriter { layout, directory, cut, queue: Vec::new(), queued_rows: 0, rows: 0, open: None, done: Vec::new() }
+    }
+
+    /// Appends rows of one trial; `values` has an equally long array for each value column of the layout.
+    /// Returns where they lie, counted over all files.
+    pub(crate) fn push(&mut self, owner: Owner<'a>, values: &[ArrayRef]) -> Result<Range<u64>, StoreError> {
+        let count = values.first().map_or(0, |column| column.len());
+        let start = self.rows;
+        let mut offset = 0;
+        while offset < count {
+            let rows = (count - offset).min(self.cut.batch_rows - self.queued_rows);
+            let values = values.iter().map(|column| column.slice(offset, rows)).collect();
+            self.queue.push(Run { owner, rows, values });
+            self.queued_rows += rows;
+            self.rows += rows as u64;
+            offset += rows;
+            if self.queued_rows == self.cut.batch_rows {
+                self.write_queue()?;
+            }
+        }
+        Ok(start..self.rows)
+    }
+
+    /// Completes the last file. No rows make no file.
+    pub(crate) fn finish(mut self) -> Result<Vec<Unnamed>, StoreError> {
+        if self.queued_rows > 0 {
+            self.write_queue()?;
+        }
+        if let Some((file, _)) = self.open.take() {
+            self.done.push(file.close()?);
+        }
+        Ok(self.done)
+    }
+
+    fn write_queue(&mut self) -> Result<(), StoreError> {
+        let batch = self.batch().map_err(|source| StoreError::arrow(self.directory, source))?;
+        self.queue.clear();
+        self.queued_rows = 0;
+
+        let (mut file, mut rows) = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let repeated = 1 + self.layout.axes.len();
+                let properties = writer_properties(&self.layout.schema, repeated, self.cut.group_rows);
+                (ParquetFile::create(self.directory, self.layout.schema.clone(), properties)?, 0)
+            }
+        };
+        file.write(&batch)?;
+        rows += batch.num_rows() as u64;
+        if rows >= self.cut.file_rows {
+            self.done.push(file.close()?);
+        } else {
+            self.open = Some((file, rows));
+        }
+        Ok(())
+    }
+
+    fn batch(&self) -> Result<RecordBatch, arrow_schema::ArrowError> {
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.layout.schema.fields().len());
+        columns.push(text_column(self.queue.iter().map(|run| (Some(run.owner.id), run.rows))));
+        for (index, axis) in self.layout.axes.iter().enumerate() {
+            columns
+                .push(axis_column(axis.kind, self.queue.iter().map(|run| (run.owner.axes[index].as_ref(), run.rows))));
+        }
+        for index in 0..self.layout.values.len() {
+            let slices: Vec<&dyn Array> = self.queue.iter().map(|run| &*run.values[index]).collect();
+            columns.push(concat(&slices)?);
+        }
+        RecordBatch::try_new(self.layout.schema.clone(), columns)
+    }
+}
+
+/// A column of `kind` from runs of equal values.
+pub(crate) fn axis_column<'v>(kind: AxisKind, runs: impl Iterator<Item = (Option<&'v AxisValue>, usize)>) -> ArrayRef {
+    match kind {
+        AxisKind::Text => text_column(runs.map(|(value, rows)| match value {
+            Some(AxisValue::Text(text)) => (Some(&**text), rows),
+            _ => (None, rows),
+        })),
+        AxisKind::Integer => Arc::new(Int64Array::from_iter(repeat(runs, |value| match value {
+            AxisValue::Integer(integer) => Some(*integer),
+            _ => None,
+        }))),
+        AxisKind::Float => Arc::new(Float64Array::from_iter(repeat(runs, |value| match value {
+            AxisValue::Float(float) => float.is_finite().then_some(*float),
+            AxisValue::Integer(integer) => Some(*integer as f64),
+            _ => None,
+        }))),
+        AxisKind::Boolean => Arc::new(BooleanArray::from_iter(repeat(runs, |value| match value {
+            AxisValue::Boolean(boolean) => Some(*boolean),
+            _ => None,
+        }))),
+    }
+}
+
+fn repeat<'v, T: Copy>(
+    runs: impl Iterator<Item = (Option<&'v AxisValue>, usize)>,
+    convert: impl Fn(&AxisValue) -> Option<T>,
+) -> impl Iterator<Item = Option<T>> {
+    runs.flat_map(move |(value, rows)| std::iter::repeat_n(value.and_then(&convert), rows))
+}
+
+/// A dictionary column from runs of equal text.
+pub(crate) fn text_column<'v>(runs: impl Iterator<Item = (Option<&'v str>, usize)>) -> ArrayRef {
+    let mut dictionary: Vec<&str> = Vec::new();
+    let mut keys: Vec<Option<i32>> = Vec::new();
+    for (text, rows) in runs {
+        let key = text.map(|text| {
+            // Neighbours are often alike, and seldom are there many: a short search saves a hash map.
+            const RECENT: usize = 8;
+            let recent = dictionary.len().saturating_sub(RECENT);
+            let index = dictionary[recent..].iter().position(|&known| known == text).map(|index| recent + index);
+            index.unwrap_or_else(|| {
+                dictionary.push(text);
+                dictionary.len() - 1
+            }) as i32
+        });
+        keys.extend(std::iter::repeat_n(key, rows));
+    }
+    let values = Arc::new(StringArray::from(dictionary));
+    Arc::new(DictionaryArray::<Int32Type>::new(Int32Array::from(keys), values))
+}

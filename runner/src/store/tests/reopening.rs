@@ -1,0 +1,150 @@
+//! Specs that grow, shrink and change over one output folder.
+
+use std::sync::Arc;
+
+use super::super::Status;
+use super::*;
+use crate::event::Outcome;
+use crate::plan::AxisValue;
+
+/// Runs the plans one after the other in one folder. After each, the tables must be those of a run of its own.
+#[track_caller]
+fn check(steps: &[(Plan, usize)]) {
+    let outputs = tempfile::tempdir().unwrap();
+    for (index, (plan, expected_runs)) in steps.iter().enumerate() {
+        let store = open(outputs.path(), plan, SMALL);
+        assert_eq!(store.unfinished().len(), *expected_runs, "trials to run in step {index}");
+        drop(store);
+        run(outputs.path(), plan, SMALL);
+        assert_equal_tables(&tables(outputs.path()), &fresh_tables(plan));
+    }
+}
+
+#[test]
+fn a_finished_spec_runs_nothing_and_rewrites_nothing() {
+    let plan = GRID.plan();
+    let outputs = tempfile::tempdir().unwrap();
+    run(outputs.path(), &plan, SMALL);
+    let modified = |outputs: &Path| -> Vec<_> {
+        let folder = outputs.join("example/metrics");
+        listing(outputs, "metrics")
+            .iter()
+            .map(|name| fs::metadata(folder.join(name)).unwrap().modified().unwrap())
+            .collect()
+    };
+    let before = modified(outputs.path());
+    let store = open(outputs.path(), &plan, SMALL);
+    assert_eq!(store.unfinished(), Vec::<usize>::new());
+    assert!(store.results().iter().all(|result| result.status.is_done() && result.numbers.rows > 0));
+    store.finish().unwrap();
+    assert_eq!(modified(outputs.path()), before);
+}
+
+#[test]
+fn more_seeds_run_what_is_new() {
+    check(&[(GRID.plan(), 8), (Grid { seeds: &[1, 2, 3], ..GRID }.plan(), 4)]);
+}
+
+#[test]
+fn an_axis_more_adds_a_column_to_every_file() {
+    check(&[(GRID.plan(), 8), (Grid { max_lrs: &[0.1, 0.2], ..GRID }.plan(), 8)]);
+}
+
+#[test]
+fn an_optimizer_more_adds_a_hyper_parameter_to_every_file() {
+    check(&[(Grid { optimizers: &["sgd"], ..GRID }.plan(), 4), (GRID.plan(), 4)]);
+}
+
+#[test]
+fn trials_that_a_spec_drops_come_back_when_it_covers_them_again() {
+    let narrow = Grid { policies: &["explode"], seeds: &[2], ..GRID };
+    let other = Grid { optimizers: &["adam"], seeds: &[3], ..GRID };
+    let wide = Grid { max_lrs: &[0.1, 0.2], ..GRID };
+    check(&[(GRID.plan(), 8), (narrow.plan(), 0), (other.plan(), 2), (wide.plan(), 8), (GRID.plan(), 0)]);
+}
+
+#[test]
+fn a_spec_that_drops_everything_keeps_everything() {
+    let other = Grid { policies: &["welch"], ..GRID };
+    check(&[(GRID.plan(), 8), (other.plan(), 4), (GRID.plan(), 0)]);
+}
+
+#[test]
+fn reordered_and_renamed_trials_are_not_run_again() {
+    let mut renamed = Grid { policies: &["explode", "triangular"], seeds: &[2, 1], ..GRID }.plan();
+    for trial in &mut renamed.trials {
+        if let Some(AxisValue::Text(text)) = &mut trial.axes[0] {
+            *text = Arc::from(format!("my {text}"));
+        }
+    }
+    let outputs = tempfile::tempdir().unwrap();
+    run(outputs.path(), &GRID.plan(), SMALL);
+    let before = tables(outputs.path());
+    let store = open(outputs.path(), &renamed, SMALL);
+    assert_eq!(store.unfinished(), Vec::<usize>::new());
+    store.finish().unwrap();
+    assert_equal_tables(&tables(outputs.path()), &fresh_tables(&renamed));
+    assert!(tables(outputs.path()) != before);
+}
+
+#[test]
+fn failed_trials_run_again_and_their_rows_do_not_count() {
+    let plan = GRID.plan();
+    let outputs = tempfile::tempdir().unwrap();
+    let mut store = open(outputs.path(), &plan, SMALL);
+    for trial in store.unfinished() {
+        let mut events = events(&plan, trial, 5);
+        if trial == 3 {
+            let outcome = Outcome::Failed { message: "out of memory".to_owned() };
+            events.truncate(4);
+            events.push(Event::Ended { trial, outcome, elapsed: Duration::from_secs(2) });
+        }
+        record(&mut store, &events);
+    }
+    let summary = store.finish().unwrap();
+    assert_eq!((summary.count(Status::Failed), summary.count(Status::Finished)), (1, 3));
+    assert_eq!(summary.results[3].error.as_deref(), Some("out of memory"));
+    assert_eq!(summary.results[3].numbers.rows, 0);
+
+    let store = open(outputs.path(), &plan, SMALL);
+    assert_eq!(store.unfinished(), [3]);
+    drop(store);
+    let summary = run(outputs.path(), &plan, SMALL);
+    assert_eq!((summary.results[3].error.as_deref(), summary.results[3].attempts), (None, 2));
+    assert_equal_tables(&tables(outputs.path()), &fresh_tables(&plan));
+}
+
+#[test]
+fn other_numerics_run_again_only_when_asked() {
+    let plan = GRID.plan();
+    let outputs = tempfile::tempdir().unwrap();
+    run(outputs.path(), &plan, SMALL);
+    let mut other = info("example/1 cuda");
+    let store = Store::open_with(outputs.path(), &plan, other.clone(), SMALL).unwrap();
+    assert_eq!(store.unfinished(), Vec::<usize>::new());
+    drop(store);
+    other.rerun_other_numerics = true;
+    let mut store = Store::open_with(outputs.path(), &plan, other, SMALL).unwrap();
+    assert_eq!(store.unfinished().len(), 8);
+    record(&mut store, &events(&plan, 0, 5));
+    let summary = store.finish().unwrap();
+    let numerics: Vec<&str> = summary.results.iter().filter_map(|result| result.numerics.as_deref()).collect();
+    assert_eq!(numerics[..2], ["example/1 cuda", "example/1 cpu"]);
+    assert_eq!(numerics.len(), 8);
+    // The rows are the same here, so only the column `numerics` of the trials may differ.
+    let (found, expected) = (tables(outputs.path()), fresh_tables(&plan));
+    assert!(found.iter().all(|(name, bytes)| (*bytes == expected[name]) == (name != "/trials.parquet")));
+}
+
+#[test]
+fn parts_can_be_read_while_the_run_goes_on() {
+    let plan = GRID.plan();
+    let outputs = tempfile::tempdir().unwrap();
+    let mut store = open(outputs.path(), &plan, SMALL);
+    record(&mut store, &events(&plan, 0, 5));
+    record(&mut store, &events(&plan, 1, 5)[..3]);
+    store.seal().unwrap();
+    let rows = rows::read(outputs.path(), "parts", "metrics-");
+    assert_eq!(rows.num_rows(), 12 + 4);
+    assert_eq!(rows.schema(), store.columns.layout(super::super::schema::Table::Metrics).schema);
+}
