@@ -1,10 +1,20 @@
 //! `clr-run` as a library: the stages of a run, in the order in which data flows through them.
+//!
+//! spec (text to [`spec::Spec`]) -> gather (what it names) -> plan -> train (through host) -> [`event::Event`] -> store and
+//! progress.
 
+pub mod cli;
 pub mod dataset;
+pub mod estimate;
 pub mod event;
+pub mod gather;
 pub mod host;
 pub mod plan;
 pub mod progress;
+pub mod recipe;
 pub mod schedule;
+pub mod show;
+pub mod signals;
 pub mod spec;
 pub mod store;
+pub mod train;

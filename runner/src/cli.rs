@@ -1,0 +1,211 @@
+//! The command line as types.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Train every cell of a grid of learning-rate policies and optimizers from one TOML file, and write Parquet.
+#[derive(Debug, Parser)]
+#[command(name = "clr-run", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    after_help = "Exit codes: 0 all trials ended; 1 some trial failed, or results could not be written; 2 bad input or nothing that could run; \
+                        130 and 143 stopped by SIGINT and SIGTERM."
+)]
+pub struct Cli {
+    /// None: run a spec.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Of no meaning where there is a command.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `clr-run SPEC.toml`: train what has no finished rows yet.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The experiment, a TOML file.
+    // Always there: an `Option` only for clap, which would else ask for it of subcommands too.
+    #[arg(value_name = "SPEC", required = true)]
+    pub path: Option<PathBuf>,
+    /// How to read it.
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// On what.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Where results are written; each run gets a folder of its experiment's name.
+    #[arg(long, value_name = "DIR", default_value = "outputs")]
+    pub outputs: PathBuf,
+    /// Run finished trials again whose numbers came from other arithmetic (plugin revision, instruction set, GPU).
+    #[arg(long)]
+    pub rerun_other_numerics: bool,
+    /// Print no progress, only the results.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// How to read a spec, and where to find what it names.
+#[derive(Args, Debug)]
+pub struct SpecArgs {
+    /// Override a key, such as `train.iterations=100` or `policies.fixed.lr=[0.1,0.2]`. Repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Where to look.
+    #[command(flatten)]
+    pub search: SearchArgs,
+}
+
+/// Where plugins and datasets are looked for.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SearchArgs {
+    /// A folder that holds datasets. Also CLR_DATA.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// A plugin's file, or a folder of plugins, searched before all others. Repeatable. Also CLR_PLUGIN_PATH.
+    #[arg(long = "plugin", value_name = "PATH")]
+    pub plugins: Vec<PathBuf>,
+}
+
+/// On what to train.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct DeviceArgs {
+    /// What to compute on.
+    #[arg(long, value_enum, default_value_t = Device::Auto)]
+    pub device: Device,
+    /// How many CPU threads to use in all. Default: all cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub jobs: Option<u32>,
+}
+
+/// A kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// The best that there is. In this version that is always the CPU.
+    Auto,
+    /// The processor.
+    Cpu,
+}
+
+/// What to do besides running a spec.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Report every problem of a spec without running it. Needs no data.
+    Check(CheckArgs),
+    /// Show the trials that a spec resolves to, and what they will take.
+    Plan(PlanArgs),
+    /// Show every scheduled value without training: a plot, or CSV.
+    Schedule(ScheduleArgs),
+    /// List, describe and check plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// List, describe and download datasets.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Print the JSON Schema of specs, for editors.
+    Schema,
+}
+
+/// `clr-run check`
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The experiment, a TOML file.
+    #[arg(value_name = "SPEC")]
+    pub path: PathBuf,
+    /// How to read it.
+    #[command(flatten)]
+    pub spec: SpecArgs,
+}
+
+/// `clr-run plan`
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// The experiment, a TOML file.
+    #[arg(value_name = "SPEC")]
+    pub path: PathBuf,
+    /// How to read it.
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// On what.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print JSON with every resolved value.
+    #[arg(long)]
+    pub json: bool,
+    /// Leave out the time estimate, which trains each group for a moment.
+    #[arg(long)]
+    pub no_probe: bool,
+}
+
+/// `clr-run schedule`
+#[derive(Args, Debug)]
+pub struct ScheduleArgs {
+    /// The experiment, a TOML file.
+    #[arg(value_name = "SPEC")]
+    pub path: PathBuf,
+    /// How to read it.
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// Which hyper-parameter to plot.
+    #[arg(long, value_name = "NAME", default_value = "lr")]
+    pub hyper: String,
+    /// Plot at most so many different schedules.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub limit: usize,
+    /// Print CSV: one row a trial and iteration.
+    #[arg(long)]
+    pub csv: bool,
+    /// With --csv: print only every N-th iteration.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub every: u64,
+}
+
+/// `clr-run plugin ..`
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Every plugin that can be found, with its models.
+    List {
+        /// Where to look.
+        #[command(flatten)]
+        search: SearchArgs,
+    },
+    /// The models, optimizers and options of one plugin.
+    Info {
+        /// The plugin's name.
+        name: String,
+        /// Where to look.
+        #[command(flatten)]
+        search: SearchArgs,
+    },
+    /// Run the conformance suite on a plugin's file.
+    Check {
+        /// The library.
+        path: PathBuf,
+    },
+}
+
+/// `clr-run data ..`
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Every dataset known by name, and whether it is here.
+    List {
+        /// Where to look.
+        #[command(flatten)]
+        search: SearchArgs,
+    },
+    /// Sizes, digest and statistics of one dataset.
+    Info {
+        /// The dataset's name.
+        name: String,
+        /// Where to look.
+        #[command(flatten)]
+        search: SearchArgs,
+    },
+    /// Download a published dataset.
+    Fetch {
+        /// cifar10, cifar100, mnist or fashion-mnist.
+        name: String,
+        /// Where to download to: the first folder.
+        #[command(flatten)]
+        search: SearchArgs,
+    },
+}

@@ -1,0 +1,169 @@
+//! Gathering: finds and opens what a spec names, once and before planning, so that planning does no I/O.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::dataset::{self, Dataset, DatasetError};
+use crate::host::{HostError, Plugin, SearchPath};
+use crate::plan::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
+use crate::spec::Spec;
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Plugins.
+    pub plugins: SearchPath,
+    /// Folders that hold datasets.
+    pub data: Vec<PathBuf>,
+    /// Where decoded datasets are kept; with none, they are decoded each time.
+    pub cache: Option<PathBuf>,
+}
+
+/// Whether to open datasets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Read them: the plan then knows their digests, and its trials can run.
+    Open,
+    /// Take the built-in sizes of well-known ones, and open only what is not among them.
+    Sizes,
+}
+
+/// What was found, in the form that planning takes and in the form that training takes.
+#[derive(Default)]
+pub struct Gathered {
+    /// For [`crate::plan::plan`].
+    pub facts: Facts,
+    /// By the name in the spec.
+    pub plugins: BTreeMap<String, Plugin>,
+    /// By the name in the spec.
+    pub datasets: BTreeMap<String, Dataset>,
+}
+
+/// Looks for every plugin, dataset and table that `spec` names. What is missing or broken becomes a fact too, which the
+/// plan reports at the place in the spec that asks for it. Tables are read relative to `folder`, the spec's.
+pub fn gather(spec: &Spec, folder: &Path, search: &Search, data: Data) -> Gathered {
+    let mut gathered = Gathered::default();
+    gathered.facts.plugin_names = search.plugins.list().into_iter().map(|found| found.name).collect();
+    gathered.facts.dataset_names = dataset::well_known().iter().map(|known| known.name.to_owned()).collect();
+    for name in spec.plugins() {
+        match search.plugins.load(&name) {
+            Ok(plugin) => {
+                gathered.facts.plugins.insert(name.clone(), Ok(plugin_facts(&plugin)));
+                gathered.plugins.insert(name, plugin);
+            }
+            // Absent from the facts, so that the plan can say "did you mean".
+            Err(HostError::NotFound { .. }) => {}
+            Err(error) => {
+                gathered.facts.plugins.insert(name, Err(error.to_string()));
+            }
+        }
+    }
+    for name in spec.datasets() {
+        let facts = match (data, dataset::info(&name)) {
+            (Data::Sizes, Some(known)) => Some(Ok(known_facts(known))),
+            _ => match dataset::open(&name, &search.data, search.cache.as_deref()) {
+                Ok(dataset) => {
+                    let facts = dataset_facts(&dataset);
+                    gathered.datasets.insert(name.clone(), dataset);
+                    Some(Ok(facts))
+                }
+                Err(DatasetError::NotFound { .. }) if dataset::info(&name).is_none() => None,
+                Err(error) => Some(Err(error.to_string())),
+            },
+        };
+        gathered.facts.datasets.extend(facts.map(|facts| (name, facts)));
+    }
+    for file in spec.tables() {
+        let values = read_table(&folder.join(&file));
+        gathered.facts.tables.insert(file, values);
+    }
+    gathered
+}
+
+fn plugin_facts(plugin: &Plugin) -> PluginFacts {
+    let info = plugin.info();
+    let models = info.models.iter().map(|model| ModelFacts {
+        name: model.name.clone(),
+        options_schema: model.options_schema.clone().into(),
+        defaults: model.defaults.iter().filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect(),
+        hypers: model.hypers.clone(),
+        metrics: model.metrics.clone(),
+    });
+    let optimizers = info.optimizers.iter().map(|optimizer| OptimizerFacts {
+        name: optimizer.name.clone(),
+        options_schema: optimizer.options_schema.clone().into(),
+        hypers: optimizer.hypers.clone(),
+    });
+    PluginFacts {
+        name: info.name.clone(),
+        version: info.version.clone(),
+        numerics_revision: info.numerics_revision,
+        models: models.collect(),
+        optimizers: optimizers.collect(),
+    }
+}
+
+fn known_facts(known: &dataset::WellKnown) -> DatasetFacts {
+    DatasetFacts {
+        height: known.height,
+        width: known.width,
+        channels: known.channels,
+        class_count: known.class_count,
+        train_count: known.train_count,
+        test_count: known.test_count,
+        digest: known.digest.map(str::to_owned),
+        stored_digest: None,
+    }
+}
+
+fn dataset_facts(dataset: &Dataset) -> DatasetFacts {
+    DatasetFacts {
+        height: dataset.height,
+        width: dataset.width,
+        channels: dataset.channels,
+        class_count: dataset.class_count,
+        train_count: dataset.train.count() as u64,
+        test_count: dataset.test.count() as u64,
+        digest: Some(dataset.digest.clone()),
+        stored_digest: Some(dataset.train.stored_digest()),
+    }
+}
+
+/// One value a line; of several columns, separated by commas, the last. A first line that is no number is a header.
+fn read_table(path: &Path) -> Result<Arc<[f64]>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    parse_table(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn parse_table(text: &str) -> Result<Arc<[f64]>, String> {
+    let mut values = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let field = line.rsplit(',').next().unwrap_or(line).trim();
+        match field.parse::<f64>() {
+            Ok(value) if value.is_finite() => values.push(value),
+            Err(_) if index == 0 => {}
+            _ => return Err(format!("line {}: expected a finite number, found `{field}`", index + 1)),
+        }
+    }
+    if values.is_empty() { Err("expected one value a line, found none".into()) } else { Ok(values.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&[f64], &str>) {
+        assert_eq!(parse_table(text).as_deref(), expected.map_err(str::to_owned).as_ref().map(|values| *values));
+    }
+
+    #[test]
+    fn a_table_is_the_last_column_of_a_csv() {
+        check("0.1\n0.2\n", Ok(&[0.1, 0.2]));
+        check("iteration,lr\n0,0.1\n1,1e-3\n\n", Ok(&[0.1, 1e-3]));
+        check("0.1\nx\n", Err("line 2: expected a finite number, found `x`"));
+        check("0.1\nnan\n", Err("line 2: expected a finite number, found `nan`"));
+        check("lr\n", Err("expected one value a line, found none"));
+    }
+}

@@ -1,0 +1,213 @@
+//! The program `clr-run`: arguments in, one function per command, exit code out.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use clr_run::cli::{
+    CheckArgs, Cli, Command, DataCommand, DeviceArgs, PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SearchArgs,
+    SpecArgs,
+};
+use clr_run::gather::{Data, Gathered, Search, gather};
+use clr_run::host::{Plugin, SearchPath};
+use clr_run::plan::{Plan, plan};
+use clr_run::progress::{Progress, Style};
+use clr_run::signals::Signals;
+use clr_run::spec::{self, SourceFile};
+use clr_run::store::{Status, Store};
+use clr_run::train::{self, Layout, Resources};
+use clr_run::{dataset, estimate, recipe, show};
+
+/// Bad input, or nothing that could run.
+const BAD_INPUT: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => run(&cli.run),
+        Some(Command::Check(args)) => check(&args),
+        Some(Command::Plan(args)) => show_plan(&args),
+        Some(Command::Schedule(args)) => schedule(&args),
+        Some(Command::Plugin(command)) => plugin(&command),
+        Some(Command::Data(command)) => data(&command),
+        Some(Command::Schema) => schema(),
+    };
+    result.unwrap_or_else(|error| {
+        // A reader that has seen enough (`clr-run schedule SPEC --csv | head`) is no failure.
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        say(&format!("error: {error:#}\n"));
+        ExitCode::from(BAD_INPUT)
+    })
+}
+
+fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let path = args.path.as_deref().context("no spec given")?;
+    let Some((source, gathered, plan)) = resolve(path, &args.spec, Data::Open)? else {
+        return Ok(ExitCode::from(BAD_INPUT));
+    };
+    let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
+    let jobs = jobs(&args.device);
+    let layout = Layout::cpu(jobs, plan.trials.len());
+    let recipe = recipe::of_run(&source.text, &plan, &resources, &layout, args.rerun_other_numerics)?;
+    let mut store = Store::open(&args.outputs, &plan, recipe)?;
+    let unfinished = store.unfinished();
+    let nothing_to_do = unfinished.is_empty();
+    if nothing_to_do && !args.quiet {
+        say(&format!("all {} trials are finished already; nothing to run\n", plan.trials.len()));
+    }
+
+    let signals = Signals::install()?;
+    let mut progress = Progress::new(&plan, &unfinished, Style::for_stderr(args.quiet || nothing_to_do));
+    let layout = Layout::cpu(jobs, unfinished.len());
+    let trained = train::run(&plan, &unfinished, &resources, &layout, signals.cancel(), |event| {
+        progress.show(&event);
+        store.record(&event)
+    });
+    progress.finish();
+    let summary = match trained.and_then(|()| store.finish()) {
+        Ok(summary) => summary,
+        Err(error) => {
+            say(&format!(
+                "error: the results could not be written: {error}\nfinished trials are kept; run again to go on\n"
+            ));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let printed = write!(io::stdout(), "{}", summary.text(&plan));
+    // The results are in the tables: a reader that went away changes no exit code.
+    if let Err(error) = printed
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        return Err(error).context("cannot print the results, which are written");
+    }
+    let failed = summary.count(Status::Failed) > 0;
+    Ok(signals.exit_code().unwrap_or(ExitCode::from(u8::from(failed))))
+}
+
+fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let Some((_, _, plan)) = resolve(&args.path, &args.spec, Data::Sizes)? else {
+        return Ok(ExitCode::from(BAD_INPUT));
+    };
+    let (trials, groups) = (counted(plan.trials.len(), "trial"), counted(plan.groups.len(), "group"));
+    writeln!(io::stdout(), "{}: no problems; {trials} in {groups}", args.path.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let Some((_, gathered, plan)) = resolve(&args.path, &args.spec, Data::Open)? else {
+        return Ok(ExitCode::from(BAD_INPUT));
+    };
+    let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
+    let estimates = estimate::of_plan(&plan, &resources, jobs(&args.device), !args.no_probe)?;
+    if args.json {
+        writeln!(io::stdout(), "{:#}", clr_run::plan::show::json(&plan, &estimates))?;
+    } else {
+        write!(io::stdout(), "{}", clr_run::plan::show::text(&plan, &estimates))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn schedule(args: &ScheduleArgs) -> anyhow::Result<ExitCode> {
+    let Some((_, _, plan)) = resolve(&args.path, &args.spec, Data::Sizes)? else {
+        return Ok(ExitCode::from(BAD_INPUT));
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.csv {
+        clr_run::schedule::show::csv(&plan, args.every, &mut out)?;
+    } else {
+        write!(out, "{}", clr_run::schedule::show::plot(&plan, &args.hyper, terminal_width(), args.limit))?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plugin(command: &PluginCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        PluginCommand::List { search: args } => write!(io::stdout(), "{}", show::plugins(&search(args).plugins))?,
+        PluginCommand::Info { name, search: args } => {
+            write!(io::stdout(), "{}", show::plugin(search(args).plugins.load(name)?.info()))?;
+        }
+        PluginCommand::Check { path } => {
+            let report = clr_conformance::run(Plugin::load(path)?.api(), &clr_conformance::DataSize::default());
+            writeln!(io::stdout(), "{report}")?;
+            return Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        DataCommand::List { search: args } => write!(io::stdout(), "{}", show::datasets(&search(args).data))?,
+        DataCommand::Info { name, search: args } => {
+            let Search { data: roots, cache, .. } = search(args);
+            let dataset = dataset::open(name, &roots, cache.as_deref())?;
+            write!(io::stdout(), "{}", show::dataset(&dataset))?;
+        }
+        DataCommand::Fetch { name, search } => {
+            let root = dataset::places::fetch_root(search.data.as_deref())
+                .context("no folder to download to: give --data DIR, or set CLR_DATA or HOME")?;
+            let mut bar = show::DownloadBar::new(io::stderr().is_terminal());
+            let folder = dataset::fetch::fetch(name, &root, None, &mut |progress| bar.show(progress))?;
+            bar.finish();
+            writeln!(io::stdout(), "{name} is in {}", folder.display())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn schema() -> anyhow::Result<ExitCode> {
+    writeln!(io::stdout(), "{:#}", spec::json_schema())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads, gathers and plans. Where the spec has problems, prints all of them and returns none.
+fn resolve(path: &Path, args: &SpecArgs, data: Data) -> anyhow::Result<Option<(SourceFile, Gathered, Plan)>> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+    let source = SourceFile { name, text };
+    let (spec, mut problems) = spec::parse(&source, &args.sets);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let gathered = gather(&spec, folder, &search(&args.search), data);
+    match plan(&spec, &gathered.facts) {
+        Ok(plan) if problems.is_empty() => return Ok(Some((source, gathered, plan))),
+        Ok(_) => {}
+        Err(more) => problems.extend(more),
+    }
+    problems.sort_by(|a, b| a.span.cmp(&b.span));
+    let render = if io::stderr().is_terminal() { spec::render_styled } else { spec::render };
+    say(&render(&problems, &source));
+    Ok(None)
+}
+
+fn search(args: &SearchArgs) -> Search {
+    Search {
+        plugins: SearchPath::from_environment(&args.plugins),
+        data: dataset::places::roots(args.data.as_deref()),
+        cache: dataset::places::cache_dir(),
+    }
+}
+
+/// `1 trial`, `2 trials`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Prints to standard error. `eprint!` would panic where nobody reads it any more.
+fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn terminal_width() -> usize {
+    terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
+}
+
+fn jobs(args: &DeviceArgs) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    args.jobs.map_or_else(cores, |jobs| jobs as usize)
+}

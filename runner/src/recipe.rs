@@ -1,0 +1,45 @@
+//! A result carries its recipe: what a run was, for the manifest.
+
+use std::collections::BTreeMap;
+
+use crate::host::HostError;
+use crate::plan::Plan;
+use crate::plan::show::{Estimates, json};
+use crate::store::RunInfo;
+use crate::train::{Layout, Resources};
+
+/// The recipe of a run of `plan`, whose spec read `spec_text`.
+///
+/// # Errors
+///
+/// What a plugin has against the configuration of a group: an image size that its pooling does not allow, say.
+pub fn of_run(
+    spec_text: &str,
+    plan: &Plan,
+    resources: &Resources,
+    layout: &Layout,
+    rerun_other_numerics: bool,
+) -> Result<RunInfo, HostError> {
+    let mut numerics = Vec::with_capacity(plan.groups.len());
+    for group in &plan.groups {
+        let plugin = resources.plugin(&group.shape);
+        let footprint = plugin.footprint(&resources.session_config(plan, &group.trials[..1], layout))?;
+        let info = plugin.info();
+        numerics.push(format!("{}/{} {}", info.name, info.numerics_revision, footprint.numerics));
+    }
+    let mut versions = BTreeMap::from([("clr-run".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+    for plugin in resources.plugins().values() {
+        let info = plugin.info();
+        versions.insert(format!("plugin {}", info.name), format!("{} blake3:{}", info.version, info.digest));
+    }
+    Ok(RunInfo {
+        spec_text: spec_text.to_owned(),
+        plan_json: json(plan, &Estimates::default()),
+        command: std::env::args().collect(),
+        jobs: layout.slots * layout.threads_per_session as usize,
+        numerics,
+        devices: vec![layout.device.clone()],
+        versions,
+        rerun_other_numerics,
+    })
+}

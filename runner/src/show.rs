@@ -1,0 +1,151 @@
+//! What the commands about plugins and data print, and the bar of a download.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value};
+
+use crate::dataset::fetch::Progress;
+use crate::dataset::transforms::statistics;
+use crate::dataset::{self, Dataset, search};
+use crate::host::{PluginInfo, SearchPath};
+
+/// `clr-run plugin list`: one line a plugin, and one for each of its models.
+pub fn plugins(search: &SearchPath) -> String {
+    let mut out = String::new();
+    for found in search.list() {
+        match search.load(&found.name) {
+            Ok(plugin) => {
+                let info = plugin.info();
+                let _ = writeln!(out, "{} {}  {}", info.name, info.version, info.path.display());
+                for model in &info.models {
+                    let _ = writeln!(out, "  {}", model.name);
+                }
+            }
+            Err(error) => {
+                let _ = writeln!(out, "{}  {error}", found.name);
+            }
+        }
+    }
+    if out.is_empty() {
+        "no plugins found; `--plugin PATH` and CLR_PLUGIN_PATH say where to look\n".into()
+    } else {
+        out
+    }
+}
+
+/// `clr-run plugin info`: everything that the plugin says of itself.
+pub fn plugin(info: &PluginInfo) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{} {}, ABI {}.{}, numerics {}",
+        info.name, info.version, info.abi.0, info.abi.1, info.numerics_revision
+    );
+    let _ = writeln!(out, "{}\nblake3 {}\ndevices: {}", info.path.display(), info.digest, info.devices.join(", "));
+    for model in &info.models {
+        let _ = writeln!(out, "\nmodel {}", model.name);
+        let _ = writeln!(out, "  metrics: {}", model.metrics.join(", "));
+        if !model.defaults.is_empty() {
+            let defaults: Vec<String> =
+                model.defaults.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            let _ = writeln!(out, "  published with: {}", defaults.join(", "));
+        }
+        options(&model.options_schema, &mut out);
+    }
+    for optimizer in &info.optimizers {
+        let _ = writeln!(out, "\noptimizer {}", optimizer.name);
+        let _ = writeln!(out, "  may be scheduled: {}", optimizer.hypers.join(", "));
+        options(&optimizer.options_schema, &mut out);
+    }
+    out
+}
+
+/// One line an option of a JSON Schema: name, type or choices, default, description.
+fn options(schema: &Map<String, Value>, out: &mut String) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    for (name, property) in properties {
+        let text = |key: &str| property.get(key).and_then(Value::as_str);
+        let choices = property.get("enum").and_then(Value::as_array);
+        let kind = choices.map_or_else(
+            || text("type").unwrap_or("any").to_owned(),
+            |choices| choices.iter().map(Value::to_string).collect::<Vec<_>>().join(" | "),
+        );
+        let default = property.get("default").map(|default| format!(", default {default}")).unwrap_or_default();
+        let description = text("description").map(|text| format!("  {text}")).unwrap_or_default();
+        let _ = writeln!(out, "  {name}: {kind}{default}{description}");
+    }
+}
+
+/// `clr-run data list`: the sets known by name, and where each was found.
+pub fn datasets(roots: &[PathBuf]) -> String {
+    let mut out = String::new();
+    for known in dataset::well_known() {
+        let place = match search::find(known.name, roots) {
+            Ok(source) => source.to_string(),
+            Err(_) => format!("not here; `clr-run data fetch {}` downloads it", known.name),
+        };
+        let (train, test) = (known.train_count, known.test_count);
+        let _ = writeln!(out, "{:14} {}", known.name, known.about);
+        let _ = writeln!(
+            out,
+            "{:14} {train} + {test} images of {}x{}x{}; {place}",
+            "", known.height, known.width, known.channels
+        );
+    }
+    out
+}
+
+/// `clr-run data info`: sizes, digest and statistics.
+pub fn dataset(dataset: &Dataset) -> String {
+    let statistics = statistics(dataset, dataset.train.count());
+    let list = |values: &[f32]| values.iter().map(|value| format!("{value:.2}")).collect::<Vec<_>>().join(" ");
+    let mut out = String::new();
+    let _ = writeln!(out, "{}: {}", dataset.name, dataset.source);
+    let _ = writeln!(out, "  images     {}x{}x{}, uint8", dataset.height, dataset.width, dataset.channels);
+    let _ = writeln!(out, "  train      {}", dataset.train.count());
+    let _ = writeln!(out, "  test       {}", dataset.test.count());
+    let _ = writeln!(out, "  classes    {} {}", dataset.class_count, dataset.class_names.join(" "));
+    let _ = writeln!(out, "  mean       {}", list(&statistics.channel_mean));
+    let _ = writeln!(out, "  deviation  {}", list(&statistics.channel_deviation));
+    let _ = writeln!(out, "  digest     {}", dataset.digest);
+    out
+}
+
+/// The progress of a download, on standard error.
+pub struct DownloadBar {
+    bar: ProgressBar,
+    file: String,
+}
+
+impl DownloadBar {
+    /// Hidden where standard error is no terminal.
+    pub fn new(is_terminal: bool) -> DownloadBar {
+        let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        DownloadBar { bar, file: String::new() }
+    }
+
+    /// As the download calls it.
+    pub fn show(&mut self, progress: Progress<'_>) {
+        if self.file != progress.file {
+            self.file = progress.file.to_owned();
+            self.bar.set_message(self.file.clone());
+            self.bar.reset();
+        }
+        if let Some(total) = progress.total {
+            self.bar.set_length(total);
+        }
+        self.bar.set_position(progress.received);
+    }
+
+    /// All files are there.
+    pub fn finish(self) {
+        self.bar.finish();
+    }
+}

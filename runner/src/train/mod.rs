@@ -1,0 +1,190 @@
+//! Training: a plan's unfinished trials to a stream of events.
+//!
+//! [`run`] keeps every CPU thread busy: each *slot* is one task of a `rayon` pool that opens a session and drives it
+//! ([`lanes`]), refilling a lane with the next trial of the group as soon as its trial is over. Slots take trials from one
+//! [`queue`], so none idles while trials are left. Events come back over a channel to the calling thread, which alone
+//! shows and stores them.
+
+mod call;
+mod feed;
+mod lanes;
+mod queue;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use feed::Feed;
+use lanes::Driver;
+use queue::Queue;
+
+use crate::dataset::Dataset;
+use crate::dataset::order::SamplerError;
+use crate::event::{Event, Outcome};
+use crate::host::{HostError, Plugin, SessionConfig};
+use crate::plan::{Plan, Shape};
+
+/// What a plan's trials need to train: loaded plugins and data.
+pub struct Resources {
+    plugins: BTreeMap<String, Plugin>,
+    /// One for each distinct way in which a dataset is fed.
+    feeds: Vec<Feed>,
+}
+
+impl Resources {
+    /// Prepares the data of every group.
+    ///
+    /// # Errors
+    ///
+    /// Where no batch could be made of a group's training images.
+    ///
+    /// # Panics
+    ///
+    /// If the plan was made from other plugins or datasets than these.
+    pub fn new(
+        plan: &Plan,
+        plugins: BTreeMap<String, Plugin>,
+        datasets: &BTreeMap<String, Dataset>,
+    ) -> Result<Resources, SamplerError> {
+        let mut feeds: Vec<Feed> = Vec::new();
+        for group in &plan.groups {
+            let data = &group.shape.data;
+            if !feeds.iter().any(|feed| feed.plan == *data) {
+                feeds.push(Feed::new(&datasets[&data.dataset], data)?);
+            }
+        }
+        Ok(Resources { plugins, feeds })
+    }
+
+    /// The plugins in use, by the name in the spec.
+    pub fn plugins(&self) -> &BTreeMap<String, Plugin> {
+        &self.plugins
+    }
+
+    /// The plugin of a group's shape.
+    pub fn plugin(&self, shape: &Shape) -> &Plugin {
+        &self.plugins[&shape.plugin]
+    }
+
+    /// The data of a group's shape.
+    pub fn feed(&self, shape: &Shape) -> &Feed {
+        let found = self.feeds.iter().find(|feed| feed.plan == shape.data);
+        found.expect("a feed was made for every group of the plan")
+    }
+
+    /// The configuration of a session whose lanes hold `trials`, which are of one group.
+    pub fn session_config(&self, plan: &Plan, trials: &[usize], layout: &Layout) -> SessionConfig {
+        let shape = &plan.trials[trials[0]].shape;
+        SessionConfig {
+            device: layout.device.clone(),
+            model: shape.architecture.clone(),
+            model_json: shape.model_json.clone(),
+            dataset: self.feed(shape).data.clone(),
+            batch_size: shape.data.batch_size,
+            thread_count: layout.threads_per_session,
+            lanes: trials.iter().map(|&trial| lanes::lane(&plan.trials[trial])).collect(),
+        }
+    }
+}
+
+/// How to spread trials over the machine. None of it changes a trial's numbers.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// As plugins name it: "cpu".
+    pub device: String,
+    /// Sessions that run at once.
+    pub slots: usize,
+    /// Threads of each session.
+    pub threads_per_session: u32,
+    /// Trials that share a session at once.
+    pub lanes: usize,
+    /// At most so many steps go into one call of a plugin, however fast it is.
+    pub steps_per_call: u64,
+}
+
+/// Rows of a call are held in memory until it returns.
+const STEPS_PER_CALL: u64 = 4096;
+
+impl Layout {
+    /// For a CPU: one lane a session, one session a thread while there are trials enough, and more threads for each
+    /// session where there are fewer trials than threads.
+    pub fn cpu(jobs: usize, trial_count: usize) -> Layout {
+        let slots = jobs.min(trial_count).max(1);
+        Layout {
+            device: "cpu".into(),
+            slots,
+            threads_per_session: (jobs / slots).max(1) as u32,
+            lanes: 1,
+            steps_per_call: STEPS_PER_CALL,
+        }
+    }
+}
+
+/// Trains `unfinished` (indices into `plan.trials`) and hands every event to `on_event` in the calling thread.
+///
+/// Raising `cancel` ends every trial in flight after its current step with [`Outcome::Stopped`]; so does an error of
+/// `on_event`, which is returned.
+pub fn run<E: Send>(
+    plan: &Plan,
+    unfinished: &[usize],
+    resources: &Resources,
+    layout: &Layout,
+    cancel: &AtomicBool,
+    mut on_event: impl FnMut(Event) -> Result<(), E> + Send,
+) -> Result<(), E> {
+    let queue = Queue::new(plan, unfinished);
+    // Bounded, so that a slow disk holds training back instead of filling memory.
+    let (sender, receiver) = crossbeam_channel::bounded::<Event>(64 * layout.slots);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(layout.slots)
+        .thread_name(|slot| format!("clr-slot-{slot}"))
+        .build()
+        .expect("the system has threads to give");
+    let mut result = Ok(());
+    pool.in_place_scope(|scope| {
+        for _ in 0..layout.slots {
+            let (sender, queue) = (sender.clone(), &queue);
+            scope.spawn(move |_| slot(plan, queue, resources, layout, cancel, &sender));
+        }
+        drop(sender);
+        for event in receiver {
+            if result.is_ok() {
+                result = on_event(event);
+                if result.is_err() {
+                    cancel.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    });
+    result
+}
+
+/// One slot's life: open a session for the group with trials left, drive it until the group is done, take the next.
+fn slot(
+    plan: &Plan,
+    queue: &Queue,
+    resources: &Resources,
+    layout: &Layout,
+    cancel: &AtomicBool,
+    events: &crossbeam_channel::Sender<Event>,
+) {
+    while !cancel.load(Ordering::Relaxed) {
+        let Some((group, trials)) = queue.take_group(layout.lanes) else { return };
+        let shape = &plan.groups[group].shape;
+        let feed = resources.feed(shape);
+        let config = resources.session_config(plan, &trials, layout);
+        match resources.plugin(shape).session(config) {
+            Ok(session) => {
+                Driver::new(plan, group, feed, session, queue, cancel, events).drive(trials, layout.steps_per_call)
+            }
+            Err(error) => fail(&trials, &error, events),
+        }
+    }
+}
+
+fn fail(trials: &[usize], error: &HostError, events: &crossbeam_channel::Sender<Event>) {
+    for &trial in trials {
+        let outcome = Outcome::Failed { message: error.to_string() };
+        // The receiver outlives every slot.
+        let _ = events.send(Event::Ended { trial, outcome, elapsed: Default::default() });
+    }
+}

@@ -1,0 +1,323 @@
+//! The commands, their exit codes, and what goes to which stream.
+
+use std::fs;
+use std::process::Stdio;
+
+use expect_test::{Expect, expect};
+use serde_json::Value;
+
+use crate::world::{BOWL, MIX, Ran, World};
+
+/// Bad input: exit code 2, nothing on stdout, and this on stderr.
+#[track_caller]
+fn check_refused(ran: &Ran, expected: &Expect) {
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+    expected.assert_eq(&ran.stderr);
+}
+
+/// Runs `spec` with `arguments` after the path.
+#[track_caller]
+fn check_bad_input(spec: &str, arguments: &[&str], expected: &Expect) {
+    let world = World::new(spec);
+    check_refused(&world.run(&[&["spec.toml", "--data", "data"], arguments].concat()), expected);
+    assert!(!world.path("outputs").exists(), "bad input leaves no folder");
+}
+
+#[test]
+fn five_mistakes_are_reported_at_once() {
+    let spec = BOWL
+        .replace("dataset    = \"speckles\"", "dataset    = \"minst\"")
+        .replace("step_size = 7\n\n", "stepsize  = 7\n\n")
+        .replace("base_lr   = 0.01", "base_lr   = 0.5")
+        .replace("iterations = 30", "iterations = \"thirty\"")
+        .replace("kind = \"gd\"", "kind = \"adma\"");
+    check_bad_input(
+        &spec,
+        &[],
+        &expect![[r#"
+            error[spec::dataset]: there is no dataset `minst`
+              --> spec.toml:11:14
+               |
+            11 | dataset    = "minst"
+               |              ^^^^^^^
+               |
+               = help: did you mean `mnist`?
+
+            error[spec::type]: `iterations` has the wrong type
+              --> spec.toml:15:14
+               |
+            15 | iterations = "thirty"
+               |              ^^^^^^^^ expected a number of iterations, or a string such as "2 epochs", found "thirty"
+
+            error[spec::missing]: `step_size` is missing
+              --> spec.toml:18:1
+               |
+            18 | [policies.triangular]
+               | ^^^^^^^^^^^^^^^^^^^^^ in this table
+
+            error[spec::bounds]: `base_lr` is not below `max_lr`
+              --> spec.toml:20:13
+               |
+            20 | base_lr   = 0.5
+               |             ^^^ this is 0.5
+            21 | max_lr    = 0.1
+               |             --- and this is 0.1
+               |
+               = help: swap them, or raise `max_lr`
+
+            error[spec::key]: unknown key `stepsize`
+              --> spec.toml:22:1
+               |
+            22 | stepsize  = 7
+               | ^^^^^^^^ not a key of a schedule of kind `triangular`
+               |
+               = help: did you mean `step_size`?
+
+            error[spec::optimizer]: there is no optimizer `adma`
+              --> spec.toml:34:8
+               |
+            34 | kind = "adma"
+               |        ^^^^^^ not in the plugin `quadratic`
+               |
+               = help: expected `gd` or `sgd`
+        "#]],
+    );
+}
+
+#[test]
+fn bad_input_is_refused_with_a_message_and_exit_code_2() {
+    check_bad_input(
+        "[experiment]\nname = \n",
+        &[],
+        &expect![[r#"
+            error[spec::syntax]: this is not TOML
+             --> spec.toml:2:8
+              |
+            2 | name = 
+              |        ^ string values must be quoted, expected literal string
+        "#]],
+    );
+    check_bad_input(
+        &BOWL.replace("plugin       = \"quadratic\"", "plugin       = \"quadratc\""),
+        &[],
+        &expect![[r#"
+            error[spec::plugin]: there is no plugin `quadratc`
+             --> spec.toml:6:16
+              |
+            6 | plugin       = "quadratc"
+              |                ^^^^^^^^^^
+              |
+              = help: did you mean `quadratic`?
+              = help: plugins are looked for beside the executable, in `CLR_PLUGIN_PATH` and by `--plugin PATH`
+        "#]],
+    );
+    check_bad_input(
+        BOWL,
+        &["--set", "train.iteration=5"],
+        &expect![[r#"
+            error[spec::key]: unknown key `iteration`
+             --> command line:1:13
+              |
+            1 | --set train.iteration=5
+              |             ^^^^^^^^^ not a key of [train]
+              |
+              = help: did you mean `iterations`?
+        "#]],
+    );
+    check_bad_input(
+        BOWL,
+        &["--set", "train.iterations"],
+        &expect![[r#"
+            error[spec::set]: this sets nothing
+             --> command line:1:7
+              |
+            1 | --set train.iterations
+              |       ^^^^^^^^^^^^^^^^
+              |
+              = help: write `--set KEY=VALUE`, as in `--set train.iterations=100`
+        "#]],
+    );
+    check_bad_input(
+        BOWL,
+        &["--set", "data.batch_size=64"],
+        &expect![[r#"
+            error[spec::range]: a batch is larger than the training set
+             --> command line:1:23
+              |
+            1 | --set data.batch_size=64
+              |                       ^^ there are 63 training images
+              |
+              = help: use a smaller batch
+        "#]],
+    );
+}
+
+#[test]
+fn missing_files_are_refused_with_exit_code_2() {
+    let world = World::new(BOWL);
+    check_refused(
+        &world.run(&["nowhere.toml"]),
+        &expect![[r#"
+        error: nowhere.toml: No such file or directory (os error 2)
+    "#]],
+    );
+    let no_data = world.run(&["spec.toml", "--data", "nowhere", "--set", "data.dataset=\"mnist\""]);
+    assert_eq!((no_data.code, no_data.stdout.as_str()), (Some(2), ""), "{no_data:?}");
+    assert!(no_data.stderr.contains("clr-run data fetch mnist"), "{no_data:?}");
+    let no_plugin = world.run(&["plugin", "info", "nothing"]);
+    assert_eq!((no_plugin.code, no_plugin.stdout.as_str()), (Some(2), ""));
+    assert!(no_plugin.stderr.starts_with("error: no plugin `nothing`: found cifar, quadratic"), "{no_plugin:?}");
+    for arguments in [&[][..], &["spec.toml", "--jobs", "0"], &["spec.toml", "--frobnicate"]] {
+        let ran = world.run(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+    }
+}
+
+#[test]
+fn check_needs_no_data() {
+    let world = World::new(&BOWL.replace("\"speckles\"", "\"cifar10\""));
+    let check = world.run(&["check", "spec.toml"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert_eq!(check.stdout, "spec.toml: no problems; 3 trials in 1 group\n");
+    let run = world.run(&["spec.toml"]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+}
+
+#[test]
+fn plan_shows_the_trials_and_what_they_take() {
+    let world = World::new(BOWL);
+    let text = world.run(&["plan", "spec.toml", "--data", "data"]);
+    assert_eq!((text.code, text.stderr.as_str()), (Some(0), ""), "{text:?}");
+    for part in ["3 trials", "90 rows of metrics, about ", "of memory for each trial in flight", "\nabout "] {
+        assert!(text.stdout.contains(part), "no `{part}` in {}", text.stdout);
+    }
+    let json = world.run(&["plan", "spec.toml", "--data", "data", "--json", "--no-probe"]);
+    let plan: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(plan["trials"].as_array().unwrap().len(), 3);
+    let labels: Vec<&str> = plan["trials"].as_array().unwrap().iter().filter_map(|it| it["label"].as_str()).collect();
+    assert_eq!(labels, ["triangular sgd seed=1", "triangular gd seed=1", "hot gd seed=1"]);
+    assert!(!world.path("outputs").exists(), "a plan writes nothing");
+}
+
+#[test]
+fn schema_is_json_and_has_the_policies() {
+    let world = World::new(BOWL);
+    let ran = world.run(&["schema"]);
+    let schema: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(schema["properties"]["policies"].is_object(), "{schema:#}");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn plugins_and_datasets_are_listed_and_described() {
+    let world = World::new(BOWL);
+    let outputs: [(&[&str], &[&str]); 5] = [
+        (&["plugin", "list"], &["cifar 0.1.0 ", "\n  cifar10_full_sigmoid_bn\n", "\nquadratic 0.1.0 "]),
+        (
+            &["plugin", "info", "cifar"],
+            &["model cifar10_quick", "optimizer adadelta", "clip_gradients: number, default 0"],
+        ),
+        (&["data", "list"], &["not here; `clr-run data fetch cifar10`", "the built-in generator"]),
+        (&["data", "info", "shapes"], &["train      5000\n", "test       1000\n", "classes    10 disc"]),
+        (&["data", "info", "speckles", "--data", "data"], &["12x12x3", "train      63\n", "test       20\n"]),
+    ];
+    for (arguments, parts) in outputs {
+        let ran = world.run(arguments);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+        for part in parts {
+            assert!(ran.stdout.contains(part), "{arguments:?}: no `{part}` in {}", ran.stdout);
+        }
+    }
+    let plugin = crate::world::plugins().join(format!(
+        "{}clr_quadratic{}",
+        std::env::consts::DLL_PREFIX,
+        std::env::consts::DLL_SUFFIX
+    ));
+    let check = world.run(&["plugin", "check", plugin.to_str().unwrap()]);
+    assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{}", check.stdout);
+}
+
+#[test]
+fn a_plugin_in_the_current_directory_is_not_found() {
+    let world = World::new(BOWL);
+    let name = format!("{}clr_here{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    fs::write(world.path(&name), "no library").unwrap();
+    assert!(!world.run(&["plugin", "list"]).stdout.contains("here"));
+    let named = world.run(&["plugin", "list", "--plugin", "."]);
+    assert!(named.stdout.contains("here  cannot load the plugin"), "{named:?}");
+}
+
+#[test]
+fn a_finished_spec_runs_nothing_and_a_widened_one_what_is_new() {
+    let world = World::new(BOWL);
+    let first = world.train(&[]);
+    assert_eq!(first.labels("started").len(), 3, "{first:?}");
+    let before = world.tables("outputs/bowl");
+
+    let again = world.train(&[]);
+    assert_eq!(again.stderr, "all 3 trials are finished already; nothing to run\n");
+    assert_eq!(again.stdout, first.stdout);
+    assert!(world.tables("outputs/bowl") == before);
+
+    let wider = world.train(&["--jobs", "1", "--set", "policies.triangular.max_lr=[0.1, 0.2]"]);
+    assert_eq!(wider.labels("started"), ["triangular sgd max_lr=0.2 seed=1", "triangular gd max_lr=0.2 seed=1"]);
+    assert!(wider.stdout.contains("5 trials: 4 finished, 1 diverged"), "{}", wider.stdout);
+    world.train(&["--outputs", "fresh", "--set", "policies.triangular.max_lr=[0.1, 0.2]"]);
+    assert!(world.tables("outputs/bowl") == world.tables("fresh/bowl"), "as if it had always been so wide");
+
+    // And narrowed again: the first tables' bytes, without training.
+    let narrow = world.train(&[]);
+    assert_eq!(narrow.stderr, "all 3 trials are finished already; nothing to run\n");
+    assert!(world.tables("outputs/bowl") == before);
+}
+
+#[test]
+fn results_of_other_arithmetic_are_kept_unless_asked() {
+    let world = World::new(MIX);
+    let few = ["spec.toml", "--data", "data", "--jobs", "2", "--set", "experiment.seeds=[1]", "--set"];
+    let few = [&few[..], &["grid.exclude=[{policy=[\"hot\",\"one_cycle\"]}]"]].concat();
+    let train = |isa: Option<&str>, arguments: &[&str]| -> Ran {
+        let mut command = world.command(&[&few[..], arguments].concat());
+        command.envs(isa.map(|isa| ("CLR_ISA", isa)));
+        let ran = Ran::from(command.output().unwrap());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran
+    };
+    train(Some("portable"), &["--outputs", "portable"]);
+    train(None, &[]);
+    if world.tables("portable/mix") == world.tables("outputs/mix") {
+        eprintln!("SKIPPED: the portable instructions are the only ones of this processor");
+        return;
+    }
+    assert_eq!(train(Some("portable"), &[]).labels("started").len(), 0);
+    assert_eq!(train(Some("portable"), &["--rerun-other-numerics"]).labels("started").len(), 7);
+    assert!(world.tables("portable/mix") == world.tables("outputs/mix"));
+    assert_eq!(train(Some("portable"), &["--rerun-other-numerics"]).labels("started").len(), 0);
+}
+
+#[test]
+fn results_go_to_stdout_progress_to_stderr_and_quiet_prints_no_progress() {
+    let world = World::new(BOWL);
+    let ran = world.train(&[]);
+    assert!(ran.stdout.contains("3 trials: 2 finished, 1 diverged") && !ran.stdout.contains("started"), "{ran:?}");
+    assert!(ran.stderr.contains("started") && !ran.stderr.contains("best test"), "{ran:?}");
+    let quiet = world.train(&["--quiet", "--outputs", "quiet"]);
+    assert_eq!(quiet.stderr, "");
+    assert!(quiet.stdout.contains("3 trials: 2 finished, 1 diverged"), "{quiet:?}");
+    let nothing = world.train(&["--quiet", "--outputs", "quiet"]);
+    assert_eq!((nothing.stdout, nothing.stderr.as_str()), (quiet.stdout, ""));
+}
+
+#[test]
+fn nobody_needs_to_read_what_is_printed() {
+    let world = World::new(BOWL);
+    // The second is a run with nothing to do.
+    for arguments in [&["spec.toml"][..], &["spec.toml"], &["spec.toml", "--set", "x.y=1"], &["check", "spec.toml"]] {
+        let mut command = world.command(&[arguments, &["--data", "data"]].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        let expected = if arguments.len() == 3 { 2 } else { 0 };
+        assert_eq!(child.wait().unwrap().code(), Some(expected), "{arguments:?}");
+    }
+    assert!(world.path("outputs/bowl/trials.parquet").exists());
+}

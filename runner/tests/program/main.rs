@@ -1,0 +1,10 @@
+//! The whole program: the built executable, real plugins, real files.
+
+mod command_line;
+mod equal_bytes;
+mod interruption;
+mod plugins_in_c;
+mod results;
+#[path = "../support/libraries.rs"]
+mod support;
+mod world;
