@@ -131,11 +131,12 @@ impl Amplitude {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::schedule::{Schedule, Stage};
 
-    fn triangular(base: f64, max: f64, step_size: f64) -> Cyclic {
+    /// The paper's `triangular`.
+    pub(in crate::schedule) fn triangular(base: f64, max: f64, step_size: f64) -> Cyclic {
         Cyclic {
             base,
             max,

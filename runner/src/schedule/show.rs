@@ -246,8 +246,9 @@ mod tests {
 
     use super::*;
     use crate::plan::{Axis, AxisKind, DataPlan, Divergence, LastBatch, Normalize, Order, Shape as PlanShape};
+    use crate::schedule::cyclic::tests::triangular;
     use crate::schedule::properties::any_schedule;
-    use crate::schedule::{Amplitude, Cyclic, Window};
+    use crate::schedule::{Amplitude, Cyclic};
 
     /// Policy, optimizer, iterations and schedules of a trial.
     type Row<'a> = (&'a str, &'a str, u64, &'a [(&'a str, Schedule)]);
@@ -293,19 +294,6 @@ mod tests {
             axes: vec![text("policy"), text("optimizer")],
             trials: trials.iter().enumerate().map(|(index, row)| trial(index, row)).collect(),
             groups: Vec::new(),
-        }
-    }
-
-    fn triangular(base: f64, max: f64, step_size: f64) -> Cyclic {
-        Cyclic {
-            base,
-            max,
-            up: step_size,
-            down: step_size,
-            window: Window::Linear,
-            amplitude: Amplitude::Constant,
-            decline: None,
-            cycles: None,
         }
     }
 
