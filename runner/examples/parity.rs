@@ -75,7 +75,7 @@ fn main() -> anyhow::Result<()> {
     write(&folder.join("labels.i32"), labels)?;
 
     let mut losses = Vec::new();
-    let loss = trial.shape.metrics.iter().position(|metric| metric == "loss").context("the model reports no loss")?;
+    let loss = trial.shape.metric("loss").context("the model reports no loss")?;
     train::run(&plan, &[0], &resources, &layout, &AtomicBool::new(false), |event| {
         if let Event::Rows(rows) = event {
             losses.extend(rows.metrics[loss].iter().flat_map(|loss| loss.to_le_bytes()));

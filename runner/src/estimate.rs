@@ -28,8 +28,7 @@ pub fn of_plan(plan: &Plan, resources: &Resources, jobs: usize, probe: bool) -> 
     let layout = Layout::cpu(jobs, plan.trials.len());
     let mut estimates = Estimates { bytes_written: Some(bytes_written(plan)), ..Estimates::default() };
     for group in &plan.groups {
-        let config = resources.session_config(plan, &group.trials[..1], &layout);
-        let footprint = resources.plugin(&group.shape).footprint(&config)?;
+        let footprint = resources.footprint(plan, group, &layout)?;
         estimates.bytes_per_trial = estimates.bytes_per_trial.max(Some(footprint.bytes_per_lane));
         estimates.bytes_shared = estimates.bytes_shared.max(Some(footprint.bytes_shared));
     }

@@ -18,3 +18,4 @@ pub mod signals;
 pub mod spec;
 pub mod store;
 pub mod train;
+pub mod words;

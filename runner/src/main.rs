@@ -19,6 +19,7 @@ use clr_run::signals::Signals;
 use clr_run::spec::{self, SourceFile};
 use clr_run::store::{Status, Store};
 use clr_run::train::{self, Layout, Resources};
+use clr_run::words::counted;
 use clr_run::{dataset, estimate, recipe, show};
 
 /// Bad input, or nothing that could run.
@@ -191,11 +192,6 @@ fn search(args: &SearchArgs) -> Search {
         data: dataset::places::roots(args.data.as_deref()),
         cache: dataset::places::cache_dir(),
     }
-}
-
-/// `1 trial`, `2 trials`.
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Prints to standard error. `eprint!` would panic where nobody reads it any more.

@@ -22,9 +22,8 @@ pub fn of_run(
 ) -> Result<RunInfo, HostError> {
     let mut numerics = Vec::with_capacity(plan.groups.len());
     for group in &plan.groups {
-        let plugin = resources.plugin(&group.shape);
-        let footprint = plugin.footprint(&resources.session_config(plan, &group.trials[..1], layout))?;
-        let info = plugin.info();
+        let footprint = resources.footprint(plan, group, layout)?;
+        let info = resources.plugin(&group.shape).info();
         numerics.push(format!("{}/{} {}", info.name, info.numerics_revision, footprint.numerics));
     }
     let mut versions = BTreeMap::from([("clr-run".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);

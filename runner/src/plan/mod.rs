@@ -133,6 +133,13 @@ pub struct Shape {
     pub metrics: Vec<String>,
 }
 
+impl Shape {
+    /// The column of the metric `name`, such as "loss".
+    pub fn metric(&self, name: &str) -> Option<usize> {
+        self.metrics.iter().position(|metric| metric == name)
+    }
+}
+
 /// How a dataset is fed to the trials of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataPlan {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{AxisKind, AxisValue, DataPlan, LastBatch, Normalize, Order, Plan, Shape, Trial};
 use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Window};
 use crate::spec::{Number, thousands};
+use crate::words;
 
 /// What is known of a run before it starts, besides its plan. Whoever measures or computes it fills it in.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -46,16 +47,16 @@ pub fn text(plan: &Plan, estimates: &Estimates) -> String {
     let rows = row_count(plan);
     let _ = write!(out, "{} rows of metrics", thousands(u128::from(rows)));
     if let Some(bytes) = estimates.bytes_written {
-        let _ = write!(out, ", about {}", bytes_text(bytes));
+        let _ = write!(out, ", about {}", words::bytes(bytes));
     }
     out.push('\n');
     if let Some(bytes) = estimates.bytes_per_trial {
         let shared =
-            estimates.bytes_shared.map(|shared| format!(", and {} shared", bytes_text(shared))).unwrap_or_default();
-        let _ = writeln!(out, "{} of memory for each trial in flight{shared}", bytes_text(bytes));
+            estimates.bytes_shared.map(|shared| format!(", and {} shared", words::bytes(shared))).unwrap_or_default();
+        let _ = writeln!(out, "{} of memory for each trial in flight{shared}", words::bytes(bytes));
     }
     if let Some(seconds) = estimates.seconds {
-        let _ = writeln!(out, "about {}", seconds_text(seconds));
+        let _ = writeln!(out, "about {}", words::duration(seconds));
     }
     out
 }
@@ -369,27 +370,4 @@ fn one_cycle_json(one_cycle: &OneCycle) -> Json {
         "steps": one_cycle.steps, "pct_start": pct_start, "step_size": step_size,
         "anneal": if one_cycle.cosine { "cosine" } else { "linear" },
     })
-}
-
-/// 1536 as 1.5 KiB.
-fn bytes_text(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut unit = "bytes";
-    for next in ["KiB", "MiB", "GiB", "TiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
-}
-
-fn seconds_text(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    match whole {
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
-    }
 }

@@ -57,7 +57,7 @@ impl Board {
             .map(|trial| TrialInfo {
                 label: trial.label.clone(),
                 iterations: trial.iterations,
-                loss: trial.shape.metrics.iter().position(|name| name == "loss"),
+                loss: trial.shape.metric("loss"),
                 lr: trial.schedules.iter().position(|(name, _)| &**name == "lr"),
                 split: if trial.shape.data.validation_count > 0 { Split::Validation } else { Split::Test },
             })

@@ -3,10 +3,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
-
 use super::board::Board;
 use crate::event::{Event, Outcome};
+use crate::words;
 
 /// The least time between two lines that say how far the run is.
 const EVERY: Duration = Duration::from_secs(10);
@@ -21,7 +20,11 @@ impl Lines {
     pub(crate) fn new(board: &Board, output: Box<dyn Write + Send>) -> Lines {
         let now = Instant::now();
         let mut lines = Lines { output, start: now, printed: now };
-        lines.print(&format!("{} trials, {} iterations to do", board.total_trials, board.total_iterations));
+        lines.print(&format!(
+            "{}, {} iterations to do",
+            words::counted(board.total_trials, "trial"),
+            board.total_iterations
+        ));
         lines
     }
 
@@ -52,7 +55,7 @@ fn event_line(board: &Board, event: &Event) -> Option<String> {
                 Outcome::Failed { message } => format!("failed    {label}: {message}"),
                 Outcome::Stopped => format!("stopped   {label}"),
             };
-            Some(format!("{what} ({}; {})", seconds(elapsed.as_secs_f64()), board.status_text()))
+            Some(format!("{what} ({}; {})", words::duration(elapsed.as_secs_f64()), board.status_text()))
         }
         Event::Rows(_) | Event::Evaluated(_) => None,
     }
@@ -63,16 +66,9 @@ fn run_line(board: &Board, elapsed: Duration) -> String {
     let (done, total) = (board.done_iterations, board.total_iterations);
     let rate = done as f64 / elapsed.as_secs_f64().max(1e-3);
     let percent = 100.0 * done as f64 / total.max(1) as f64;
-    let left = if done > 0 { seconds((total - done.min(total)) as f64 / rate) } else { "?".to_owned() };
+    let left = if done > 0 { words::duration((total - done.min(total)) as f64 / rate) } else { "?".to_owned() };
     let status = board.status_text();
     format!("{percent:.0}%  {done}/{total} iterations  {rate:.0}/s  {left} left  {status}")
-}
-
-fn seconds(seconds: f64) -> String {
-    if seconds < 10.0 {
-        return format!("{seconds:.1}s");
-    }
-    format!("{:#}", SignedDuration::from_secs(seconds as i64))
 }
 
 #[cfg(test)]

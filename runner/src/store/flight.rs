@@ -79,7 +79,7 @@ impl Flight {
         for (column, values) in self.metrics.iter_mut().zip(&block.metrics) {
             column.extend_from_slice(values);
         }
-        if let Some(loss) = trial.shape.metrics.iter().position(|name| name == "loss") {
+        if let Some(loss) = trial.shape.metric("loss") {
             let window = rows_per_epoch(&trial.shape.data);
             self.recent_losses.extend(&block.metrics[loss]);
             self.recent_losses.drain(..self.recent_losses.len().saturating_sub(window));

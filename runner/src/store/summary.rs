@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use jiff::SignedDuration;
 
 use super::result::{Status, TrialResult};
 use crate::plan::{AxisValue, Plan};
+use crate::words;
 
 /// What a run left.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub fn text(plan: &Plan, results: &[TrialResult]) -> String {
             percent(numbers.final_test_accuracy),
             numbers.final_train_loss.map_or_else(dash, |loss| format!("{loss:.4}")),
             status_text(result),
-            result.seconds.map_or_else(dash, seconds_text),
+            result.seconds.map_or_else(dash, words::duration),
         ]);
     }
     let mut text = trimmed(&table);
@@ -206,13 +206,6 @@ fn status_text(result: &TrialResult) -> String {
 
 fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(dash, |fraction| format!("{:.2}%", 100.0 * fraction))
-}
-
-fn seconds_text(seconds: f64) -> String {
-    if seconds < 60.0 {
-        return format!("{seconds:.1}s");
-    }
-    format!("{:#}", SignedDuration::from_secs(seconds as i64))
 }
 
 fn dash() -> String {

@@ -137,8 +137,7 @@ impl<'a> Driver<'a> {
             }
             for (lane, row) in metrics.chunks_exact(self.shape.metrics.len()).enumerate() {
                 if let (true, Some(in_flight)) = (due[lane], &self.lanes[lane]) {
-                    let metric = |name: &str| self.shape.metrics.iter().position(|metric| metric == name);
-                    let value = |name: &str| metric(name).map_or(f32::NAN, |column| row[column]);
+                    let value = |name: &str| self.shape.metric(name).map_or(f32::NAN, |column| row[column]);
                     self.send(Event::Evaluated(Evaluation {
                         trial: in_flight.index,
                         iteration: in_flight.step,
@@ -204,7 +203,7 @@ impl<'a> Driver<'a> {
                 metrics,
             };
             in_flight.step += rows.count as u64;
-            let broken = breaking_row(&rows, &self.shape.metrics, &in_flight.trial.divergence);
+            let broken = breaking_row(&rows, self.shape, &in_flight.trial.divergence);
             rows.truncate(broken.map_or(rows.count, |row| row + 1));
             let last = (rows.first_iteration + rows.count as u64).saturating_sub(1);
             if rows.count > 0 {
@@ -244,8 +243,8 @@ impl InFlight<'_> {
 }
 
 /// The first row that breaks the divergence rule.
-fn breaking_row(rows: &Rows, metrics: &[String], rule: &Divergence) -> Option<usize> {
-    let loss = metrics.iter().position(|metric| metric == "loss")?;
+fn breaking_row(rows: &Rows, shape: &Shape, rule: &Divergence) -> Option<usize> {
+    let loss = shape.metric("loss")?;
     rows.metrics[loss][..rows.count].iter().position(|&loss| {
         rule.non_finite && !loss.is_finite() || rule.loss_above.is_some_and(|limit| f64::from(loss) > limit)
     })

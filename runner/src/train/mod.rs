@@ -20,8 +20,8 @@ use queue::Queue;
 use crate::dataset::Dataset;
 use crate::dataset::order::SamplerError;
 use crate::event::{Event, Outcome};
-use crate::host::{HostError, Plugin, SessionConfig};
-use crate::plan::{Plan, Shape};
+use crate::host::{Footprint, HostError, Plugin, SessionConfig};
+use crate::plan::{Group, Plan, Shape};
 
 /// What a plan's trials need to train: loaded plugins and data.
 pub struct Resources {
@@ -69,6 +69,15 @@ impl Resources {
     pub fn feed(&self, shape: &Shape) -> &Feed {
         let found = self.feeds.iter().find(|feed| feed.plan == shape.data);
         found.expect("a feed was made for every group of the plan")
+    }
+
+    /// What a session of `group` with one lane takes.
+    ///
+    /// # Errors
+    ///
+    /// What the plugin has against the configuration: an image size that its pooling does not allow, say.
+    pub fn footprint(&self, plan: &Plan, group: &Group, layout: &Layout) -> Result<Footprint, HostError> {
+        self.plugin(&group.shape).footprint(&self.session_config(plan, &group.trials[..1], layout))
     }
 
     /// The configuration of a session whose lanes hold `trials`, which are of one group.
