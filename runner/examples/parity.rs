@@ -19,7 +19,7 @@ use clr_run::gather::{Data, Search, gather};
 use clr_run::host::SearchPath;
 use clr_run::plan::{Group, Plan, Trial, plan};
 use clr_run::spec::{self, SourceFile};
-use clr_run::train::{self, Layout, Resources};
+use clr_run::train::{self, Layout, Resources, Work};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -76,7 +76,7 @@ fn main() -> anyhow::Result<()> {
 
     let mut losses = Vec::new();
     let loss = trial.shape.metric("loss").context("the model reports no loss")?;
-    train::run(&plan, &[0], &resources, &layout, &AtomicBool::new(false), |event| {
+    train::run(&plan, vec![Work::new(0)], &resources, &layout, &AtomicBool::new(false), |event| {
         if let Event::Rows(rows) = event {
             losses.extend(rows.metrics[loss].iter().flat_map(|loss| loss.to_le_bytes()));
         }
@@ -89,7 +89,7 @@ fn main() -> anyhow::Result<()> {
 fn first_trial(plan: &Plan, iterations: u64) -> Plan {
     let trial = Trial { iterations, eval_every: 0, ..plan.trials[0].clone() };
     let group = Group { shape: trial.shape.clone(), trials: vec![0] };
-    Plan { name: plan.name.clone(), axes: plan.axes.clone(), trials: vec![trial], groups: vec![group] }
+    Plan { trials: vec![trial], groups: vec![group], ..plan.clone() }
 }
 
 fn write(path: &Path, bytes: impl IntoIterator<Item = u8>) -> anyhow::Result<()> {

@@ -39,6 +39,12 @@ pub struct RunArgs {
     /// Run finished trials again whose numbers came from other arithmetic (plugin revision, instruction set, GPU).
     #[arg(long)]
     pub rerun_other_numerics: bool,
+    /// Run trials again that failed or crashed; they go on from their last checkpoint.
+    #[arg(long)]
+    pub retry_failed: bool,
+    /// Where plugins compute: in worker processes, so that one that crashes costs no more than its trial, or in this one.
+    #[arg(long, value_enum, default_value_t = Isolation::Process)]
+    pub isolation: Isolation,
     /// Print no progress, only the results.
     #[arg(long, short)]
     pub quiet: bool,
@@ -86,6 +92,15 @@ pub enum Device {
     Cpu,
 }
 
+/// What stands between the run and its plugins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Isolation {
+    /// A worker process for each of the sessions that run at once.
+    Process,
+    /// Nothing: for debuggers and profilers. `memory` and `call` of `[limits]` do not hold.
+    None,
+}
+
 /// What to do besides running a spec.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -101,8 +116,13 @@ pub enum Command {
     /// List, describe and download datasets.
     #[command(subcommand)]
     Data(DataCommand),
+    /// Write the weights of a trial that was kept, for Python and others.
+    Export(ExportArgs),
     /// Print the JSON Schema of specs, for editors.
     Schema,
+    /// Hold a plugin's session for the clr-run at the other end of stdin and stdout.
+    #[command(hide = true)]
+    Worker,
 }
 
 /// `clr-run check`
@@ -157,6 +177,32 @@ pub struct ScheduleArgs {
     /// With --csv: print only every N-th iteration.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub every: u64,
+}
+
+/// `clr-run export`
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// The folder of a run, such as outputs/NAME.
+    #[arg(value_name = "OUTPUT")]
+    pub output: PathBuf,
+    /// The trial's label, its id, or the beginning of its id.
+    #[arg(long, value_name = "ID|LABEL")]
+    pub trial: String,
+    /// The file's format.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Safetensors)]
+    pub format: ExportFormat,
+    /// Where to write. Default: a file in the current folder, named after the trial.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// A format of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// For safetensors.numpy, safetensors.torch and others.
+    Safetensors,
+    /// For numpy.load.
+    Npz,
 }
 
 /// `clr-run plugin ..`

@@ -3,12 +3,13 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::checkpoint::{Checkpointing, Every, Keep};
 use crate::event::Event;
 use crate::host::HostError;
 use crate::plan::show::Estimates;
 use crate::plan::{Group, Plan, Trial};
 use crate::schedule::Schedule;
-use crate::train::{self, Layout, Resources};
+use crate::train::{self, Layout, Resources, Work};
 
 /// Bytes of a stored row, compressed: of each metric, of each hyper-parameter that changes, and of all else. Measured on
 /// 25,000 iterations of cifar10_full, whose metrics take 2.2 to 3.2 bytes a value and whose learning rate takes 2.3.
@@ -55,18 +56,21 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
     let probed = Plan {
         trials: vec![Trial { eval_every: 0, ..trial.clone() }],
         groups: vec![Group { shape: group.shape.clone(), trials: vec![0] }],
-        ..Plan { name: plan.name.clone(), axes: plan.axes.clone(), trials: Vec::new(), groups: Vec::new() }
+        name: plan.name.clone(),
+        axes: plan.axes.clone(),
+        limits: plan.limits,
+        checkpointing: Checkpointing { every: Every::Never, keep: Keep::Nothing },
     };
     let layout = Layout { slots: 1, ..layout.clone() };
     let cancel = AtomicBool::new(false);
     let started = Instant::now();
     let (mut evaluated, mut steps, mut last) = (None, 0, started);
     let result: Result<(), std::convert::Infallible> =
-        train::run(&probed, &[0], resources, &layout, &cancel, |event| {
+        train::run(&probed, vec![Work::new(0)], resources, &layout, &cancel, |event| {
             match event {
                 Event::Evaluated(_) => evaluated = Some(Instant::now()),
                 Event::Rows(rows) => (steps, last) = (steps + rows.count, Instant::now()),
-                Event::Started { .. } | Event::Ended { .. } => {}
+                Event::Started { .. } | Event::Saved { .. } | Event::Ended { .. } => {}
             }
             if evaluated.is_some_and(|at| at.elapsed() > PROBE) {
                 cancel.store(true, std::sync::atomic::Ordering::Relaxed);

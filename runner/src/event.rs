@@ -1,7 +1,10 @@
 //! The closed set of things that happen while a plan is carried out. An event is data: the progress display and the
 //! store read the same stream, and nothing else comes back from training.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::checkpoint::Checkpoint;
 
 /// Something that happened. `trial` is an index into [`crate::plan::Plan::trials`].
 #[derive(Clone, Debug)]
@@ -10,18 +13,29 @@ pub enum Event {
     Started {
         /// Which trial.
         trial: usize,
+        /// Updates that it has behind it already: those of the checkpoint that it goes on from.
+        step: u64,
     },
     /// Rows of one trial, in order and without gaps.
     Rows(Rows),
     /// The model of a trial was measured on a whole split.
     Evaluated(Evaluation),
+    /// The state of a trial was taken. All its rows and evaluations up to there were sent before.
+    Saved {
+        /// Which trial.
+        trial: usize,
+        /// Its state.
+        checkpoint: Arc<Checkpoint>,
+        /// Wall time that went into the trial so far.
+        elapsed: Duration,
+    },
     /// A trial is over; nothing more comes of it.
     Ended {
         /// Which trial.
         trial: usize,
         /// How.
         outcome: Outcome,
-        /// Wall time since it was given a lane.
+        /// Wall time that went into it, in all attempts.
         elapsed: Duration,
     },
 }
@@ -42,6 +56,15 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Drops the first `count` rows, or all.
+    pub fn skip(&mut self, count: usize) {
+        let count = count.min(self.count);
+        self.count -= count;
+        self.first_iteration += count as u64;
+        self.hypers.iter_mut().for_each(|column| drop(column.drain(..count)));
+        self.metrics.iter_mut().for_each(|column| drop(column.drain(..count)));
+    }
+
     /// Keeps the first `count` rows.
     pub fn truncate(&mut self, count: usize) {
         self.count = count;
@@ -89,6 +112,11 @@ pub enum Outcome {
     /// The plugin reported an error.
     Failed {
         /// The plugin's own words.
+        message: String,
+    },
+    /// It ended the process that trained it, again and again.
+    Crashed {
+        /// The signal or the exit code, the step, and what the process said last.
         message: String,
     },
     /// The run was stopped before the trial was done. Its rows do not count.

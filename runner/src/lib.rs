@@ -3,12 +3,14 @@
 //! spec (text to [`spec::Spec`]) -> gather (what it names) -> plan -> train (through host) -> [`event::Event`] -> store and
 //! progress.
 
+pub mod checkpoint;
 pub mod cli;
 pub mod dataset;
 pub mod estimate;
 pub mod event;
 pub mod gather;
 pub mod host;
+pub mod limits;
 pub mod plan;
 pub mod progress;
 pub mod recipe;
@@ -19,3 +21,4 @@ pub mod spec;
 pub mod store;
 pub mod train;
 pub mod words;
+pub mod worker;

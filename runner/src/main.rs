@@ -1,15 +1,17 @@
 //! The program `clr-run`: arguments in, one function per command, exit code out.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 
+use clr_run::checkpoint::Format;
 use clr_run::cli::{
-    CheckArgs, Cli, Command, DataCommand, DeviceArgs, PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SearchArgs,
-    SpecArgs,
+    CheckArgs, Cli, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, Isolation, PlanArgs, PluginCommand,
+    RunArgs, ScheduleArgs, SearchArgs, SpecArgs,
 };
 use clr_run::gather::{Data, Gathered, Search, gather};
 use clr_run::host::{Plugin, SearchPath};
@@ -17,9 +19,10 @@ use clr_run::plan::{Plan, plan};
 use clr_run::progress::{Progress, Style};
 use clr_run::signals::Signals;
 use clr_run::spec::{self, SourceFile};
-use clr_run::store::{Status, Store};
+use clr_run::store::{self, Kept, RunInfo, Store};
 use clr_run::train::{self, Layout, Resources};
 use clr_run::words::counted;
+use clr_run::worker::Launch;
 use clr_run::{dataset, estimate, recipe, show};
 
 /// Bad input, or nothing that could run.
@@ -34,7 +37,9 @@ fn main() -> ExitCode {
         Some(Command::Schedule(args)) => schedule(&args),
         Some(Command::Plugin(command)) => plugin(&command),
         Some(Command::Data(command)) => data(&command),
+        Some(Command::Export(args)) => export(&args),
         Some(Command::Schema) => schema(),
+        Some(Command::Worker) => worker(),
     };
     result.unwrap_or_else(|error| {
         // A reader that has seen enough (`clr-run schedule SPEC --csv | head`) is no failure.
@@ -55,17 +60,28 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let jobs = jobs(&args.device);
     let layout = Layout::cpu(jobs, plan.trials.len());
     let recipe = recipe::of_run(&source.text, &plan, &resources, &layout, args.rerun_other_numerics)?;
+    let recipe = RunInfo { retry_failed: args.retry_failed, ..recipe };
     let mut store = Store::open(&args.outputs, &plan, recipe)?;
-    let unfinished = store.unfinished();
+    let work = store.unfinished();
+    let unfinished: Vec<usize> = work.iter().map(|work| work.trial).collect();
     let nothing_to_do = unfinished.is_empty();
-    if nothing_to_do && !args.quiet {
-        say(&format!("all {} trials are finished already; nothing to run\n", plan.trials.len()));
+    if !args.quiet {
+        let without_state = plugins_without_state(&plan, &resources);
+        store.notes().iter().chain(&without_state).for_each(|note| say(&format!("note: {note}\n")));
+        if nothing_to_do {
+            let over = store.results().iter().filter(|result| result.status.is_done()).count();
+            let all = plan.trials.len();
+            let subject =
+                if over == all { format!("all {all} trials are") } else { format!("{over} of {all} trials are") };
+            say(&format!("{subject} finished already; nothing to run\n"));
+        }
     }
 
     let signals = Signals::install()?;
     let mut progress = Progress::new(&plan, &unfinished, Style::for_stderr(args.quiet || nothing_to_do));
-    let layout = Layout::cpu(jobs, unfinished.len());
-    let trained = train::run(&plan, &unfinished, &resources, &layout, signals.cancel(), |event| {
+    let isolation = isolation(args)?;
+    let layout = Layout { isolation, ..Layout::cpu(jobs, unfinished.len()) };
+    let trained = train::run(&plan, work, &resources, &layout, signals.cancel(), |event| {
         progress.show(&event);
         store.record(&event)
     });
@@ -86,7 +102,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     {
         return Err(error).context("cannot print the results, which are written");
     }
-    let failed = summary.count(Status::Failed) > 0;
+    let failed = summary.results.iter().any(|result| result.status.is_failure());
     Ok(signals.exit_code().unwrap_or(ExitCode::from(u8::from(failed))))
 }
 
@@ -162,9 +178,30 @@ fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let Kept { label, checkpoint } = store::kept(&args.output, &args.trial)?;
+    let (format, extension) = match args.format {
+        ExportFormat::Safetensors => (Format::Safetensors, "safetensors"),
+        ExportFormat::Npz => (Format::Npz, "npz"),
+    };
+    let file_name = || {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "._=-".contains(c) { c } else { '_' };
+        PathBuf::from(format!("{}.{extension}", label.chars().map(plain).collect::<String>()))
+    };
+    let out = args.out.clone().unwrap_or_else(file_name);
+    store::write(&out, &checkpoint.export(&label, format)?)?;
+    let (count, step) = (counted(checkpoint.weights().count(), "tensor"), checkpoint.step);
+    writeln!(io::stdout(), "{count} of `{label}` after {} in {}", counted(step as usize, "iteration"), out.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn schema() -> anyhow::Result<ExitCode> {
     writeln!(io::stdout(), "{:#}", spec::json_schema())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn worker() -> anyhow::Result<ExitCode> {
+    match clr_run::worker::serve()? {}
 }
 
 /// Reads, gathers and plans. Where the spec has problems, prints all of them and returns none.
@@ -186,12 +223,28 @@ fn resolve(path: &Path, args: &SpecArgs, data: Data) -> anyhow::Result<Option<(S
     Ok(None)
 }
 
+fn isolation(args: &RunArgs) -> anyhow::Result<train::Isolation> {
+    let Search { data, cache, .. } = search(&args.spec.search);
+    Ok(match args.isolation {
+        Isolation::None => train::Isolation::None,
+        Isolation::Process => train::Isolation::Process(Launch::this_program(data, cache)?),
+    })
+}
+
 fn search(args: &SearchArgs) -> Search {
     Search {
         plugins: SearchPath::from_environment(&args.plugins),
         data: dataset::places::roots(args.data.as_deref()),
         cache: dataset::places::cache_dir(),
     }
+}
+
+/// A note for each plugin in use whose trials cannot be saved.
+fn plugins_without_state(plan: &Plan, resources: &Resources) -> Vec<String> {
+    let used = plan.groups.iter().map(|group| resources.plugin(&group.shape).info());
+    let lacking: BTreeSet<&str> = used.filter(|info| !info.has_state).map(|info| info.name.as_str()).collect();
+    let note = |name| format!("the plugin `{name}` cannot save trials; one that is interrupted starts over");
+    lacking.into_iter().map(note).collect()
 }
 
 /// Prints to standard error. `eprint!` would panic where nobody reads it any more.

@@ -40,5 +40,6 @@ pub fn of_run(
         devices: vec![layout.device.clone()],
         versions,
         rerun_other_numerics,
+        retry_failed: false,
     })
 }

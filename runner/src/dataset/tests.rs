@@ -438,6 +438,13 @@ fn shapes_need_no_file_and_are_what_they_were() {
     let shapes = open("shapes", &[], None).unwrap();
     let known = info("shapes").unwrap();
     assert_eq!(Some(shapes.digest.as_str()), known.digest);
+    assert_eq!(shapes.computed_digest(), shapes.digest);
+    let cache = tempfile::tempdir().unwrap();
+    for time in ["first", "second"] {
+        let cached = open("shapes", &[], Some(cache.path())).unwrap();
+        assert!(cached.train.images.is_mapped(), "the {time} time");
+        assert_eq!(cached.computed_digest(), shapes.digest);
+    }
     assert_eq!((shapes.train.count() as u64, shapes.test.count() as u64), (known.train_count, known.test_count));
 }
 

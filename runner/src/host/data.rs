@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::stream::Loader;
 
 /// Images and labels of up to three splits, and what is done to each image. Resident, streamed, or sizes only: enough to
@@ -63,7 +65,7 @@ impl std::fmt::Debug for Images {
 }
 
 /// What is done to each image: see `clr_transform` in `clr_plugin.h`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transform {
     /// Subtracted: empty, one for each channel, or one for each value of the stored image.
     pub mean: Vec<f32>,

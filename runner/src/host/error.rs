@@ -1,9 +1,17 @@
 //! What can go wrong with a plugin. Messages name the plugin, the function and the status.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::death::Death;
+
+/// A function of the ABI, by its name.
+pub type Function = &'static str;
 
 /// A plugin could not be found, was refused, or did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum HostError {
     /// No library of that name in the search path.
     #[error("no plugin `{name}`: found {}; looked in {}", list(.available), folders(.searched))]
@@ -19,6 +27,7 @@ pub enum HostError {
     #[error("cannot load the plugin {}: {message}", .path.display())]
     Load {
         /// The library.
+        #[serde(serialize_with = "write_path")]
         path: PathBuf,
         /// The system's message.
         message: String,
@@ -27,6 +36,7 @@ pub enum HostError {
     #[error("refused the plugin {}: {}", .path.display(), .problems.join("; "))]
     Refused {
         /// The library.
+        #[serde(serialize_with = "write_path")]
         path: PathBuf,
         /// All that is wrong with it.
         problems: Vec<String>,
@@ -37,7 +47,8 @@ pub enum HostError {
         /// The plugin's name.
         plugin: String,
         /// The function of the ABI.
-        function: &'static str,
+        #[serde(serialize_with = "write_function", deserialize_with = "read_function")]
+        function: Function,
         /// The status, as in `clr_plugin.h`.
         status: i32,
         /// The plugin's own words.
@@ -49,7 +60,8 @@ pub enum HostError {
         /// The plugin's name.
         plugin: String,
         /// The function of the ABI.
-        function: &'static str,
+        #[serde(serialize_with = "write_function", deserialize_with = "read_function")]
+        function: Function,
         /// Which rule, and what was found.
         message: String,
     },
@@ -59,7 +71,8 @@ pub enum HostError {
         /// The plugin's name.
         plugin: String,
         /// The function of the ABI that would have been called.
-        function: &'static str,
+        #[serde(serialize_with = "write_function", deserialize_with = "read_function")]
+        function: Function,
         /// What is malformed.
         message: String,
     },
@@ -69,14 +82,50 @@ pub enum HostError {
         /// The plugin's name.
         plugin: String,
         /// The function of the ABI that would have been called.
-        function: &'static str,
+        #[serde(serialize_with = "write_function", deserialize_with = "read_function")]
+        function: Function,
+    },
+    /// The dataset could not be opened again where the session is.
+    #[error("the dataset `{dataset}` could not be opened again: {problem}")]
+    Data {
+        /// Its name.
+        dataset: String,
+        /// Why.
+        problem: String,
+    },
+    /// The process that held the session is gone, or had to be ended.
+    #[error("plugin `{plugin}`: {function}: {death}{}", last_words(.stderr))]
+    Died {
+        /// The plugin's name.
+        plugin: String,
+        /// The function of the ABI that was being called.
+        #[serde(serialize_with = "write_function", deserialize_with = "read_function")]
+        function: Function,
+        /// How it ended.
+        death: Death,
+        /// The last that it printed on stderr.
+        stderr: String,
     },
 }
 
 impl HostError {
     /// Whether a session with fewer lanes may succeed.
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, HostError::Call { status: clr_abi::OUT_OF_MEMORY, .. })
+        matches!(
+            self,
+            HostError::Call { status: clr_abi::OUT_OF_MEMORY, .. }
+                | HostError::Died { death: Death::Memory { .. }, .. }
+        )
+    }
+
+    /// Whether it cost the process that held the session.
+    pub fn is_death(&self) -> bool {
+        matches!(self, HostError::Died { .. })
+    }
+
+    /// Whether the session would be as good as before: the plugin refused the call and did nothing.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, HostError::Call { status: clr_abi::INVALID_ARGUMENT | clr_abi::UNSUPPORTED, .. })
     }
 
     /// Whether the plugin cannot do what was asked, though that was well-formed: another device may.
@@ -98,6 +147,37 @@ fn status_text(status: i32) -> String {
             None => format!("unknown status {status}"),
         },
     }
+}
+
+fn last_words(stderr: &str) -> String {
+    if stderr.is_empty() { String::new() } else { format!("; it last said: {stderr}") }
+}
+
+/// The functions that errors name.
+const FUNCTIONS: [Function; 8] = [
+    "footprint",
+    "session_create",
+    "session_step",
+    "session_evaluate",
+    "session_lane_reset",
+    "clr.state/1 tensors",
+    "clr.state/1 save",
+    "clr.state/1 load",
+];
+
+fn write_function<S: Serializer>(name: &Function, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(name)
+}
+
+fn read_function<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Function, D::Error> {
+    let name = Cow::<'de, str>::deserialize(deserializer)?;
+    let known = FUNCTIONS.into_iter().find(|known| *known == name);
+    known.ok_or_else(|| serde::de::Error::custom(format_args!("there is no function `{name}`")))
+}
+
+/// Paths are shown to people: what is not UTF-8 in them may be lost.
+fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 fn list(names: &[String]) -> String {

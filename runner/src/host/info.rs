@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A plugin's description of itself, and where it came from.
@@ -79,7 +80,7 @@ pub struct Footprint {
 }
 
 /// A named part of a lane's state: float32, row major.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorInfo {
     /// Unique within the lane.
     pub name: String,
@@ -92,7 +93,7 @@ pub struct TensorInfo {
 }
 
 /// What a tensor is to the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Trained by the optimizer.
     Weight,

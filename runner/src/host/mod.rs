@@ -6,9 +6,11 @@
 //! - `discovery.rs` finds libraries, `library.rs` loads one and refuses what it cannot work with;
 //! - `info.rs` is what a plugin offers, `describe.rs` reads and checks it;
 //! - `data.rs` is the dataset that a session borrows, `stream.rs` the way back for images that come in batches;
-//! - `session.rs` trains.
+//! - `session.rs` trains, `call.rs` has the tables; `error.rs` is what can go wrong, `death.rs` how a process that held a session ended.
 
+mod call;
 mod data;
+mod death;
 mod describe;
 mod discovery;
 mod error;
@@ -18,10 +20,12 @@ mod raw;
 mod session;
 mod stream;
 
+pub use call::{CallSizes, Completion, StepCall};
 pub use data::{Data, Images, SplitData, Transform};
+pub use death::Death;
 pub use discovery::{Found, SearchPath};
-pub use error::HostError;
+pub use error::{Function, HostError};
 pub use info::{Footprint, ModelInfo, OptimizerInfo, PluginInfo, Role, TensorInfo};
 pub use library::Plugin;
-pub use session::{Completion, Lane, Session, SessionConfig, StepCall};
+pub use session::{Lane, Session, SessionConfig};
 pub use stream::{LoadRequest, Loader};

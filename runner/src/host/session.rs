@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::call::{CallSizes, Completion, StepCall};
 use super::data::Data;
 use super::info::{Role, TensorInfo};
 use super::library::{Plugin, StateFunctions};
@@ -43,46 +44,12 @@ pub struct Lane {
     pub data_seed: u64,
 }
 
-/// Many steps of all lanes. S is `step_count`, K the number of lanes, B the batch size, L is 1 where samples are shared
-/// and K otherwise.
-#[derive(Clone, Copy, Debug)]
-pub struct StepCall<'a> {
-    /// S; at least 1.
-    pub step_count: u32,
-    /// `[K]`: updates that each lane has behind it.
-    pub first_steps: &'a [u64],
-    /// `[K]`: updates to make, at most S. 0 leaves a lane alone.
-    pub lane_steps: &'a [u32],
-    /// Whether all lanes see the same samples in the same epochs.
-    pub shared_samples: bool,
-    /// `[S][L]`: samples of each batch, 1 to B. Lanes at different steps of an epoch may differ here.
-    pub sample_counts: &'a [u32],
-    /// `[S][L][B]`: indices into the train split.
-    pub samples: &'a [u32],
-    /// `[S][L][B]`: the epoch in which each sample is seen. A batch may run over the end of one.
-    pub epochs: &'a [u32],
-    /// `[S][K][hypers of the model]`.
-    pub hypers: &'a [f32],
-}
-
-/// Whether a call did all it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Completion {
-    /// It did.
-    Complete,
-    /// The cancel flag was raised before.
-    Cancelled,
-}
-
 /// K trials that train together. Ends with the plugin's `session_destroy` when it is dropped.
 #[derive(Debug)]
 pub struct Session {
     pointer: *mut clr_abi::Session,
     plugin: Plugin,
-    lane_count: usize,
-    batch_size: usize,
-    hyper_count: usize,
-    metric_count: usize,
+    sizes: CallSizes,
     tensors: Vec<Option<Vec<TensorInfo>>>,
     is_broken: bool,
     /// After `pointer` is destroyed, what it borrows goes.
@@ -98,7 +65,12 @@ impl Session {
         let Some(model) = plugin.info().model(&config.model) else {
             return Err(plugin.argument(function, format!("there is no model `{}`", config.model)));
         };
-        let (hyper_count, metric_count) = (model.hypers.len(), model.metrics.len());
+        let sizes = CallSizes {
+            lane_count: config.lanes.len(),
+            batch_size: config.batch_size as usize,
+            hyper_count: model.hypers.len(),
+            metric_count: model.metrics.len(),
+        };
         let borrowed = BorrowedConfig::new(&plugin, &config, true, function)?;
         let mut pointer = std::ptr::null_mut();
         let mut error = clr_abi::Error::new();
@@ -108,23 +80,17 @@ impl Session {
         if pointer.is_null() {
             return Err(plugin.answer(function, "no session, and no error".to_owned()));
         }
-        let lane_count = config.lanes.len();
-        Ok(Session {
-            pointer,
-            plugin,
-            lane_count,
-            batch_size: config.batch_size as usize,
-            hyper_count,
-            metric_count,
-            tensors: vec![None; lane_count],
-            is_broken: false,
-            borrowed,
-        })
+        Ok(Session { pointer, plugin, sizes, tensors: vec![None; sizes.lane_count], is_broken: false, borrowed })
     }
 
     /// K.
     pub fn lane_count(&self) -> usize {
-        self.lane_count
+        self.sizes.lane_count
+    }
+
+    /// What its calls' tables measure.
+    pub fn sizes(&self) -> CallSizes {
+        self.sizes
     }
 
     /// Trains. `steps_done` (`[K]`) says how many steps each lane made: all that it was asked, unless `cancel` was
@@ -143,7 +109,7 @@ impl Session {
         metrics.fill(f32::NAN);
         let mut step = raw::sized::<clr_abi::Step>();
         step.step_count = call.step_count;
-        step.sample_lane_count = if call.shared_samples { 1 } else { self.lane_count as u32 };
+        step.sample_lane_count = if call.shared_samples { 1 } else { self.sizes.lane_count as u32 };
         step.first_steps = call.first_steps.as_ptr();
         step.lane_steps = call.lane_steps.as_ptr();
         step.sample_counts = call.sample_counts.as_ptr();
@@ -157,12 +123,9 @@ impl Session {
         // SAFETY: the tables have the sizes that the header states, as checked; the session is ours.
         let status = unsafe { (self.plugin.functions().session_step)(self.pointer, &raw mut step, &raw mut error) };
         let completion = self.finish(function, status, &error, cancel)?;
-        for (lane, (&done, &asked)) in steps_done.iter().zip(call.lane_steps).enumerate() {
-            if done > asked || (completion == Completion::Complete && done < asked) {
-                self.is_broken = true;
-                let message = format!("lane {lane} made {done} of {asked} steps, with {completion:?}");
-                return Err(self.plugin.answer(function, message));
-            }
+        if let Err(message) = completion.check_steps(steps_done, call.lane_steps) {
+            self.is_broken = true;
+            return Err(self.plugin.answer(function, message));
         }
         Ok(completion)
     }
@@ -185,11 +148,7 @@ impl Session {
             let message = format!("{count} samples from {first} of a split of {total}");
             return Err(self.plugin.argument(function, message));
         }
-        if active.len() != self.lane_count || metrics.len() != self.lane_count * self.metric_count {
-            let message =
-                format!("{} active and {} metrics for {} lanes", active.len(), metrics.len(), self.lane_count);
-            return Err(self.plugin.argument(function, message));
-        }
+        self.sizes.check_evaluate(active, metrics).map_err(|message| self.plugin.argument(function, message))?;
         metrics.fill(f32::NAN);
         let mut evaluate = raw::sized::<clr_abi::Evaluate>();
         evaluate.split = split as u32;
@@ -277,8 +236,8 @@ impl Session {
     }
 
     fn check_lane(&self, function: &'static str, lane: usize) -> Result<u32, HostError> {
-        if lane >= self.lane_count {
-            return Err(self.plugin.argument(function, format!("lane {lane} of {}", self.lane_count)));
+        if lane >= self.sizes.lane_count {
+            return Err(self.plugin.argument(function, format!("lane {lane} of {}", self.sizes.lane_count)));
         }
         Ok(lane as u32)
     }
@@ -305,28 +264,10 @@ impl Session {
     }
 
     fn check_step(&self, call: &StepCall<'_>, steps_done: &[u32], metrics: &[f32]) -> Result<(), String> {
-        let (steps, lanes) = (call.step_count as usize, self.lane_count);
-        let sample_lanes = if call.shared_samples { 1 } else { lanes };
-        let batches = steps.saturating_mul(sample_lanes);
-        let rows = steps.saturating_mul(lanes);
-        for (name, found, expected) in [
-            ("first_steps", call.first_steps.len(), lanes),
-            ("lane_steps", call.lane_steps.len(), lanes),
-            ("steps_done", steps_done.len(), lanes),
-            ("sample_counts", call.sample_counts.len(), batches),
-            ("samples", call.samples.len(), batches.saturating_mul(self.batch_size)),
-            ("epochs", call.epochs.len(), batches.saturating_mul(self.batch_size)),
-            ("hypers", call.hypers.len(), rows.saturating_mul(self.hyper_count)),
-            ("metrics", metrics.len(), rows.saturating_mul(self.metric_count)),
-        ] {
-            if found != expected {
-                return Err(format!("{name} has {found} elements, expected {expected}"));
-            }
-        }
-        if steps == 0 || call.lane_steps.iter().any(|&asked| asked > call.step_count) {
-            return Err(format!("a table of {steps} steps for lane steps of {:?}", call.lane_steps));
-        }
+        self.sizes.check_step(call, steps_done, metrics)?;
         // What a plugin may rely on: checked in each batch that a lane will see.
+        let CallSizes { lane_count, batch_size, .. } = self.sizes;
+        let sample_lanes = if call.shared_samples { 1 } else { lane_count };
         let train_count = self.borrowed.data.splits[Split::Train as usize].count;
         let most_steps = call.lane_steps.iter().copied().max().unwrap_or(0) as usize;
         for step in 0..most_steps {
@@ -336,10 +277,10 @@ impl Session {
                 }
                 let index = step * sample_lanes + batch;
                 let count = call.sample_counts[index] as usize;
-                if count == 0 || count > self.batch_size {
-                    return Err(format!("a batch of {count} samples, expected 1 to {}", self.batch_size));
+                if count == 0 || count > batch_size {
+                    return Err(format!("a batch of {count} samples, expected 1 to {batch_size}"));
                 }
-                let samples = &call.samples[index * self.batch_size..][..count];
+                let samples = &call.samples[index * batch_size..][..count];
                 if let Some(sample) = samples.iter().find(|&&sample| u64::from(sample) >= train_count) {
                     return Err(format!("sample {sample} of a train split of {train_count}"));
                 }

@@ -73,7 +73,8 @@ pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>>
     let mut trials = builder.trials;
     let axes = columns::finish(columns::fixed(spec), &columns, &mut trials);
     let groups = groups(&trials);
-    Ok(Plan { name: spec.name.clone(), axes, trials, groups })
+    let (limits, checkpointing) = (spec.limits, spec.checkpointing);
+    Ok(Plan { name: spec.name.clone(), axes, trials, groups, limits, checkpointing })
 }
 
 fn too_many(spec: &Spec, pairs: &[Pair<'_>]) -> Option<Diagnostic> {

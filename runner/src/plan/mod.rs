@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(crate) use columns::{OTHER_COLUMNS, ROW_COLUMNS};
 pub use facts::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
 
+use crate::checkpoint::Checkpointing;
+use crate::limits::Limits;
 use crate::schedule::Schedule;
 use crate::spec::{Diagnostic, Spec};
 
@@ -41,6 +43,10 @@ pub struct Plan {
     pub trials: Vec<Trial>,
     /// A partition of the trials' indices: equal shape, so that they can share a session.
     pub groups: Vec<Group>,
+    /// What trials may take. No part of their ids.
+    pub limits: Limits,
+    /// When trials are saved, and what is kept of them.
+    pub checkpointing: Checkpointing,
 }
 
 /// A column that tells trials apart, such as `policy`, `optimizer`, `seed` or `max_lr`.

@@ -33,6 +33,8 @@ struct TrialInfo {
 /// A trial in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Lane {
+    /// The updates that earlier runs have done.
+    first_iteration: u64,
     /// Updates done.
     pub iteration: u64,
     pub loss: Option<f32>,
@@ -77,9 +79,11 @@ impl Board {
     /// Takes note of an event. Events of trials that are not in flight change nothing.
     pub(crate) fn apply(&mut self, event: &Event) {
         match event {
-            Event::Started { trial } => {
-                if let Some(abandoned) = self.lanes.insert(*trial, Lane::default()) {
-                    self.done_iterations -= abandoned.iteration;
+            Event::Started { trial, step } => {
+                let lane = Lane { first_iteration: *step, iteration: *step, ..Lane::default() };
+                self.total_iterations -= (*step).min(self.total_iterations);
+                if let Some(abandoned) = self.lanes.insert(*trial, lane) {
+                    self.done_iterations -= abandoned.iteration - abandoned.first_iteration;
                 }
             }
             Event::Rows(rows) => {
@@ -107,6 +111,7 @@ impl Board {
                     self.best = Some(Best { trial, iteration, accuracy });
                 }
             }
+            Event::Saved { .. } => {}
             Event::Ended { trial, outcome, .. } => {
                 let (Some(lane), Some(info)) = (self.lanes.remove(trial), self.trials.get(*trial)) else { return };
                 self.total_iterations -= info.iterations.saturating_sub(lane.iteration).min(self.total_iterations);

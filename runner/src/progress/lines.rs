@@ -46,18 +46,19 @@ impl Lines {
 /// The line for a trial that starts or ends.
 fn event_line(board: &Board, event: &Event) -> Option<String> {
     match event {
-        Event::Started { trial } => Some(format!("started   {}", board.label(*trial))),
+        Event::Started { trial, .. } => Some(format!("started   {}", board.label(*trial))),
         Event::Ended { trial, outcome, elapsed } => {
             let label = board.label(*trial);
             let what = match outcome {
                 Outcome::Finished => format!("finished  {label}"),
                 Outcome::Diverged { iteration } => format!("diverged  {label} at iteration {iteration}"),
                 Outcome::Failed { message } => format!("failed    {label}: {message}"),
+                Outcome::Crashed { message } => format!("crashed   {label}: {message}"),
                 Outcome::Stopped => format!("stopped   {label}"),
             };
             Some(format!("{what} ({}; {})", words::duration(elapsed.as_secs_f64()), board.status_text()))
         }
-        Event::Rows(_) | Event::Evaluated(_) => None,
+        Event::Rows(_) | Event::Evaluated(_) | Event::Saved { .. } => None,
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) fn events() -> Vec<Event> {
     let evaluation = Evaluation { trial: 1, iteration: 5, split: Split::Test, loss: 1.0, accuracy: 0.5 };
     let elapsed = Duration::from_millis(1500);
     vec![
-        Event::Started { trial: 0 },
-        Event::Started { trial: 1 },
+        Event::Started { trial: 0, step: 0 },
+        Event::Started { trial: 1, step: 0 },
         rows(0, 0, 2.0),
         rows(1, 0, 1.0),
         Event::Evaluated(evaluation),

@@ -294,6 +294,8 @@ mod tests {
             axes: vec![text("policy"), text("optimizer")],
             trials: trials.iter().enumerate().map(|(index, row)| trial(index, row)).collect(),
             groups: Vec::new(),
+            limits: Default::default(),
+            checkpointing: Default::default(),
         }
     }
 

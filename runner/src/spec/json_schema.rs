@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{DATA, Default, EXPERIMENT, Key, Kind, MODEL, OPTIMIZER, OVERRIDABLE, POLICY, Range, Section, TRAIN};
+use super::keys::{
+    CHECKPOINT, DATA, Default, EXPERIMENT, Key, Kind, LIMITS, MODEL, OPTIMIZER, OVERRIDABLE, POLICY, Range, Section,
+    TRAIN,
+};
 use super::kinds::{COMMON, Naming, SCHEDULE_KINDS, STAGE_LENGTH, ScheduleKind};
 
 /// The schema, draft 7, which is what editors of TOML read.
@@ -31,6 +34,8 @@ pub fn json_schema() -> Value {
                 "additionalProperties": optimizer(),
             },
             "grid": grid(),
+            "checkpoint": section(&CHECKPOINT, true),
+            "limits": section(&LIMITS, true),
         },
         "definitions": {
             "model": section(&MODEL, false),
@@ -215,6 +220,11 @@ fn value_schema(kind: Kind) -> Value {
         Kind::Durations => {
             json!({ "type": "array", "minItems": 1, "items": value_schema(Kind::Duration { zero: false }) })
         }
+        Kind::Seconds => json!({ "type": "string", "pattern": "^[0-9][0-9_.]* (s|min|h|days?)$" }),
+        Kind::Interval => {
+            json!({ "type": "string", "pattern": "^([0-9][0-9_.]* (s|min|h|days?)|[1-9][0-9_]* iterations?|never)$" })
+        }
+        Kind::Bytes => json!({ "type": "string", "pattern": "^[0-9][0-9_.]* (KiB|MiB|GiB|MB|GB)$" }),
         Kind::Stages => json!({ "type": "array", "minItems": 1, "items": { "type": "object" } }),
     }
 }

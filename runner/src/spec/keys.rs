@@ -45,6 +45,12 @@ pub enum Kind {
     },
     /// A list of increasing durations.
     Durations,
+    /// Wall time, a string that says its unit: `"90 s"`, `"10 min"`, `"2 h"`. Read as a number of seconds.
+    Seconds,
+    /// How often something is done: a time, a number of iterations, or `"never"`. Read as its text.
+    Interval,
+    /// Memory, a string that says its unit: `"512 MiB"`, `"4 GB"`. Read as a number of bytes.
+    Bytes,
     /// A list of tables, each a schedule with a length.
     Stages,
 }
@@ -278,6 +284,59 @@ pub static GRID: Section = Section {
     keys: &[
         Key::new("zip", Kind::Text, "Axes that move together: `zip = [[\"policy.max_lr\", \"policy.step_size\"]]`.").no_axis(),
         Key::new("exclude", Kind::Text, "Cells to leave out, by the values of any keys: `exclude = [{ policy = \"long\", optimizer = \"adam\", seed = [2, 3] }]`.").no_axis(),
+    ],
+    open: false,
+};
+
+/// `[checkpoint]`. Nothing in it changes a trial's numbers, and so none of it is part of a trial's id.
+pub static CHECKPOINT: Section = Section {
+    name: "checkpoint",
+    doc: "How often trials are saved while they train, and what is kept of them.",
+    keys: &[
+        Key::new(
+            "every",
+            Kind::Interval,
+            "How often trials are saved: \"5 min\" (sooner at first; later where that would take over 0.5% of the time), \"500 iterations\", or \"never\".",
+        )
+        .text("30 s")
+        .no_axis(),
+        Key::new(
+            "keep",
+            Kind::OneOf(&["nothing", "last", "best"]),
+            "What is kept of a trial that is over, for `clr-run export`: its last state, or that of its best evaluation.",
+        )
+        .text("nothing")
+        .no_axis(),
+    ],
+    open: false,
+};
+
+/// `[limits]`. Nothing in it changes a trial's numbers, and so none of it is part of a trial's id.
+pub static LIMITS: Section = Section {
+    name: "limits",
+    doc: "What a trial may take, and what becomes of the run when one fails.",
+    keys: &[
+        Key::new("time", Kind::Seconds, "Wall time of a trial; one that takes longer fails. Absent: any.").no_axis(),
+        Key::new(
+            "memory",
+            Kind::Bytes,
+            "Memory of a trial, of the process that trains it; on Linux. One that takes more crashes. Absent: any.",
+        )
+        .no_axis(),
+        Key::new(
+            "call",
+            Kind::Seconds,
+            "A plugin's call that takes longer is taken to hang. An evaluation of a whole split is one call.",
+        )
+        .text("10 min")
+        .no_axis(),
+        Key::new(
+            "on_error",
+            Kind::OneOf(&["continue", "stop"]),
+            "When a trial fails or crashes: go on with the others, or stop the run as Ctrl-C would.",
+        )
+        .text("continue")
+        .no_axis(),
     ],
     open: false,
 };

@@ -26,6 +26,9 @@ pub use json_schema::json_schema;
 pub use setting::{Duration, Number, Setting, Unit, Value, thousands};
 pub use source::{Origin, SourceFile, Span, Spanned};
 
+use crate::checkpoint::Checkpointing;
+use crate::limits::Limits;
+
 /// Reads a spec, with the values of `--set KEY=VALUE` arguments in place of its own.
 ///
 /// The diagnostics are in the order of the text, those of the command line last. Where there is any, the spec is not
@@ -49,10 +52,14 @@ pub struct Spec {
     pub policies: Vec<Policy>,
     /// In the order of the text.
     pub optimizers: Vec<Optimizer>,
+    /// `[checkpoint]`.
+    pub checkpointing: Checkpointing,
     /// `[grid] zip`.
     pub zip: Vec<Zip>,
     /// `[grid] exclude`.
     pub exclude: Vec<Exclusion>,
+    /// `[limits]`.
+    pub limits: Limits,
 }
 
 /// A learning-rate policy: its keys as `policy.*`, what it overrides as `train.*`, `optimizer.*` and so on.

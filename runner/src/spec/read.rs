@@ -5,13 +5,19 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Problems};
 use super::keys::{Default, Key, Kind};
 use super::kinds::{self, Naming};
-use super::setting::{Duration, Setting, Unit, Value};
+use super::setting::{Duration, Setting, Unit, Value, parse_bytes, parse_interval, parse_seconds};
 use super::source::Span;
 use super::suggest;
 use super::tree::{Entry, Item, Node, Table};
 
 /// Longer axes are typing mistakes, and a file full of them would fill the memory.
 const MOST_VALUES: i64 = 100_000;
+
+/// Thirty years: any clock can count them.
+const MOST_SECONDS: f64 = 1e9;
+
+/// Of memory: exact in a float.
+const MOST_BYTES: f64 = 1e15;
 
 /// Reads one entry as the key that defines it. Nothing comes back where nothing could be read.
 pub fn setting(path: &str, key: &Key, entry: &Entry, problems: &mut Problems) -> Option<Setting> {
@@ -71,6 +77,8 @@ fn make(path: &str, entry: &Entry, values: Values) -> Setting {
 /// The setting that a key has where it is absent.
 pub fn default(path: &str, key: &Key) -> Option<Setting> {
     let value = match (key.default?, key.kind) {
+        (Default::Text(text), Kind::Seconds) => Value::Number(parse_seconds(text)?),
+        (Default::Text(text), Kind::Bytes) => Value::Number(parse_bytes(text)?),
         (Default::Text(text), _) => Value::Text(text.into()),
         (Default::Integer(integer), Kind::Duration { .. }) => {
             Value::Duration(Duration { count: integer as f64, unit: Unit::Iterations })
@@ -258,6 +266,9 @@ pub fn wrong_type<T>(kind: &Kind, name: &str, node: &Node, problems: &mut Proble
         Kind::Durations => {
             "a list such as `[16_000, 22_000]`; an axis of lists is `{ each = [[..], [..]] }`".to_owned()
         }
+        Kind::Seconds => "a time such as \"90 s\", \"10 min\" or \"2 h\"".to_owned(),
+        Kind::Interval => "a time such as \"30 s\" or \"5 min\", or \"500 iterations\", or \"never\"".to_owned(),
+        Kind::Bytes => "a size such as \"512 MiB\" or \"4 GB\"".to_owned(),
         Kind::Stages => "a list of tables such as `[{ kind = \"..\", iterations = 16_000 }, ..]`".to_owned(),
     };
     problems.push(
@@ -352,6 +363,20 @@ pub fn value(key: &Key, node: &Node, problems: &mut Problems) -> Option<Value> {
                     Some(Value::Duration(duration))
                 }
                 Some(_) => out_of_range(if zero { "no less than 0" } else { "more than 0" }.to_owned()),
+                None => wrong_type(&key.kind, key.name, node, problems),
+            }
+        }
+        (Kind::Interval, Item::Text(text)) if parse_interval(text).is_some() => Some(Value::Text(text.as_str().into())),
+        (Kind::Seconds | Kind::Bytes, Item::Text(text)) => {
+            let (parsed, least, most) = if let Kind::Seconds = key.kind {
+                (parse_seconds(text), MOST_SECONDS.recip(), MOST_SECONDS)
+            } else {
+                (parse_bytes(text), 1.0, MOST_BYTES)
+            };
+            match parsed {
+                Some(value) if (least..=most).contains(&value) => Some(Value::Number(value)),
+                Some(value) if value < least => out_of_range("more than 0".to_owned()),
+                Some(_) => out_of_range("less than that".to_owned()),
                 None => wrong_type(&key.kind, key.name, node, problems),
             }
         }

@@ -2,17 +2,24 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Problems};
-use super::keys::{EXPERIMENT, GRID, Kind, OPTIMIZER, OVERRIDABLE, POLICY, Section};
+use super::keys::{CHECKPOINT, EXPERIMENT, GRID, Kind, LIMITS, OPTIMIZER, OVERRIDABLE, POLICY, Section};
 use super::kinds::Naming;
-use super::setting::{Setting, Value};
+use super::setting::{Setting, Value, parse_interval};
 use super::source::{Origin, SourceFile, Span, Spanned};
 use super::tree::{self, Entry, Item, Node, Table};
 use super::{Optimizer, Policy, Seeds, Spec, grid, read, suggest};
+use crate::checkpoint::{Checkpointing, Keep};
+use crate::limits::{Limits, OnError};
 
 /// The tables at the top of a spec, in the order in which a reader expects them.
-pub(super) const TABLES: [&str; 7] = ["experiment", "model", "data", "train", "policies", "optimizers", "grid"];
+pub(super) const TABLES: [&str; 9] =
+    ["experiment", "model", "data", "train", "policies", "optimizers", "grid", "checkpoint", "limits"];
+
+/// Those that a spec may leave out.
+const OPTIONAL: [&str; 3] = [GRID.name, CHECKPOINT.name, LIMITS.name];
 
 /// More seeds than a grid may have cells.
 const MOST_SEEDS: i64 = 1_000_000;
@@ -112,9 +119,11 @@ fn read_root(root: &Table, source: &SourceFile, problems: &mut Problems) -> Spec
     let policies = section("policies");
     let optimizers = section("optimizers");
     let (grid_table, _) = section(GRID.name);
+    let checkpoint = section(CHECKPOINT.name);
+    let limits = section(LIMITS.name);
     let absent: Vec<String> = TABLES
         .iter()
-        .filter(|name| **name != GRID.name && root.get(name).is_none())
+        .filter(|name| !OPTIONAL.contains(name) && root.get(name).is_none())
         .map(|name| format!("`[{name}]`"))
         .collect();
     if !absent.is_empty() {
@@ -138,6 +147,8 @@ fn read_root(root: &Table, source: &SourceFile, problems: &mut Problems) -> Spec
         spec.optimizers.extend(read_optimizer(entry, problems));
     }
     (spec.zip, spec.exclude) = grid::read(grid_table, problems);
+    spec.checkpointing = read_checkpoint(&read_section(&CHECKPOINT, checkpoint.0, &checkpoint.1, problems));
+    spec.limits = read_limits(&read_section(&LIMITS, limits.0, &limits.1, problems));
     spec
 }
 
@@ -175,6 +186,34 @@ fn read_experiment(table: &Table, header: &Span, spec: &mut Spec, problems: &mut
     if spec.seeds.init.is_some() && spec.seeds.data.is_some() {
         spec.seeds.both = vec![0];
     }
+}
+
+fn read_checkpoint(settings: &[Setting]) -> Checkpointing {
+    let mut checkpointing = Checkpointing::default();
+    for setting in settings {
+        let Some((Value::Text(text), _)) = setting.values.first() else { continue };
+        match (&*setting.path, &**text) {
+            ("checkpoint.every", text) => checkpointing.every = parse_interval(text).unwrap_or(checkpointing.every),
+            ("checkpoint.keep", "last") => checkpointing.keep = Keep::Last,
+            ("checkpoint.keep", "best") => checkpointing.keep = Keep::Best,
+            _ => {}
+        }
+    }
+    checkpointing
+}
+
+fn read_limits(settings: &[Setting]) -> Limits {
+    let mut limits = Limits::default();
+    for setting in settings {
+        match (&*setting.path, setting.values.first().map(|(value, _)| value)) {
+            ("limits.time", Some(Value::Number(seconds))) => limits.time = Some(Duration::from_secs_f64(*seconds)),
+            ("limits.memory", Some(Value::Number(bytes))) => limits.memory = Some(*bytes as u64),
+            ("limits.call", Some(Value::Number(seconds))) => limits.call = Duration::from_secs_f64(*seconds),
+            ("limits.on_error", Some(Value::Text(text))) if **text == *"stop" => limits.on_error = OnError::Stop,
+            _ => {}
+        }
+    }
+    limits
 }
 
 fn experiment_name(entry: &Entry, problems: &mut Problems) -> Option<String> {

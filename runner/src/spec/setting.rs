@@ -3,9 +3,11 @@
 //! A path is the section and the key, `train.iterations`; nested tables go on with dots, `optimizer.momentum.base`,
 //! and stages are counted from 1, `policy.stages.2.max_lr`. So an override replaces a path, wherever it comes from.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::source::Span;
+use crate::checkpoint::Every;
 
 /// A key and its values.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +72,38 @@ impl Duration {
         (count.is_finite() && count >= 0.0 && (unit == Unit::Epochs || count.fract() == 0.0))
             .then_some(Duration { count, unit })
     }
+}
+
+/// Seconds of `"90 s"`, `"10 min"`, `"2 h"` or `"1 day"`.
+pub fn parse_seconds(text: &str) -> Option<f64> {
+    let units = [("s", 1.0), ("min", 60.0), ("h", 3600.0), ("day", 86_400.0), ("days", 86_400.0)];
+    parse_quantity(text, &units)
+}
+
+/// Reads `"30 s"`, `"500 iterations"`, `"never"`.
+pub fn parse_interval(text: &str) -> Option<Every> {
+    if text.trim() == "never" {
+        return Some(Every::Never);
+    }
+    if let Some(Duration { count, unit: Unit::Iterations }) = Duration::parse(text) {
+        return NonZeroU64::new(count as u64).map(Every::Iterations);
+    }
+    let time = std::time::Duration::try_from_secs_f64(parse_seconds(text)?).ok()?;
+    (!time.is_zero()).then_some(Every::Time(time))
+}
+
+/// Bytes of `"512 MiB"` or `"4 GB"`.
+pub fn parse_bytes(text: &str) -> Option<f64> {
+    let units = [("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0), ("MB", 1e6), ("GB", 1e9)];
+    parse_quantity(text, &units)
+}
+
+/// A number that is not negative, a space, and a unit.
+fn parse_quantity(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+    let (count, unit) = text.trim().split_once(char::is_whitespace)?;
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    let count: f64 = count.replace('_', "").parse().ok()?;
+    Some(count * factor).filter(|value| value.is_finite() && *value >= 0.0)
 }
 
 impl std::fmt::Display for Duration {

@@ -29,7 +29,8 @@ fn join(names: &[&str], word: &str) -> String {
     }
 }
 
-fn nearest<'a>(name: &str, possible: &[&'a str]) -> Option<&'a str> {
+/// The name that was likely meant.
+pub fn nearest<'a>(name: &str, possible: &[&'a str]) -> Option<&'a str> {
     // Very long names cost quadratic time and are no typing mistakes.
     if name.len() > 100 {
         return None;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::schema::FORMAT;
+use crate::checkpoint::CheckpointError;
 
 /// Why results could not be kept or found.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,46 @@ pub enum StoreError {
         /// How it shows.
         what: String,
     },
+    /// There is no run in the folder.
+    #[error("{}: no manifest.json; name the folder of a run, such as outputs/NAME", folder.display())]
+    NoOutput {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// No trial of that id or label.
+    #[error("{} has no trial `{trial}`; {help}", folder.display())]
+    NoTrial {
+        /// The output folder.
+        folder: PathBuf,
+        /// As it was asked for.
+        trial: String,
+        /// What there is.
+        help: String,
+    },
+    /// Several trials of that label or beginning of an id.
+    #[error("`{trial}` may be any of the trials {ids}; give more of the id")]
+    ManyTrials {
+        /// As it was asked for.
+        trial: String,
+        /// The first few.
+        ids: String,
+    },
+    /// Of a trial no state was kept.
+    #[error(
+        "no state of the trial `{label}` was kept; set `keep = \"last\"` or `\"best\"` in `[checkpoint]` before it is trained"
+    )]
+    NothingKept {
+        /// The trial's label.
+        label: String,
+    },
+    /// A file is no checkpoint, or a state cannot be one.
+    #[error("{}: not a checkpoint", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: CheckpointError,
+    },
     /// A column cannot be told from another.
     #[error("the model has a {kind} `{name}`, and the tables have another column of that name")]
     Column {
@@ -129,6 +170,10 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
         StoreError::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn checkpoint(path: &Path, source: CheckpointError) -> StoreError {
+        StoreError::Checkpoint { path: path.to_owned(), source }
     }
 
     pub(crate) fn parquet(path: &Path, source: parquet::errors::ParquetError) -> StoreError {

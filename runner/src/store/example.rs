@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::checkpoint::Checkpointing;
 use crate::event::{Evaluation, Event, Outcome, Rows, Split};
+use crate::limits::Limits;
 use crate::plan::{
     Axis, AxisKind, AxisValue, DataPlan, Divergence, Group, LastBatch, Normalize, Order, Plan, Shape, Trial,
 };
@@ -51,7 +53,8 @@ impl Grid<'_> {
             }
         }
         let groups = vec![Group { shape, trials: (0..trials.len()).collect() }];
-        Plan { name: "example".to_owned(), axes, trials, groups }
+        let (limits, checkpointing) = (Limits::default(), Checkpointing::default());
+        Plan { name: "example".to_owned(), axes, trials, groups, limits, checkpointing }
     }
 
     fn trial(&self, shape: &Arc<Shape>, policy: &str, optimizer: &str, max_lr: f64, seed: i64) -> Trial {
@@ -113,7 +116,7 @@ pub(crate) fn events(plan: &Plan, trial: usize, block: u64) -> Vec<Event> {
         let accuracy = ((number + iteration) % 101) as f32 / 101.0;
         Event::Evaluated(Evaluation { trial, iteration, split: Split::Test, loss: 1.0 - accuracy, accuracy })
     };
-    let mut events = vec![Event::Started { trial }, evaluation(0)];
+    let mut events = vec![Event::Started { trial, step: 0 }, evaluation(0)];
     let mut first = 0;
     while first < row_count {
         let next_evaluation = (first / asked.eval_every + 1) * asked.eval_every;

@@ -66,7 +66,7 @@ impl ParquetFile {
 impl Unnamed {
     /// Gives the file its name, replacing what has it. The caller syncs the directory.
     pub(crate) fn rename(self, path: &Path) -> Result<FileEntry, StoreError> {
-        self.temporary.persist(path).map_err(|error| StoreError::io("rename", path, error.error))?;
+        rename(self.temporary, path)?;
         Ok(self.entry)
     }
 }
@@ -93,11 +93,55 @@ impl Write for Digesting {
 
 /// Writes `bytes` to `path` so that a reader sees the old content or the new, even after a power cut.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let (mut file, temporary) = temporary(directory)?;
+    write_whole(path, bytes)?;
+    sync_directory(directory_of(path))
+}
+
+/// Writes `bytes` to `path` so that a reader sees the old content or the new. The caller syncs the directory.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let (mut file, temporary) = temporary(directory_of(path))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|source| StoreError::io("write", path, source))?;
-    temporary.persist(path).map_err(|error| StoreError::io("rename", path, error.error))?;
-    sync_directory(directory)
+    rename(temporary, path)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn rename(temporary: TempPath, path: &Path) -> Result<(), StoreError> {
+    operation().map_err(|source| StoreError::io("rename", path, source))?;
+    temporary.persist(path).map_err(|error| StoreError::io("rename", path, error.error))
+}
+
+/// Called before everything that changes what names there are. Tests cut a run off here.
+#[cfg(not(test))]
+fn operation() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+use cut::operation;
+
+/// A run that is cut off after so many operations on files.
+#[cfg(test)]
+pub(crate) mod cut {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+
+    /// In this thread, all but the next `count` operations fail.
+    pub(crate) fn after(count: usize) {
+        LEFT.set(count);
+    }
+
+    pub(super) fn operation() -> io::Result<()> {
+        let left = LEFT.get().checked_sub(1).ok_or_else(|| io::Error::other("cut off"))?;
+        LEFT.set(left);
+        Ok(())
+    }
 }
 
 /// Makes renames and deletions in `directory` last.
@@ -152,6 +196,7 @@ pub(crate) fn create_directory(path: &Path) -> Result<(), StoreError> {
 }
 
 pub(crate) fn remove(path: PathBuf) -> Result<(), StoreError> {
+    operation().map_err(|source| StoreError::io("delete", &path, source))?;
     match fs::remove_file(&path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::io("delete", &path, source)),
         _ => Ok(()),

@@ -8,17 +8,21 @@ use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array
 use arrow_schema::DataType;
 
 use super::manifest::{Segment, TrialRecord};
-use super::result::{Numbers, Status};
+use super::result::{Numbers, Status, best_iteration};
+use super::resume::Resumable;
 use super::schema::{Columns, Table};
 use super::table::text_column;
+use crate::checkpoint::Checkpoint;
 use crate::event::{Evaluation, Rows, Split};
 use crate::plan::{DataPlan, Trial};
 
 /// What the store holds of one attempt at one trial.
 pub(crate) struct Flight {
     pub trial: usize,
-    /// RFC 3339, UTC.
+    /// RFC 3339, UTC: when the first attempt began.
     started: String,
+    /// Wall time of earlier attempts that came to nothing.
+    pub wasted: Duration,
     /// Rows received.
     rows: u64,
     /// Columns of the rows received and not sealed, in the trial's order.
@@ -29,8 +33,30 @@ pub(crate) struct Flight {
     sealed_evaluations: usize,
     /// The last epoch's losses.
     recent_losses: VecDeque<f32>,
+    /// The last checkpoint, until the manifest speaks of it, and the wall time that went into the trial.
+    pub saved: Option<(Arc<Checkpoint>, Duration)>,
+    /// Where the best is to be kept: the state at the best evaluation.
+    pub best: Option<Best>,
     metrics_segments: Vec<Segment>,
     evals_segments: Vec<Segment>,
+}
+
+/// The state at the best evaluation so far.
+#[derive(Clone, Debug)]
+pub(crate) enum Best {
+    /// Not written yet.
+    Pending(Arc<Checkpoint>),
+    /// Its path in the folder, and its step.
+    Written(String, u64),
+}
+
+impl Best {
+    pub(crate) fn step(&self) -> u64 {
+        match self {
+            Best::Pending(checkpoint) => checkpoint.step,
+            Best::Written(_, step) => *step,
+        }
+    }
 }
 
 impl Flight {
@@ -38,6 +64,7 @@ impl Flight {
         Flight {
             trial: index,
             started,
+            wasted: Duration::ZERO,
             rows: 0,
             hypers: vec![Vec::new(); trial.schedules.len()],
             metrics: vec![Vec::new(); trial.shape.metrics.len()],
@@ -45,8 +72,25 @@ impl Flight {
             evaluations: Vec::new(),
             sealed_evaluations: 0,
             recent_losses: VecDeque::new(),
+            saved: None,
+            best: None,
             metrics_segments: Vec::new(),
             evals_segments: Vec::new(),
+        }
+    }
+
+    /// A flight as it was when its checkpoint was taken.
+    pub(crate) fn resume(index: usize, trial: &Trial, resumable: Resumable) -> Flight {
+        let Resumable { record, evaluations, recent_losses, .. } = resumable;
+        Flight {
+            rows: record.step,
+            sealed_evaluations: evaluations.len(),
+            evaluations,
+            recent_losses,
+            best: record.best.map(|(path, step)| Best::Written(path, step)),
+            metrics_segments: record.metrics,
+            evals_segments: record.evals,
+            ..Flight::new(index, trial, record.started)
         }
     }
 
@@ -98,6 +142,37 @@ impl Flight {
         }
         self.evaluations.push(evaluation);
         Ok(())
+    }
+
+    /// Takes a checkpoint, whose rows must be here. With `keep_best`, notes whether it is that of the best evaluation.
+    pub(crate) fn push_checkpoint(
+        &mut self,
+        checkpoint: &Arc<Checkpoint>,
+        elapsed: Duration,
+        keep_best: bool,
+    ) -> Result<(), String> {
+        if checkpoint.step > self.rows {
+            return Err(format!("a checkpoint at step {} came after {} rows", checkpoint.step, self.rows));
+        }
+        // A trial that goes over its steps again, since its session was lost, may be saved where it was before.
+        if self.saved.as_ref().is_none_or(|(last, _)| last.step <= checkpoint.step) {
+            self.saved = Some((checkpoint.clone(), elapsed));
+        }
+        if keep_best && best_iteration(&self.evaluations) == Some(checkpoint.step) {
+            self.best = Some(Best::Pending(checkpoint.clone()));
+        }
+        Ok(())
+    }
+
+    /// The state to keep as that of the best evaluation, if it was saved.
+    pub(crate) fn best(&self) -> Option<&Best> {
+        self.best.as_ref().filter(|best| best_iteration(&self.evaluations) == Some(best.step()))
+    }
+
+    /// Where the rows up to a checkpoint lie: `rows` of metrics, and the evaluations up to `evaluated`.
+    pub(crate) fn segments_up_to(&self, rows: u64, evaluated: Option<u64>) -> (Vec<Segment>, Vec<Segment>) {
+        let evaluations = self.evaluations.iter().filter(|evaluation| Some(evaluation.iteration) <= evaluated).count();
+        (first_rows(&self.metrics_segments, rows), first_rows(&self.evals_segments, evaluations as u64))
     }
 
     /// Hands over what is not sealed of `table`, as its value columns, if there is anything.
@@ -192,7 +267,7 @@ impl Flight {
         TrialRecord {
             status: if diverged_at.is_some() { Status::Diverged } else { Status::Finished },
             started: Some(self.started.clone()),
-            seconds: Some(elapsed.as_secs_f64()),
+            seconds: Some((self.wasted + elapsed).as_secs_f64()),
             numbers,
             ..TrialRecord::default()
         }
@@ -201,6 +276,20 @@ impl Flight {
     pub(crate) fn started(&self) -> &str {
         &self.started
     }
+}
+
+/// The first `count` rows of consecutive segments.
+fn first_rows(segments: &[Segment], count: u64) -> Vec<Segment> {
+    let mut left = count;
+    let mut first = Vec::new();
+    for Segment(file, start, rows) in segments {
+        let taken = left.min(*rows);
+        left -= taken;
+        if taken > 0 {
+            first.push(Segment(file.clone(), *start, taken));
+        }
+    }
+    first
 }
 
 /// The columns `iteration` and `epoch`.
@@ -233,9 +322,14 @@ fn mean(losses: &VecDeque<f32>) -> Option<f64> {
     (!losses.is_empty() && sum.is_finite()).then(|| sum / losses.len() as f64)
 }
 
-fn rows_per_epoch(data: &DataPlan) -> usize {
+pub(crate) fn rows_per_epoch(data: &DataPlan) -> usize {
     let rows = data.train_count.div_ceil(u64::from(data.batch_size).max(1)).max(1);
     usize::try_from(rows).unwrap_or(usize::MAX)
+}
+
+/// The split of that name in the column `split`.
+pub(crate) fn split_named(name: &str) -> Option<Split> {
+    [Split::Train, Split::Validation, Split::Test].into_iter().find(|&split| split_name(split) == name)
 }
 
 /// As in the column `split`.

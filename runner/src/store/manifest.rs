@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileEntry};
 use super::result::{Numbers, Status};
 use super::schema::{FORMAT, Table};
-use super::{RunInfo, StoreError};
+use super::{RunInfo, StoreError, saved};
 
 /// The content of `manifest.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub(crate) struct Manifest {
     pub files: BTreeMap<String, FileEntry>,
     /// By trial id. Holds trials of earlier specs too.
     pub trials: BTreeMap<String, TrialRecord>,
+    /// By trial id: what trials that were saved and are not over go on from.
+    #[serde(default)]
+    pub unfinished: BTreeMap<String, UnfinishedRecord>,
 }
 
 /// One command that wrote here.
@@ -72,6 +76,9 @@ impl RunHistory {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TrialRecord {
     pub status: Status,
+    /// As in the spec that ran it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub label: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,6 +91,9 @@ pub(crate) struct TrialRecord {
     pub seconds: Option<f64>,
     #[serde(default)]
     pub numbers: Numbers,
+    /// The checkpoint that is kept: its path in the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     #[serde(default)]
     pub metrics: Vec<Segment>,
     #[serde(default)]
@@ -91,6 +101,11 @@ pub(crate) struct TrialRecord {
 }
 
 impl TrialRecord {
+    /// Wall time, whatever the file says.
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::try_from_secs_f64(self.seconds.unwrap_or(0.0)).unwrap_or_default()
+    }
+
     pub(crate) fn segments(&self, table: Table) -> &[Segment] {
         match table {
             Table::Metrics => &self.metrics,
@@ -103,6 +118,42 @@ impl TrialRecord {
             Table::Metrics => &mut self.metrics,
             Table::Evals => &mut self.evals,
         }
+    }
+}
+
+/// What a trial that is not over goes on from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct UnfinishedRecord {
+    /// Its path in the folder.
+    pub checkpoint: String,
+    /// The updates behind the checkpoint.
+    pub step: u64,
+    /// All evaluations that are due up to this step are in `evals`.
+    pub evaluated: Option<u64>,
+    pub numerics: String,
+    /// The path of the state at the best evaluation so far, where that is to be kept, and its step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<(String, u64)>,
+    /// RFC 3339, UTC: when the trial's first attempt began.
+    pub started: String,
+    /// Wall time up to the checkpoint.
+    pub seconds: f64,
+    /// `step` rows.
+    pub metrics: Vec<Segment>,
+    pub evals: Vec<Segment>,
+}
+
+impl UnfinishedRecord {
+    pub(crate) fn segments(&self, table: Table) -> &[Segment] {
+        match table {
+            Table::Metrics => &self.metrics,
+            Table::Evals => &self.evals,
+        }
+    }
+
+    /// Wall time, whatever the file says.
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::try_from_secs_f64(self.seconds).unwrap_or_default()
     }
 }
 
@@ -127,11 +178,20 @@ impl Manifest {
             next_part: 0,
             files: BTreeMap::new(),
             trials: BTreeMap::new(),
+            unfinished: BTreeMap::new(),
         }
     }
 
-    /// Reads the manifest of `folder`, if it has one, and checks that what it lists is there.
+    /// Reads the manifest of `folder`, if it has one, and checks that the rows it speaks of are there.
     pub(crate) fn load(folder: &Path) -> Result<Option<Manifest>, StoreError> {
+        let Some(manifest) = Manifest::read(folder)? else { return Ok(None) };
+        manifest.check(folder)?;
+        manifest.check_files(folder)?;
+        Ok(Some(manifest))
+    }
+
+    /// Reads the manifest of `folder`, if it has one. Its paths may lead anywhere.
+    fn read(folder: &Path) -> Result<Option<Manifest>, StoreError> {
         let path = folder.join("manifest.json");
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -145,23 +205,38 @@ impl Manifest {
             Some(format) => return Err(StoreError::Format { path, found: format }),
             None => return Err(malformed("it has no `format`".to_owned())),
         }
-        let manifest: Manifest = serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
-        manifest.check(folder).map(|()| Some(manifest))
+        serde_json::from_value(value).map(Some).map_err(|error| malformed(error.to_string()))
     }
 
-    /// Every segment must lie within a listed file, and every such file be there at its length.
+    /// Reads the manifest of `folder` for its checkpoints alone: files of rows may be missing.
+    pub(crate) fn load_checkpoints(folder: &Path) -> Result<Option<Manifest>, StoreError> {
+        let Some(manifest) = Manifest::read(folder)? else { return Ok(None) };
+        manifest.check(folder)?;
+        Ok(Some(manifest))
+    }
+
+    /// Every segment must lie within a listed file, and every checkpoint in its folder.
     fn check(&self, folder: &Path) -> Result<(), StoreError> {
-        for (id, record) in &self.trials {
-            for Segment(file, first, count) in record.metrics.iter().chain(&record.evals) {
-                let rows = self.files.get(file).map_or(0, |entry| entry.rows);
-                if first.checked_add(*count).is_none_or(|end| end > rows) {
-                    return Err(StoreError::Manifest {
-                        path: folder.join("manifest.json"),
-                        message: format!("trial {id} has rows {first}..+{count} in `{file}`, which it does not list"),
-                    });
-                }
+        let malformed = |message: String| StoreError::Manifest { path: folder.join("manifest.json"), message };
+        for (id, Segment(file, first, count)) in self.segments() {
+            let rows = self.files.get(file).map_or(0, |entry| entry.rows);
+            if first.checked_add(*count).is_none_or(|end| end > rows) {
+                let message = format!("trial {id} has rows {first}..+{count} in `{file}`, which it does not list");
+                return Err(malformed(message));
             }
         }
+        let ids = self.trials.keys().chain(self.unfinished.keys());
+        for (id, path) in ids.flat_map(|id| self.checkpoints_of(id).into_iter().map(move |path| (id, path))) {
+            if !saved::is_path(&path) {
+                return Err(malformed(format!("trial {id} has a checkpoint `{path}`")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file with rows must be there at its length. Checkpoints are judged when they are read: without them a trial
+    /// starts over.
+    fn check_files(&self, folder: &Path) -> Result<(), StoreError> {
         for file in self.used_files() {
             let path = folder.join(file);
             let found = fs::metadata(&path).map_err(|source| StoreError::Missing { path: path.clone(), source })?.len();
@@ -175,8 +250,25 @@ impl Manifest {
 
     /// The files that hold rows of some trial.
     pub(crate) fn used_files(&self) -> BTreeSet<&str> {
-        let records = self.trials.values();
-        records.flat_map(|record| record.metrics.iter().chain(&record.evals)).map(|segment| &*segment.0).collect()
+        self.segments().map(|(_, segment)| &*segment.0).collect()
+    }
+
+    /// All segments, each with its trial's id.
+    fn segments(&self) -> impl Iterator<Item = (&str, &Segment)> {
+        let trials = self.trials.iter().map(|(id, record)| (id, &record.metrics, &record.evals));
+        let unfinished = self.unfinished.iter().map(|(id, record)| (id, &record.metrics, &record.evals));
+        trials
+            .chain(unfinished)
+            .flat_map(|(id, metrics, evals)| metrics.iter().chain(evals).map(move |segment| (id.as_str(), segment)))
+    }
+
+    /// The paths of a trial's checkpoints, kept and to go on from.
+    pub(crate) fn checkpoints_of(&self, id: &str) -> BTreeSet<String> {
+        let kept = self.trials.get(id).and_then(|record| record.checkpoint.clone());
+        let unfinished = self.unfinished.get(id);
+        let last = unfinished.map(|record| record.checkpoint.clone());
+        let best = unfinished.and_then(|record| record.best.as_ref()).map(|(path, _)| path.clone());
+        [kept, last, best].into_iter().flatten().collect()
     }
 
     /// Replaces the manifest of `folder`.
@@ -197,7 +289,7 @@ impl Manifest {
         }
         let runs: Vec<String> = self.runs.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
         Ok(format!(
-            "{{\n  \"format\": {},\n  \"name\": {},\n  \"layout\": {},\n  \"next_part\": {},\n  \"runs\": [\n    {}\n  ],\n  \"files\": {},\n  \"trials\": {}\n}}\n",
+            "{{\n  \"format\": {},\n  \"name\": {},\n  \"layout\": {},\n  \"next_part\": {},\n  \"runs\": [\n    {}\n  ],\n  \"files\": {},\n  \"trials\": {},\n  \"unfinished\": {}\n}}\n",
             self.format,
             serde_json::to_string(&self.name)?,
             serde_json::to_string(&self.layout)?,
@@ -205,6 +297,7 @@ impl Manifest {
             runs.join(",\n    "),
             lines(&self.files)?,
             lines(&self.trials)?,
+            lines(&self.unfinished)?,
         ))
     }
 }

@@ -9,12 +9,17 @@
 //!   evals/*.parquet             one row per trial and evaluation
 //!   timings.parquet             the only table that may differ between two runs
 //!   parts/                      sealed parts of a run that goes on; rows of trials that the spec no longer covers
+//!   checkpoints/                what unfinished trials go on from; what was asked to be kept of others
 //! ```
 //!
 //! The life of a row: it waits in its trial's `Flight`; every so many rows or seconds all that wait are sealed as
 //! a part, which holds rows of many trials and is readable at once; a commit replaces the manifest, and a trial is
 //! finished when the manifest says so; at the end `compact` merges parts and earlier tables into tables in the spec's
 //! order. All columns are in [`schema`].
+//!
+//! The life of a checkpoint: a commit seals the rows behind it, writes its file, and says in the manifest that the trial
+//! goes on from there; the file of the one before is deleted after that. So at every instant the manifest names a state
+//! and exactly the rows up to it ([`resume`] reads them back), whichever operation was the last.
 
 mod compact;
 mod error;
@@ -22,8 +27,13 @@ mod error;
 pub(crate) mod example;
 mod files;
 mod flight;
+mod folder;
+mod kept;
 mod manifest;
+mod notes;
 pub(crate) mod result;
+mod resume;
+mod saved;
 pub mod schema;
 mod source;
 mod summary;
@@ -33,8 +43,9 @@ mod tests;
 mod trials;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::path::{Component, Path, PathBuf};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
@@ -42,16 +53,22 @@ use arrow_schema::ArrowError;
 use jiff::Timestamp;
 
 pub use self::error::StoreError;
+pub use self::kept::{Kept, kept, write};
 pub use self::result::{Numbers, Status, TrialResult};
 pub use self::summary::{Summary, text};
 
 use self::files::FileEntry;
-use self::flight::Flight;
-use self::manifest::{Manifest, RunHistory, RunRecord, Segment, TrialRecord};
+use self::flight::{Best, Flight};
+use self::folder::{delete_unlisted, folder_name, forget_unused};
+use self::manifest::{Manifest, RunHistory, RunRecord, Segment, TrialRecord, UnfinishedRecord};
+use self::notes::some_of;
+use self::resume::Resumable;
 use self::schema::{Columns, Table, writer_properties};
 use self::table::{Cut, Owner, TableWriter};
+use crate::checkpoint::{Checkpoint, Keep};
 use crate::event::{Event, Outcome};
 use crate::plan::{Plan, Trial};
+use crate::train::Work;
 
 /// An output folder, open for writing. One process at a time has it.
 pub struct Store {
@@ -62,15 +79,29 @@ pub struct Store {
     /// For each trial of the plan.
     numerics: Vec<String>,
     rerun_other_numerics: bool,
+    retry_failed: bool,
+    notes: Vec<String>,
     manifest: Manifest,
+    /// Trials that were saved by an earlier command, by index, until they start.
+    resumable: HashMap<usize, Resumable>,
     /// Trials that have a lane, by index.
     flights: HashMap<usize, Flight>,
     /// Trials that are done and whose rows are not all sealed.
     landed: Vec<(Flight, TrialRecord)>,
+    /// Trials that were stopped after they were saved, until the manifest speaks of it.
+    parked: Vec<Flight>,
     pending_rows: usize,
+    /// Checkpoints of which the next manifest no longer speaks, to be deleted after it is written.
+    replaced: BTreeSet<String>,
+    /// Something ended or was saved since the last commit.
+    has_news: bool,
+    /// Checkpoints were written since the last sync of their folder.
+    has_new_checkpoints: bool,
     opened: Instant,
     committed: Instant,
     commit_cost: Duration,
+    /// When all rows that waited were sealed.
+    sealed: Instant,
     /// Held until the store is dropped.
     _lock: File,
 }
@@ -94,6 +125,8 @@ pub struct RunInfo {
     pub versions: BTreeMap<String, String>,
     /// Run finished trials again whose numerics differ.
     pub rerun_other_numerics: bool,
+    /// Run trials again that failed or crashed.
+    pub retry_failed: bool,
 }
 
 /// When rows are sealed and committed, and where tables are cut.
@@ -103,6 +136,8 @@ struct Limits {
     part_rows: usize,
     /// The least time between two commits.
     commit_every: Duration,
+    /// The longest time for which rows of a trial wait that is neither over nor saved.
+    seal_every: Duration,
     parts: Cut,
     tables: Cut,
 }
@@ -111,7 +146,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             part_rows: 1 << 18,
-            commit_every: Duration::from_secs(5),
+            commit_every: Duration::from_millis(500),
+            seal_every: Duration::from_secs(30),
             parts: Cut { batch_rows: 8192, group_rows: 8192, file_rows: u64::MAX },
             // Row groups of 131,072 rows are what DuckDB and polars spread over threads; 32 make a file of about 100 MB.
             tables: Cut { batch_rows: 8192, group_rows: 1 << 17, file_rows: 1 << 22 },
@@ -122,7 +158,8 @@ impl Default for Limits {
 impl Store {
     /// Creates or reopens `outputs`/NAME for `plan`.
     ///
-    /// Trials that were finished there, in whatever spec, are kept; rows of others are dropped.
+    /// Trials that were finished there, in whatever spec, are kept, and so is what unfinished ones go on from; rows of
+    /// others are dropped.
     pub fn open(outputs: &Path, plan: &Plan, run: RunInfo) -> Result<Store, StoreError> {
         Store::open_with(outputs, plan, run, Limits::default())
     }
@@ -143,6 +180,16 @@ impl Store {
                 Manifest::new(&plan.name)
             }
         };
+        let plan_json = format!("{:#}\n", run.plan_json);
+        // Missing or not, the plan of the last command is only compared.
+        let is_changed = fs::read_to_string(folder.join("plan.json")).is_ok_and(|last| last != plan_json);
+        let mut notes: Vec<String> = notes::uncovered(plan, &manifest).filter(|_| is_changed).into_iter().collect();
+        if !run.retry_failed {
+            notes.extend(notes::failed(plan, &manifest));
+        }
+        let (resumable, more) = resume::resumable(&folder, plan, &numerics, &manifest);
+        notes.extend(more);
+
         manifest.runs.push(RunRecord { started: now(), ended: None, info: RunHistory::of(&run) });
         forget_unused(&mut manifest);
         manifest.save(&folder)?;
@@ -152,7 +199,6 @@ impl Store {
         }
         delete_unlisted(&folder, &manifest)?;
         files::write_atomically(&folder.join("spec.toml"), run.spec_text.as_bytes())?;
-        let plan_json = format!("{:#}\n", run.plan_json);
         files::write_atomically(&folder.join("plan.json"), plan_json.as_bytes())?;
 
         let opened = Instant::now();
@@ -163,13 +209,21 @@ impl Store {
             limits,
             numerics,
             rerun_other_numerics: run.rerun_other_numerics,
+            retry_failed: run.retry_failed,
+            notes,
             manifest,
+            resumable,
             flights: HashMap::new(),
             landed: Vec::new(),
+            parked: Vec::new(),
             pending_rows: 0,
+            replaced: BTreeSet::new(),
+            has_news: false,
+            has_new_checkpoints: false,
             opened,
             committed: opened,
             commit_cost: Duration::ZERO,
+            sealed: opened,
             _lock: lock,
         })
     }
@@ -179,16 +233,41 @@ impl Store {
         &self.folder
     }
 
-    /// The trials that have to be run, in the plan's order: those that are neither finished nor diverged.
-    pub fn unfinished(&self) -> Vec<usize> {
-        let is_kept = |index: usize, trial: &Trial| {
-            self.manifest.trials.get(&trial.id).is_some_and(|record| {
-                let same = record.numerics.as_ref() == Some(&self.numerics[index]);
-                record.status.is_done() && (same || !self.rerun_other_numerics)
-            })
-        };
+    /// What the user should know of this folder before the run, in sentences: trials that the spec no longer covers, that
+    /// failed before, or that start over.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The trials that have to be run, in the plan's order, and from where: those that are neither finished nor diverged,
+    /// and have not failed unless that is to be tried again.
+    pub fn unfinished(&self) -> Vec<Work> {
         let trials = self.plan.trials.iter().enumerate();
-        trials.filter(|&(index, trial)| !is_kept(index, trial)).map(|(index, _)| index).collect()
+        trials.filter(|&(index, trial)| self.is_wanted(index, trial)).map(|(index, _)| self.work(index)).collect()
+    }
+
+    fn is_wanted(&self, index: usize, trial: &Trial) -> bool {
+        let Some(record) = self.manifest.trials.get(&trial.id) else { return true };
+        let same = record.numerics.as_ref() == Some(&self.numerics[index]);
+        match record.status {
+            Status::Unfinished => true,
+            Status::Finished | Status::Diverged => !same && self.rerun_other_numerics,
+            Status::Failed | Status::Crashed => self.retry_failed,
+        }
+    }
+
+    fn work(&self, index: usize) -> Work {
+        if let Some(Resumable { record, checkpoint, .. }) = self.resumable.get(&index) {
+            return Work {
+                trial: index,
+                checkpoint: Some(checkpoint.clone()),
+                started: false,
+                sent_rows: checkpoint.step,
+                sent_evaluation: checkpoint.evaluated,
+                elapsed: record.elapsed(),
+            };
+        }
+        Work::new(index)
     }
 
     /// What is known of every trial of the plan, in its order, as far as it was committed.
@@ -215,7 +294,7 @@ impl Store {
     /// Takes note of an event. Rows are in memory until the next seal, so this seldom touches a file.
     pub fn record(&mut self, event: &Event) -> Result<(), StoreError> {
         match event {
-            Event::Started { trial } => self.start(*trial)?,
+            Event::Started { trial, step } => self.start(*trial, *step)?,
             Event::Rows(rows) => {
                 let (flight, trial) = self.flight(rows.trial)?;
                 flight.push_rows(rows, trial).map_err(|message| unexpected(trial, message))?;
@@ -225,20 +304,24 @@ impl Store {
                 let (flight, trial) = self.flight(evaluation.trial)?;
                 flight.push_evaluation(*evaluation).map_err(|message| unexpected(trial, message))?;
             }
+            Event::Saved { trial, checkpoint, elapsed } => self.save(*trial, checkpoint, *elapsed)?,
             Event::Ended { trial, outcome, elapsed } => self.end(*trial, outcome, *elapsed)?,
         }
-        if self.committed.elapsed() >= self.commit_interval() {
+        let has_news = self.has_news || self.sealed.elapsed() >= self.seal_interval();
+        if has_news && self.committed.elapsed() >= self.commit_interval() {
             self.commit()?;
         } else if self.pending_rows >= self.limits.part_rows {
-            self.seal()?;
+            self.seal(true)?;
         }
         Ok(())
     }
 
-    /// Compacts all rows into the tables and says what came of the plan's trials. Trials that have not ended are dropped.
+    /// Compacts all rows into the tables and says what came of the plan's trials. Of trials that have not ended, what was
+    /// saved is kept.
     pub fn finish(mut self) -> Result<Summary, StoreError> {
-        self.flights.clear();
-        self.seal()?;
+        let flights: Vec<Flight> = self.flights.drain().map(|(_, flight)| flight).collect();
+        self.parked.extend(flights.into_iter().filter(|flight| flight.saved.is_some()));
+        self.seal(true)?;
         let digest = compact::layout_digest(&self.plan, &self.columns, &self.manifest);
         if !compact::is_compacted(&self.plan, &digest, &self.manifest) {
             self.manifest.save(&self.folder)?;
@@ -252,53 +335,99 @@ impl Store {
         }
         self.manifest.save(&self.folder)?;
         delete_unlisted(&self.folder, &self.manifest)?;
-        let of_tables = |(name, _): &(&String, &FileEntry)| !name.starts_with("parts/");
+        let of_tables = |(name, _): &(&String, &FileEntry)| name.ends_with(".parquet") && !name.starts_with("parts/");
         let bytes = self.manifest.files.iter().filter(of_tables).map(|(_, entry)| entry.bytes).sum();
         Ok(Summary { results, folder: self.folder, bytes })
     }
 
-    fn start(&mut self, index: usize) -> Result<(), StoreError> {
+    fn start(&mut self, index: usize, step: u64) -> Result<(), StoreError> {
         let trial = self.trial(index)?;
-        let flight = Flight::new(index, trial, now());
-        self.manifest.trials.entry(trial.id.clone()).or_default().attempts += 1;
+        let (id, label) = (trial.id.clone(), trial.label.clone());
+        let mut flight = match (step, self.resumable.get(&index)) {
+            (0, _) => Flight::new(index, trial, now()),
+            (_, Some(resumable)) if resumable.record.step == step => match self.resumable.remove(&index) {
+                Some(resumable) => Flight::resume(index, &self.plan.trials[index], resumable),
+                None => Flight::new(index, &self.plan.trials[index], now()),
+            },
+            _ => return Err(unexpected(trial, format!("it started at step {step}, where no checkpoint is"))),
+        };
+        if step == 0 {
+            self.update_checkpoints(&id, |manifest| drop(manifest.unfinished.remove(&id)));
+        }
+        let counted = self.manifest.unfinished.get(&id).map_or(Duration::ZERO, UnfinishedRecord::elapsed);
+        let record = self.manifest.trials.entry(id).or_default();
+        if !record.status.is_done() {
+            flight.wasted = record.elapsed().saturating_sub(counted);
+        }
+        record.label = label;
+        record.attempts += 1;
+        if record.status.is_failure() {
+            (record.status, record.error) = (Status::Unfinished, None);
+        }
         if let Some(abandoned) = self.flights.insert(index, flight) {
             self.pending_rows -= abandoned.pending_rows();
         }
         Ok(())
     }
 
-    fn end(&mut self, index: usize, outcome: &Outcome, elapsed: Duration) -> Result<(), StoreError> {
+    fn save(&mut self, index: usize, checkpoint: &Arc<Checkpoint>, elapsed: Duration) -> Result<(), StoreError> {
+        let keep_best = self.plan.checkpointing.keep == Keep::Best;
         let (flight, trial) = self.flight(index)?;
+        if checkpoint.trial_id != trial.id {
+            return Err(unexpected(trial, format!("a checkpoint came of trial {}", checkpoint.trial_id)));
+        }
+        flight.push_checkpoint(checkpoint, elapsed, keep_best).map_err(|message| unexpected(trial, message))?;
+        self.has_news = true;
+        Ok(())
+    }
+
+    fn end(&mut self, index: usize, outcome: &Outcome, elapsed: Duration) -> Result<(), StoreError> {
         let diverged_at = match outcome {
             Outcome::Finished => None,
             Outcome::Diverged { iteration } => Some(*iteration),
-            Outcome::Failed { .. } | Outcome::Stopped => {
+            Outcome::Failed { .. } | Outcome::Crashed { .. } | Outcome::Stopped => {
+                self.note_interruption(index, outcome, elapsed)?;
                 if let Some(flight) = self.flights.remove(&index) {
-                    self.pending_rows -= flight.pending_rows();
-                    self.note_failure(&flight, outcome, elapsed);
+                    if flight.saved.is_some() {
+                        self.parked.push(flight);
+                    } else {
+                        self.pending_rows -= flight.pending_rows();
+                    }
                 }
                 return Ok(());
             }
         };
+        let (flight, trial) = self.flight(index)?;
         let expected_rows = diverged_at.map_or(trial.iterations, |iteration| iteration.saturating_add(1));
         flight.check_end(expected_rows).map_err(|message| unexpected(trial, message))?;
         let mut record = flight.record(diverged_at, elapsed);
         record.numerics = Some(self.numerics[index].clone());
         self.landed.extend(self.flights.remove(&index).map(|flight| (flight, record)));
+        self.has_news = true;
         Ok(())
     }
 
-    /// A failure does not replace the result of an earlier attempt on other numerics.
-    fn note_failure(&mut self, flight: &Flight, outcome: &Outcome, elapsed: Duration) {
-        let Outcome::Failed { message } = outcome else { return };
-        let record = self.manifest.trials.entry(self.plan.trials[flight.trial].id.clone()).or_default();
+    /// Notes why a trial is not over. That does not replace the result of an earlier attempt on other numerics.
+    fn note_interruption(&mut self, index: usize, outcome: &Outcome, elapsed: Duration) -> Result<(), StoreError> {
+        let (status, error) = match outcome {
+            Outcome::Failed { message } => (Status::Failed, Some(message.clone())),
+            Outcome::Crashed { message } => (Status::Crashed, Some(message.clone())),
+            Outcome::Finished | Outcome::Diverged { .. } | Outcome::Stopped => (Status::Unfinished, None),
+        };
+        let trial = self.trial(index)?;
+        let (id, label) = (trial.id.clone(), trial.label.clone());
+        let record = self.manifest.trials.entry(id).or_default();
         if !record.status.is_done() {
-            record.status = Status::Failed;
-            record.error = Some(message.clone());
-            record.numerics = Some(self.numerics[flight.trial].clone());
-            record.started = Some(flight.started().to_owned());
-            record.seconds = Some(elapsed.as_secs_f64());
+            // A session that could not be opened fails trials that never started.
+            if let Some(flight) = self.flights.get(&index) {
+                record.started = Some(flight.started().to_owned());
+                record.seconds = Some((flight.wasted + elapsed).as_secs_f64());
+            }
+            (record.status, record.error, record.label) = (status, error, label);
+            record.numerics = Some(self.numerics[index].clone());
+            self.has_news = true;
         }
+        Ok(())
     }
 
     fn trial(&self, index: usize) -> Result<&Trial, StoreError> {
@@ -317,47 +446,151 @@ impl Store {
         }
     }
 
-    /// Time between commits. Parts grow with the run, so that a long one has hundreds, not thousands, at the price of
-    /// losing up to 2% to a crash; and writing manifests stays under 1% of the time.
+    /// The least time between commits: half a second, growing to 5 s as a run goes on, so that a long one has thousands
+    /// of parts, not hundreds of thousands; and commits stay under 0.5% of the time.
     fn commit_interval(&self) -> Duration {
-        self.limits.commit_every.max(self.opened.elapsed() / 50).max(self.commit_cost * 100)
+        let of_age = (self.opened.elapsed() / 200).min(self.limits.commit_every * 10);
+        self.limits.commit_every.max(of_age).max(self.commit_cost * 200)
     }
 
-    /// Seals what waits and replaces the manifest.
+    /// How long rows wait that no commit needs. Sealed, they can be read while the run goes on.
+    fn seal_interval(&self) -> Duration {
+        self.limits.seal_every.max(self.opened.elapsed() / 50)
+    }
+
+    /// Seals and writes what came since the last commit, and replaces the manifest.
     fn commit(&mut self) -> Result<(), StoreError> {
         let start = Instant::now();
-        self.seal()?;
+        self.seal(self.sealed.elapsed() >= self.seal_interval())?;
         self.manifest.save(&self.folder)?;
+        for path in std::mem::take(&mut self.replaced) {
+            if !self.manifest.files.contains_key(&path) {
+                files::remove(self.folder.join(path))?;
+            }
+        }
+        self.has_news = false;
         self.commit_cost = start.elapsed();
         self.committed = Instant::now();
         Ok(())
     }
 
-    /// Writes all rows that wait as one part, and one of evaluations.
-    fn seal(&mut self) -> Result<(), StoreError> {
+    /// Writes the rows and evaluations of trials that are over or were saved, each table's as one part, and then their
+    /// checkpoints; with `everything`, the rows of all others too. The manifest in memory speaks of it, the file not yet.
+    fn seal(&mut self, everything: bool) -> Result<(), StoreError> {
         for table in [Table::Metrics, Table::Evals] {
-            self.seal_table(table)?;
+            self.seal_table(table, everything)?;
         }
-        self.pending_rows = 0;
+        self.pending_rows = self.flights.values().map(Flight::pending_rows).sum();
         self.manifest.next_part += 1;
-        for (flight, mut record) in self.landed.drain(..) {
-            for table in [Table::Metrics, Table::Evals] {
-                *record.segments_mut(table) = flight.segments(table).to_vec();
+        if everything {
+            self.sealed = Instant::now();
+        }
+
+        for (flight, record) in std::mem::take(&mut self.landed) {
+            self.land(flight, record)?;
+        }
+        for flight in std::mem::take(&mut self.parked) {
+            self.keep_unfinished(flight)?;
+        }
+        let saved: Vec<usize> = self.flights.values().filter(|it| it.saved.is_some()).map(|it| it.trial).collect();
+        for index in saved {
+            if let Some(flight) = self.flights.remove(&index) {
+                let flight = self.keep_unfinished(flight)?;
+                self.flights.insert(index, flight);
             }
-            let known = self.manifest.trials.entry(self.plan.trials[flight.trial].id.clone()).or_default();
-            record.attempts = known.attempts;
-            *known = record;
+        }
+        if std::mem::take(&mut self.has_new_checkpoints) {
+            files::sync_directory(&self.folder.join(saved::DIRECTORY))?;
         }
         Ok(())
     }
 
-    fn seal_table(&mut self, table: Table) -> Result<(), StoreError> {
+    /// Enters a trial that is done, all of whose rows are sealed, with the checkpoint that is kept of it.
+    fn land(&mut self, flight: Flight, mut record: TrialRecord) -> Result<(), StoreError> {
+        for table in [Table::Metrics, Table::Evals] {
+            *record.segments_mut(table) = flight.segments(table).to_vec();
+        }
+        let id = self.plan.trials[flight.trial].id.clone();
+        let last_step = Some(record.numbers.rows).filter(|_| record.status == Status::Finished);
+        record.checkpoint = match (self.plan.checkpointing.keep, &flight.saved, flight.best()) {
+            (Keep::Last, Some((last, _)), _) if Some(last.step) == last_step => {
+                Some(self.write_checkpoint(&flight, last)?)
+            }
+            (Keep::Last, _, _) => {
+                let unfinished = self.manifest.unfinished.get(&id).filter(|known| Some(known.step) == last_step);
+                unfinished.map(|known| known.checkpoint.clone())
+            }
+            (Keep::Best, _, Some(Best::Pending(best))) => Some(self.write_checkpoint(&flight, best)?),
+            (Keep::Best, _, Some(Best::Written(path, _))) => Some(path.clone()),
+            (Keep::Nothing, _, _) | (Keep::Best, _, None) => None,
+        };
+        self.update_checkpoints(&id, |manifest| {
+            let known = manifest.trials.entry(id.clone()).or_default();
+            record.attempts = known.attempts;
+            record.label = std::mem::take(&mut known.label);
+            *known = record;
+            manifest.unfinished.remove(&id);
+        });
+        Ok(())
+    }
+
+    /// Enters what an unfinished trial goes on from: its last checkpoint, and the rows up to there, which are sealed.
+    fn keep_unfinished(&mut self, mut flight: Flight) -> Result<Flight, StoreError> {
+        let Some((checkpoint, elapsed)) = flight.saved.take() else { return Ok(flight) };
+        if let Some(Best::Pending(best)) = flight.best() {
+            let (path, step) = (self.write_checkpoint(&flight, best)?, best.step);
+            flight.best = Some(Best::Written(path, step));
+        }
+        let (metrics, evals) = flight.segments_up_to(checkpoint.step, checkpoint.evaluated);
+        let record = UnfinishedRecord {
+            checkpoint: self.write_checkpoint(&flight, &checkpoint)?,
+            step: checkpoint.step,
+            evaluated: checkpoint.evaluated,
+            numerics: self.numerics[flight.trial].clone(),
+            best: match flight.best() {
+                Some(Best::Written(path, step)) => Some((path.clone(), *step)),
+                Some(Best::Pending(_)) | None => None,
+            },
+            started: flight.started().to_owned(),
+            seconds: elapsed.as_secs_f64(),
+            metrics,
+            evals,
+        };
+        let id = checkpoint.trial_id.clone();
+        self.update_checkpoints(&id, |manifest| {
+            let known = manifest.trials.entry(id.clone()).or_default();
+            if !known.status.is_done() {
+                // Time after the checkpoint may be known already, of a trial that was stopped.
+                known.seconds = Some(known.elapsed().max(flight.wasted + elapsed).as_secs_f64());
+            }
+            manifest.unfinished.insert(id.clone(), record);
+        });
+        Ok(flight)
+    }
+
+    fn write_checkpoint(&mut self, flight: &Flight, checkpoint: &Checkpoint) -> Result<String, StoreError> {
+        self.has_new_checkpoints = true;
+        saved::write(&self.folder, &mut self.manifest, checkpoint, &self.numerics[flight.trial])
+    }
+
+    /// Changes the records of a trial, and forgets those of its checkpoints that they speak of no longer.
+    fn update_checkpoints(&mut self, id: &str, change: impl FnOnce(&mut Manifest)) {
+        let before = self.manifest.checkpoints_of(id);
+        change(&mut self.manifest);
+        for path in before.difference(&self.manifest.checkpoints_of(id)) {
+            self.manifest.files.remove(path);
+            self.replaced.insert(path.clone());
+        }
+    }
+
+    fn seal_table(&mut self, table: Table, everything: bool) -> Result<(), StoreError> {
         let layout = self.columns.layout(table);
         let directory = self.folder.join("parts");
         let name = compact::part_name(table, self.manifest.next_part);
         let mut writer = TableWriter::new(&layout, &directory, self.limits.parts);
-        let mut flights: Vec<&mut Flight> =
-            self.flights.values_mut().chain(self.landed.iter_mut().map(|(flight, _)| flight)).collect();
+        let going = self.flights.values_mut().filter(|flight| everything || flight.saved.is_some());
+        let over = self.landed.iter_mut().map(|(flight, _)| flight).chain(&mut self.parked);
+        let mut flights: Vec<&mut Flight> = going.chain(over).collect();
         flights.sort_by_key(|flight| flight.trial);
         for flight in flights {
             let trial = &self.plan.trials[flight.trial];
@@ -409,49 +642,6 @@ impl Store {
         let entry = file.close()?.rename(&path)?;
         self.manifest.files.insert(name.to_owned(), entry);
         files::sync_directory(&self.folder)
-    }
-}
-
-/// Drops files from the manifest that hold no trial's rows, such as parts of trials that were cut off.
-fn forget_unused(manifest: &mut Manifest) {
-    let used: BTreeSet<String> = manifest.used_files().into_iter().map(str::to_owned).collect();
-    // What is not in a folder is `trials.parquet` and `timings.parquet`.
-    manifest.files.retain(|name, _| used.contains(name) || !name.contains('/'));
-}
-
-/// Deletes files of ours that the manifest does not list: what a crash left, and what was replaced.
-fn delete_unlisted(folder: &Path, manifest: &Manifest) -> Result<(), StoreError> {
-    for directory in ["", "parts", "metrics", "evals"] {
-        for name in files::names(&folder.join(directory))? {
-            let path = format!("{directory}/{name}");
-            let temporary = name.starts_with('.') && name.ends_with(files::TEMPORARY_SUFFIX);
-            if temporary || (is_ours(&path) && !manifest.files.contains_key(&path)) {
-                files::remove(folder.join(directory).join(name))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether a path has the form of a part or of a compacted file. What a user put beside them is left alone.
-fn is_ours(path: &str) -> bool {
-    let digits = |text: &str, radix| !text.is_empty() && text.chars().all(|c| c.is_digit(radix));
-    let Some((directory, name)) = path.strip_suffix(".parquet").and_then(|path| path.split_once('/')) else {
-        return false;
-    };
-    match (directory, name.split_once('-')) {
-        ("parts", Some(("metrics" | "evals", number))) => digits(number, 10),
-        ("metrics" | "evals", Some((index, digest))) => digits(index, 10) && digits(digest, 16),
-        _ => false,
-    }
-}
-
-/// The experiment's name, if it can be a folder in the outputs.
-fn folder_name(name: &str) -> Result<&str, StoreError> {
-    let mut components = Path::new(name).components();
-    match (components.next(), components.next()) {
-        (Some(Component::Normal(only)), None) if only == name => Ok(name),
-        _ => Err(StoreError::Name { name: name.to_owned() }),
     }
 }
 

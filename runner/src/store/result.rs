@@ -15,11 +15,11 @@ pub struct TrialResult {
     pub error: Option<String>,
     /// What it ran on, as far as that decides bits.
     pub numerics: Option<String>,
-    /// Wall time of the attempt that counts.
+    /// Wall time of all attempts.
     pub seconds: Option<f64>,
     /// How often it was started.
     pub attempts: u32,
-    /// When the attempt that counts began: RFC 3339, UTC.
+    /// When its first attempt began: RFC 3339, UTC.
     pub started: Option<String>,
     /// Final and best numbers.
     pub numbers: Numbers,
@@ -36,8 +36,10 @@ pub enum Status {
     Finished,
     /// The divergence rule stopped it. An outcome, not a failure.
     Diverged,
-    /// The plugin reported an error. Its rows do not count, and it is run again.
+    /// The plugin reported an error. Its rows do not count.
     Failed,
+    /// It ended the process that trained it. Its rows do not count.
+    Crashed,
 }
 
 impl Status {
@@ -48,7 +50,13 @@ impl Status {
             Status::Finished => "finished",
             Status::Diverged => "diverged",
             Status::Failed => "failed",
+            Status::Crashed => "crashed",
         }
+    }
+
+    /// Whether something went wrong that may go wrong again.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Status::Failed | Status::Crashed)
     }
 
     /// Whether the trial has rows in the tables and need not be run again.
@@ -100,12 +108,17 @@ impl Numbers {
         self.final_test_loss = last(Split::Test).and_then(|e| finite(e.loss));
         self.final_test_accuracy = last(Split::Test).and_then(|e| finite(e.accuracy));
 
-        let validated = evaluations.iter().any(|e| e.split == Split::Validation);
-        self.best_iteration = best(evaluations, choosing_split(validated)).map(|e| e.iteration);
+        self.best_iteration = best_iteration(evaluations);
         let best_at = |split| self.best_iteration.and_then(|iteration| at(split, Some(iteration)));
         self.best_validation_accuracy = best_at(Split::Validation).and_then(|e| finite(e.accuracy));
         self.best_test_accuracy = best_at(Split::Test).and_then(|e| finite(e.accuracy));
     }
+}
+
+/// The iteration of the best evaluation.
+pub(crate) fn best_iteration(evaluations: &[Evaluation]) -> Option<u64> {
+    let validated = evaluations.iter().any(|e| e.split == Split::Validation);
+    best(evaluations, choosing_split(validated)).map(|e| e.iteration)
 }
 
 /// The split on which "best" is chosen: choosing on test what one reports on test flatters.

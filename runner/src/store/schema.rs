@@ -30,8 +30,8 @@
 //! | `plugin`, `architecture`, `precision`, `dataset`, `dataset_digest`, `order`, `last_batch`, `normalize`, `optimizer_kind`, `model_json`, `optimizer_json` | dictionary of text | resolved settings |
 //! | `batch_size`, `train_count`, `validation_count`, `pad`, `init_seed`, `data_seed`, `iterations`, `eval_every` | int64 | resolved settings |
 //! | `scale`, `flip` | float64, boolean | resolved settings |
-//! | `status` | dictionary of text | `finished`, `diverged`, `failed` or `unfinished` |
-//! | `error` | text | why it failed |
+//! | `status` | dictionary of text | `finished`, `diverged`, `failed`, `crashed` or `unfinished` |
+//! | `error` | text | why it failed or crashed |
 //! | `numerics` | dictionary of text | what else decides the bits: plugin revision, backend, instruction set |
 //! | `rows` | int64 | rows in `metrics` |
 //! | `diverged_at` | int64 | iteration of the row that broke the divergence rule |
@@ -45,8 +45,8 @@
 //! | column | type | holds |
 //! |---|---|---|
 //! | `trial` | dictionary of text | |
-//! | `started` | timestamp (ms, UTC) | when the attempt that counts began |
-//! | `seconds` | float64 | its wall time |
+//! | `started` | timestamp (ms, UTC) | when its first attempt began |
+//! | `seconds` | float64 | wall time of all attempts, as far as the manifest knows |
 //! | `attempts` | int64 | how often the trial was started, as far as the manifest knows |
 //!
 //! An axis column is a dictionary of text, int64, float64 or boolean, as the axis is. An axis named like another column

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
@@ -58,10 +59,21 @@ impl<'a> Sources<'a> {
         &mut self,
         segment: &'a Segment,
         values: &[Field],
-        mut take: impl FnMut(&[ArrayRef]) -> Result<(), StoreError>,
+        take: impl FnMut(&[ArrayRef]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let Segment(file, first, count) = segment;
-        let (mut first, end) = (*first, first + count);
+        self.read_rows(file, *first..first + count, values, take)
+    }
+
+    /// Reads `rows` of a file as [`read`](Sources::read) does.
+    pub(crate) fn read_rows(
+        &mut self,
+        file: &'a str,
+        rows: Range<u64>,
+        values: &[Field],
+        mut take: impl FnMut(&[ArrayRef]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let Range { start: mut first, end } = rows;
         while first < end {
             let source = self.open(file)?;
             let group = source.starts.partition_point(|&start| start <= first) - 1;

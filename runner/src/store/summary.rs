@@ -64,9 +64,9 @@ pub fn text(plan: &Plan, results: &[TrialResult]) -> String {
         let _ = writeln!(text, "... and {} more", ranked.len() - listed);
     }
     let _ = writeln!(text, "{}", counts(results));
-    for result in ranked.iter().filter(|result| result.status == Status::Failed).take(LISTED_BEST) {
+    for result in ranked.iter().filter(|result| result.status.is_failure()).take(LISTED_BEST) {
         let message = result.error.as_deref().unwrap_or("for no stated reason");
-        let _ = writeln!(text, "failed: {}: {message}", plan.trials[result.trial].label);
+        let _ = writeln!(text, "{}: {}: {message}", result.status.name(), plan.trials[result.trial].label);
     }
     text + &means(plan, results)
 }
@@ -88,7 +88,7 @@ fn compare(a: &TrialResult, b: &TrialResult) -> Ordering {
 }
 
 fn counts(results: &[TrialResult]) -> String {
-    let statuses = [Status::Finished, Status::Diverged, Status::Failed, Status::Unfinished];
+    let statuses = [Status::Finished, Status::Diverged, Status::Failed, Status::Crashed, Status::Unfinished];
     let counts = statuses.map(|status| (status, results.iter().filter(|result| result.status == status).count()));
     let parts: Vec<String> = counts
         .into_iter()

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::engine::Engine;
 use crate::dataset::order::Sampler;
-use crate::host::{Completion, HostError, Session, StepCall};
+use crate::host::{Completion, HostError, StepCall};
 use crate::plan::Shape;
 use crate::schedule::Schedule;
 
@@ -97,7 +98,12 @@ impl Tables {
     }
 
     /// Makes the call. `shared`: all lanes see the same samples.
-    pub fn call(&mut self, session: &mut Session, shared: bool, cancel: &AtomicBool) -> Result<Completion, HostError> {
+    pub fn call(
+        &mut self,
+        session: &mut Engine<'_>,
+        shared: bool,
+        cancel: &AtomicBool,
+    ) -> Result<Completion, HostError> {
         let batches = if shared { self.step_count } else { self.step_count * self.lane_count };
         let call = StepCall {
             step_count: self.step_count as u32,

@@ -1,17 +1,24 @@
 //! One session's life: K lanes, each training a trial, refilled from the queue when a trial is over.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
 use super::call::Tables;
+use super::engine::Engine;
 use super::feed::Feed;
+use super::pace::{Pace, Standing};
 use super::queue::Queue;
+use super::state;
+use super::work::{Interrupted, Work};
+use crate::checkpoint::{Checkpoint, Every, Keep};
 use crate::dataset::order::Sampler;
 use crate::event::{Evaluation, Event, Outcome, Rows, Split};
-use crate::host::{self, Completion, HostError, Session};
+use crate::host::{self, Completion, HostError};
 use crate::plan::{Divergence, Plan, Shape, Trial};
+use crate::words;
 
 /// A call covers about this much time: short enough for a lively display and a prompt Ctrl-C, long enough that the
 /// boundary costs nothing.
@@ -23,14 +30,17 @@ pub struct Driver<'a> {
     group: usize,
     shape: &'a Shape,
     feed: &'a Feed,
-    session: Session,
-    queue: &'a Queue,
+    session: Engine<'a>,
+    queue: Option<&'a Queue>,
     cancel: &'a AtomicBool,
     events: &'a Sender<Event>,
     lanes: Vec<Option<InFlight<'a>>>,
     tables: Tables,
     /// Measured on the last call.
     seconds_per_step: Option<f64>,
+    /// The plugin can save and load a lane.
+    has_state: bool,
+    pace: Pace,
 }
 
 /// A trial that is being trained.
@@ -40,8 +50,18 @@ struct InFlight<'a> {
     sampler: Sampler,
     /// Updates made.
     step: u64,
-    /// The step of the last evaluation.
-    evaluated: Option<u64>,
+    /// What the trial would go on from.
+    checkpoint: Option<Arc<Checkpoint>>,
+    /// When that was taken, in this lane.
+    saved: Option<Instant>,
+    /// Whether its start was sent.
+    is_announced: bool,
+    /// Rows that were sent: more than `step` where the trial goes over steps again.
+    sent_rows: u64,
+    /// The step of the last evaluation that was sent.
+    sent_evaluation: Option<u64>,
+    /// Wall time of earlier attempts.
+    before: Duration,
     started: Instant,
 }
 
@@ -51,60 +71,109 @@ pub fn lane(trial: &Trial) -> host::Lane {
 }
 
 impl<'a> Driver<'a> {
-    /// For a session of `plan.groups[group]`.
+    /// For a session of `plan.groups[group]`. `has_state`: the plugin can save and load a lane.
+    #[expect(clippy::too_many_arguments, reason = "a driver is where all that a run consists of meets")]
     pub fn new(
         plan: &'a Plan,
         group: usize,
         feed: &'a Feed,
-        session: Session,
-        queue: &'a Queue,
+        session: Engine<'a>,
+        has_state: bool,
+        queue: Option<&'a Queue>,
         cancel: &'a AtomicBool,
         events: &'a Sender<Event>,
     ) -> Driver<'a> {
         let shape = &*plan.groups[group].shape;
         let tables = Tables::new(shape);
         let (lanes, seconds_per_step) = (Vec::new(), None);
-        Driver { plan, group, shape, feed, session, queue, cancel, events, lanes, tables, seconds_per_step }
+        let pace = Pace::new(plan.checkpointing.every);
+        Driver {
+            plan,
+            group,
+            shape,
+            feed,
+            session,
+            queue,
+            cancel,
+            events,
+            lanes,
+            tables,
+            seconds_per_step,
+            has_state,
+            pace,
+        }
     }
 
-    /// Trains `trials`, which the session's lanes already hold in this order, and then all that the queue has left for
-    /// the group, at most `steps_per_call` steps at a time. An error of the plugin fails the trials in flight; those
-    /// still queued are left to other sessions.
-    pub fn drive(mut self, trials: Vec<usize>, steps_per_call: u64) {
-        self.lanes = trials.into_iter().map(|trial| Some(self.begin(trial))).collect();
-        let outcome = match self.train(steps_per_call) {
-            Ok(()) => Outcome::Stopped,
-            Err(error) => Outcome::Failed { message: error.to_string() },
-        };
-        for lane in 0..self.lanes.len() {
-            self.end(lane, outcome.clone());
+    /// Trains `work`, whose trials the session's lanes already hold in this order, and then all that the queue has left
+    /// for the group (nothing, where there is no queue), at most `steps_per_call` steps at a time. Cancelled, it saves
+    /// the trials in flight and ends them as stopped.
+    pub fn drive(mut self, work: Vec<Work>, steps_per_call: u64) -> Result<(), Interrupted> {
+        self.lanes = work.into_iter().map(|work| Some(self.in_flight(work))).collect();
+        let trained = self.train(steps_per_call).and_then(|()| self.save_all());
+        if let Err(error) = trained {
+            let in_flight = self.lanes.into_iter().flatten().map(InFlight::into_work).collect();
+            return Err(Interrupted { error, in_flight });
         }
+        for lane in 0..self.lanes.len() {
+            self.end(lane, Outcome::Stopped);
+        }
+        Ok(())
     }
 
     /// Returns with lanes still in flight only when cancelled.
     fn train(&mut self, steps_per_call: u64) -> Result<(), HostError> {
+        for lane in 0..self.lanes.len() {
+            self.begin(lane)?;
+        }
         loop {
             self.refill()?;
             if self.lanes.iter().all(Option::is_none) || self.cancel.load(Ordering::Relaxed) {
                 return Ok(());
             }
             self.evaluate_where_due()?;
-            if !self.cancel.load(Ordering::Relaxed) && !self.end_finished() {
+            if !self.cancel.load(Ordering::Relaxed) && !self.end_finished()? && !self.end_overdue() {
                 self.step(steps_per_call)?;
+                self.save_where_due()?;
             }
         }
     }
 
-    fn begin(&self, index: usize) -> InFlight<'a> {
-        let trial = &self.plan.trials[index];
-        self.send(Event::Started { trial: index });
-        let sampler = self.feed.sampler(trial.data_seed);
-        InFlight { index, trial, sampler, step: 0, evaluated: None, started: Instant::now() }
+    fn in_flight(&self, work: Work) -> InFlight<'a> {
+        let trial = &self.plan.trials[work.trial];
+        InFlight {
+            index: work.trial,
+            trial,
+            sampler: self.feed.sampler(trial.data_seed),
+            step: work.step(),
+            checkpoint: work.checkpoint,
+            saved: None,
+            is_announced: work.started,
+            sent_rows: work.sent_rows,
+            sent_evaluation: work.sent_evaluation,
+            before: work.elapsed,
+            started: Instant::now(),
+        }
+    }
+
+    /// Puts into a lane, which holds its trial at step 0, what the trial goes on from.
+    fn begin(&mut self, lane: usize) -> Result<(), HostError> {
+        let Some(in_flight) = &mut self.lanes[lane] else { return Ok(()) };
+        if let Some(checkpoint) = &in_flight.checkpoint
+            && (checkpoint.step > in_flight.trial.iterations || !state::load(&mut self.session, lane, checkpoint)?)
+        {
+            in_flight.start_over();
+        }
+        if !in_flight.is_announced {
+            in_flight.is_announced = true;
+            let started = Event::Started { trial: in_flight.index, step: in_flight.step };
+            self.send(started);
+        }
+        Ok(())
     }
 
     fn end(&mut self, lane: usize, outcome: Outcome) {
         if let Some(done) = self.lanes[lane].take() {
-            self.send(Event::Ended { trial: done.index, outcome, elapsed: done.started.elapsed() });
+            self.send(Event::Ended { trial: done.index, outcome, elapsed: done.elapsed() });
         }
     }
 
@@ -113,9 +182,11 @@ impl<'a> Driver<'a> {
             if self.lanes[lane].is_some() || self.cancel.load(Ordering::Relaxed) {
                 continue;
             }
-            let Some(trial) = self.queue.take(self.group) else { return Ok(()) };
-            self.lanes[lane] = Some(self.begin(trial));
-            self.session.reset_lane(lane, &self::lane(&self.plan.trials[trial]))?;
+            let Some(work) = self.queue.and_then(|queue| queue.take(self.group)) else { return Ok(()) };
+            let trial = &self.plan.trials[work.trial];
+            self.lanes[lane] = Some(self.in_flight(work));
+            self.session.reset_lane(lane, &self::lane(trial))?;
+            self.begin(lane)?;
         }
         Ok(())
     }
@@ -127,6 +198,7 @@ impl<'a> Driver<'a> {
         if !due.contains(&true) {
             return Ok(());
         }
+        let mut evaluations = Vec::new();
         for (split, count) in [(Split::Validation, self.feed.validation_count), (Split::Test, self.feed.test_count)] {
             if count == 0 {
                 continue;
@@ -138,38 +210,110 @@ impl<'a> Driver<'a> {
             for (lane, row) in metrics.chunks_exact(self.shape.metrics.len()).enumerate() {
                 if let (true, Some(in_flight)) = (due[lane], &self.lanes[lane]) {
                     let value = |name: &str| self.shape.metric(name).map_or(f32::NAN, |column| row[column]);
-                    self.send(Event::Evaluated(Evaluation {
+                    evaluations.push(Evaluation {
                         trial: in_flight.index,
                         iteration: in_flight.step,
                         split,
                         loss: value("loss"),
                         accuracy: value("accuracy"),
-                    }));
+                    });
                 }
             }
         }
-        for (lane, _) in self.lanes.iter_mut().zip(due).filter(|(_, due)| *due) {
-            lane.iter_mut().for_each(|in_flight| in_flight.evaluated = Some(in_flight.step));
+        // Any of these may turn out to be the best. Taken before an evaluation is sent: whoever has that has this too.
+        let mut checkpoints = Vec::new();
+        if self.plan.checkpointing.keep == Keep::Best && self.has_state {
+            for lane in (0..self.lanes.len()).filter(|&lane| due[lane]) {
+                let step = self.lanes[lane].as_ref().map(|in_flight| in_flight.step);
+                checkpoints.push((lane, self.take(lane, step)?));
+            }
         }
+        for in_flight in self.lanes.iter_mut().zip(due).filter(|(_, due)| *due).flat_map(|(lane, _)| lane) {
+            in_flight.sent_evaluation = Some(in_flight.step);
+        }
+        evaluations.into_iter().for_each(|evaluation| self.send(Event::Evaluated(evaluation)));
+        checkpoints.into_iter().for_each(|(lane, checkpoint)| self.hand_on(lane, checkpoint));
         Ok(())
     }
 
     /// Ends the trials whose iterations are done; says whether there were any.
-    fn end_finished(&mut self) -> bool {
+    fn end_finished(&mut self) -> Result<bool, HostError> {
         let mut any = false;
         for lane in 0..self.lanes.len() {
             if self.lanes[lane].as_ref().is_some_and(|in_flight| in_flight.step >= in_flight.trial.iterations) {
+                if self.plan.checkpointing.keep == Keep::Last {
+                    self.save(lane)?;
+                }
                 self.end(lane, Outcome::Finished);
                 any = true;
             }
         }
-        any
+        Ok(any)
+    }
+
+    /// Ends the trials that have taken longer than a trial may; says whether there were any.
+    fn end_overdue(&mut self) -> bool {
+        let Some(limit) = self.plan.limits.time else { return false };
+        let is_overdue = |lane: &Option<InFlight<'_>>| lane.as_ref().is_some_and(|it| it.elapsed() > limit);
+        let overdue: Vec<usize> = (0..self.lanes.len()).filter(|&lane| is_overdue(&self.lanes[lane])).collect();
+        for &lane in &overdue {
+            let message = format!("took longer than {} (`time` in `[limits]`)", words::duration(limit.as_secs_f64()));
+            self.end(lane, Outcome::Failed { message });
+        }
+        !overdue.is_empty()
+    }
+
+    fn save_where_due(&mut self) -> Result<(), HostError> {
+        let count = self.lanes.iter().flatten().count();
+        let is_due = |lane: &InFlight<'_>| self.pace.is_due(lane.standing(), count);
+        let due = |lane: &usize| self.lanes[*lane].as_ref().is_some_and(is_due);
+        let due: Vec<usize> = (0..self.lanes.len()).filter(due).collect();
+        due.into_iter().try_for_each(|lane| self.save(lane))
+    }
+
+    fn save_all(&mut self) -> Result<(), HostError> {
+        match self.plan.checkpointing.every {
+            Every::Never => Ok(()),
+            Every::Time(_) | Every::Iterations(_) => (0..self.lanes.len()).try_for_each(|lane| self.save(lane)),
+        }
+    }
+
+    /// Takes a checkpoint and hands it on, unless the last one is of the same step.
+    fn save(&mut self, lane: usize) -> Result<(), HostError> {
+        let Some(in_flight) = &self.lanes[lane] else { return Ok(()) };
+        let Standing { step, saved_step, .. } = in_flight.standing();
+        if !self.has_state || step == saved_step {
+            return Ok(());
+        }
+        // More may have been sent already, where the trial goes over steps again.
+        let evaluated = in_flight.sent_evaluation.map(|sent| sent.min(step));
+        let checkpoint = self.take(lane, evaluated)?;
+        self.hand_on(lane, checkpoint);
+        Ok(())
+    }
+
+    fn take(&mut self, lane: usize, evaluated: Option<u64>) -> Result<Arc<Checkpoint>, HostError> {
+        let started = Instant::now();
+        let tensors = state::save(&mut self.session, lane)?;
+        self.pace.note_cost(started.elapsed());
+        let (trial_id, step) =
+            self.lanes[lane].as_ref().map_or_else(Default::default, |it| (it.trial.id.clone(), it.step));
+        Ok(Arc::new(Checkpoint { trial_id, step, evaluated, tensors }))
+    }
+
+    fn hand_on(&mut self, lane: usize, checkpoint: Arc<Checkpoint>) {
+        let Some(in_flight) = &mut self.lanes[lane] else { return };
+        in_flight.checkpoint = Some(checkpoint.clone());
+        in_flight.saved = Some(Instant::now());
+        let saved = Event::Saved { trial: in_flight.index, checkpoint, elapsed: in_flight.elapsed() };
+        self.send(saved);
     }
 
     /// One call: all lanes advance by as many steps as lie before the nearest evaluation or end of any.
     fn step(&mut self, steps_per_call: u64) -> Result<(), HostError> {
         let in_flight = self.lanes.iter().flatten();
-        let boundary = in_flight.map(InFlight::steps_to_boundary).min().unwrap_or(1);
+        let boundary =
+            in_flight.map(|lane| lane.steps_to_boundary().min(self.pace.steps_to_next(lane.step))).min().unwrap_or(1);
         let affordable = self.seconds_per_step.map_or(1.0, |seconds| SECONDS_PER_CALL / seconds.max(1e-9));
         let step_count =
             boundary.min((affordable as u64).clamp(1, steps_per_call.max(1))).min(self.tables.most_steps());
@@ -205,12 +349,14 @@ impl<'a> Driver<'a> {
             in_flight.step += rows.count as u64;
             let broken = breaking_row(&rows, self.shape, &in_flight.trial.divergence);
             rows.truncate(broken.map_or(rows.count, |row| row + 1));
-            let last = (rows.first_iteration + rows.count as u64).saturating_sub(1);
+            let end = rows.first_iteration + rows.count as u64;
+            rows.skip(in_flight.sent_rows.saturating_sub(rows.first_iteration) as usize);
+            in_flight.sent_rows = in_flight.sent_rows.max(end);
             if rows.count > 0 {
                 self.send(Event::Rows(rows));
             }
             if broken.is_some() {
-                self.end(lane, Outcome::Diverged { iteration: last });
+                self.end(lane, Outcome::Diverged { iteration: end - 1 });
             }
         }
         Ok(())
@@ -229,10 +375,43 @@ impl<'a> Driver<'a> {
 }
 
 impl InFlight<'_> {
+    fn elapsed(&self) -> Duration {
+        self.before + self.started.elapsed()
+    }
+
+    fn into_work(self) -> Work {
+        Work {
+            trial: self.index,
+            started: self.is_announced,
+            sent_rows: self.sent_rows,
+            sent_evaluation: self.sent_evaluation,
+            elapsed: self.elapsed(),
+            checkpoint: self.checkpoint,
+        }
+    }
+
+    /// Forgets a checkpoint that does not fit. What was sent in this run stays sent.
+    fn start_over(&mut self) {
+        (self.step, self.checkpoint) = (0, None);
+        if !self.is_announced {
+            (self.sent_rows, self.sent_evaluation) = (0, None);
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            step: self.step,
+            saved_step: self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step),
+            age: self.started.elapsed(),
+            since_saved: self.saved.map(|saved| saved.elapsed()),
+        }
+    }
+
     fn evaluation_is_due(&self) -> bool {
         let every = self.trial.eval_every;
         let on_schedule = every > 0 && self.step.is_multiple_of(every);
-        self.evaluated != Some(self.step) && (self.step == 0 || self.step >= self.trial.iterations || on_schedule)
+        let is_sent = self.sent_evaluation >= Some(self.step);
+        !is_sent && (self.step == 0 || self.step >= self.trial.iterations || on_schedule)
     }
 
     fn steps_to_boundary(&self) -> u64 {

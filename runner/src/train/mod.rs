@@ -1,27 +1,36 @@
 //! Training: a plan's unfinished trials to a stream of events.
 //!
-//! [`run`] keeps every CPU thread busy: each *slot* is one task of a `rayon` pool that opens a session and drives it
-//! ([`lanes`]), refilling a lane with the next trial of the group as soon as its trial is over. Slots take trials from one
+//! [`run`] keeps every CPU thread busy: each [`slot`] is one task of a `rayon` pool that opens a session, in a worker
+//! process or in this one ([`engine`]), and drives it ([`lanes`]), refilling a lane with the next trial of the group as soon as its trial is over. Slots take trials from one
 //! [`queue`], so none idles while trials are left. Events come back over a channel to the calling thread, which alone
 //! shows and stores them.
 
 mod call;
+mod engine;
 mod feed;
 mod lanes;
+mod pace;
 mod queue;
+mod slot;
+mod state;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use engine::Engine;
 pub use feed::Feed;
-use lanes::Driver;
 use queue::Queue;
+use slot::Slot;
+pub use work::{Interrupted, Work};
 
 use crate::dataset::Dataset;
 use crate::dataset::order::SamplerError;
 use crate::event::{Event, Outcome};
 use crate::host::{Footprint, HostError, Plugin, SessionConfig};
+use crate::limits::OnError;
 use crate::plan::{Group, Plan, Shape};
+use crate::worker::Launch;
 
 /// What a plan's trials need to train: loaded plugins and data.
 pub struct Resources {
@@ -108,6 +117,17 @@ pub struct Layout {
     pub lanes: usize,
     /// At most so many steps go into one call of a plugin, however fast it is.
     pub steps_per_call: u64,
+    /// Where sessions live.
+    pub isolation: Isolation,
+}
+
+/// Where sessions live.
+#[derive(Clone, Debug)]
+pub enum Isolation {
+    /// In this process: what a plugin does to its process, it does to the run. Limits of memory and of calls do not hold.
+    None,
+    /// In worker processes, one a slot.
+    Process(Launch),
 }
 
 /// Rows of a call are held in memory until it returns.
@@ -124,17 +144,18 @@ impl Layout {
             threads_per_session: (jobs / slots).max(1) as u32,
             lanes: 1,
             steps_per_call: STEPS_PER_CALL,
+            isolation: Isolation::None,
         }
     }
 }
 
-/// Trains `unfinished` (indices into `plan.trials`) and hands every event to `on_event` in the calling thread.
+/// Trains `unfinished` and hands every event to `on_event` in the calling thread.
 ///
 /// Raising `cancel` ends every trial in flight after its current step with [`Outcome::Stopped`]; so does an error of
-/// `on_event`, which is returned.
+/// `on_event`, which is returned, and with `on_error = "stop"` a trial that failed or crashed.
 pub fn run<E: Send>(
     plan: &Plan,
-    unfinished: &[usize],
+    unfinished: Vec<Work>,
     resources: &Resources,
     layout: &Layout,
     cancel: &AtomicBool,
@@ -151,11 +172,14 @@ pub fn run<E: Send>(
     let mut result = Ok(());
     pool.in_place_scope(|scope| {
         for _ in 0..layout.slots {
-            let (sender, queue) = (sender.clone(), &queue);
-            scope.spawn(move |_| slot(plan, queue, resources, layout, cancel, &sender));
+            let slot = Slot::new(plan, &queue, resources, layout, cancel, sender.clone());
+            scope.spawn(move |_| slot.run());
         }
         drop(sender);
         for event in receiver {
+            if plan.limits.on_error == OnError::Stop && is_failure(&event) {
+                cancel.store(true, Ordering::Relaxed);
+            }
             if result.is_ok() {
                 result = on_event(event);
                 if result.is_err() {
@@ -167,33 +191,6 @@ pub fn run<E: Send>(
     result
 }
 
-/// One slot's life: open a session for the group with trials left, drive it until the group is done, take the next.
-fn slot(
-    plan: &Plan,
-    queue: &Queue,
-    resources: &Resources,
-    layout: &Layout,
-    cancel: &AtomicBool,
-    events: &crossbeam_channel::Sender<Event>,
-) {
-    while !cancel.load(Ordering::Relaxed) {
-        let Some((group, trials)) = queue.take_group(layout.lanes) else { return };
-        let shape = &plan.groups[group].shape;
-        let feed = resources.feed(shape);
-        let config = resources.session_config(plan, &trials, layout);
-        match resources.plugin(shape).session(config) {
-            Ok(session) => {
-                Driver::new(plan, group, feed, session, queue, cancel, events).drive(trials, layout.steps_per_call)
-            }
-            Err(error) => fail(&trials, &error, events),
-        }
-    }
-}
-
-fn fail(trials: &[usize], error: &HostError, events: &crossbeam_channel::Sender<Event>) {
-    for &trial in trials {
-        let outcome = Outcome::Failed { message: error.to_string() };
-        // The receiver outlives every slot.
-        let _ = events.send(Event::Ended { trial, outcome, elapsed: Default::default() });
-    }
+fn is_failure(event: &Event) -> bool {
+    matches!(event, Event::Ended { outcome: Outcome::Failed { .. } | Outcome::Crashed { .. }, .. })
 }

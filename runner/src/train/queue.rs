@@ -1,39 +1,103 @@
-//! Which trial is next: the one thing that slots share.
+//! Which trials are next: the one thing that slots share.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::plan::Plan;
+use super::work::Work;
+use crate::plan::{Group, Plan};
 
-/// The trials of each group that nobody has taken yet, in the plan's order.
+/// The trials that nobody has taken yet.
 pub struct Queue {
-    groups: Mutex<Vec<VecDeque<usize>>>,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+/// Trials that are to share a session.
+#[derive(Debug)]
+pub struct Set {
+    /// Of the plan.
+    pub group: usize,
+    /// One for each lane.
+    pub work: Vec<Work>,
+    /// How often a session of just these failed without having got further than the one before.
+    pub failures: u32,
+    /// One of them is suspected of having broken a larger session: others stay away from them.
+    pub is_suspect: bool,
+}
+
+struct Waiting {
+    /// In the plan's order, by group.
+    groups: Vec<VecDeque<Work>>,
+    /// Sets that failed and are to be tried again.
+    sets: VecDeque<Set>,
+    /// Sets that slots are training. Each may come back.
+    running: usize,
 }
 
 impl Queue {
     /// Holds the trials of `unfinished`, by group.
-    pub fn new(plan: &Plan, unfinished: &[usize]) -> Queue {
-        let mut wanted = vec![false; plan.trials.len()];
-        unfinished.iter().for_each(|&trial| wanted[trial] = true);
-        let of = |group: &crate::plan::Group| group.trials.iter().copied().filter(|&trial| wanted[trial]).collect();
-        Queue { groups: Mutex::new(plan.groups.iter().map(of).collect()) }
+    pub fn new(plan: &Plan, unfinished: Vec<Work>) -> Queue {
+        let mut wanted: Vec<Option<Work>> = vec![None; plan.trials.len()];
+        for work in unfinished {
+            let trial = work.trial;
+            wanted[trial] = Some(work);
+        }
+        let mut of = |group: &Group| group.trials.iter().filter_map(|&trial| wanted[trial].take()).collect();
+        let groups = plan.groups.iter().map(&mut of).collect();
+        let waiting = Waiting { groups, sets: VecDeque::new(), running: 0 };
+        Queue { waiting: Mutex::new(waiting), changed: Condvar::new() }
     }
 
-    /// Up to `count` trials of the first group that has any, and that group's index.
-    pub fn take_group(&self, count: usize) -> Option<(usize, Vec<usize>)> {
-        let mut groups = self.lock();
-        let (index, trials) = groups.iter_mut().enumerate().find(|(_, trials)| !trials.is_empty())?;
-        let count = count.min(trials.len());
-        Some((index, trials.drain(..count).collect()))
+    /// A set to train: one that failed, or up to `count` trials of the first group that has any. Waits while there is
+    /// none but others are training, since what they train may come back.
+    pub fn take_set(&self, count: usize) -> Option<(Set, Turn<'_>)> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(set) = waiting.next(count) {
+                waiting.running += 1;
+                return Some((set, Turn { queue: self, again: Vec::new() }));
+            }
+            if waiting.running == 0 {
+                return None;
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// The next trial of `group`, for a lane that has become free.
-    pub fn take(&self, group: usize) -> Option<usize> {
-        self.lock()[group].pop_front()
+    pub fn take(&self, group: usize) -> Option<Work> {
+        self.lock().groups[group].pop_front()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<VecDeque<usize>>> {
-        // A slot that panicked while holding the lock had finished its `drain` or `pop`: the queue is sound.
-        self.groups.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // A slot that panicked while holding the lock had finished its change: the queue is sound.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A set is being trained, until this is dropped.
+pub struct Turn<'q> {
+    queue: &'q Queue,
+    /// What is to be tried again of it.
+    pub again: Vec<Set>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.lock();
+        waiting.running -= 1;
+        waiting.sets.extend(self.again.drain(..));
+        self.queue.changed.notify_all();
+    }
+}
+
+impl Waiting {
+    fn next(&mut self, count: usize) -> Option<Set> {
+        if let Some(set) = self.sets.pop_front() {
+            return Some(set);
+        }
+        let (group, trials) = self.groups.iter_mut().enumerate().find(|(_, trials)| !trials.is_empty())?;
+        let work = trials.drain(..count.min(trials.len())).collect();
+        Some(Set { group, work, failures: 0, is_suspect: false })
     }
 }

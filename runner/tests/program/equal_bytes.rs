@@ -9,7 +9,7 @@ use clr_run::gather::{Data, Search, gather};
 use clr_run::host::SearchPath;
 use clr_run::plan::{Plan, plan};
 use clr_run::spec::{SourceFile, parse};
-use clr_run::train::{self, Layout, Resources};
+use clr_run::train::{self, Layout, Resources, Work};
 
 use crate::world::{MIX, World, plugins};
 
@@ -50,14 +50,14 @@ struct History {
 }
 
 /// A planned spec and what it takes to train it.
-struct Prepared {
-    plan: Plan,
-    resources: Resources,
-    _world: World,
+pub struct Prepared {
+    pub plan: Plan,
+    pub resources: Resources,
+    pub world: World,
 }
 
 impl Prepared {
-    fn new(spec: &str) -> Prepared {
+    pub fn new(spec: &str) -> Prepared {
         let world = World::new(spec);
         let (spec, problems) = parse(&SourceFile { name: "spec.toml".into(), text: spec.into() }, &[]);
         assert!(problems.is_empty(), "{problems:?}");
@@ -66,15 +66,16 @@ impl Prepared {
         let gathered = gather(&spec, world.folder().path(), &search, Data::Open);
         let plan = plan(&spec, &gathered.facts).unwrap();
         let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets).unwrap();
-        Prepared { plan, resources, _world: world }
+        Prepared { plan, resources, world }
     }
 
     fn train(&self, trials: &[usize], layout: &Layout) -> BTreeMap<usize, History> {
         let mut histories: BTreeMap<usize, History> = BTreeMap::new();
+        let work = trials.iter().map(|&trial| Work::new(trial)).collect();
         let result: Result<(), Infallible> =
-            train::run(&self.plan, trials, &self.resources, layout, &AtomicBool::new(false), |event| {
+            train::run(&self.plan, work, &self.resources, layout, &AtomicBool::new(false), |event| {
                 match event {
-                    Event::Started { trial } => assert!(histories.insert(trial, History::default()).is_none()),
+                    Event::Started { trial, .. } => assert!(histories.insert(trial, History::default()).is_none()),
                     Event::Rows(rows) => {
                         let history = histories.get_mut(&rows.trial).unwrap();
                         history.hypers.resize(rows.hypers.len(), Vec::new());
@@ -93,6 +94,7 @@ impl Prepared {
                         it.loss.to_bits(),
                         it.accuracy.to_bits(),
                     )),
+                    Event::Saved { .. } => {}
                     Event::Ended { trial, outcome, .. } => {
                         assert!(!matches!(outcome, Outcome::Stopped | Outcome::Failed { .. }), "{outcome:?}");
                         histories.get_mut(&trial).unwrap().outcome = format!("{outcome:?}");
@@ -106,7 +108,7 @@ impl Prepared {
 }
 
 /// One trial after the other, on one thread, with as many steps a call as there can be.
-fn plainest() -> Layout {
+pub fn plainest() -> Layout {
     Layout { slots: 1, threads_per_session: 1, lanes: 1, ..Layout::cpu(1, 1) }
 }
 

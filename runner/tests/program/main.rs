@@ -2,9 +2,11 @@
 
 mod command_line;
 mod equal_bytes;
+mod export;
 mod interruption;
 mod plugins_in_c;
 mod results;
+mod resuming;
 #[path = "../support/libraries.rs"]
 mod support;
 mod world;

@@ -239,9 +239,14 @@ impl Running {
         }
     }
 
+    /// The system's number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name, such as `INT`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status();
         assert!(status.expect("there is a command `kill`").success());
     }
 

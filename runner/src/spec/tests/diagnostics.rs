@@ -715,3 +715,83 @@ fn seeds_apart() {
         "#]],
     );
 }
+
+#[test]
+fn limits_without_units_or_sense_are_reported() {
+    check(
+        &format!(
+            "{GOOD}[limits]\ntime = 3600\nmemory = \"4 gigabytes\"\ncall = \"0 s\"\non_error = \"abort\"\nmemmory = \"1 GB\"\n"
+        ),
+        expect![[r#"
+            error[spec::type]: `time` has the wrong type
+              --> a.toml:25:8
+               |
+            25 | time = 3600
+               |        ^^^^ expected a time such as "90 s", "10 min" or "2 h", found an integer
+
+            error[spec::type]: `memory` has the wrong type
+              --> a.toml:26:10
+               |
+            26 | memory = "4 gigabytes"
+               |          ^^^^^^^^^^^^^ expected a size such as "512 MiB" or "4 GB", found "4 gigabytes"
+
+            error[spec::range]: `call` is out of range
+              --> a.toml:27:8
+               |
+            27 | call = "0 s"
+               |        ^^^^^ expected more than 0
+
+            error[spec::range]: `on_error` cannot be `abort`
+              --> a.toml:28:12
+               |
+            28 | on_error = "abort"
+               |            ^^^^^^^ expected `continue` or `stop`
+               |
+               = help: expected `continue` or `stop`
+
+            error[spec::key]: unknown key `memmory`
+              --> a.toml:29:1
+               |
+            29 | memmory = "1 GB"
+               | ^^^^^^^ not a key of [limits]
+               |
+               = help: did you mean `memory`?
+        "#]],
+    );
+    check(
+        &format!("{GOOD}[limits]\ntime = [\"1 h\", \"2 h\"]\n"),
+        expect![[r#"
+        error[spec::axis]: `time` cannot be an axis
+          --> a.toml:25:8
+           |
+        25 | time = ["1 h", "2 h"]
+           |        ^^^^^^^^^^^^^^ one value is expected here, not a list
+    "#]],
+    );
+}
+
+#[test]
+fn checkpoints_without_units_or_sense_are_reported() {
+    check(
+        &format!("{GOOD}[checkpoint]\nevery = 30\nkeep = \"all\"\n"),
+        expect![[r#"
+            error[spec::type]: `every` has the wrong type
+              --> a.toml:25:9
+               |
+            25 | every = 30
+               |         ^^ expected a time such as "30 s" or "5 min", or "500 iterations", or "never", found an integer
+
+            error[spec::range]: `keep` cannot be `all`
+              --> a.toml:26:8
+               |
+            26 | keep = "all"
+               |        ^^^^^ expected `nothing`, `last` or `best`
+               |
+               = help: expected `nothing`, `last` or `best`
+        "#]],
+    );
+    for every in ["0 s", "-1 s", "0 iterations", "2 epochs", "1e300 days", "sometimes", ""] {
+        let (_, diagnostics) = parse(&source(&format!("{GOOD}[checkpoint]\nevery = \"{every}\"\n")), &[]);
+        assert_eq!(diagnostics.len(), 1, "{every}");
+    }
+}

@@ -6,6 +6,8 @@ use expect_test::expect;
 use proptest::prelude::*;
 
 use super::*;
+use crate::checkpoint::{Every, Keep};
+use crate::limits::OnError;
 
 /// A spec without a fault; tests replace parts of it.
 pub(crate) const GOOD: &str = r#"[experiment]
@@ -64,10 +66,47 @@ fn ranges() {
     assert!((logarithmic[1] - 1e-2).abs() < 1e-15, "{logarithmic:?}");
 }
 
+#[track_caller]
+fn check_checkpoint(text: &str, every: Every, keep: Keep) {
+    let (spec, diagnostics) = parse(&source(&format!("{GOOD}[checkpoint]\n{text}")), &[]);
+    assert_eq!((diagnostics, spec.checkpointing), (vec![], Checkpointing { every, keep }));
+}
+
+#[test]
+fn checkpoints_by_time_by_iterations_and_never() {
+    let seconds = |seconds| Every::Time(std::time::Duration::from_secs_f64(seconds));
+    check_checkpoint("", seconds(30.0), Keep::Nothing);
+    check_checkpoint("every = \"2.5 min\"", seconds(150.0), Keep::Nothing);
+    check_checkpoint("every = \"0.5 s\"\nkeep = \"last\"", seconds(0.5), Keep::Last);
+    let iterations = |count| Every::Iterations(std::num::NonZeroU64::new(count).unwrap());
+    check_checkpoint("every = \"1 iteration\"\nkeep = \"best\"", iterations(1), Keep::Best);
+    check_checkpoint("every = \"1_000 iterations\"", iterations(1000), Keep::Nothing);
+    check_checkpoint("every = \"never\"\nkeep = \"nothing\"", Every::Never, Keep::Nothing);
+}
+
+#[track_caller]
+fn check_limits(text: &str, expected: Limits) {
+    let (spec, diagnostics) = parse(&source(&format!("{GOOD}[limits]\n{text}")), &[]);
+    assert_eq!((diagnostics, spec.limits), (vec![], expected));
+}
+
+#[test]
+fn limits_have_units() {
+    let seconds = std::time::Duration::from_secs;
+    let none = Limits { time: None, memory: None, call: seconds(600), on_error: OnError::Continue };
+    check_limits("", none);
+    check_limits("time = \"1.5 h\"", Limits { time: Some(seconds(5400)), ..none });
+    check_limits("time = \"2 days\"", Limits { time: Some(seconds(172_800)), ..none });
+    check_limits("call = \"90 s\"\non_error = \"stop\"", Limits { call: seconds(90), on_error: OnError::Stop, ..none });
+    check_limits("memory = \"512 MiB\"", Limits { memory: Some(512 << 20), ..none });
+    check_limits("memory = \"1_500 MB\"", Limits { memory: Some(1_500_000_000), ..none });
+}
+
 /// Every default is a value that its key would accept.
 #[test]
 fn defaults_are_in_range() {
-    let sections = keys::OVERRIDABLE.into_iter().flat_map(|section| section.keys);
+    let sections =
+        keys::OVERRIDABLE.into_iter().chain([&keys::CHECKPOINT, &keys::LIMITS]).flat_map(|section| section.keys);
     let kinds = kinds::SCHEDULE_KINDS.iter().flat_map(|kind| kind.keys).chain(kinds::COMMON);
     for key in sections.chain(kinds) {
         let text = match key.default {
@@ -92,7 +131,7 @@ fn defaults_are_in_range() {
 #[test]
 fn the_json_schema_knows_every_key() {
     let schema = json_schema();
-    for section in keys::OVERRIDABLE {
+    for section in keys::OVERRIDABLE.into_iter().chain([&keys::CHECKPOINT, &keys::LIMITS]) {
         for key in section.keys {
             assert!(
                 schema["properties"][section.name]["properties"][key.name]["description"].is_string(),

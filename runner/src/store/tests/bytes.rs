@@ -104,7 +104,7 @@ fn a_run_cut_off_while_tables_are_replaced_gives_the_same_bytes() {
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     run(old.path(), &narrow, SMALL);
     let mut store = open(old.path(), &wide, SMALL);
-    for trial in store.unfinished() {
+    for trial in unfinished(&store) {
         record(&mut store, &events(&wide, trial, 5));
     }
     store.commit().unwrap();
@@ -116,7 +116,7 @@ fn a_run_cut_off_while_tables_are_replaced_gives_the_same_bytes() {
         fs::write(old.path().join("example").join(name), bytes).unwrap();
     }
     let store = open(old.path(), &wide, SMALL);
-    assert_eq!(store.unfinished(), Vec::<usize>::new());
+    assert_eq!(unfinished(&store), Vec::<usize>::new());
     store.finish().unwrap();
     assert_equal_tables(&tables(old.path()), &expected);
 }

@@ -53,7 +53,7 @@ fn cost_of_a_row() {
 
     let mut store = open(outputs.path(), &plan, Limits::default());
     let start = Instant::now();
-    trials.clone().for_each(|trial| record(&mut store, &[Event::Started { trial }]));
+    trials.clone().for_each(|trial| record(&mut store, &[Event::Started { trial, step: 0 }]));
     blocks.iter().for_each(|events| record(&mut store, events));
     for trial in trials {
         record(&mut store, &[Event::Ended { trial, outcome: Outcome::Finished, elapsed: Duration::ZERO }]);

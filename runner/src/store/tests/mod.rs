@@ -5,6 +5,7 @@ mod cost;
 mod readers;
 mod refusals;
 mod reopening;
+mod resuming;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ const GRID: Grid<'static> = Grid {
 const SMALL: Limits = Limits {
     part_rows: 20,
     commit_every: Duration::from_secs(3600),
+    seal_every: Duration::from_secs(3600),
     parts: Cut { batch_rows: 4, group_rows: 8, file_rows: u64::MAX },
     tables: Cut { batch_rows: 4, group_rows: 8, file_rows: 16 },
 };
@@ -55,10 +57,15 @@ fn record(store: &mut Store, events: &[Event]) {
     }
 }
 
+/// The indices of the trials that are to be run.
+fn unfinished(store: &Store) -> Vec<usize> {
+    store.unfinished().iter().map(|work| work.trial).collect()
+}
+
 /// Runs what is unfinished, one trial after the other.
 fn run(outputs: &Path, plan: &Plan, limits: Limits) -> Summary {
     let mut store = open(outputs, plan, limits);
-    for trial in store.unfinished() {
+    for trial in unfinished(&store) {
         record(&mut store, &events(plan, trial, 5));
     }
     store.finish().unwrap()

@@ -134,8 +134,8 @@ fn events_that_do_not_fit_are_refused() {
         record(&mut store, before);
         check_message(store.record(&event), expected);
     };
-    let start = Event::Started { trial: 0 };
-    check(&[], Event::Started { trial: 8 }, "the plan has 8 trials");
+    let start = Event::Started { trial: 0, step: 0 };
+    check(&[], Event::Started { trial: 8, step: 0 }, "the plan has 8 trials");
     check(&[], rows(0, 1, 2), "`triangular sgd seed=1`: it has not started");
     check(std::slice::from_ref(&start), rows(1, 1, 2), "rows from iteration 1 came after 0 rows");
     check(&[start.clone(), rows(0, 2, 2)], rows(0, 2, 2), "rows from iteration 0 came after 2 rows");

@@ -34,7 +34,7 @@ fn a_finished_spec_runs_nothing_and_rewrites_nothing() {
     };
     let before = modified(outputs.path());
     let store = open(outputs.path(), &plan, SMALL);
-    assert_eq!(store.unfinished(), Vec::<usize>::new());
+    assert_eq!(unfinished(&store), Vec::<usize>::new());
     assert!(store.results().iter().all(|result| result.status.is_done() && result.numbers.rows > 0));
     store.finish().unwrap();
     assert_eq!(modified(outputs.path()), before);
@@ -81,18 +81,18 @@ fn reordered_and_renamed_trials_are_not_run_again() {
     run(outputs.path(), &GRID.plan(), SMALL);
     let before = tables(outputs.path());
     let store = open(outputs.path(), &renamed, SMALL);
-    assert_eq!(store.unfinished(), Vec::<usize>::new());
+    assert_eq!(unfinished(&store), Vec::<usize>::new());
     store.finish().unwrap();
     assert_equal_tables(&tables(outputs.path()), &fresh_tables(&renamed));
     assert!(tables(outputs.path()) != before);
 }
 
 #[test]
-fn failed_trials_run_again_and_their_rows_do_not_count() {
+fn failed_trials_run_again_when_asked_and_their_rows_do_not_count() {
     let plan = GRID.plan();
     let outputs = tempfile::tempdir().unwrap();
     let mut store = open(outputs.path(), &plan, SMALL);
-    for trial in store.unfinished() {
+    for trial in unfinished(&store) {
         let mut events = events(&plan, trial, 5);
         if trial == 3 {
             let outcome = Outcome::Failed { message: "out of memory".to_owned() };
@@ -107,10 +107,17 @@ fn failed_trials_run_again_and_their_rows_do_not_count() {
     assert_eq!(summary.results[3].numbers.rows, 0);
 
     let store = open(outputs.path(), &plan, SMALL);
-    assert_eq!(store.unfinished(), [3]);
-    drop(store);
-    let summary = run(outputs.path(), &plan, SMALL);
+    assert_eq!(unfinished(&store), Vec::<usize>::new());
+    assert_eq!(store.notes(), ["1 trial failed before; --retry-failed runs it again: `triangular adam seed=2`"]);
+    store.finish().unwrap();
+
+    let retry = RunInfo { retry_failed: true, ..info("example/1 cpu") };
+    let mut store = Store::open_with(outputs.path(), &plan, retry, SMALL).unwrap();
+    assert_eq!((unfinished(&store), store.notes()), (vec![3], &[][..]));
+    record(&mut store, &events(&plan, 3, 5));
+    let summary = store.finish().unwrap();
     assert_eq!((summary.results[3].error.as_deref(), summary.results[3].attempts), (None, 2));
+    assert_eq!(summary.results[3].seconds, Some(3.234), "both attempts");
     assert_equal_tables(&tables(outputs.path()), &fresh_tables(&plan));
 }
 
@@ -121,7 +128,7 @@ fn other_numerics_run_again_only_when_asked() {
     run(outputs.path(), &plan, SMALL);
     let mut other = info("example/1 cuda");
     let store = Store::open_with(outputs.path(), &plan, other.clone(), SMALL).unwrap();
-    assert_eq!(store.unfinished(), Vec::<usize>::new());
+    assert_eq!(unfinished(&store), Vec::<usize>::new());
     drop(store);
     other.rerun_other_numerics = true;
     let mut store = Store::open_with(outputs.path(), &plan, other, SMALL).unwrap();
@@ -143,7 +150,7 @@ fn parts_can_be_read_while_the_run_goes_on() {
     let mut store = open(outputs.path(), &plan, SMALL);
     record(&mut store, &events(&plan, 0, 5));
     record(&mut store, &events(&plan, 1, 5)[..3]);
-    store.seal().unwrap();
+    store.seal(true).unwrap();
     let rows = rows::read(outputs.path(), "parts", "metrics-");
     assert_eq!(rows.num_rows(), 12 + 4);
     assert_eq!(rows.schema(), store.columns.layout(super::super::schema::Table::Metrics).schema);

@@ -1,0 +1,76 @@
+//! Checkpoints: all that a trial needs to go on with the same bits, here or on another machine.
+//!
+//! A lane's state is what the plugin names as such (`clr.state/1`). Everything else follows from the step: batches,
+//! augmentation, dropout and schedules are functions of it.
+
+mod export;
+mod file;
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+pub use export::Format;
+pub use file::CheckpointError;
+
+use crate::host::TensorInfo;
+
+/// The state of one trial after `step` updates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// [`crate::plan::Trial::id`].
+    pub trial_id: String,
+    /// Updates made.
+    pub step: u64,
+    /// All evaluations that are due up to this step were made; none: not even the first. One at `step` itself may be
+    /// made or not.
+    pub evaluated: Option<u64>,
+    /// By name.
+    pub tensors: Vec<Tensor>,
+}
+
+/// A named part of a trial's state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Name, role and shape.
+    pub info: TensorInfo,
+    /// Row major; as many as the shape says.
+    pub values: Vec<f32>,
+}
+
+/// When trials are saved while they train, and what is kept of them. It decides no bit, and is no part of a trial's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// How often.
+    pub every: Every,
+    /// What is kept when a trial is over.
+    pub keep: Keep,
+}
+
+/// How often a trial is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Every {
+    /// At least so often, once a run is long enough, unless saving would take more than 0.5% of the time.
+    Time(Duration),
+    /// After every so many updates, whatever it costs.
+    Iterations(NonZeroU64),
+    /// Not at all: a trial that is interrupted starts over.
+    Never,
+}
+
+/// What is kept of a trial that is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Its state after the last iteration, unless it diverged.
+    Last,
+    /// Its state at the evaluation with the highest accuracy: on validation where there is such a split, else on test.
+    Best,
+}
+
+impl Default for Checkpointing {
+    fn default() -> Checkpointing {
+        Checkpointing { every: Every::Time(Duration::from_secs(30)), keep: Keep::Nothing }
+    }
+}

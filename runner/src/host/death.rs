@@ -1,0 +1,76 @@
+//! How a process that held a session ended.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use signal_hook::low_level::signal_name;
+
+use crate::words;
+
+/// Why there is no answer from a worker, and will be none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Death {
+    /// A signal ended it: a crash, an abort, the system's out-of-memory killer.
+    Signal(i32),
+    /// It called `exit`.
+    Exit(i32),
+    /// It was ended because a call had not returned in this time.
+    Hung(Duration),
+    /// It was ended because of the memory that it had of its own, in bytes.
+    Memory {
+        /// So much.
+        used: u64,
+        /// Of so much that it was allowed.
+        limit: u64,
+    },
+    /// It was ended because what came from it was no answer.
+    Garbled(String),
+    /// It did not even start.
+    NotStarted(String),
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Death::Signal(number) => match signal_name(*number) {
+                Some(name) => write!(out, "the worker was killed by {name} (signal {number})"),
+                None => write!(out, "the worker was killed by signal {number}"),
+            },
+            Death::Exit(code) => write!(out, "the worker exited with code {code}"),
+            Death::Hung(limit) => {
+                let limit = words::duration(limit.as_secs_f64());
+                write!(out, "the call did not return within {limit} (`call` in `[limits]`)")
+            }
+            Death::Memory { used, limit } => {
+                let (used, limit) = (words::bytes(*used), words::bytes(*limit));
+                write!(out, "the worker used {used} of memory, its trials may use {limit} (`memory` in `[limits]`)")
+            }
+            Death::Garbled(problem) => write!(out, "the worker's pipe carried what is no answer: {problem}"),
+            Death::NotStarted(problem) => write!(out, "no worker could be started: {problem}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(death: Death, expected: &str) {
+        assert_eq!(death.to_string(), expected);
+    }
+
+    #[test]
+    fn a_death_is_told_in_words() {
+        check(Death::Signal(11), "the worker was killed by SIGSEGV (signal 11)");
+        check(Death::Signal(99), "the worker was killed by signal 99");
+        check(Death::Exit(3), "the worker exited with code 3");
+        let call = Duration::from_millis(1500);
+        check(Death::Hung(call), "the call did not return within 1.5s (`call` in `[limits]`)");
+        check(
+            Death::Memory { used: 5 << 20, limit: 3 << 19 },
+            "the worker used 5.0 MiB of memory, its trials may use 1.5 MiB (`memory` in `[limits]`)",
+        );
+    }
+}

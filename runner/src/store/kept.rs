@@ -1,0 +1,67 @@
+//! The state that an output holds of a trial, for a reader: no lock is taken, and nothing is written.
+
+use std::path::Path;
+
+use super::manifest::Manifest;
+use super::{StoreError, files, saved, some_of};
+use crate::checkpoint::Checkpoint;
+use crate::spec::suggest;
+
+/// A trial's state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// As in the spec that ran it.
+    pub label: String,
+    /// The kept one, or of a trial that is not over the last.
+    pub checkpoint: Checkpoint,
+}
+
+/// The state that `folder` holds of a trial, by its id, the beginning of its id, or its label.
+pub fn kept(folder: &Path, trial: &str) -> Result<Kept, StoreError> {
+    let Some(manifest) = Manifest::load_checkpoints(folder)? else {
+        return Err(StoreError::NoOutput { folder: folder.to_owned() });
+    };
+    let (id, label) = find(folder, &manifest, trial)?;
+    let of_finished = manifest.trials.get(id).and_then(|record| record.checkpoint.as_deref());
+    let of_unfinished = || manifest.unfinished.get(id).map(|record| record.checkpoint.as_str());
+    let Some(path) = of_finished.or_else(of_unfinished) else {
+        return Err(StoreError::NothingKept { label: label.to_owned() });
+    };
+    let (checkpoint, _) = saved::read(folder, &manifest, path, id)?;
+    Ok(Kept { label: label.to_owned(), checkpoint })
+}
+
+/// The id and the label of the one trial that is meant.
+fn find<'m>(folder: &Path, manifest: &'m Manifest, trial: &str) -> Result<(&'m str, &'m str), StoreError> {
+    let trials = || manifest.trials.iter().map(|(id, record)| (id.as_str(), record.label.as_str()));
+    let mut found: Vec<_> = trials().filter(|&(id, label)| id == trial || label == trial).collect();
+    if found.is_empty() && !trial.is_empty() {
+        found = trials().filter(|(id, _)| id.starts_with(trial)).collect();
+    }
+    match found[..] {
+        [one] => Ok(one),
+        [] => Err(StoreError::NoTrial {
+            folder: folder.to_owned(),
+            trial: trial.to_owned(),
+            help: help(trial, &trials().map(|(_, label)| label).collect::<Vec<_>>()),
+        }),
+        _ => {
+            let ids: Vec<&str> = found.iter().map(|(id, _)| *id).collect();
+            Err(StoreError::ManyTrials { trial: trial.to_owned(), ids: some_of(&ids) })
+        }
+    }
+}
+
+/// The label that may be meant, or some of those that there are.
+fn help(trial: &str, labels: &[&str]) -> String {
+    match suggest::nearest(trial, labels) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None if labels.is_empty() => "it has none".to_owned(),
+        None => format!("it has {}", some_of(labels)),
+    }
+}
+
+/// Writes `bytes` to a file of the user's choice, all at once.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    files::write_atomically(path, bytes)
+}

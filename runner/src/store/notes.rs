@@ -1,0 +1,46 @@
+//! What a user should know of an output before the run goes on.
+
+use std::collections::HashSet;
+
+use super::manifest::Manifest;
+use crate::plan::Plan;
+
+/// More labels than this are not listed.
+const LISTED: usize = 5;
+
+/// Trials with results or a checkpoint here that the plan no longer covers.
+pub(crate) fn uncovered(plan: &Plan, manifest: &Manifest) -> Option<String> {
+    let ids: HashSet<&str> = plan.trials.iter().map(|trial| trial.id.as_str()).collect();
+    let trials = manifest.trials.iter().filter(|(id, _)| !ids.contains(id.as_str()));
+    let kept = trials.filter(|(id, record)| record.status.is_done() || manifest.unfinished.contains_key(*id));
+    let labels: Vec<&str> =
+        kept.map(|(id, record)| if record.label.is_empty() { id.as_str() } else { record.label.as_str() }).collect();
+    let (trials, them) = if labels.len() == 1 { ("trial", "it") } else { ("trials", "them") };
+    (!labels.is_empty()).then(|| {
+        let (count, list) = (labels.len(), some_of(&labels));
+        format!(
+            "the spec no longer covers {count} {trials} of this output, kept for when it covers {them} again: {list}"
+        )
+    })
+}
+
+/// Trials of the plan that failed before.
+pub(crate) fn failed(plan: &Plan, manifest: &Manifest) -> Option<String> {
+    let has_failed = |id: &str| manifest.trials.get(id).is_some_and(|record| record.status.is_failure());
+    let labels: Vec<&str> =
+        plan.trials.iter().filter(|trial| has_failed(&trial.id)).map(|trial| trial.label.as_str()).collect();
+    let (trials, them) = if labels.len() == 1 { ("trial", "it") } else { ("trials", "them") };
+    (!labels.is_empty()).then(|| {
+        let (count, list) = (labels.len(), some_of(&labels));
+        format!("{count} {trials} failed before; --retry-failed runs {them} again: {list}")
+    })
+}
+
+/// The first few of many labels.
+pub(crate) fn some_of(labels: &[&str]) -> String {
+    let mut text = labels.iter().take(LISTED).map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+    if labels.len() > LISTED {
+        text += &format!(" and {} more", labels.len() - LISTED);
+    }
+    text
+}

@@ -1,0 +1,156 @@
+//! Reopening an output: what its unfinished trials go on from.
+//!
+//! The manifest says where the rows up to the checkpoint lie. What else a flight holds at that step is read back from
+//! them: the evaluations, and the losses of the last epoch.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Int32Type, Int64Type};
+use arrow_array::{Array, StringArray};
+use arrow_schema::{DataType, Field};
+
+use super::flight::{rows_per_epoch, split_named};
+use super::manifest::{Manifest, Segment, UnfinishedRecord};
+use super::schema::{Table, text_type};
+use super::source::Sources;
+use super::{StoreError, saved};
+use crate::checkpoint::Checkpoint;
+use crate::event::Evaluation;
+use crate::plan::{Plan, Trial};
+
+/// An unfinished trial that can go on.
+pub(crate) struct Resumable {
+    pub record: UnfinishedRecord,
+    pub checkpoint: Arc<Checkpoint>,
+    /// All up to the checkpoint.
+    pub evaluations: Vec<Evaluation>,
+    /// The last epoch's, up to the checkpoint.
+    pub recent_losses: VecDeque<f32>,
+}
+
+/// The trials of the plan that can go on, by index, and why others that were saved cannot.
+///
+/// `numerics` has one for each trial. What a trial cannot go on from is no reason to stop: it starts over.
+pub(crate) fn resumable(
+    folder: &Path,
+    plan: &Plan,
+    numerics: &[String],
+    manifest: &Manifest,
+) -> (HashMap<usize, Resumable>, Vec<String>) {
+    let mut sources = Sources::new(folder, manifest);
+    let (mut found, mut notes) = (HashMap::new(), Vec::new());
+    let mut others: Vec<&str> = Vec::new();
+    for (index, trial) in plan.trials.iter().enumerate() {
+        let Some(record) = manifest.unfinished.get(&trial.id) else { continue };
+        if record.numerics != numerics[index] {
+            others.push(&trial.label);
+            continue;
+        }
+        match load(folder, index, trial, record, manifest, &mut sources) {
+            // At step 0 there is nothing to go on from.
+            Ok(resumable) if record.step > 0 => drop(found.insert(index, resumable)),
+            Ok(_) => {}
+            Err(error) => {
+                let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+                notes.push(format!("`{}` starts over: {error}{source}", trial.label));
+            }
+        }
+    }
+    if !others.is_empty() {
+        let subject =
+            if others.len() == 1 { "1 trial starts".to_owned() } else { format!("{} trials start", others.len()) };
+        let list = super::some_of(&others);
+        notes.push(format!(
+            "{subject} over, saved under other arithmetic (plugin revision, instruction set, GPU): {list}"
+        ));
+    }
+    (found, notes)
+}
+
+fn load<'a>(
+    folder: &Path,
+    index: usize,
+    trial: &Trial,
+    record: &'a UnfinishedRecord,
+    manifest: &'a Manifest,
+    sources: &mut Sources<'a>,
+) -> Result<Resumable, StoreError> {
+    let (checkpoint, numerics) = saved::read(folder, manifest, &record.checkpoint, &trial.id)?;
+    let found = (checkpoint.step, checkpoint.evaluated, numerics.as_str());
+    let expected = (record.step, record.evaluated, record.numerics.as_str());
+    let rows = record.metrics.iter().map(|segment| u128::from(segment.2)).sum::<u128>();
+    if found != expected || record.step > trial.iterations || rows != u128::from(record.step) {
+        let what = format!("{found:?} and {rows} rows instead of {expected:?}");
+        return Err(StoreError::Corrupt { path: folder.join(&record.checkpoint), what });
+    }
+    Ok(Resumable {
+        checkpoint: Arc::new(checkpoint),
+        evaluations: evaluations(index, record, sources)?,
+        recent_losses: recent_losses(trial, record, sources)?,
+        record: record.clone(),
+    })
+}
+
+fn evaluations<'a>(
+    trial: usize,
+    record: &'a UnfinishedRecord,
+    sources: &mut Sources<'a>,
+) -> Result<Vec<Evaluation>, StoreError> {
+    let single = |name: &str| Field::new(name, DataType::Float32, true);
+    let fields = [
+        Field::new("iteration", DataType::Int64, false),
+        Field::new("split", text_type(), true),
+        single("loss"),
+        single("accuracy"),
+    ];
+    let mut evaluations = Vec::new();
+    for segment in record.segments(Table::Evals) {
+        let corrupt = |what: &str| StoreError::Corrupt { path: segment.0.clone().into(), what: what.to_owned() };
+        sources.read(segment, &fields, |columns| {
+            // Sources has checked the types.
+            let iterations = columns[0].as_primitive::<Int64Type>();
+            let splits = columns[1].as_dictionary::<Int32Type>();
+            let Some(splits) = splits.downcast_dict::<StringArray>() else {
+                return Err(corrupt("`split` is not text"));
+            };
+            for (row, (&iteration, split)) in iterations.values().iter().zip(splits).enumerate() {
+                let iteration = u64::try_from(iteration).map_err(|_| corrupt("a negative iteration"))?;
+                let split = split.and_then(split_named).ok_or_else(|| corrupt("an unknown split"))?;
+                let value = |column: usize| single_at(columns[column].as_ref(), row);
+                evaluations.push(Evaluation { trial, iteration, split, loss: value(2), accuracy: value(3) });
+            }
+            Ok(())
+        })?;
+    }
+    Ok(evaluations)
+}
+
+fn recent_losses<'a>(
+    trial: &Trial,
+    record: &'a UnfinishedRecord,
+    sources: &mut Sources<'a>,
+) -> Result<VecDeque<f32>, StoreError> {
+    let mut losses = VecDeque::new();
+    if !trial.shape.metrics.iter().any(|name| name == "loss") {
+        return Ok(losses);
+    }
+    let mut skip = record.step.saturating_sub(rows_per_epoch(&trial.shape.data) as u64);
+    let field = [Field::new("loss", DataType::Float32, true)];
+    for Segment(file, first, count) in record.segments(Table::Metrics) {
+        let skipped = skip.min(*count);
+        skip -= skipped;
+        sources.read_rows(file, first + skipped..first + count, &field, |columns| {
+            losses.extend((0..columns[0].len()).map(|row| single_at(columns[0].as_ref(), row)));
+            Ok(())
+        })?;
+    }
+    Ok(losses)
+}
+
+/// A value of a column of f32. What was not finite is null in the tables; which of those it was decides no number.
+fn single_at(column: &dyn Array, row: usize) -> f32 {
+    if column.is_null(row) { f32::NAN } else { column.as_primitive::<Float32Type>().value(row) }
+}

@@ -1,0 +1,300 @@
+//! Trials that go on from where they were saved: the tables are those of a run that nothing disturbed.
+
+use std::sync::Arc;
+
+use super::super::files::cut;
+use super::super::{Status, StoreError};
+use super::*;
+use crate::checkpoint::{Checkpoint, Checkpointing, Keep, Tensor};
+use crate::event::{Evaluation, Outcome};
+use crate::host::{Role, TensorInfo};
+use crate::train::Work;
+
+/// Two trials, the second of which diverges.
+fn plan(keep: Keep) -> Plan {
+    let checkpointing = Checkpointing { keep, ..Checkpointing::default() };
+    Plan { checkpointing, ..Grid { optimizers: &["sgd"], seeds: &[1], ..GRID }.plan() }
+}
+
+fn checkpoint(plan: &Plan, trial: usize, step: u64, evaluated: Option<u64>) -> Arc<Checkpoint> {
+    let info = TensorInfo { name: "w".into(), role: Role::Weight, shape: vec![1], element_count: 1 };
+    let tensors = vec![Tensor { info, values: vec![step as f32] }];
+    Arc::new(Checkpoint { trial_id: plan.trials[trial].id.clone(), step, evaluated, tensors })
+}
+
+/// What a driver sends of a trial that goes on from `work`, saved after every block of rows and, like the driver, after
+/// the last evaluation.
+fn saving_events(plan: &Plan, work: &Work, block: u64) -> Vec<Event> {
+    let (trial, first) = (work.trial, work.step());
+    let mut sent = Vec::new();
+    let mut evaluated = work.sent_evaluation;
+    for event in events(plan, trial, block) {
+        let elapsed = work.elapsed + Duration::from_secs(1);
+        match event {
+            Event::Started { .. } => sent.push(Event::Started { trial, step: first }),
+            Event::Evaluated(Evaluation { iteration, .. }) if Some(iteration) <= evaluated => {}
+            Event::Evaluated(evaluation) => {
+                evaluated = Some(evaluation.iteration);
+                sent.push(event);
+                let checkpoint = checkpoint(plan, trial, evaluation.iteration, evaluated);
+                sent.push(Event::Saved { trial, checkpoint, elapsed });
+            }
+            Event::Rows(mut rows) => {
+                rows.skip(first.saturating_sub(rows.first_iteration) as usize);
+                let end = rows.first_iteration + rows.count as u64;
+                if rows.count > 0 {
+                    sent.push(Event::Rows(rows));
+                    let checkpoint = checkpoint(plan, trial, end, evaluated);
+                    sent.push(Event::Saved { trial, checkpoint, elapsed });
+                }
+            }
+            Event::Saved { .. } => {}
+            Event::Ended { trial, outcome, .. } => sent.push(Event::Ended { trial, outcome, elapsed }),
+        }
+    }
+    sent
+}
+
+/// All that there is to do, two trials at a time.
+fn all_events(plan: &Plan, store: &Store, block: u64) -> Vec<Event> {
+    let mut all = Vec::new();
+    for pair in store.unfinished().chunks(2) {
+        let mut queues: Vec<_> = pair.iter().map(|work| saving_events(plan, work, block).into_iter()).collect();
+        loop {
+            let round: Vec<Event> = queues.iter_mut().filter_map(Iterator::next).collect();
+            if round.is_empty() {
+                break;
+            }
+            all.extend(round);
+        }
+    }
+    all
+}
+
+/// Records all that there is to do and commits after every `every`-th event.
+fn go_on(outputs: &Path, plan: &Plan, every: usize) -> Result<Summary, StoreError> {
+    let mut store = Store::open_with(outputs, plan, info("example/1 cpu"), SMALL)?;
+    for (index, event) in all_events(plan, &store, 3).iter().enumerate() {
+        store.record(event)?;
+        if index % every == every - 1 {
+            store.commit()?;
+        }
+    }
+    store.finish()
+}
+
+/// The tables and the checkpoints that are kept.
+fn kept(outputs: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut kept = tables(outputs);
+    let directory = outputs.join("example/checkpoints");
+    for name in super::super::files::names(&directory).unwrap_or_default() {
+        kept.insert(format!("checkpoints/{name}"), fs::read(directory.join(&name)).unwrap());
+    }
+    kept
+}
+
+fn undisturbed(plan: &Plan) -> BTreeMap<String, Vec<u8>> {
+    let outputs = tempfile::tempdir().unwrap();
+    go_on(outputs.path(), plan, usize::MAX).unwrap();
+    kept(outputs.path())
+}
+
+#[test]
+fn saving_changes_no_table() {
+    for keep in [Keep::Nothing, Keep::Last, Keep::Best] {
+        let found = undisturbed(&plan(keep));
+        let checkpoints = found.keys().filter(|name| name.starts_with("checkpoints/")).count();
+        // The one that diverges has a best evaluation, but no state after the last iteration.
+        let expected = match keep {
+            Keep::Nothing => 0,
+            Keep::Last => 1,
+            Keep::Best => 2,
+        };
+        assert_eq!(checkpoints, expected);
+        let tables = found.into_iter().filter(|(name, _)| !name.starts_with("checkpoints/")).collect();
+        assert_equal_tables(&tables, &fresh_tables(&plan(keep)));
+    }
+}
+
+/// Cuts a run off after each of its operations on files, goes on, and compares all that is left.
+#[track_caller]
+fn check_every_cut(keep: Keep, every: usize) {
+    let plan = plan(keep);
+    let expected = undisturbed(&plan);
+    for count in 0.. {
+        let outputs = tempfile::tempdir().unwrap();
+        cut::after(count);
+        let was_cut = go_on(outputs.path(), &plan, every).is_err();
+        // Twice, the second time a little later: what the first left is disturbed too.
+        cut::after(count / 2 + 3);
+        let _ = go_on(outputs.path(), &plan, every);
+        cut::after(usize::MAX);
+        go_on(outputs.path(), &plan, every).unwrap();
+        assert_equal_tables(&kept(outputs.path()), &expected);
+        assert_eq!(listing(outputs.path(), "parts"), Vec::<String>::new(), "after {count} operations");
+        if !was_cut {
+            assert!(count > 20, "{count} operations");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_run_cut_off_after_any_operation_goes_on_to_the_same_bytes() {
+    check_every_cut(Keep::Nothing, 5);
+    check_every_cut(Keep::Last, 11);
+    check_every_cut(Keep::Best, 7);
+}
+
+#[test]
+fn a_run_cut_off_after_any_event_goes_on_from_its_last_commit() {
+    let plan = plan(Keep::Best);
+    let expected = undisturbed(&plan);
+    for every in [1, 3] {
+        for count in 1.. {
+            let outputs = tempfile::tempdir().unwrap();
+            let mut store = open(outputs.path(), &plan, SMALL);
+            let events = all_events(&plan, &store, 2);
+            for (index, event) in events.iter().take(count).enumerate() {
+                store.record(event).unwrap();
+                if index % every == every - 1 {
+                    store.commit().unwrap();
+                }
+            }
+            drop(store);
+            go_on(outputs.path(), &plan, 4).unwrap();
+            assert_equal_tables(&kept(outputs.path()), &expected);
+            if count >= events.len() {
+                break;
+            }
+        }
+    }
+}
+
+/// Cuts the first trial off after a commit at step 7 of 12, disturbs the folder, and opens it again.
+#[track_caller]
+fn check_reopened(numerics: &str, disturb: impl Fn(&Path), expected_step: u64, expected_note: &str) {
+    let plan = plan(Keep::Nothing);
+    let outputs = tempfile::tempdir().unwrap();
+    let mut store = open(outputs.path(), &plan, SMALL);
+    let events = saving_events(&plan, &Work::new(0), 3);
+    let position = |event: &Event| matches!(event, Event::Saved { checkpoint, .. } if checkpoint.step == 7);
+    record(&mut store, &events[..=events.iter().position(position).unwrap()]);
+    store.commit().unwrap();
+    drop(store);
+    disturb(&outputs.path().join("example"));
+
+    let store = Store::open_with(outputs.path(), &plan, info(numerics), SMALL).unwrap();
+    let work = &store.unfinished()[0];
+    assert_eq!((work.trial, work.step(), work.sent_rows), (0, expected_step, expected_step), "{:?}", store.notes());
+    let notes = store.notes().join("\n");
+    assert!(if expected_note.is_empty() { notes.is_empty() } else { notes.contains(expected_note) }, "{notes}");
+    drop(store);
+    let mut store = Store::open_with(outputs.path(), &plan, info(numerics), SMALL).unwrap();
+    let events = all_events(&plan, &store, 5);
+    record(&mut store, &events);
+    let summary = store.finish().unwrap();
+    assert_eq!(summary.results[0].attempts, 2);
+    assert_eq!(summary.results[0].seconds, Some(2.0), "all attempts count");
+    if numerics == "example/1 cpu" {
+        assert_equal_tables(&kept(outputs.path()), &undisturbed(&plan));
+    }
+}
+
+/// The one checkpoint in a folder.
+fn only_checkpoint(folder: &Path) -> std::path::PathBuf {
+    let names = super::super::files::names(&folder.join("checkpoints")).unwrap();
+    assert_eq!(names.len(), 1, "{names:?}");
+    folder.join("checkpoints").join(&names[0])
+}
+
+#[test]
+fn a_trial_goes_on_from_its_checkpoint_or_says_why_it_starts_over() {
+    check_reopened("example/1 cpu", |_| {}, 7, "");
+    check_reopened("example/1 cuda", |_| {}, 0, "1 trial starts over, saved under other arithmetic");
+    check_reopened(
+        "example/1 cpu",
+        |folder| fs::remove_file(only_checkpoint(folder)).unwrap(),
+        0,
+        "`triangular sgd seed=1` starts over: cannot read",
+    );
+    check_reopened(
+        "example/1 cpu",
+        |folder| {
+            let path = only_checkpoint(folder);
+            let mut bytes = fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(path, bytes).unwrap();
+        },
+        0,
+        "damaged (its digest is not the manifest's)",
+    );
+    let edit = |from: &'static str, to: &'static str| {
+        move |folder: &Path| {
+            let text = fs::read_to_string(folder.join("manifest.json")).unwrap();
+            assert!(text.contains(from), "{text}");
+            fs::write(folder.join("manifest.json"), text.replacen(from, to, 1)).unwrap();
+        }
+    };
+    check_reopened("example/1 cpu", edit(r#""step":7"#, r#""step":5"#), 0, "damaged (");
+    check_reopened("example/1 cpu", edit(r#""evaluated":4"#, r#""evaluated":null"#), 0, "damaged (");
+}
+
+#[test]
+fn a_checkpoint_outside_its_folder_is_refused() {
+    let plan = plan(Keep::Nothing);
+    let outputs = tempfile::tempdir().unwrap();
+    let mut store = open(outputs.path(), &plan, SMALL);
+    record(&mut store, &saving_events(&plan, &Work::new(0), 3)[..4]);
+    store.commit().unwrap();
+    drop(store);
+    let path = outputs.path().join("example/manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace(r#""checkpoint":"checkpoints/"#, r#""checkpoint":"../../"#)).unwrap();
+    let error = Store::open_with(outputs.path(), &plan, info("example/1 cpu"), SMALL).err().unwrap().to_string();
+    assert!(error.contains("has a checkpoint `../../"), "{error}");
+}
+
+#[test]
+fn stopped_and_failed_trials_keep_what_was_saved() {
+    let plan = plan(Keep::Nothing);
+    for outcome in
+        [Outcome::Stopped, Outcome::Failed { message: "no".into() }, Outcome::Crashed { message: "9".into() }]
+    {
+        let outputs = tempfile::tempdir().unwrap();
+        let mut store = open(outputs.path(), &plan, SMALL);
+        let events = saving_events(&plan, &Work::new(0), 3);
+        let saved = |event: &Event| matches!(event, Event::Saved { checkpoint, .. } if checkpoint.step == 7);
+        record(&mut store, &events[..=events.iter().position(saved).unwrap()]);
+        let status = match &outcome {
+            Outcome::Failed { .. } => Status::Failed,
+            Outcome::Crashed { .. } => Status::Crashed,
+            _ => Status::Unfinished,
+        };
+        record(&mut store, &[Event::Ended { trial: 0, outcome, elapsed: Duration::from_secs(3) }]);
+        let summary = store.finish().unwrap();
+        assert_eq!((summary.results[0].status, summary.results[0].seconds), (status, Some(3.0)));
+
+        let retry = RunInfo { retry_failed: true, ..info("example/1 cpu") };
+        let store = Store::open_with(outputs.path(), &plan, retry, SMALL).unwrap();
+        assert_eq!(store.unfinished()[0].step(), 7);
+        drop(store);
+        let again = open(outputs.path(), &plan, SMALL);
+        assert_eq!(again.unfinished().len(), plan.trials.len() - usize::from(status != Status::Unfinished));
+    }
+}
+
+#[test]
+fn a_spec_that_changed_says_what_it_no_longer_covers() {
+    let outputs = tempfile::tempdir().unwrap();
+    run(outputs.path(), &GRID.plan(), SMALL);
+    let narrow = Grid { policies: &["explode"], ..GRID }.plan();
+    let open = |text: &str| {
+        let info = RunInfo { plan_json: serde_json::json!(text), ..info("example/1 cpu") };
+        Store::open_with(outputs.path(), &narrow, info, SMALL).unwrap()
+    };
+    let notes = open("narrow").notes().join("");
+    assert!(notes.starts_with("the spec no longer covers 4 trials of this output"), "{notes}");
+    assert!(notes.contains("`triangular sgd seed=1`"), "{notes}");
+    assert_eq!(open("narrow").notes(), &[] as &[String], "said once");
+}

@@ -1,0 +1,31 @@
+//! A lane's state in and out of a session.
+
+use super::engine::Engine;
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::host::HostError;
+
+/// Copies all tensors of a lane, by name.
+pub fn save(session: &mut Engine<'_>, lane: usize) -> Result<Vec<Tensor>, HostError> {
+    let infos = session.tensors(lane)?.to_vec();
+    let mut tensors = Vec::with_capacity(infos.len());
+    for (index, info) in infos.into_iter().enumerate() {
+        let mut values = vec![0.0; info.element_count];
+        session.save(lane, index, &mut values)?;
+        tensors.push(Tensor { info, values });
+    }
+    tensors.sort_by(|a, b| a.info.name.cmp(&b.info.name));
+    Ok(tensors)
+}
+
+/// Puts a checkpoint into a lane. False, and the lane is as it was, where the plugin has other tensors now: it was
+/// changed without raising its numerics revision.
+pub fn load(session: &mut Engine<'_>, lane: usize, checkpoint: &Checkpoint) -> Result<bool, HostError> {
+    let infos = session.tensors(lane)?.to_vec();
+    let place = |tensor: &Tensor| infos.iter().position(|info| *info == tensor.info);
+    let places: Option<Vec<usize>> = checkpoint.tensors.iter().map(place).collect();
+    let Some(places) = places.filter(|places| places.len() == infos.len()) else { return Ok(false) };
+    for (tensor, place) in checkpoint.tensors.iter().zip(places) {
+        session.load(lane, place, &tensor.values)?;
+    }
+    Ok(true)
+}

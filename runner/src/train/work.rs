@@ -1,0 +1,45 @@
+//! What travels between the queue, the slots and the driver: trials that are to be trained, and from where.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::checkpoint::Checkpoint;
+use crate::host::HostError;
+
+/// A trial that is to be trained, and from where.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// Index into [`crate::plan::Plan::trials`].
+    pub trial: usize,
+    /// What to go on from; none: from the beginning.
+    pub checkpoint: Option<Arc<Checkpoint>>,
+    /// Whether [`crate::event::Event::Started`] was sent.
+    pub started: bool,
+    /// Rows that were sent. Those of earlier steps are made again with the same bits, and dropped.
+    pub sent_rows: u64,
+    /// The step of the last evaluation that was sent, on all its splits. Those up to there are dropped too.
+    pub sent_evaluation: Option<u64>,
+    /// Wall time of earlier attempts.
+    pub elapsed: Duration,
+}
+
+impl Work {
+    /// A trial from its beginning.
+    pub fn new(trial: usize) -> Work {
+        Work { trial, ..Work::default() }
+    }
+
+    /// The step from which it goes on.
+    pub fn step(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step)
+    }
+}
+
+/// A session that failed, and what its lanes held. Nothing was sent about it: the slot decides what becomes of them.
+#[derive(Debug)]
+pub struct Interrupted {
+    /// What the session said.
+    pub error: HostError,
+    /// In the order of the lanes.
+    pub in_flight: Vec<Work>,
+}

@@ -1,0 +1,35 @@
+//! How much memory a process has of its own.
+
+/// Resident bytes that are not shared with files: a dataset's mapped pages do not count. None where nobody tells.
+pub fn own_bytes(process: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
+    own_pages(&text)?.checked_mul(rustix::param::page_size() as u64)
+}
+
+/// `statm` is "size resident shared text lib data dt", in pages.
+fn own_pages(statm: &str) -> Option<u64> {
+    let mut fields = statm.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, shared) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    Some(resident.saturating_sub(shared))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mapped_files_do_not_count() {
+        assert_eq!(own_pages("25000 1500 400 300 0 900 0\n"), Some(1100));
+        for garbage in ["", "1", "1 2", "1 2 x"] {
+            assert_eq!(own_pages(garbage), None, "{garbage}");
+        }
+    }
+
+    #[test]
+    fn this_process_has_some() {
+        match own_bytes(std::process::id()) {
+            Some(bytes) => assert!(bytes > 1 << 16, "{bytes}"),
+            None => eprintln!("SKIPPED: no /proc here"),
+        }
+    }
+}

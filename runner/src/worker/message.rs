@@ -1,0 +1,290 @@
+//! Messages: what a supervisor asks of a worker, and what it answers.
+//!
+//! A message is a [`Request`] or a [`Reply`] in postcard, then its arrays as they lie in memory. Their lengths follow from
+//! the message and from the session, and are never taken from the other end's word.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::frame::{Encoder, Kind, MOST};
+use crate::event::Split;
+use crate::host::{HostError, Lane, TensorInfo, Transform};
+
+/// Raised by any change of frames or messages.
+pub const PROTOCOL: u32 = 1;
+
+/// What a supervisor asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Open a dataset in place of the last.
+    Data(DataSource),
+    /// Open a session in place of the last, on the dataset that is open.
+    Open(Open),
+    /// `host::Session::step`, with `first_steps`, `lane_steps`, `sample_counts`, `samples`, `epochs` and `hypers`.
+    Step {
+        /// S.
+        step_count: u32,
+        /// Whether all lanes see the same samples.
+        shared_samples: bool,
+    },
+    /// `host::Session::evaluate`.
+    Evaluate {
+        /// On what.
+        split: SplitName,
+        /// The first sample.
+        first: u64,
+        /// How many.
+        count: u64,
+        /// `[K]`.
+        active: Vec<bool>,
+    },
+    /// `host::Session::reset_lane`.
+    ResetLane {
+        /// Which.
+        lane: u32,
+        /// What it is to train.
+        trial: LaneText,
+    },
+    /// `host::Session::tensors`.
+    Tensors {
+        /// Of which lane.
+        lane: u32,
+    },
+    /// `host::Session::save`.
+    Save {
+        /// From which lane.
+        lane: u32,
+        /// Which tensor.
+        tensor: u32,
+    },
+    /// `host::Session::load`, with the tensor's values.
+    Load {
+        /// Into which lane.
+        lane: u32,
+        /// Which tensor.
+        tensor: u32,
+    },
+    /// End the session.
+    Close,
+}
+
+/// What a worker answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The first, unasked.
+    Hello {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// Of the program.
+        version: String,
+    },
+    /// To `Data`, `Open`, `ResetLane`, `Load` and `Close`.
+    Done,
+    /// To `Step`, with `steps_done` and `metrics`; to `Evaluate`, with `metrics`.
+    Ran {
+        /// Whether it was cut short.
+        cancelled: bool,
+    },
+    /// To `Tensors`.
+    Tensors(Vec<TensorInfo>),
+    /// To `Save`, with the tensor's values.
+    Saved,
+    /// To any: what `host` said.
+    Failed(HostError),
+}
+
+impl Reply {
+    /// Whether arrays come with it, where there are any.
+    pub fn has_arrays(&self) -> bool {
+        matches!(self, Reply::Ran { .. } | Reply::Saved)
+    }
+}
+
+/// What a session is made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Open {
+    /// The plugin's file.
+    pub plugin: FilePath,
+    /// The BLAKE3 that the file must have.
+    pub plugin_digest: String,
+    /// As [`crate::host::SessionConfig`] has them, here and below.
+    pub device: String,
+    /// One of the plugin's models.
+    pub model: String,
+    /// Its options.
+    pub model_json: String,
+    /// B.
+    pub batch_size: u32,
+    /// At most so many threads.
+    pub thread_count: u32,
+    /// The K trials.
+    pub lanes: Vec<LaneText>,
+}
+
+/// A dataset by name: the worker opens it itself, so that its pages are shared through the cache file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataSource {
+    /// The name in the spec.
+    pub name: String,
+    /// The digest that it must have.
+    pub digest: Option<String>,
+    /// Where to look.
+    pub roots: Vec<FilePath>,
+    /// Where decoded sets are kept.
+    pub cache: Option<FilePath>,
+    /// Images of train, validation and test.
+    pub counts: [u64; 3],
+    /// What is done to each image.
+    pub transform: Transform,
+}
+
+/// [`Lane`], owned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaneText {
+    options_json: String,
+    init_seed: u64,
+    data_seed: u64,
+}
+
+impl From<&Lane> for LaneText {
+    fn from(lane: &Lane) -> LaneText {
+        let Lane { options_json, init_seed, data_seed } = lane;
+        LaneText { options_json: options_json.to_string(), init_seed: *init_seed, data_seed: *data_seed }
+    }
+}
+
+impl From<LaneText> for Lane {
+    fn from(lane: LaneText) -> Lane {
+        let LaneText { options_json, init_seed, data_seed } = lane;
+        Lane { options_json: options_json.into(), init_seed, data_seed }
+    }
+}
+
+/// [`Split`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SplitName {
+    Train,
+    Validation,
+    Test,
+}
+
+impl From<Split> for SplitName {
+    fn from(split: Split) -> SplitName {
+        match split {
+            Split::Train => SplitName::Train,
+            Split::Validation => SplitName::Validation,
+            Split::Test => SplitName::Test,
+        }
+    }
+}
+
+impl From<SplitName> for Split {
+    fn from(split: SplitName) -> Split {
+        match split {
+            SplitName::Train => Split::Train,
+            SplitName::Validation => Split::Validation,
+            SplitName::Test => Split::Test,
+        }
+    }
+}
+
+/// A path, which need not be UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePath(Vec<u8>);
+
+impl From<&Path> for FilePath {
+    fn from(path: &Path) -> FilePath {
+        FilePath(path.as_os_str().as_bytes().to_vec())
+    }
+}
+
+impl From<FilePath> for PathBuf {
+    fn from(path: FilePath) -> PathBuf {
+        OsString::from_vec(path.0).into()
+    }
+}
+
+/// A message as the payload of its first frame; arrays come after it.
+pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, String> {
+    let bytes = postcard::to_stdvec(message).map_err(|error| error.to_string())?;
+    if bytes.len() > MOST { Err(format!("a message of {} bytes, more than {MOST}", bytes.len())) } else { Ok(bytes) }
+}
+
+/// The message at the start of a payload, and the part of its arrays that came with it.
+pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<(T, &[u8]), String> {
+    postcard::take_from_bytes(payload).map_err(|error| format!("a message that cannot be read: {error}"))
+}
+
+/// Hands the frames of a message to `write`, one after the other.
+pub fn write_frames<E>(
+    encoder: &mut Encoder,
+    message: &[u8],
+    arrays: &[&[u8]],
+    mut write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut kind = Kind::Message;
+    let mut payload = vec![message];
+    let mut room = MOST - message.len();
+    for &array in arrays {
+        let mut rest = array;
+        while !rest.is_empty() {
+            if room == 0 {
+                write(encoder.frame(kind, &payload))?;
+                payload.clear();
+                (kind, room) = (Kind::Continuation, MOST);
+            }
+            let (part, after) = rest.split_at(rest.len().min(room));
+            payload.push(part);
+            room -= part.len();
+            rest = after;
+        }
+    }
+    write(encoder.frame(kind, &payload))
+}
+
+/// Fills arrays from payloads, in order.
+#[derive(Debug)]
+pub struct Filling<'a, 'b> {
+    arrays: &'a mut [&'b mut [u8]],
+    /// The array that is filled now, and how far.
+    at: (usize, usize),
+}
+
+impl<'a, 'b> Filling<'a, 'b> {
+    pub fn new(arrays: &'a mut [&'b mut [u8]]) -> Filling<'a, 'b> {
+        let mut filling = Filling { arrays, at: (0, 0) };
+        filling.skip_full();
+        filling
+    }
+
+    /// Whether all arrays are full.
+    pub fn is_done(&self) -> bool {
+        self.at.0 == self.arrays.len()
+    }
+
+    /// Takes a payload; an error where there is more than there is room for.
+    pub fn take(&mut self, mut payload: &[u8]) -> Result<(), String> {
+        while !payload.is_empty() {
+            let Some(array) = self.arrays.get_mut(self.at.0) else {
+                return Err(format!("{} bytes too many", payload.len()));
+            };
+            let target = &mut array[self.at.1..];
+            let (part, rest) = payload.split_at(payload.len().min(target.len()));
+            target[..part.len()].copy_from_slice(part);
+            self.at.1 += part.len();
+            payload = rest;
+            self.skip_full();
+        }
+        Ok(())
+    }
+
+    fn skip_full(&mut self) {
+        while self.arrays.get(self.at.0).is_some_and(|array| array.len() == self.at.1) {
+            self.at = (self.at.0 + 1, 0);
+        }
+    }
+}

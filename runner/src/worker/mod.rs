@@ -1,0 +1,54 @@
+//! Workers: processes that hold a plugin's session, so that what a plugin does to its process costs a worker and not the
+//! run.
+//!
+//! Everything that decides (schedules, samples, stop rules, what is stored) stays with the supervisor, the command that
+//! the user started. A worker is [`crate::host::Session`] behind a pipe, and gives the same bits:
+//!
+//! ```text
+//! train ──Session──▶ process ══stdin: requests══▶ serve ──host::Session──▶ plugin
+//!                            ◀═stdout: replies═══
+//!                            ◀═stderr: last words of a crash
+//! ```
+//!
+//! - `frame.rs` cuts the pipe's bytes into frames, `message.rs` says what is in them;
+//! - `process.rs` starts a worker, talks to it, watches over it and ends it; `memory.rs` and `tail.rs` help it;
+//! - `session.rs` is a session as the supervisor sees it;
+//! - `serve.rs` is the worker's own side, the hidden command `clr-run worker`.
+//!
+//! A worker ends when its pipe closes, also in the middle of a call: no worker outlives its supervisor.
+
+mod frame;
+mod memory;
+mod message;
+mod process;
+mod serve;
+mod session;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use serve::serve;
+pub use session::{Session, Worker};
+
+/// How workers are started, and where they find datasets.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program `clr-run`.
+    pub program: PathBuf,
+    /// Folders that hold datasets.
+    pub roots: Vec<PathBuf>,
+    /// Where decoded datasets are kept.
+    pub cache: Option<PathBuf>,
+}
+
+impl Launch {
+    /// Workers of the program that runs: the same file, even where another has taken its place on the disk.
+    pub fn this_program(roots: Vec<PathBuf>, cache: Option<PathBuf>) -> io::Result<Launch> {
+        let itself = Path::new("/proc/self/exe");
+        let program = if itself.exists() { itself.to_owned() } else { std::env::current_exe()? };
+        Ok(Launch { program, roots, cache })
+    }
+}

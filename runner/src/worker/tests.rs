@@ -1,0 +1,197 @@
+//! Messages there and back, and what is no message.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::frame::{Decoder, Encoder, MOST};
+use super::message::{DataSource, Filling, Open, Reply, Request, SplitName, decode, encode, write_frames};
+use crate::host::{Death, HostError, Lane, Role, TensorInfo, Transform};
+
+fn requests() -> Vec<Request> {
+    let lane = Lane { options_json: r#"{"optimizer": "sgd"}"#.into(), init_seed: u64::MAX, data_seed: 2 };
+    let path = std::path::Path::new("/plugins/libclr_bowl.so");
+    vec![
+        Request::Data(DataSource {
+            name: "cifar10".into(),
+            digest: Some("ab12".into()),
+            roots: vec![path.into()],
+            cache: Some(path.into()),
+            counts: [45_000, 5_000, 10_000],
+            transform: Transform { mean: vec![0.1, f32::MIN_POSITIVE], scale: vec![], pad: 4, crop: None, flip: true },
+        }),
+        Request::Open(Open {
+            plugin: path.into(),
+            plugin_digest: "cd34".into(),
+            device: "cpu".into(),
+            model: "bowl".into(),
+            model_json: "{}".into(),
+            batch_size: 100,
+            thread_count: 2,
+            lanes: vec![(&lane).into(); 3],
+        }),
+        Request::Step { step_count: 4096, shared_samples: true },
+        Request::Evaluate { split: SplitName::Test, first: 0, count: 10_000, active: vec![true, false] },
+        Request::ResetLane { lane: 1, trial: (&lane).into() },
+        Request::Tensors { lane: 0 },
+        Request::Save { lane: 0, tensor: 1 },
+        Request::Load { lane: 0, tensor: 1 },
+        Request::Close,
+    ]
+}
+
+fn errors() -> Vec<HostError> {
+    let (plugin, function) = ("bowl".to_owned(), "session_step");
+    let died = |death| HostError::Died { plugin: "bowl".into(), function, death, stderr: "abort".into() };
+    vec![
+        HostError::NotFound { name: "x".into(), available: vec!["y".into()], searched: vec!["/plugins".into()] },
+        HostError::Load { path: "/p.so".into(), message: "no ELF".into() },
+        HostError::Refused { path: "/p.so".into(), problems: vec!["a".into(), "b".into()] },
+        HostError::Call { plugin: plugin.clone(), function, status: 3, message: "no memory".into() },
+        HostError::Answer { plugin: plugin.clone(), function: "footprint", message: "x".into() },
+        HostError::Argument { plugin: plugin.clone(), function: "session_create", message: "x".into() },
+        HostError::Broken { plugin, function: "clr.state/1 tensors" },
+        HostError::Data { dataset: "cifar10".into(), problem: "gone".into() },
+        died(Death::Signal(11)),
+        died(Death::Exit(1)),
+        died(Death::Hung(Duration::from_millis(1500))),
+        died(Death::Memory { used: 2, limit: 1 }),
+        died(Death::Garbled("x".into())),
+        died(Death::NotStarted("x".into())),
+    ]
+}
+
+fn replies() -> Vec<Reply> {
+    let tensor = TensorInfo { name: "conv1.w".into(), role: Role::Weight, shape: vec![32, 75], element_count: 2400 };
+    let buffer = TensorInfo { name: "mean".into(), role: Role::Buffer, shape: vec![], element_count: 1 };
+    let state = TensorInfo { role: Role::OptimizerState, ..tensor.clone() };
+    let mut replies = vec![
+        Reply::Hello { protocol: 1, version: "0.1.0".into() },
+        Reply::Done,
+        Reply::Ran { cancelled: true },
+        Reply::Tensors(vec![tensor, buffer, state]),
+        Reply::Saved,
+    ];
+    replies.extend(errors().into_iter().map(Reply::Failed));
+    replies
+}
+
+#[track_caller]
+fn check_round_trip<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(message: &T) {
+    let bytes = encode(message).unwrap();
+    let with_array = [&bytes[..], b"array"].concat();
+    assert_eq!(decode::<T>(&with_array).as_ref(), Ok(&(decode::<T>(&bytes).unwrap().0, &b"array"[..])));
+    assert_eq!(decode::<T>(&bytes).unwrap(), (decode::<T>(&with_array).unwrap().0, &[][..]));
+    assert_eq!(decode::<T>(&bytes).unwrap().0, *message);
+    for end in 0..bytes.len() {
+        if let Ok((other, _)) = decode::<T>(&bytes[..end]) {
+            panic!("{end} of {} bytes of {message:?} are {other:?}", bytes.len());
+        }
+    }
+}
+
+#[test]
+fn messages_come_back_as_they_were_and_a_part_of_one_is_none() {
+    requests().iter().for_each(check_round_trip);
+    replies().iter().for_each(check_round_trip);
+}
+
+#[test]
+fn an_error_says_in_the_supervisor_what_it_said_in_the_worker() {
+    for error in errors() {
+        let bytes = encode(&error).unwrap();
+        assert_eq!(decode::<HostError>(&bytes).unwrap().0.to_string(), error.to_string());
+    }
+}
+
+#[test]
+fn a_path_need_not_be_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(b"/data/\xff\xfe"));
+    let bytes = encode(&super::message::FilePath::from(path)).unwrap();
+    let (back, _) = decode::<super::message::FilePath>(&bytes).unwrap();
+    assert_eq!(std::path::PathBuf::from(back), path);
+    // In an error it is for people to read.
+    let bytes = encode(&HostError::Load { path: path.into(), message: "x".into() }).unwrap();
+    let (back, _) = decode::<HostError>(&bytes).unwrap();
+    assert_eq!(back, HostError::Load { path: "/data/\u{fffd}\u{fffd}".into(), message: "x".into() });
+}
+
+/// Bytes that are no message are an error and nothing else: no panic, and no memory for lengths that they claim.
+#[test]
+fn garbage_is_an_error() {
+    for first in 0..=u8::MAX {
+        for fill in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut garbage = vec![fill; 64];
+            garbage[0] = first;
+            let _ = decode::<Reply>(&garbage);
+            let _ = decode::<Request>(&garbage);
+        }
+        if (9..0x80).contains(&first) {
+            assert!(decode::<Request>(&[first, 0, 0]).is_err(), "there is no request {first}");
+        }
+    }
+    // A list of tensors that claims 2^63 of them.
+    let claim = [3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+    assert!(decode::<Reply>(&claim).is_err());
+    let unknown = HostError::Broken { plugin: "p".into(), function: "session_step" };
+    let mut bytes = encode(&unknown).unwrap();
+    *bytes.last_mut().unwrap() = b'q';
+    let problem = decode::<HostError>(&bytes).unwrap_err();
+    assert!(problem.starts_with("a message that cannot be read"), "{problem}");
+}
+
+#[test]
+fn a_message_that_is_too_long_for_a_frame_is_refused() {
+    let stderr = "x".repeat(MOST);
+    let error = HostError::Died { plugin: "p".into(), function: "footprint", death: Death::Exit(1), stderr };
+    assert!(encode(&error).unwrap_err().contains("more than 1048576"));
+}
+
+/// Writes a message with arrays as frames and reads it back into arrays of the given lengths.
+fn carry(arrays: &[&[u8]], lengths: &[usize]) -> Result<(Vec<Vec<u8>>, bool), String> {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    let message = encode(&Reply::Saved).unwrap();
+    let Ok(()) = write_frames(&mut encoder, &message, arrays, |frame| {
+        decoder.push(frame);
+        Ok::<(), std::convert::Infallible>(())
+    });
+    let mut filled: Vec<Vec<u8>> = lengths.iter().map(|&length| vec![0; length]).collect();
+    let mut targets: Vec<&mut [u8]> = filled.iter_mut().map(Vec::as_mut_slice).collect();
+    let mut filling = Filling::new(&mut targets);
+    let mut is_first = true;
+    while let Some((_, payload)) = decoder.frame().map_err(|error| error.to_string())? {
+        let rest = if is_first { decode::<Reply>(payload)?.1 } else { payload };
+        is_first = false;
+        filling.take(rest)?;
+    }
+    let done = filling.is_done();
+    Ok((filled, done))
+}
+
+#[track_caller]
+fn check_carried(lengths: &[usize]) {
+    let arrays: Vec<Vec<u8>> =
+        lengths.iter().enumerate().map(|(salt, &length)| (0..length).map(|i| (i * 7 + salt) as u8).collect()).collect();
+    let slices: Vec<&[u8]> = arrays.iter().map(Vec::as_slice).collect();
+    assert!(carry(&slices, lengths) == Ok((arrays, true)), "arrays of {lengths:?} bytes");
+}
+
+#[test]
+fn arrays_of_any_length_come_through() {
+    check_carried(&[]);
+    check_carried(&[0, 0]);
+    check_carried(&[0, 4, 0, 8, 0]);
+    check_carried(&[MOST - 1]);
+    check_carried(&[MOST]);
+    check_carried(&[12, 2 * MOST, 4]);
+    check_carried(&[MOST / 2, 3 * MOST + 5]);
+}
+
+#[test]
+fn arrays_of_other_lengths_are_seen() {
+    assert_eq!(carry(&[&[1, 2, 3]], &[2]).unwrap_err(), "1 bytes too many");
+    assert_eq!(carry(&[&[1, 2, 3]], &[]).unwrap_err(), "3 bytes too many");
+    assert_eq!(carry(&[&[1, 2]], &[1, 2]).map(|(_, done)| done), Ok(false));
+}

@@ -1,0 +1,77 @@
+//! What `clr-run export` writes is read by NumPy and by the Python package safetensors.
+
+use std::process::Command;
+
+use clr_run::checkpoint::Checkpoint;
+
+use crate::world::{BOWL, World};
+
+/// Prints every array of a file as `name shape hexadecimal-bytes`.
+const READ: &str = r#"
+import sys, numpy
+if sys.argv[1].endswith(".npz"):
+    arrays = dict(numpy.load(sys.argv[1]))
+else:
+    from safetensors.numpy import load_file
+    arrays = load_file(sys.argv[1])
+for name in sorted(arrays):
+    array = arrays[name]
+    assert array.dtype == numpy.dtype("<f4"), array.dtype
+    print(name, list(array.shape), array.tobytes().hex())
+"#;
+
+#[test]
+fn numpy_and_safetensors_read_the_weights_that_were_kept() {
+    let world = World::new(BOWL);
+    world.train(&["--set", "checkpoint.keep=last"]);
+    let kept: Vec<_> = std::fs::read_dir(world.path("outputs/bowl/checkpoints")).unwrap().map(Result::unwrap).collect();
+    assert_eq!(kept.len(), 2, "of three trials one diverged: {kept:?}");
+    let label = "triangular sgd seed=1";
+    for (arguments, file) in [
+        (&["--format", "npz"][..], "triangular_sgd_seed=1.npz"),
+        (&["--out", "weights.safetensors"][..], "weights.safetensors"),
+    ] {
+        let ran = world.run(&[&["export", "outputs/bowl", "--trial", label], arguments].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.stdout.contains(&format!("of `{label}` after 30 iterations in {file}")), "{ran:?}");
+        check_in_python(&world, file, &kept.iter().map(std::fs::DirEntry::path).collect::<Vec<_>>());
+    }
+}
+
+/// Compares a file as Python reads it with the checkpoint of its trial.
+fn check_in_python(world: &World, file: &str, kept: &[std::path::PathBuf]) {
+    let python = std::env::var_os("CLR_PYTHON").unwrap_or_else(|| "python3".into());
+    if !Command::new(&python).args(["-c", "import numpy, safetensors"]).output().is_ok_and(|it| it.status.success()) {
+        eprintln!("SKIPPED: {python:?} lacks numpy or safetensors; CLR_PYTHON names another Python");
+        return;
+    }
+    let output = Command::new(&python).args(["-c", READ]).arg(world.path(file)).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found = String::from_utf8(output.stdout).unwrap();
+    let lines = |path: &std::path::PathBuf| -> String {
+        let (checkpoint, _) = Checkpoint::from_bytes(&std::fs::read(path).unwrap()).unwrap();
+        let line = |tensor: &clr_run::checkpoint::Tensor| {
+            let bytes: String =
+                tensor.values.iter().flat_map(|value| value.to_le_bytes()).map(|byte| format!("{byte:02x}")).collect();
+            format!("{} {:?} {bytes}\n", tensor.info.name, tensor.info.shape)
+        };
+        checkpoint.weights().map(line).collect()
+    };
+    assert!(!found.is_empty() && kept.iter().any(|path| lines(path) == found), "{found}");
+}
+
+#[track_caller]
+fn check_refused(world: &World, arguments: &[&str], expected: &str) {
+    let ran = world.run(&[&["export"], arguments].concat());
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains(expected), "{ran:?}");
+}
+
+#[test]
+fn what_cannot_be_exported_is_named() {
+    let world = World::new(BOWL);
+    check_refused(&world, &["outputs/bowl", "--trial", "x"], "outputs/bowl: no manifest.json");
+    world.train(&[]);
+    check_refused(&world, &["outputs/bowl", "--trial", "triangular sgd"], "did you mean `triangular sgd seed=1`?");
+    check_refused(&world, &["outputs/bowl", "--trial", "triangular sgd seed=1"], "was kept; set `keep = \"last\"`");
+}
