@@ -1,5 +1,6 @@
 //! The command line as types.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -18,6 +19,33 @@ pub struct Cli {
     /// Of no meaning where there is a command.
     #[command(flatten)]
     pub run: RunArgs,
+    /// For every command.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What to log, and where.
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// Log what is opened, loaded, written and how long it takes: error, warn, info, debug or trace, or by module, such as
+    /// `info,clr_run::store=debug`.
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Log to the end of this file instead of standard error; `--log info` if it does not say what.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub log_file: Option<PathBuf>,
+}
+
+impl LogArgs {
+    /// What to log, if anything.
+    pub fn filter(&self) -> Option<&str> {
+        self.log.as_deref().or_else(|| self.log_file.as_ref().map(|_| "info"))
+    }
+
+    /// Whether logs would go through a display on standard error.
+    pub fn is_on_stderr(&self) -> bool {
+        self.log.is_some() && self.log_file.is_none()
+    }
 }
 
 /// `clr-run SPEC.toml`: train what has no finished rows yet.
@@ -110,6 +138,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show every scheduled value without training: a plot, or CSV.
     Schedule(ScheduleArgs),
+    /// Show what runs in an output, what is left, how fast it goes and what failed. From any terminal, at any time.
+    Status(StatusArgs),
+    /// Check an output's files, then train its trials again and prove the stored rows bit for bit.
+    Verify(VerifyArgs),
     /// List, describe and check plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -203,6 +235,60 @@ pub enum ExportFormat {
     Safetensors,
     /// For numpy.load.
     Npz,
+}
+
+/// `clr-run status`
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// The folder of a run, such as outputs/NAME.
+    #[arg(value_name = "OUTPUT")]
+    pub output: PathBuf,
+    /// List every trial.
+    #[arg(long)]
+    pub trials: bool,
+    /// Print JSON with everything, every trial included.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `clr-run verify`
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The folder of a run, such as outputs/NAME.
+    #[arg(value_name = "OUTPUT")]
+    pub output: PathBuf,
+    /// Check files only: digests, row counts, gaps and duplicates, evaluations. Needs no data and no plugins.
+    #[arg(long, conflicts_with_all = ["trials", "rows"])]
+    pub quick: bool,
+    /// Train only this trial, by label, id or the first digits of its id. Repeatable. Default: all that are done.
+    #[arg(long = "trial", value_name = "ID")]
+    pub trials: Vec<String>,
+    /// Compare only the rows from A to before B of each trial; later ones are not trained. `A..` and `..B` too.
+    #[arg(long, value_name = "A..B", value_parser = rows)]
+    pub rows: Option<Range<u64>>,
+    /// On what.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Where to look.
+    #[command(flatten)]
+    pub search: SearchArgs,
+    /// Where plugins compute: in worker processes, or in this one.
+    #[arg(long, value_enum, default_value_t = Isolation::Process)]
+    pub isolation: Isolation,
+    /// Print no progress, only the results.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `A..B`, `A..` or `..B`.
+fn rows(text: &str) -> Result<Range<u64>, String> {
+    let (start, end) = text.split_once("..").ok_or("expected A..B, such as 0..1000")?;
+    let number = |text: &str, default| match text {
+        "" => Ok(default),
+        text => text.parse().map_err(|_| format!("`{text}` is no number of a row")),
+    };
+    let range = number(start, 0)?..number(end, u64::MAX)?;
+    if range.is_empty() { Err("there is no row in it".to_owned()) } else { Ok(range) }
 }
 
 /// `clr-run plugin ..`

@@ -49,6 +49,8 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, data: Data) -> Gather
     for name in spec.plugins() {
         match search.plugins.load(&name) {
             Ok(plugin) => {
+                let info = plugin.info();
+                tracing::info!(plugin = name, version = info.version, path = %info.path.display(), digest = info.digest, "plugin loaded");
                 gathered.facts.plugins.insert(name.clone(), Ok(plugin_facts(&plugin)));
                 gathered.plugins.insert(name, plugin);
             }
@@ -64,6 +66,7 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, data: Data) -> Gather
             (Data::Sizes, Some(known)) => Some(Ok(known_facts(known))),
             _ => match dataset::open(&name, &search.data, search.cache.as_deref()) {
                 Ok(dataset) => {
+                    tracing::info!(dataset = name, source = dataset.source, digest = dataset.digest, "dataset opened");
                     let facts = dataset_facts(&dataset);
                     gathered.datasets.insert(name.clone(), dataset);
                     Some(Ok(facts))
@@ -76,6 +79,7 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, data: Data) -> Gather
     }
     for file in spec.tables() {
         let values = read_table(&folder.join(&file));
+        tracing::info!(table = %folder.join(&file).display(), values = values.as_ref().map_or(0, |values| values.len()), "table read");
         gathered.facts.tables.insert(file, values);
     }
     gathered

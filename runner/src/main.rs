@@ -10,11 +10,12 @@ use clap::Parser;
 
 use clr_run::checkpoint::Format;
 use clr_run::cli::{
-    CheckArgs, Cli, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, Isolation, PlanArgs, PluginCommand,
-    RunArgs, ScheduleArgs, SearchArgs, SpecArgs,
+    CheckArgs, Cli, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, Isolation, LogArgs, PlanArgs,
+    PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs, StatusArgs, VerifyArgs,
 };
 use clr_run::gather::{Data, Gathered, Search, gather};
 use clr_run::host::{Plugin, SearchPath};
+use clr_run::journal::{Ending, Journal};
 use clr_run::plan::{Plan, plan};
 use clr_run::progress::{Progress, Style};
 use clr_run::signals::Signals;
@@ -23,18 +24,26 @@ use clr_run::store::{self, Kept, RunInfo, Store};
 use clr_run::train::{self, Layout, Resources};
 use clr_run::words::counted;
 use clr_run::worker::Launch;
-use clr_run::{dataset, estimate, recipe, show};
+use clr_run::{dataset, estimate, logs, recipe, show, status, verify};
 
 /// Bad input, or nothing that could run.
 const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(filter) = cli.log.filter()
+        && let Err(error) = logs::install(filter, cli.log.log_file.as_deref())
+    {
+        say(&format!("error: {error}\n"));
+        return ExitCode::from(BAD_INPUT);
+    }
     let result = match cli.command {
-        None => run(&cli.run),
+        None => run(&cli.run, &cli.log),
         Some(Command::Check(args)) => check(&args),
         Some(Command::Plan(args)) => show_plan(&args),
         Some(Command::Schedule(args)) => schedule(&args),
+        Some(Command::Status(args)) => show_status(&args),
+        Some(Command::Verify(args)) => verify_output(&args, &cli.log),
         Some(Command::Plugin(command)) => plugin(&command),
         Some(Command::Data(command)) => data(&command),
         Some(Command::Export(args)) => export(&args),
@@ -51,7 +60,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let path = args.path.as_deref().context("no spec given")?;
     let Some((source, gathered, plan)) = resolve(path, &args.spec, Data::Open)? else {
         return Ok(ExitCode::from(BAD_INPUT));
@@ -60,7 +69,12 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let jobs = jobs(&args.device);
     let layout = Layout::cpu(jobs, plan.trials.len());
     let recipe = recipe::of_run(&source.text, &plan, &resources, &layout, args.rerun_other_numerics)?;
-    let recipe = RunInfo { retry_failed: args.retry_failed, ..recipe };
+    let recipe = RunInfo {
+        spec_folder: std::path::absolute(path).map(|path| folder_of(&path).to_owned()).unwrap_or_default(),
+        sets: args.spec.sets.clone(),
+        retry_failed: args.retry_failed,
+        ..recipe
+    };
     let mut store = Store::open(&args.outputs, &plan, recipe)?;
     let work = store.unfinished();
     let unfinished: Vec<usize> = work.iter().map(|work| work.trial).collect();
@@ -77,18 +91,33 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         }
     }
 
+    let mut journal = store.is_writing().then(|| {
+        let attempts = store.results().iter().map(|result| result.attempts).collect();
+        Journal::start(store.folder(), &plan, unfinished.len(), attempts)
+    });
     let signals = Signals::install()?;
-    let mut progress = Progress::new(&plan, &unfinished, Style::for_stderr(args.quiet || nothing_to_do));
-    let isolation = isolation(args)?;
+    let mut progress =
+        Progress::new(&plan, &unfinished, Style::for_stderr(args.quiet || nothing_to_do, log.is_on_stderr()));
+    let isolation = isolation(args.isolation, &args.spec.search)?;
     let layout = Layout { isolation, ..Layout::cpu(jobs, unfinished.len()) };
     let trained = train::run(&plan, work, &resources, &layout, signals.cancel(), |event| {
         progress.show(&event);
+        journal.iter_mut().for_each(|journal| journal.record(&event));
         store.record(&event)
     });
     progress.finish();
-    let summary = match trained.and_then(|()| store.finish()) {
+    let finished = trained.and_then(|()| store.finish());
+    if let Some(journal) = journal {
+        match &finished {
+            Ok(_) if signals.exit_code().is_some() => journal.finish(Ending::Stopped, None),
+            Ok(_) => journal.finish(Ending::Finished, None),
+            Err(error) => journal.finish(Ending::Failed, Some(&show::chain(error))),
+        }
+    }
+    let summary = match finished {
         Ok(summary) => summary,
         Err(error) => {
+            let error = show::chain(&error);
             say(&format!(
                 "error: the results could not be written: {error}\nfinished trials are kept; run again to go on\n"
             ));
@@ -141,6 +170,54 @@ fn schedule(args: &ScheduleArgs) -> anyhow::Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn show_status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let report = status::read(&args.output)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", status::text(&report, args.trials))?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Files first; what they show to be sound is trained again.
+fn verify_output(args: &VerifyArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
+    let checked = verify::quick(&args.output)?;
+    write!(io::stdout(), "{}", show::checked(&args.output, &checked))?;
+    if args.quick {
+        return Ok(ExitCode::from(u8::from(!checked.problems.is_empty())));
+    }
+    let recipe = verify::recipe(&args.output)?;
+    let Some((gathered, plan)) = resolve_source(&recipe.source, &recipe.sets, &recipe.folder, &args.search, Data::Open)
+    else {
+        return Ok(ExitCode::from(BAD_INPUT));
+    };
+    let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
+    let jobs = jobs(&args.device);
+    let numerics = recipe::numerics(&plan, &resources, &Layout::cpu(jobs, plan.trials.len()))?;
+    let selection = verify::select(&args.output, &plan, &numerics, &checked, &args.trials)?;
+    let isolation = isolation(args.isolation, &args.search)?;
+    let layout = Layout { isolation, ..Layout::cpu(jobs, selection.trials.len()) };
+    let signals = Signals::install()?;
+    let mut progress = Progress::new(&plan, &selection.trials, Style::for_stderr(args.quiet, log.is_on_stderr()));
+    let rows = args.rows.clone().unwrap_or(0..u64::MAX);
+    let proof = verify::again(&args.output, &plan, &selection, rows, &resources, &layout, signals.cancel(), |event| {
+        progress.show(event);
+    });
+    progress.finish();
+    let proof = proof?;
+    write!(io::stdout(), "{}", show::proof(&selection, &proof))?;
+    let code = match () {
+        () if !checked.problems.is_empty() || !proof.differences.is_empty() => ExitCode::FAILURE,
+        () if !selection.unproven.is_empty() => ExitCode::from(BAD_INPUT),
+        () => ExitCode::SUCCESS,
+    };
+    Ok(signals.exit_code().unwrap_or(code))
 }
 
 fn plugin(command: &PluginCommand) -> anyhow::Result<ExitCode> {
@@ -209,23 +286,43 @@ fn resolve(path: &Path, args: &SpecArgs, data: Data) -> anyhow::Result<Option<(S
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
     let source = SourceFile { name, text };
-    let (spec, mut problems) = spec::parse(&source, &args.sets);
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let gathered = gather(&spec, folder, &search(&args.search), data);
+    let resolved = resolve_source(&source, &args.sets, folder_of(path), &args.search, data);
+    Ok(resolved.map(|(gathered, plan)| (source, gathered, plan)))
+}
+
+/// As [`resolve`], for a spec that was read; `folder` is where its tables of values are.
+fn resolve_source(
+    source: &SourceFile,
+    sets: &[String],
+    folder: &Path,
+    args: &SearchArgs,
+    data: Data,
+) -> Option<(Gathered, Plan)> {
+    let (spec, mut problems) = spec::parse(source, sets);
+    tracing::info!(spec = source.name, bytes = source.text.len(), problems = problems.len(), "spec read");
+    let gathered = gather(&spec, folder, &search(args), data);
     match plan(&spec, &gathered.facts) {
-        Ok(plan) if problems.is_empty() => return Ok(Some((source, gathered, plan))),
+        Ok(plan) if problems.is_empty() => {
+            tracing::info!(trials = plan.trials.len(), groups = plan.groups.len(), "planned");
+            return Some((gathered, plan));
+        }
         Ok(_) => {}
         Err(more) => problems.extend(more),
     }
     problems.sort_by(|a, b| a.span.cmp(&b.span));
     let render = if io::stderr().is_terminal() { spec::render_styled } else { spec::render };
-    say(&render(&problems, &source));
-    Ok(None)
+    say(&render(&problems, source));
+    None
 }
 
-fn isolation(args: &RunArgs) -> anyhow::Result<train::Isolation> {
-    let Search { data, cache, .. } = search(&args.spec.search);
-    Ok(match args.isolation {
+/// The folder of a file; empty where that is the current one.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+fn isolation(isolation: Isolation, args: &SearchArgs) -> anyhow::Result<train::Isolation> {
+    let Search { data, cache, .. } = search(args);
+    Ok(match isolation {
         Isolation::None => train::Isolation::None,
         Isolation::Process => train::Isolation::Process(Launch::this_program(data, cache)?),
     })

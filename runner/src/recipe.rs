@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::host::HostError;
-use crate::plan::Plan;
 use crate::plan::show::{Estimates, json};
+use crate::plan::{Group, Plan};
 use crate::store::RunInfo;
 use crate::train::{Layout, Resources};
 
@@ -20,12 +20,6 @@ pub fn of_run(
     layout: &Layout,
     rerun_other_numerics: bool,
 ) -> Result<RunInfo, HostError> {
-    let mut numerics = Vec::with_capacity(plan.groups.len());
-    for group in &plan.groups {
-        let footprint = resources.footprint(plan, group, layout)?;
-        let info = resources.plugin(&group.shape).info();
-        numerics.push(format!("{}/{} {}", info.name, info.numerics_revision, footprint.numerics));
-    }
     let mut versions = BTreeMap::from([("clr-run".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
     for plugin in resources.plugins().values() {
         let info = plugin.info();
@@ -36,10 +30,24 @@ pub fn of_run(
         plan_json: json(plan, &Estimates::default()),
         command: std::env::args().collect(),
         jobs: layout.slots * layout.threads_per_session as usize,
-        numerics,
+        numerics: numerics(plan, resources, layout)?,
         devices: vec![layout.device.clone()],
         versions,
         rerun_other_numerics,
-        retry_failed: false,
+        ..RunInfo::default()
     })
+}
+
+/// For each group of `plan`, what decides its bits besides the plan, such as `cifar/1 cpu-avx2`.
+///
+/// # Errors
+///
+/// As [`of_run`].
+pub fn numerics(plan: &Plan, resources: &Resources, layout: &Layout) -> Result<Vec<String>, HostError> {
+    let of = |group: &Group| {
+        let footprint = resources.footprint(plan, group, layout)?;
+        let info = resources.plugin(&group.shape).info();
+        Ok(format!("{}/{} {}", info.name, info.numerics_revision, footprint.numerics))
+    };
+    plan.groups.iter().map(of).collect()
 }

@@ -1,7 +1,7 @@
-//! What the commands about plugins and data print, and the bar of a download.
+//! What commands print: about an output that they opened, about plugins and data, and the bar of a download.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
@@ -10,6 +10,73 @@ use crate::dataset::fetch::Progress;
 use crate::dataset::transforms::statistics;
 use crate::dataset::{self, Dataset, search};
 use crate::host::{PluginInfo, SearchPath};
+use crate::spec::thousands;
+use crate::verify::again::Proof;
+use crate::verify::{Checked, Selection};
+
+/// `clr-run verify --quick`: the problems of an output's files, then a count.
+pub fn checked(folder: &Path, checked: &Checked) -> String {
+    let mut out = String::new();
+    for problem in &checked.problems {
+        let _ = writeln!(out, "problem: {problem}");
+    }
+    for note in &checked.notes {
+        let _ = writeln!(out, "note: {note}");
+    }
+    let number = |count: u64| thousands(u128::from(count));
+    let problems = match checked.problems.len() {
+        0 => "no problems".to_owned(),
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    let _ = writeln!(
+        out,
+        "{}: {} trials done, {} rows and {} evaluations in {} files: {problems}",
+        folder.display(),
+        number(checked.trials as u64),
+        number(checked.rows),
+        number(checked.evaluations),
+        checked.files
+    );
+    out
+}
+
+/// `clr-run verify`: what differs, what cannot be proven, and what is.
+pub fn proof(selection: &Selection, proof: &Proof) -> String {
+    let mut out = String::new();
+    for (label, what) in &proof.differences {
+        let _ = writeln!(out, "differs: {label}: {what}");
+    }
+    for (label, why) in &selection.unproven {
+        let _ = writeln!(out, "not proven: {label}: {why}");
+    }
+    let number = |count: u64| thousands(u128::from(count));
+    let trials = match selection.trials.len() {
+        1 => "1 trial".to_owned(),
+        count => format!("{} trials", number(count as u64)),
+    };
+    let proven = number(proof.proven as u64);
+    let (rows, evaluations) = (number(proof.rows), number(proof.evaluations));
+    let _ = writeln!(
+        out,
+        "trained {trials} again: of {proven}, {rows} rows and {evaluations} evaluations are the stored ones, bit for bit"
+    );
+    if proof.stopped > 0 {
+        let _ = writeln!(out, "{} trials were stopped before their end", proof.stopped);
+    }
+    out
+}
+
+/// An error and what it is because of.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(out, ": {cause}");
+        source = cause.source();
+    }
+    out
+}
 
 /// `clr-run plugin list`: one line a plugin, and one for each of its models.
 pub fn plugins(search: &SearchPath) -> String {

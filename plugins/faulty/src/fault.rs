@@ -72,7 +72,7 @@ pub const SCHEMA: &str = r#"{
                "panic", "print", "scribble", "nan", "break_rules"]},
     "fault_in": {"type": "string", "default": "step", "description": "In which call",
       "enum": ["start", "step", "evaluate", "save", "load"]},
-    "fault_step": {"type": "integer", "minimum": 0, "default": 0, "description": "At the step after so many; in other calls and for `slow`, from there on"},
+    "fault_step": {"type": "integer", "minimum": 0, "default": 0, "description": "At the step after so many; for `slow` and in other calls, from there on; of no meaning in `start`"},
     "fault_times": {"type": "integer", "minimum": 0, "default": 0, "description": "How often in all; 0: always"},
     "exit_code": {"type": "integer", "minimum": 0, "maximum": 255, "default": 3, "description": "Of `exit`"},
     "leak_mib": {"type": "integer", "minimum": 1, "maximum": 65536, "default": 1024, "description": "`leak` takes so much, 1 MiB a millisecond"},
@@ -99,6 +99,7 @@ impl Fault {
             return false;
         }
         match place {
+            Place::Start => true,
             Place::Step if self.kind != Kind::Slow => step == self.step,
             _ => step >= self.step,
         }

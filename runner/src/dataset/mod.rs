@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 mod cache;
 pub mod canonical;
@@ -93,13 +94,16 @@ pub fn open(name: &str, roots: &[PathBuf], cache_dir: Option<&Path>) -> Result<D
         None => None,
     };
     if let Some(dataset) = cache.as_ref().and_then(cache::Entry::read) {
+        tracing::debug!(dataset = name, folder = ?cache_dir, "taken from the cache");
         return Ok(dataset);
     }
+    let started = Instant::now();
     let decoded = source.decode(name)?;
     if let Some(known) = info(name) {
         known.check(&decoded, &source)?;
     }
     let dataset = canonical::dataset(name, &source.to_string(), decoded);
+    tracing::debug!(dataset = name, took = ?started.elapsed(), "decoded");
     // A cache that cannot be written is no failure: the set is in memory already.
     let cached = cache.and_then(|cache| cache.write(&dataset).ok().and_then(|()| cache.read()));
     Ok(cached.unwrap_or(dataset))

@@ -38,11 +38,12 @@ enum Display {
 }
 
 impl Style {
-    /// Bars where stderr is a terminal, lines where it is a file or a pipe.
-    pub fn for_stderr(quiet: bool) -> Style {
+    /// Bars where stderr is a terminal, lines where it is a file or a pipe, or `shared` with logs, which would go through
+    /// the bars.
+    pub fn for_stderr(quiet: bool, shared: bool) -> Style {
         match quiet {
             true => Style::Quiet,
-            false if std::io::stderr().is_terminal() => Style::Bars,
+            false if std::io::stderr().is_terminal() && !shared => Style::Bars,
             false => Style::Lines,
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::schema::FORMAT;
 use crate::checkpoint::CheckpointError;
+use crate::holder::Holder;
 
 /// Why results could not be kept or found.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +37,22 @@ pub enum StoreError {
         source: arrow_schema::ArrowError,
     },
     /// Another process has the folder.
-    #[error("another command is writing {}; wait for it, or choose another folder with --outputs", folder.display())]
+    #[error("another command is writing {}{}; wait for it, or choose another folder with --outputs", folder.display(), named(holder.as_deref()))]
     Locked {
         /// The output folder.
         folder: PathBuf,
+        /// Which, if it can be told.
+        holder: Option<Box<Holder>>,
+    },
+    /// There is something to do, and the folder cannot be written.
+    #[error("{} cannot be written, and {left} of its trials are left to run; make it writable, or choose another folder with --outputs", folder.display())]
+    ReadOnly {
+        /// The output folder.
+        folder: PathBuf,
+        /// How many trials.
+        left: usize,
+        /// Why it cannot be written.
+        source: io::Error,
     },
     /// The name cannot be a folder's.
     #[error("`{name}` cannot name a folder; choose another [experiment] name")]
@@ -172,6 +185,12 @@ impl StoreError {
         StoreError::Io { action, path: path.to_owned(), source }
     }
 
+    /// Whether it is that nothing may be written there: a read-only mount, or missing rights.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let StoreError::Io { source, .. } = self else { return false };
+        matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     pub(crate) fn checkpoint(path: &Path, source: CheckpointError) -> StoreError {
         StoreError::Checkpoint { path: path.to_owned(), source }
     }
@@ -183,4 +202,8 @@ impl StoreError {
     pub(crate) fn arrow(path: &Path, source: arrow_schema::ArrowError) -> StoreError {
         StoreError::Arrow { path: path.to_owned(), source }
     }
+}
+
+fn named(holder: Option<&Holder>) -> String {
+    holder.map_or(String::new(), |holder| format!(": {holder}"))
 }

@@ -1,17 +1,19 @@
 //! Files that appear whole or not at all: written under a temporary name, closed, synced, renamed.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 
 use super::StoreError;
+use crate::holder::Holder;
 
 /// What the manifest says of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +26,7 @@ pub(crate) struct FileEntry {
 
 /// A Parquet file being written under a temporary name.
 pub(crate) struct ParquetFile {
-    writer: ArrowWriter<Digesting>,
+    writer: ArrowWriter<Digesting<File>>,
     temporary: TempPath,
     rows: u64,
 }
@@ -43,7 +45,7 @@ impl ParquetFile {
         properties: WriterProperties,
     ) -> Result<ParquetFile, StoreError> {
         let (file, temporary) = temporary(directory)?;
-        let digesting = Digesting { file, hasher: blake3::Hasher::new(), bytes: 0 };
+        let digesting = Digesting::new(file);
         let writer = ArrowWriter::try_new(digesting, schema, Some(properties))
             .map_err(|source| StoreError::parquet(&temporary, source))?;
         Ok(ParquetFile { writer, temporary, rows: 0 })
@@ -57,9 +59,8 @@ impl ParquetFile {
     pub(crate) fn close(self) -> Result<Unnamed, StoreError> {
         let ParquetFile { writer, temporary, rows } = self;
         let digesting = writer.into_inner().map_err(|source| StoreError::parquet(&temporary, source))?;
-        digesting.file.sync_all().map_err(|source| StoreError::io("sync", &temporary, source))?;
-        let blake3 = digesting.hasher.finalize().to_hex().to_string();
-        Ok(Unnamed { temporary, entry: FileEntry { rows, bytes: digesting.bytes, blake3 } })
+        digesting.inner.sync_all().map_err(|source| StoreError::io("sync", &temporary, source))?;
+        Ok(Unnamed { temporary, entry: digesting.entry(rows) })
     }
 }
 
@@ -71,23 +72,40 @@ impl Unnamed {
     }
 }
 
+/// What the manifest would say of a file that held `batch`. Writes nothing.
+pub(crate) fn entry_of(batch: &RecordBatch, properties: WriterProperties) -> Result<FileEntry, ParquetError> {
+    let mut writer = ArrowWriter::try_new(Digesting::new(io::sink()), batch.schema(), Some(properties))?;
+    writer.write(batch)?;
+    Ok(writer.into_inner()?.entry(batch.num_rows() as u64))
+}
+
 /// Hashes what it writes.
-struct Digesting {
-    file: File,
+struct Digesting<W> {
+    inner: W,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
-impl Write for Digesting {
+impl<W> Digesting<W> {
+    fn new(inner: W) -> Digesting<W> {
+        Digesting { inner, hasher: blake3::Hasher::new(), bytes: 0 }
+    }
+
+    fn entry(&self, rows: u64) -> FileEntry {
+        FileEntry { rows, bytes: self.bytes, blake3: self.hasher.finalize().to_hex().to_string() }
+    }
+}
+
+impl<W: Write> Write for Digesting<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(buffer)?;
+        let count = self.inner.write(buffer)?;
         self.hasher.update(&buffer[..count]);
         self.bytes += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.inner.flush()
     }
 }
 
@@ -156,19 +174,36 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
 }
 
 /// Takes the lock of an output folder, which lasts until the file is dropped or the process ends, however it ends.
+///
+/// The file says who has it, for the message of whoever comes second; only the lock itself counts.
 pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {
     let path = folder.join(".lock");
-    let file = File::options()
+    let mut file = File::options()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .open(&path)
         .map_err(|source| StoreError::io("open", &path, source))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { folder: folder.to_owned() }),
+        Ok(()) => {
+            let holder = serde_json::to_vec(&Holder::this()).unwrap_or_default();
+            // Without it the lock is as good.
+            let _ = file.set_len(0).and_then(|()| file.write_all(&holder));
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            Err(StoreError::Locked { folder: folder.to_owned(), holder: holder(&file).map(Box::new) })
+        }
         Err(TryLockError::Error(source)) => Err(StoreError::io("lock", &path, source)),
     }
+}
+
+/// Whom the file of a lock names, unless that is being written.
+fn holder(file: &File) -> Option<Holder> {
+    let mut text = Vec::new();
+    file.take(1 << 16).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 /// The BLAKE3 hash of a file, in hexadecimal.

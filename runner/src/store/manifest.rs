@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,12 @@ pub(crate) struct RunRecord {
 pub(crate) struct RunHistory {
     pub command: Vec<String>,
     pub directory: String,
+    /// The folder of the spec, in which tables of values are looked for.
+    #[serde(default)]
+    pub spec_folder: PathBuf,
+    /// What `--set` changed of `spec.toml`.
+    #[serde(default)]
+    pub sets: Vec<String>,
     pub jobs: usize,
     pub devices: Vec<String>,
     pub versions: BTreeMap<String, String>,
@@ -64,6 +70,8 @@ impl RunHistory {
         RunHistory {
             command: info.command.clone(),
             directory: std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default(),
+            spec_folder: info.spec_folder.clone(),
+            sets: info.sets.clone(),
             jobs: info.jobs,
             devices: info.devices.clone(),
             versions: info.versions.clone(),
@@ -184,14 +192,14 @@ impl Manifest {
 
     /// Reads the manifest of `folder`, if it has one, and checks that the rows it speaks of are there.
     pub(crate) fn load(folder: &Path) -> Result<Option<Manifest>, StoreError> {
-        let Some(manifest) = Manifest::read(folder)? else { return Ok(None) };
+        let Some(manifest) = Manifest::parse(folder)? else { return Ok(None) };
         manifest.check(folder)?;
         manifest.check_files(folder)?;
         Ok(Some(manifest))
     }
 
     /// Reads the manifest of `folder`, if it has one. Its paths may lead anywhere.
-    fn read(folder: &Path) -> Result<Option<Manifest>, StoreError> {
+    pub(crate) fn parse(folder: &Path) -> Result<Option<Manifest>, StoreError> {
         let path = folder.join("manifest.json");
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -210,7 +218,7 @@ impl Manifest {
 
     /// Reads the manifest of `folder` for its checkpoints alone: files of rows may be missing.
     pub(crate) fn load_checkpoints(folder: &Path) -> Result<Option<Manifest>, StoreError> {
-        let Some(manifest) = Manifest::read(folder)? else { return Ok(None) };
+        let Some(manifest) = Manifest::parse(folder)? else { return Ok(None) };
         manifest.check(folder)?;
         Ok(Some(manifest))
     }

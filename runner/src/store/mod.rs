@@ -25,17 +25,18 @@ mod compact;
 mod error;
 #[cfg(test)]
 pub(crate) mod example;
-mod files;
-mod flight;
+pub(crate) mod files;
+pub(crate) mod flight;
 mod folder;
 mod kept;
-mod manifest;
+pub(crate) mod manifest;
 mod notes;
+mod records;
 pub(crate) mod result;
 mod resume;
 mod saved;
 pub mod schema;
-mod source;
+pub(crate) mod source;
 mod summary;
 mod table;
 #[cfg(test)]
@@ -51,6 +52,7 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use jiff::Timestamp;
+use parquet::file::properties::WriterProperties;
 
 pub use self::error::StoreError;
 pub use self::kept::{Kept, kept, write};
@@ -58,7 +60,7 @@ pub use self::result::{Numbers, Status, TrialResult};
 pub use self::summary::{Summary, text};
 
 use self::files::FileEntry;
-use self::flight::{Best, Flight};
+use self::flight::Flight;
 use self::folder::{delete_unlisted, folder_name, forget_unused};
 use self::manifest::{Manifest, RunHistory, RunRecord, Segment, TrialRecord, UnfinishedRecord};
 use self::notes::some_of;
@@ -102,8 +104,8 @@ pub struct Store {
     commit_cost: Duration,
     /// When all rows that waited were sealed.
     sealed: Instant,
-    /// Held until the store is dropped.
-    _lock: File,
+    /// Held until the store is dropped. None where there is nothing to write.
+    lock: Option<File>,
 }
 
 /// What a run is, besides its plan: kept in the folder so that results carry their recipe.
@@ -111,6 +113,10 @@ pub struct Store {
 pub struct RunInfo {
     /// The spec as it was read.
     pub spec_text: String,
+    /// Its folder, in which tables of values are looked for.
+    pub spec_folder: PathBuf,
+    /// What `--set` changed of it.
+    pub sets: Vec<String>,
     /// The plan as `clr-run plan --json` prints it.
     pub plan_json: serde_json::Value,
     /// The command line.
@@ -159,7 +165,8 @@ impl Store {
     /// Creates or reopens `outputs`/NAME for `plan`.
     ///
     /// Trials that were finished there, in whatever spec, are kept, and so is what unfinished ones go on from; rows of
-    /// others are dropped.
+    /// others are dropped. Where all that `plan` asks for is there already, nothing is written and no lock is taken, so the
+    /// folder may be read-only.
     pub fn open(outputs: &Path, plan: &Plan, run: RunInfo) -> Result<Store, StoreError> {
         Store::open_with(outputs, plan, run, Limits::default())
     }
@@ -168,51 +175,18 @@ impl Store {
         let columns = Columns::of(plan)?;
         let numerics = numerics_of_trials(plan, &run)?;
         check_ids(plan)?;
-        let folder = outputs.join(folder_name(&plan.name)?);
-        files::create_directory(&folder)?;
-        let lock = files::lock(&folder)?;
-        let mut manifest = match Manifest::load(&folder)? {
-            Some(manifest) => manifest,
-            None => {
-                if let Some(found) = files::names(&folder)?.into_iter().find(|name| !name.starts_with('.')) {
-                    return Err(StoreError::Foreign { folder, found });
-                }
-                Manifest::new(&plan.name)
-            }
-        };
-        let plan_json = format!("{:#}\n", run.plan_json);
-        // Missing or not, the plan of the last command is only compared.
-        let is_changed = fs::read_to_string(folder.join("plan.json")).is_ok_and(|last| last != plan_json);
-        let mut notes: Vec<String> = notes::uncovered(plan, &manifest).filter(|_| is_changed).into_iter().collect();
-        if !run.retry_failed {
-            notes.extend(notes::failed(plan, &manifest));
-        }
-        let (resumable, more) = resume::resumable(&folder, plan, &numerics, &manifest);
-        notes.extend(more);
-
-        manifest.runs.push(RunRecord { started: now(), ended: None, info: RunHistory::of(&run) });
-        forget_unused(&mut manifest);
-        manifest.save(&folder)?;
-
-        for name in ["parts", "metrics", "evals"] {
-            files::create_directory(&folder.join(name))?;
-        }
-        delete_unlisted(&folder, &manifest)?;
-        files::write_atomically(&folder.join("spec.toml"), run.spec_text.as_bytes())?;
-        files::write_atomically(&folder.join("plan.json"), plan_json.as_bytes())?;
-
         let opened = Instant::now();
-        Ok(Store {
-            folder,
+        let mut store = Store {
+            folder: outputs.join(folder_name(&plan.name)?),
             plan: plan.clone(),
             columns,
             limits,
             numerics,
             rerun_other_numerics: run.rerun_other_numerics,
             retry_failed: run.retry_failed,
-            notes,
-            manifest,
-            resumable,
+            notes: Vec::new(),
+            manifest: Manifest::new(&plan.name),
+            resumable: HashMap::new(),
             flights: HashMap::new(),
             landed: Vec::new(),
             parked: Vec::new(),
@@ -224,8 +198,101 @@ impl Store {
             committed: opened,
             commit_cost: Duration::ZERO,
             sealed: opened,
-            _lock: lock,
-        })
+            lock: None,
+        };
+        // Whoever has the lock may be replacing what this looks at: what is wrong here is looked at again under the lock.
+        let seen = Manifest::load(&store.folder);
+        if let Ok(Some(manifest)) = &seen {
+            store.manifest = manifest.clone();
+            store.notes = notes::failed(plan, manifest).filter(|_| !run.retry_failed).into_iter().collect();
+        }
+        let is_complete = store.is_complete();
+        if is_complete && store.has_recipe(&run) {
+            tracing::info!(folder = %store.folder.display(), "store complete: nothing to write");
+            return Ok(store);
+        }
+        match store.begin(&run) {
+            Ok(()) => Ok(store),
+            Err(error) if !error.is_read_only() || store.lock.is_some() => Err(error),
+            // Only the recipe is another: in the spec's comments, say.
+            Err(_) if is_complete => Ok(store),
+            Err(error) => match (seen?, error) {
+                (Some(_), StoreError::Io { source, .. }) => {
+                    let left = store.unfinished().len();
+                    Err(StoreError::ReadOnly { folder: store.folder, left, source })
+                }
+                (_, error) => Err(error),
+            },
+        }
+    }
+
+    /// Takes the lock and prepares the folder for writing.
+    fn begin(&mut self, run: &RunInfo) -> Result<(), StoreError> {
+        let (folder, plan) = (&self.folder, &self.plan);
+        files::create_directory(folder)?;
+        self.lock = Some(files::lock(folder)?);
+        let mut manifest = match Manifest::load(folder)? {
+            Some(manifest) => manifest,
+            None => {
+                if let Some(found) = files::names(folder)?.into_iter().find(|name| !name.starts_with('.')) {
+                    return Err(StoreError::Foreign { folder: folder.clone(), found });
+                }
+                Manifest::new(&plan.name)
+            }
+        };
+        let plan_json = plan_text(run);
+        // Missing or not, the plan of the last command is only compared.
+        let is_changed = fs::read_to_string(folder.join("plan.json")).is_ok_and(|last| last != plan_json);
+        let mut notes: Vec<String> = notes::uncovered(plan, &manifest).filter(|_| is_changed).into_iter().collect();
+        if !run.retry_failed {
+            notes.extend(notes::failed(plan, &manifest));
+        }
+        let (resumable, more) = resume::resumable(folder, plan, &self.numerics, &manifest);
+        notes.extend(more);
+
+        manifest.runs.push(RunRecord { started: now(), ended: None, info: RunHistory::of(run) });
+        forget_unused(&mut manifest);
+        manifest.save(folder)?;
+
+        for name in ["parts", "metrics", "evals"] {
+            files::create_directory(&folder.join(name))?;
+        }
+        delete_unlisted(folder, &manifest)?;
+        files::write_atomically(&folder.join("spec.toml"), run.spec_text.as_bytes())?;
+        files::write_atomically(&folder.join("plan.json"), plan_json.as_bytes())?;
+        (self.manifest, self.resumable, self.notes) = (manifest, resumable, notes);
+        let (known, saved) = (self.manifest.trials.len(), self.resumable.len());
+        tracing::info!(folder = %self.folder.display(), known, saved, took = ?self.opened.elapsed(), "store opened");
+        Ok(())
+    }
+
+    /// Whether the folder has all that a run of the plan would leave.
+    fn is_complete(&self) -> bool {
+        let is_there = |name: &str, batch: Result<RecordBatch, ArrowError>| {
+            let entry = batch.ok().and_then(|batch| files::entry_of(&batch, self.small_properties(&batch)).ok());
+            entry.is_some() && self.manifest.files.get(name) == entry.as_ref() && self.folder.join(name).exists()
+        };
+        let trials = self.plan.trials.iter().enumerate();
+        if trials.clone().any(|(index, trial)| self.is_wanted(index, trial)) {
+            return false;
+        }
+        let digest = compact::layout_digest(&self.plan, &self.columns, &self.manifest);
+        let results = self.results();
+        compact::is_compacted(&self.plan, &digest, &self.manifest)
+            && is_there("trials.parquet", trials::trials_batch(&self.plan, &self.columns, &results))
+            && is_there("timings.parquet", trials::timings_batch(&self.plan, &results))
+    }
+
+    /// Whether the folder's spec and plan are those of `run`.
+    fn has_recipe(&self, run: &RunInfo) -> bool {
+        let has = |name: &str, text: &str| fs::read(self.folder.join(name)).is_ok_and(|bytes| bytes == text.as_bytes());
+        let sets = self.manifest.runs.last().map(|record| &record.info.sets);
+        sets == Some(&run.sets) && has("spec.toml", &run.spec_text) && has("plan.json", &plan_text(run))
+    }
+
+    /// Whether this command writes the folder: not where all was there already.
+    pub fn is_writing(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// The output folder.
@@ -319,6 +386,9 @@ impl Store {
     /// Compacts all rows into the tables and says what came of the plan's trials. Of trials that have not ended, what was
     /// saved is kept.
     pub fn finish(mut self) -> Result<Summary, StoreError> {
+        if !self.is_writing() {
+            return Ok(self.summary());
+        }
         let flights: Vec<Flight> = self.flights.drain().map(|(_, flight)| flight).collect();
         self.parked.extend(flights.into_iter().filter(|flight| flight.saved.is_some()));
         self.seal(true)?;
@@ -335,9 +405,13 @@ impl Store {
         }
         self.manifest.save(&self.folder)?;
         delete_unlisted(&self.folder, &self.manifest)?;
+        Ok(self.summary())
+    }
+
+    fn summary(&self) -> Summary {
         let of_tables = |(name, _): &(&String, &FileEntry)| name.ends_with(".parquet") && !name.starts_with("parts/");
         let bytes = self.manifest.files.iter().filter(of_tables).map(|(_, entry)| entry.bytes).sum();
-        Ok(Summary { results, folder: self.folder, bytes })
+        Summary { results: self.results(), folder: self.folder.clone(), bytes }
     }
 
     fn start(&mut self, index: usize, step: u64) -> Result<(), StoreError> {
@@ -471,6 +545,7 @@ impl Store {
         self.has_news = false;
         self.commit_cost = start.elapsed();
         self.committed = Instant::now();
+        tracing::debug!(took = ?self.commit_cost, "committed");
         Ok(())
     }
 
@@ -505,85 +580,8 @@ impl Store {
         Ok(())
     }
 
-    /// Enters a trial that is done, all of whose rows are sealed, with the checkpoint that is kept of it.
-    fn land(&mut self, flight: Flight, mut record: TrialRecord) -> Result<(), StoreError> {
-        for table in [Table::Metrics, Table::Evals] {
-            *record.segments_mut(table) = flight.segments(table).to_vec();
-        }
-        let id = self.plan.trials[flight.trial].id.clone();
-        let last_step = Some(record.numbers.rows).filter(|_| record.status == Status::Finished);
-        record.checkpoint = match (self.plan.checkpointing.keep, &flight.saved, flight.best()) {
-            (Keep::Last, Some((last, _)), _) if Some(last.step) == last_step => {
-                Some(self.write_checkpoint(&flight, last)?)
-            }
-            (Keep::Last, _, _) => {
-                let unfinished = self.manifest.unfinished.get(&id).filter(|known| Some(known.step) == last_step);
-                unfinished.map(|known| known.checkpoint.clone())
-            }
-            (Keep::Best, _, Some(Best::Pending(best))) => Some(self.write_checkpoint(&flight, best)?),
-            (Keep::Best, _, Some(Best::Written(path, _))) => Some(path.clone()),
-            (Keep::Nothing, _, _) | (Keep::Best, _, None) => None,
-        };
-        self.update_checkpoints(&id, |manifest| {
-            let known = manifest.trials.entry(id.clone()).or_default();
-            record.attempts = known.attempts;
-            record.label = std::mem::take(&mut known.label);
-            *known = record;
-            manifest.unfinished.remove(&id);
-        });
-        Ok(())
-    }
-
-    /// Enters what an unfinished trial goes on from: its last checkpoint, and the rows up to there, which are sealed.
-    fn keep_unfinished(&mut self, mut flight: Flight) -> Result<Flight, StoreError> {
-        let Some((checkpoint, elapsed)) = flight.saved.take() else { return Ok(flight) };
-        if let Some(Best::Pending(best)) = flight.best() {
-            let (path, step) = (self.write_checkpoint(&flight, best)?, best.step);
-            flight.best = Some(Best::Written(path, step));
-        }
-        let (metrics, evals) = flight.segments_up_to(checkpoint.step, checkpoint.evaluated);
-        let record = UnfinishedRecord {
-            checkpoint: self.write_checkpoint(&flight, &checkpoint)?,
-            step: checkpoint.step,
-            evaluated: checkpoint.evaluated,
-            numerics: self.numerics[flight.trial].clone(),
-            best: match flight.best() {
-                Some(Best::Written(path, step)) => Some((path.clone(), *step)),
-                Some(Best::Pending(_)) | None => None,
-            },
-            started: flight.started().to_owned(),
-            seconds: elapsed.as_secs_f64(),
-            metrics,
-            evals,
-        };
-        let id = checkpoint.trial_id.clone();
-        self.update_checkpoints(&id, |manifest| {
-            let known = manifest.trials.entry(id.clone()).or_default();
-            if !known.status.is_done() {
-                // Time after the checkpoint may be known already, of a trial that was stopped.
-                known.seconds = Some(known.elapsed().max(flight.wasted + elapsed).as_secs_f64());
-            }
-            manifest.unfinished.insert(id.clone(), record);
-        });
-        Ok(flight)
-    }
-
-    fn write_checkpoint(&mut self, flight: &Flight, checkpoint: &Checkpoint) -> Result<String, StoreError> {
-        self.has_new_checkpoints = true;
-        saved::write(&self.folder, &mut self.manifest, checkpoint, &self.numerics[flight.trial])
-    }
-
-    /// Changes the records of a trial, and forgets those of its checkpoints that they speak of no longer.
-    fn update_checkpoints(&mut self, id: &str, change: impl FnOnce(&mut Manifest)) {
-        let before = self.manifest.checkpoints_of(id);
-        change(&mut self.manifest);
-        for path in before.difference(&self.manifest.checkpoints_of(id)) {
-            self.manifest.files.remove(path);
-            self.replaced.insert(path.clone());
-        }
-    }
-
     fn seal_table(&mut self, table: Table, everything: bool) -> Result<(), StoreError> {
+        let start = Instant::now();
         let layout = self.columns.layout(table);
         let directory = self.folder.join("parts");
         let name = compact::part_name(table, self.manifest.next_part);
@@ -602,6 +600,7 @@ impl Store {
         for file in writer.finish()? {
             let entry = file.rename(&self.folder.join(&name))?;
             files::sync_directory(&directory)?;
+            tracing::debug!(part = name, rows = entry.rows, bytes = entry.bytes, took = ?start.elapsed(), "sealed");
             self.manifest.files.insert(name.clone(), entry);
         }
         Ok(())
@@ -610,6 +609,7 @@ impl Store {
     /// Replaces the tables: new files are written, synced and named beside the old ones, the manifest changes over, the
     /// old ones are deleted.
     fn compact(&mut self, digest: String) -> Result<(), StoreError> {
+        let start = Instant::now();
         let Limits { tables, parts, .. } = self.limits;
         let compaction = compact::compact(&self.folder, &self.plan, &self.columns, &self.manifest, tables, parts)?;
         for (name, file) in compaction.files {
@@ -628,21 +628,31 @@ impl Store {
         self.manifest.layout = Some(digest);
         forget_unused(&mut self.manifest);
         self.manifest.save(&self.folder)?;
+        tracing::info!(files = self.manifest.files.len(), took = ?start.elapsed(), "compacted");
         delete_unlisted(&self.folder, &self.manifest)
     }
 
-    /// Writes a table of one row per trial, unless it is there already.
+    /// How a table of one row per trial is written.
+    fn small_properties(&self, batch: &RecordBatch) -> WriterProperties {
+        writer_properties(&batch.schema(), batch.num_columns(), self.limits.tables.group_rows)
+    }
+
+    /// Writes a table of one row per trial.
     fn write_small(&mut self, name: &str, batch: Result<RecordBatch, ArrowError>) -> Result<(), StoreError> {
         let path = self.folder.join(name);
         let batch = batch.map_err(|source| StoreError::arrow(&path, source))?;
-        let columns = batch.num_columns();
-        let properties = writer_properties(&batch.schema(), columns, self.limits.tables.group_rows);
+        let properties = self.small_properties(&batch);
         let mut file = files::ParquetFile::create(&self.folder, batch.schema(), properties)?;
         file.write(&batch)?;
         let entry = file.close()?.rename(&path)?;
         self.manifest.files.insert(name.to_owned(), entry);
         files::sync_directory(&self.folder)
     }
+}
+
+/// The content of `plan.json`.
+fn plan_text(run: &RunInfo) -> String {
+    format!("{:#}\n", run.plan_json)
 }
 
 fn numerics_of_trials(plan: &Plan, run: &RunInfo) -> Result<Vec<String>, StoreError> {

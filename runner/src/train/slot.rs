@@ -87,7 +87,10 @@ impl<'a> Slot<'a> {
                 .map(Engine::Worker),
         };
         let engine = match opened {
-            Ok(engine) => engine,
+            Ok(engine) => {
+                tracing::debug!(group = set.group, lanes = work.len(), "session opened");
+                engine
+            }
             Err(error) => return Err(Interrupted { error, in_flight: work }),
         };
         let queue = (!set.is_suspect).then_some(self.queue);
@@ -98,6 +101,7 @@ impl<'a> Slot<'a> {
 
     /// What is to be tried again of a session that failed; the rest is ended.
     fn settle(&mut self, set: &Set, error: HostError, in_flight: Vec<Work>) -> Vec<Set> {
+        tracing::warn!(group = set.group, lanes = in_flight.len(), %error, "session failed");
         if !error.is_refusal() {
             // What else may be wrong with a process in which something went wrong, nobody knows.
             self.worker = None;
@@ -126,9 +130,14 @@ impl<'a> Slot<'a> {
     }
 
     fn end(&self, work: Vec<Work>, outcome: &Outcome) {
-        for Work { trial, elapsed, .. } in work {
-            // The receiver outlives every slot.
-            let _ = self.events.send(Event::Ended { trial, outcome: outcome.clone(), elapsed });
+        for work in work {
+            // Errors do not occur: the receiver outlives every slot.
+            let trial = work.trial;
+            if !work.started {
+                // Its session could not be opened, and nothing ends that has not begun.
+                let _ = self.events.send(Event::Started { trial, step: work.step() });
+            }
+            let _ = self.events.send(Event::Ended { trial, outcome: outcome.clone(), elapsed: work.elapsed });
         }
     }
 }

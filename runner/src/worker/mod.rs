@@ -18,7 +18,7 @@
 //! A worker ends when its pipe closes, also in the middle of a call: no worker outlives its supervisor.
 
 mod frame;
-mod memory;
+pub(crate) mod memory;
 mod message;
 mod process;
 mod serve;

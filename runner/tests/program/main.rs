@@ -7,6 +7,8 @@ mod interruption;
 mod plugins_in_c;
 mod results;
 mod resuming;
+mod status;
 #[path = "../support/libraries.rs"]
 mod support;
+mod verify;
 mod world;

@@ -155,3 +155,47 @@ fn parts_can_be_read_while_the_run_goes_on() {
     assert_eq!(rows.num_rows(), 12 + 4);
     assert_eq!(rows.schema(), store.columns.layout(super::super::schema::Table::Metrics).schema);
 }
+
+/// Every file below a folder, with its content and the time of its last change.
+fn everything(folder: &Path) -> BTreeMap<std::path::PathBuf, (Vec<u8>, std::time::SystemTime)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(everything(&path));
+        } else {
+            found.insert(path.clone(), (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap()));
+        }
+    }
+    found
+}
+
+#[test]
+fn where_all_is_there_nothing_is_written_and_no_lock_is_taken() {
+    let plan = GRID.plan();
+    let outputs = tempfile::tempdir().unwrap();
+    let summary = run(outputs.path(), &plan, SMALL);
+    let before = everything(outputs.path());
+    let [first, second] = [open(outputs.path(), &plan, SMALL), open(outputs.path(), &plan, SMALL)];
+    assert!(!first.is_writing() && !second.is_writing());
+    assert_eq!(first.finish().unwrap().results, summary.results);
+    drop(second);
+    assert!(everything(outputs.path()) == before);
+
+    // Whatever is not as a run would leave it is written anew.
+    let check = |disturb: &dyn Fn(&Path)| {
+        disturb(&outputs.path().join("example"));
+        let store = open(outputs.path(), &plan, SMALL);
+        assert!(store.is_writing());
+        store.finish().unwrap();
+        assert_equal_tables(&tables(outputs.path()), &fresh_tables(&plan));
+        assert!(!open(outputs.path(), &plan, SMALL).is_writing());
+    };
+    check(&|folder| fs::write(folder.join("spec.toml"), "# another comment").unwrap());
+    check(&|folder| fs::remove_file(folder.join("plan.json")).unwrap());
+    check(&|folder| fs::remove_file(folder.join("trials.parquet")).unwrap());
+    check(&|folder| {
+        let text = fs::read_to_string(folder.join("manifest.json")).unwrap();
+        fs::write(folder.join("manifest.json"), text.replace("\"timings.parquet\"", "\"times.parquet\"")).unwrap();
+    });
+}

@@ -1,0 +1,66 @@
+//! The parts of an output's files that its state is told from. What is else in them is skipped, which is quick: the plan of
+//! ten thousand trials is 10 MB.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::store::{Numbers, Status};
+
+/// Of `plan.json`.
+#[derive(Debug, Deserialize)]
+pub struct PlanFile {
+    #[serde(default)]
+    pub trials: Vec<PlannedTrial>,
+}
+
+/// A trial of `plan.json`.
+#[derive(Debug, Deserialize)]
+pub struct PlannedTrial {
+    pub id: String,
+    pub label: String,
+    pub iterations: u64,
+}
+
+/// Of `manifest.json`.
+#[derive(Debug, Default, Deserialize)]
+pub struct ManifestFile {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub trials: HashMap<String, KnownTrial>,
+    #[serde(default)]
+    pub unfinished: HashMap<String, SavedTrial>,
+}
+
+/// A trial of `manifest.json`.
+#[derive(Debug, Deserialize)]
+pub struct KnownTrial {
+    pub status: Status,
+    #[serde(default)]
+    pub label: String,
+    #[serde(default)]
+    pub error: Option<String>,
+    #[serde(default)]
+    pub numbers: Numbers,
+}
+
+/// What an unfinished trial goes on from, in `manifest.json`.
+#[derive(Debug, Deserialize)]
+pub struct SavedTrial {
+    pub step: u64,
+}
+
+/// A file of JSON, none where it is not there, or why it cannot be read.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+}

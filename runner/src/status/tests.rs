@@ -1,0 +1,263 @@
+//! Outputs in every state, made by the store and the journal.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::event::{Event, Outcome};
+use crate::journal::Journal;
+use crate::plan::Plan;
+use crate::plan::show::{Estimates, json};
+use crate::store::example::{Grid, events};
+use crate::store::{RunInfo, Store};
+
+/// `triangular` and `explode`, two seeds each; `explode` diverges at 6.
+const GRID: Grid<'static> =
+    Grid { policies: &["triangular", "explode"], optimizers: &["sgd"], seeds: &[1, 2], max_lrs: &[], iterations: 12 };
+
+fn open(outputs: &Path, plan: &Plan) -> Store {
+    let info = RunInfo {
+        spec_text: "[experiment]\n".to_owned(),
+        plan_json: json(plan, &Estimates::default()),
+        numerics: vec!["example/1 cpu".to_owned()],
+        ..RunInfo::default()
+    };
+    Store::open(outputs, plan, info).unwrap()
+}
+
+/// A command that is at work, or was cut off if it is dropped.
+struct Command<'a> {
+    store: Store,
+    journal: Journal<'a>,
+}
+
+impl<'a> Command<'a> {
+    fn begin(outputs: &Path, plan: &'a Plan) -> Command<'a> {
+        let store = open(outputs, plan);
+        let attempts = store.results().iter().map(|result| result.attempts).collect();
+        let journal = Journal::start(store.folder(), plan, store.unfinished().len(), attempts);
+        Command { store, journal }
+    }
+
+    fn record(&mut self, events: &[Event]) {
+        for event in events {
+            self.journal.record(event);
+            self.store.record(event).unwrap();
+        }
+    }
+
+    fn finish(self) {
+        self.store.finish().unwrap();
+        self.journal.finish(Ending::Finished, None);
+    }
+}
+
+fn failure(trial: usize, message: &str) -> [Event; 2] {
+    let outcome = Outcome::Failed { message: message.to_owned() };
+    [Event::Started { trial, step: 0 }, Event::Ended { trial, outcome, elapsed: Default::default() }]
+}
+
+/// The state as text, without what differs from run to run.
+fn show(folder: &Path, all_trials: bool) -> String {
+    let mut report = read(folder).unwrap();
+    report.folder = PathBuf::from("outputs/example");
+    for note in &mut report.notes {
+        *note = note.replace(&folder.display().to_string(), "outputs/example");
+    }
+    if let Some(holder) = &mut report.holder {
+        assert_eq!((holder.pid, report.heartbeat_seconds.is_some()), (std::process::id(), true));
+        *holder = Holder { pid: 1, host: "host".to_owned(), since: "T".to_owned(), born: None };
+    }
+    report.heartbeat_seconds = report.heartbeat_seconds.map(|_| 3.0);
+    report.memory_bytes = report.memory_bytes.map(|_| 85 << 20);
+    report.per_second = report.per_second.map(|_| 2.0);
+    report.seconds_left = report.seconds_left.map(|_| 65.0);
+    report.trials.iter_mut().for_each(|trial| trial.per_second = trial.per_second.map(|_| 2.0));
+    report.last_error.iter_mut().for_each(|error| error.time = "T".to_owned());
+    text(&report, all_trials)
+}
+
+#[track_caller]
+fn check(folder: &Path, expected: &Expect) {
+    expected.assert_eq(&show(folder, false));
+}
+
+/// Rewrites the heartbeat as that of another process.
+fn change_heartbeat(folder: &Path, change: impl Fn(&mut serde_json::Value)) {
+    let path = folder.join(journal::HEARTBEAT);
+    let mut beat = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut beat);
+    fs::write(&path, beat.to_string()).unwrap();
+}
+
+#[test]
+fn a_run_at_work_has_more_than_the_manifest_knows() {
+    let outputs = tempfile::tempdir().unwrap();
+    let (plan, folder) = (GRID.plan(), outputs.path().join("example"));
+    let mut command = Command::begin(outputs.path(), &plan);
+    command.record(&events(&plan, 2, 5));
+    command.record(&failure(0, "out of luck\nsecond line\n"));
+    command.record(&events(&plan, 1, 5)[..4]);
+    // Both files are brought up to date in the background.
+    while !read(&folder).unwrap().trials.iter().any(|trial| trial.per_second.is_some()) {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    check(
+        &folder,
+        &expect![[r#"
+        outputs/example: running, process 1 on host since T
+        4 trials: 0 finished, 1 diverged, 1 failed, 1 running, 1 left
+        58%, 28 of 48 iterations, 2.0/s, 1 min 05 s left, 85.0 MiB of memory
+        running     triangular sgd seed=2  4/12  2.0/s
+        failed      triangular sgd seed=1  0/12
+        last error, T: triangular sgd seed=1: out of luck
+        second line
+    "#]],
+    );
+    assert_eq!(read(&folder).unwrap().state, State::Running);
+    // Killed: nothing was committed.
+    drop(command);
+    change_heartbeat(&folder, |beat| beat["born"] = 1.into());
+    if cfg!(target_os = "linux") {
+        assert_eq!(read(&folder).unwrap().state, State::Killed);
+        let killed = read(&folder).unwrap().counts;
+        assert_eq!((killed.left, killed.running, killed.trials), (4, 0, 4));
+    }
+}
+
+#[test]
+fn another_host_s_process_runs_while_it_is_heard_of() {
+    let outputs = tempfile::tempdir().unwrap();
+    let (plan, folder) = (GRID.plan(), outputs.path().join("example"));
+    drop(Command::begin(outputs.path(), &plan));
+    change_heartbeat(&folder, |beat| beat["host"] = "elsewhere.invalid".into());
+    check(
+        &folder,
+        &expect![[r#"
+        outputs/example: running, process 1 on host since T, heard of 3 s ago
+        4 trials: 0 finished, 4 left
+        0%, 0 of 48 iterations, 2.0/s, 85.0 MiB of memory
+    "#]],
+    );
+    change_heartbeat(&folder, |beat| beat["time"] = "2026-01-01T00:00:00Z".into());
+    check(
+        &folder,
+        &expect![[r#"
+        outputs/example: not heard of: process 1 on host since T, heard of 3 s ago; if it is gone, the same command goes on
+        4 trials: 0 finished, 4 left
+        0%, 0 of 48 iterations
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_done_stays_done_and_failures_are_told() {
+    let outputs = tempfile::tempdir().unwrap();
+    let (plan, folder) = (GRID.plan(), outputs.path().join("example"));
+    let mut command = Command::begin(outputs.path(), &plan);
+    (1..3).for_each(|trial| command.record(&events(&plan, trial, 5)));
+    command.record(&failure(0, "out of luck"));
+    command.finish();
+    check(
+        &folder,
+        &expect![[r#"
+        outputs/example: stopped; the same command goes on
+        4 trials: 1 finished, 1 diverged, 1 failed, 1 left
+        75%, 36 of 48 iterations
+        failed      triangular sgd seed=1  0/12  out of luck
+        last error, T: triangular sgd seed=1: out of luck
+    "#]],
+    );
+    expect![[r#"
+        outputs/example: stopped; the same command goes on
+        4 trials: 1 finished, 1 diverged, 1 failed, 1 left
+        75%, 36 of 48 iterations
+        failed      triangular sgd seed=1  0/12  out of luck
+        finished    triangular sgd seed=2  12/12
+        diverged    explode sgd seed=1     7/12
+        unfinished  explode sgd seed=2     0/12
+        last error, T: triangular sgd seed=1: out of luck
+    "#]]
+    .assert_eq(&show(&folder, true));
+
+    let mut command = Command::begin(outputs.path(), &plan);
+    command.record(&events(&plan, 3, 5));
+    command.finish();
+    check(
+        &folder,
+        &expect![[r#"
+        outputs/example: done
+        4 trials: 1 finished, 2 diverged, 1 failed
+        100%, 48 of 48 iterations
+        failed      triangular sgd seed=1  0/12  out of luck
+        last error, T: triangular sgd seed=1: out of luck
+    "#]],
+    );
+}
+
+#[test]
+fn torn_and_missing_files_are_named_and_the_rest_is_told() {
+    let outputs = tempfile::tempdir().unwrap();
+    let (plan, folder) = (GRID.plan(), outputs.path().join("example"));
+    let mut command = Command::begin(outputs.path(), &plan);
+    (0..2).for_each(|trial| command.record(&events(&plan, trial, 5)));
+    command.finish();
+    let manifest = fs::read(folder.join("manifest.json")).unwrap();
+    for cut in [0, 1, manifest.len() / 2, manifest.len() - 3] {
+        fs::write(folder.join("manifest.json"), &manifest[..cut]).unwrap();
+        let report = read(&folder).unwrap();
+        assert_eq!((report.notes.len(), report.trials.len(), report.counts.left), (1, 4, 4), "cut at {cut}");
+    }
+    fs::write(folder.join("manifest.json"), &manifest).unwrap();
+    fs::write(folder.join("plan.json"), "{\"trials\": [7]}").unwrap();
+    fs::write(folder.join(journal::EVENTS), "x\ny\n").unwrap();
+    fs::write(folder.join(journal::HEARTBEAT), "{").unwrap();
+    check(
+        &folder,
+        &expect![[r#"
+        outputs/example: done
+        2 trials: 2 finished
+        100%, 24 of 24 iterations
+        note: outputs/example/plan.json: invalid type: integer `7`, expected struct PlannedTrial at line 1 column 13
+        note: outputs/example/events.jsonl: 2 lines were cut off or are not ours
+    "#]],
+    );
+    fs::remove_file(folder.join("plan.json")).unwrap();
+    check(
+        &folder,
+        &expect![[r#"
+        outputs/example: done
+        2 trials: 2 finished
+        100%, 24 of 24 iterations
+        note: outputs/example/events.jsonl: 2 lines were cut off or are not ours
+    "#]],
+    );
+    let error = read(outputs.path()).unwrap_err().to_string();
+    assert!(error.ends_with("is no output of a run: it has no plan.json, manifest.json or events.jsonl"), "{error}");
+}
+
+/// `cargo test --release -p clr-run --lib -- --ignored --nocapture status::tests::cost`
+#[test]
+#[ignore = "measures time"]
+fn cost_of_ten_thousand_trials() {
+    let seeds: Vec<i64> = (0..10_000).collect();
+    let plan = Grid { policies: &["triangular"], seeds: &seeds, iterations: 10, ..GRID }.plan();
+    let outputs = tempfile::tempdir().unwrap();
+    let mut command = Command::begin(outputs.path(), &plan);
+    let all: Vec<Event> = (0..plan.trials.len()).flat_map(|trial| events(&plan, trial, 10)).collect();
+    let start = std::time::Instant::now();
+    all.iter().for_each(|event| command.journal.record(event));
+    eprintln!("{} events to the journal: {:?}", all.len(), start.elapsed());
+    command.record(&all);
+    command.finish();
+    let folder = outputs.path().join("example");
+    for name in ["plan.json", "manifest.json", journal::EVENTS] {
+        eprintln!("{name}: {} bytes", fs::metadata(folder.join(name)).unwrap().len());
+    }
+    let start = std::time::Instant::now();
+    let report = read(&folder).unwrap();
+    let listed = text(&report, true).len();
+    eprintln!("{} trials, {listed} bytes: {:?}", report.trials.len(), start.elapsed());
+}

@@ -1,0 +1,89 @@
+//! Entering trials in the manifest: those that are done, and what unfinished ones go on from.
+
+use super::flight::{Best, Flight};
+use super::manifest::{Manifest, TrialRecord, UnfinishedRecord};
+use super::result::Status;
+use super::schema::Table;
+use super::{Store, StoreError, saved};
+use crate::checkpoint::{Checkpoint, Keep};
+
+impl Store {
+    /// Enters a trial that is done, all of whose rows are sealed, with the checkpoint that is kept of it.
+    pub(super) fn land(&mut self, flight: Flight, mut record: TrialRecord) -> Result<(), StoreError> {
+        for table in [Table::Metrics, Table::Evals] {
+            *record.segments_mut(table) = flight.segments(table).to_vec();
+        }
+        let id = self.plan.trials[flight.trial].id.clone();
+        let last_step = Some(record.numbers.rows).filter(|_| record.status == Status::Finished);
+        record.checkpoint = match (self.plan.checkpointing.keep, &flight.saved, flight.best()) {
+            (Keep::Last, Some((last, _)), _) if Some(last.step) == last_step => {
+                Some(self.write_checkpoint(&flight, last)?)
+            }
+            (Keep::Last, _, _) => {
+                let unfinished = self.manifest.unfinished.get(&id).filter(|known| Some(known.step) == last_step);
+                unfinished.map(|known| known.checkpoint.clone())
+            }
+            (Keep::Best, _, Some(Best::Pending(best))) => Some(self.write_checkpoint(&flight, best)?),
+            (Keep::Best, _, Some(Best::Written(path, _))) => Some(path.clone()),
+            (Keep::Nothing, _, _) | (Keep::Best, _, None) => None,
+        };
+        self.update_checkpoints(&id, |manifest| {
+            let known = manifest.trials.entry(id.clone()).or_default();
+            record.attempts = known.attempts;
+            record.label = std::mem::take(&mut known.label);
+            *known = record;
+            manifest.unfinished.remove(&id);
+        });
+        Ok(())
+    }
+
+    /// Enters what an unfinished trial goes on from: its last checkpoint, and the rows up to there, which are sealed.
+    pub(super) fn keep_unfinished(&mut self, mut flight: Flight) -> Result<Flight, StoreError> {
+        let Some((checkpoint, elapsed)) = flight.saved.take() else { return Ok(flight) };
+        if let Some(Best::Pending(best)) = flight.best() {
+            let (path, step) = (self.write_checkpoint(&flight, best)?, best.step);
+            flight.best = Some(Best::Written(path, step));
+        }
+        let (metrics, evals) = flight.segments_up_to(checkpoint.step, checkpoint.evaluated);
+        let record = UnfinishedRecord {
+            checkpoint: self.write_checkpoint(&flight, &checkpoint)?,
+            step: checkpoint.step,
+            evaluated: checkpoint.evaluated,
+            numerics: self.numerics[flight.trial].clone(),
+            best: match flight.best() {
+                Some(Best::Written(path, step)) => Some((path.clone(), *step)),
+                Some(Best::Pending(_)) | None => None,
+            },
+            started: flight.started().to_owned(),
+            seconds: elapsed.as_secs_f64(),
+            metrics,
+            evals,
+        };
+        let id = checkpoint.trial_id.clone();
+        self.update_checkpoints(&id, |manifest| {
+            let known = manifest.trials.entry(id.clone()).or_default();
+            if !known.status.is_done() {
+                // Time after the checkpoint may be known already, of a trial that was stopped.
+                known.seconds = Some(known.elapsed().max(flight.wasted + elapsed).as_secs_f64());
+            }
+            manifest.unfinished.insert(id.clone(), record);
+        });
+        Ok(flight)
+    }
+
+    /// Writes a checkpoint's file, unless it is there, and returns its path. The caller syncs the directory.
+    fn write_checkpoint(&mut self, flight: &Flight, checkpoint: &Checkpoint) -> Result<String, StoreError> {
+        self.has_new_checkpoints = true;
+        saved::write(&self.folder, &mut self.manifest, checkpoint, &self.numerics[flight.trial])
+    }
+
+    /// Changes the records of a trial, and forgets those of its checkpoints that they speak of no longer.
+    pub(super) fn update_checkpoints(&mut self, id: &str, change: impl FnOnce(&mut Manifest)) {
+        let before = self.manifest.checkpoints_of(id);
+        change(&mut self.manifest);
+        for path in before.difference(&self.manifest.checkpoints_of(id)) {
+            self.manifest.files.remove(path);
+            self.replaced.insert(path.clone());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Which trials of an output can be trained again to the same bits, and which are asked for.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::VerifyError;
+use super::found::Checked;
+use crate::plan::{Plan, Trial};
+use crate::store::manifest::{Manifest, TrialRecord};
+
+/// Trials to train again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Indices into the plan's trials, in its order.
+    pub trials: Vec<usize>,
+    /// Those that were asked for and cannot be proven: the label, and why not.
+    pub unproven: Vec<(String, String)>,
+}
+
+/// Chooses trials of the output `folder`: all that are done or, if any are `asked` for, by label, id or the first digits of
+/// an id, those. `plan` is what the output's recipe gives now, and `numerics` are those of its groups here.
+///
+/// # Errors
+///
+/// Where the recipe does not give the trials that it gave then, or none or several are what is asked for.
+pub fn select(
+    folder: &Path,
+    plan: &Plan,
+    numerics: &[String],
+    checked: &Checked,
+    asked: &[String],
+) -> Result<Selection, VerifyError> {
+    let manifest = Manifest::parse(folder)?.ok_or_else(|| VerifyError::NoOutput { folder: folder.to_owned() })?;
+    check_ids(folder, plan, &manifest)?;
+    let mut wanted = vec![asked.is_empty(); plan.trials.len()];
+    for asked in asked {
+        wanted[find(plan, asked)?] = true;
+    }
+    let mut numerics_of = vec![""; plan.trials.len()];
+    for (group, numerics) in plan.groups.iter().zip(numerics) {
+        group.trials.iter().for_each(|&trial| numerics_of[trial] = numerics);
+    }
+    let mut selection = Selection::default();
+    for (index, trial) in plan.trials.iter().enumerate().filter(|&(index, _)| wanted[index]) {
+        match obstacle(manifest.trials.get(&trial.id), numerics_of[index], checked) {
+            None => selection.trials.push(index),
+            Some(why) => selection.unproven.push((trial.label.clone(), why)),
+        }
+    }
+    Ok(selection)
+}
+
+/// Why a trial cannot be proven here.
+fn obstacle(record: Option<&TrialRecord>, numerics: &str, checked: &Checked) -> Option<String> {
+    let Some(record) = record.filter(|record| record.status.is_done()) else {
+        let status = record.map_or("unfinished", |record| record.status.name());
+        return Some(format!("it is {status}, and has no rows"));
+    };
+    let stored = record.numerics.as_deref().unwrap_or("unknown numerics");
+    if stored != numerics {
+        return Some(format!("its rows are of {stored}, and this is {numerics}, whose last bits differ"));
+    }
+    let mut files = record.metrics.iter().chain(&record.evals).map(|segment| &segment.0);
+    files.find(|file| checked.damaged.contains(*file)).map(|file| format!("{file} is damaged"))
+}
+
+/// Every trial that the output's own plan has must be planned again, with the same id.
+fn check_ids(folder: &Path, plan: &Plan, manifest: &Manifest) -> Result<(), VerifyError> {
+    let planned: HashMap<&str, &Trial> = plan.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
+    let recipe = |message: String| VerifyError::Recipe { folder: folder.to_owned(), message };
+    for (id, label) in super::quick::planned_ids(folder).map_err(recipe)? {
+        if planned.contains_key(id.as_str()) {
+            continue;
+        }
+        let was_run = if manifest.trials.contains_key(&id) { "was run" } else { "was planned" };
+        let now = plan.trials.iter().find(|trial| trial.label == label);
+        let now = now.map_or("does not give it".to_owned(), |trial| format!("gives {}", trial.id));
+        let message = format!(
+            "trial `{label}` {was_run} as {id}, and spec.toml {now}; the data, the plugin or a table of values is another"
+        );
+        return Err(VerifyError::Recipe { folder: folder.to_owned(), message });
+    }
+    Ok(())
+}
+
+/// A trial by label, id or the first digits of its id.
+fn find(plan: &Plan, asked: &str) -> Result<usize, VerifyError> {
+    let is_exact = |trial: &Trial| trial.label == asked || trial.id == asked;
+    if let Some(index) = plan.trials.iter().position(is_exact) {
+        return Ok(index);
+    }
+    let begins = |(_, trial): &(usize, &Trial)| !asked.is_empty() && trial.id.starts_with(asked);
+    let mut found = plan.trials.iter().enumerate().filter(begins).map(|(index, _)| index);
+    match (found.next(), found.next()) {
+        (Some(index), None) => Ok(index),
+        (None, _) => Err(VerifyError::Trial {
+            message: format!("no trial has the label or id `{asked}`; `clr-run status OUTPUT --json` lists them"),
+        }),
+        (Some(_), Some(_)) => Err(VerifyError::Trial { message: format!("several trials' ids begin with `{asked}`") }),
+    }
+}

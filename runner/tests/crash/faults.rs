@@ -1,0 +1,233 @@
+//! Each fault of the plugin `faulty`, in one of nine trials: alone in its session, and among three healthy ones.
+//!
+//! What counts is what is on the disk in the end: the guilty trial is named with its reason, a second command trains
+//! nothing but that one, and then all bytes are those of a run in which nothing ever went wrong.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+
+use clr_run::gather::{Data, Search, gather};
+use clr_run::host::SearchPath;
+use clr_run::plan::plan;
+use clr_run::recipe;
+use clr_run::spec::{SourceFile, parse};
+use clr_run::store::{RunInfo, Store};
+use clr_run::train::{self, Isolation, Layout, Resources};
+use clr_run::worker::Launch;
+use serde_json::Value;
+
+use crate::support::cargo_build_target;
+use crate::world::{Ran, World};
+
+/// Eight healthy trials and a guilty one, which is neither first nor last, all of one group.
+const SPEC: &str = r#"
+[experiment]
+name = "faults"
+
+[model]
+plugin       = "faulty"
+architecture = "quadratic"
+noise        = 0.5
+
+[data]
+dataset    = "speckles"
+batch_size = 7
+
+[train]
+iterations = 30
+eval_every = 10
+
+[policies.triangular]
+kind       = "triangular"
+base_lr    = 0.01
+max_lr     = [0.05, 0.1]
+step_size  = 7
+optimizers = ["sgd", "gd"]
+
+[policies.bad]
+kind       = "fixed"
+base_lr    = 0.02
+optimizers = ["guilty"]
+
+[policies.fixed]
+kind       = "fixed"
+base_lr    = [0.02, 0.03]
+optimizers = ["sgd", "gd"]
+
+[optimizers.sgd]
+kind = "sgd"
+
+[optimizers.gd]
+kind = "gd"
+
+[optimizers.guilty]
+kind       = "sgd"
+fault_step = 12
+FAULT
+
+[limits]
+call   = "CALL"
+memory = "64 MiB"
+"#;
+
+/// A fault, and what is said of the trial that has it. No status: it ends as if there had been no fault.
+struct Case {
+    /// Lines of the optimizer's table.
+    fault: &'static str,
+    status: Option<&'static str>,
+    reason: &'static str,
+}
+
+const fn case(fault: &'static str, status: &'static str, reason: &'static str) -> Case {
+    Case { fault, status: Some(status), reason }
+}
+
+const fn passes(fault: &'static str) -> Case {
+    Case { fault, status: None, reason: "" }
+}
+
+const CASES: [Case; 25] = [
+    case("fault = \"segfault\"", "crashed", "SIGSEGV"),
+    case("fault = \"abort\"", "crashed", "SIGABRT"),
+    case("fault = \"exit\"", "crashed", "exited with code 3"),
+    case("fault = \"exit\"\nexit_code = 0", "crashed", "exited with code 0"),
+    case("fault = \"killed\"", "crashed", "SIGKILL"),
+    case("fault = \"hang\"", "crashed", "did not return"),
+    case("fault = \"leak\"\nleak_mib = 4096", "crashed", "64.0 MiB"),
+    case("fault = \"scribble\"", "crashed", "no answer"),
+    case("fault = \"out_of_memory\"", "failed", "CLR_OUT_OF_MEMORY"),
+    case("fault = \"device\"", "failed", "CLR_DEVICE"),
+    case("fault = \"error\"", "failed", "failed on demand (CLR_INTERNAL)"),
+    case("fault = \"panic\"", "failed", "panicked on demand"),
+    case("fault = \"break_rules\"", "failed", "unknown status 77"),
+    case("fault = \"segfault\"\nfault_in = \"start\"", "crashed", "SIGSEGV"),
+    case("fault = \"error\"\nfault_in = \"start\"", "failed", "failed on demand"),
+    case("fault = \"segfault\"\nfault_in = \"evaluate\"", "crashed", "SIGSEGV"),
+    case("fault = \"error\"\nfault_in = \"evaluate\"", "failed", "failed on demand"),
+    passes("fault = \"print\""),
+    passes("fault = \"slow\"\nslow_ms = 1"),
+    passes("fault = \"segfault\"\nfault_times = 2"),
+    passes("fault = \"killed\"\nfault_times = 1"),
+    passes("fault = \"hang\"\nfault_times = 1"),
+    passes("fault = \"scribble\"\nfault_times = 1"),
+    passes("fault = \"segfault\"\nfault_in = \"evaluate\"\nfault_times = 2"),
+    passes("fault = \"exit\"\nfault_in = \"start\"\nfault_times = 1"),
+];
+
+fn plugin() -> &'static PathBuf {
+    static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
+    PLUGIN.get_or_init(|| cargo_build_target(&["-p", "clr-faulty"], "faulty"))
+}
+
+/// How the nine trials are trained.
+trait Train {
+    /// Trains what is unfinished in the folder `outputs`, with faults or without. Returns how many trials began.
+    fn train(&self, world: &World, outputs: &str, faults: bool) -> usize;
+}
+
+/// By the command, which gives each trial a session of its own.
+struct Alone;
+
+impl Train for Alone {
+    fn train(&self, world: &World, outputs: &str, faults: bool) -> usize {
+        let plugin = plugin().to_str().unwrap();
+        let mut command =
+            world.command(&["spec.toml", "--data", "data", "--plugin", plugin, "--outputs", outputs, "--jobs", "2"]);
+        if faults {
+            command.env("CLR_FAULTS", world.path("strikes"));
+        } else {
+            command.arg("--retry-failed");
+        }
+        let ran = Ran::from(command.output().unwrap());
+        assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
+        let failed = trials(world, outputs).iter().any(|(_, status, _)| status != "finished");
+        assert_eq!(ran.code, Some(i32::from(failed)), "{ran:?}");
+        assert!(!ran.stderr.contains("garbage on demand") || failed, "a worker's words are for its obituary: {ran:?}");
+        ran.labels("started").len()
+    }
+}
+
+/// By the same stages as the command, with four lanes a session.
+struct Fused;
+
+impl Train for Fused {
+    fn train(&self, world: &World, outputs: &str, faults: bool) -> usize {
+        let text = fs::read_to_string(world.path("spec.toml")).unwrap();
+        let (spec, problems) = parse(&SourceFile { name: "spec.toml".into(), text: text.clone() }, &[]);
+        assert!(problems.is_empty(), "{problems:?}");
+        let (roots, cache) = (vec![world.path("data")], Some(world.path("cache")));
+        let search = Search { plugins: SearchPath::new([plugin().clone()]), data: roots.clone(), cache: cache.clone() };
+        let gathered = gather(&spec, world.folder().path(), &search, Data::Open);
+        let plan = plan(&spec, &gathered.facts).unwrap();
+        assert_eq!((plan.trials.len(), plan.groups.len()), (9, 1));
+        let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets).unwrap();
+        let program = if faults { with_faults(world) } else { env!("CARGO_BIN_EXE_clr-run").into() };
+        let isolation = Isolation::Process(Launch { program, roots, cache });
+        let layout = Layout { lanes: 4, isolation, ..Layout::cpu(1, 1) };
+        let run = recipe::of_run(&text, &plan, &resources, &layout, false).unwrap();
+        let run = RunInfo { retry_failed: true, ..run };
+        let mut store = Store::open(&world.path(outputs), &plan, run).unwrap();
+        let unfinished = store.unfinished();
+        let begun = unfinished.len();
+        train::run(&plan, unfinished, &resources, &layout, &AtomicBool::new(false), |event| store.record(&event))
+            .unwrap();
+        store.finish().unwrap();
+        begun
+    }
+}
+
+/// A program that is `clr-run` with faults, which it has from its environment.
+fn with_faults(world: &World) -> PathBuf {
+    let script = world.path("with-faults");
+    let (strikes, program) = (world.path("strikes"), env!("CARGO_BIN_EXE_clr-run"));
+    fs::write(&script, format!("#!/bin/sh\nCLR_FAULTS='{}' exec '{program}' \"$@\"\n", strikes.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
+/// Optimizer, status and error of each trial, as the manifest has them.
+fn trials(world: &World, outputs: &str) -> Vec<(String, String, String)> {
+    let read = |file: &str| -> Value {
+        serde_json::from_slice(&fs::read(world.path(&format!("{outputs}/faults/{file}"))).unwrap()).unwrap()
+    };
+    let (plan, manifest) = (read("plan.json"), read("manifest.json"));
+    let trial = |trial: &Value| {
+        let record = &manifest["trials"][trial["id"].as_str().unwrap()];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&trial["label"]), text(&record["status"]), text(&record["error"]))
+    };
+    plan["trials"].as_array().unwrap().iter().map(trial).collect()
+}
+
+#[track_caller]
+fn check(how: &dyn Train, Case { fault, status, reason }: &Case) {
+    // Long enough for a busy machine, but where the wait is the point.
+    let call = if fault.contains("hang") { "2 s" } else { "10 min" };
+    let world = World::new(&SPEC.replace("FAULT", fault).replace("CALL", call));
+    assert_eq!(how.train(&world, "whole", false), 9);
+    assert_eq!(how.train(&world, "struck", true), 9);
+    let strikes = fs::read_dir(world.path("strikes")).map_or(0, Iterator::count);
+    assert_eq!(strikes, 1, "{fault}: it struck");
+    let guilty = usize::from(status.is_some());
+    for (label, found, error) in trials(&world, "struck") {
+        let expected = if label.contains("guilty") { status.unwrap_or("finished") } else { "finished" };
+        assert_eq!(found, expected, "{fault}: {label}: {error}");
+        assert_eq!(error.is_empty(), expected == "finished", "{fault}: {label}: {error}");
+        assert!(error.contains(reason) || expected == "finished", "{fault}: {label}: {error}");
+    }
+    assert_eq!(how.train(&world, "struck", false), guilty, "{fault}: what is finished is not trained again");
+    assert!(world.tables("struck/faults") == world.tables("whole/faults"), "{fault}: other bytes");
+}
+
+#[test]
+fn a_fault_costs_nothing_but_its_trial_alone() {
+    CASES.iter().for_each(|case| check(&Alone, case));
+}
+
+#[test]
+fn a_fault_costs_nothing_but_its_trial_in_the_middle_of_a_group() {
+    CASES.iter().for_each(|case| check(&Fused, case));
+}

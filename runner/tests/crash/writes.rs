@@ -1,0 +1,130 @@
+//! Each call that changes the output folder goes wrong in turn: the process is killed instead of it, there is no room from
+//! there on, or it fails once. `shim.c` does that from within the process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::disturbed::{check_completes, check_stopped, check_tables_are_whole};
+use crate::support::cc;
+use crate::world::{BOWL, Ran, World};
+
+/// How a call goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    Kill,
+    Full,
+    Once,
+}
+
+/// A world with the library to preload and an undisturbed run in `whole`.
+struct Shimmed {
+    world: World,
+    /// Its folder, as the kernel names it: without symbolic links.
+    root: PathBuf,
+    library: PathBuf,
+}
+
+impl Shimmed {
+    /// None, loudly, where there is no compiler.
+    fn new() -> Option<Shimmed> {
+        let world = World::new(BOWL);
+        let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/shim.c"));
+        let library = cc(source, &["-D_GNU_SOURCE"], world.folder(), "shim")?;
+        world.train(&["--outputs", "whole"]);
+        let root = world.folder().path().canonicalize().unwrap();
+        Some(Shimmed { world, root, library })
+    }
+
+    /// Trains into `outputs`, where call `at` goes wrong. Returns what the program said, and that call, if there was one.
+    fn train(&self, outputs: &str, at: usize, how: How) -> (Ran, Option<String>) {
+        let log = self.world.path("shim.log");
+        let _ = fs::remove_file(&log);
+        let folder = self.root.join(outputs);
+        let mut command = self.world.command(&["spec.toml", "--data", "data", "--outputs", folder.to_str().unwrap()]);
+        command.env("LD_PRELOAD", &self.library).env("CLR_SHIM_LOG", &log).env("CLR_SHIM_FOLDER", &folder);
+        command.env("CLR_SHIM_AT", at.to_string()).env("CLR_SHIM_HOW", format!("{how:?}").to_lowercase());
+        let ran = Ran::from(command.output().unwrap());
+        let struck = fs::read_to_string(&log).unwrap_or_default().lines().next().map(str::to_owned);
+        (ran, struck)
+    }
+}
+
+/// Lets the first call go wrong, then the second and so on, until the run is through before its turn.
+#[track_caller]
+fn check_each_call(how: How) {
+    let Some(shimmed) = Shimmed::new() else { return };
+    let mut calls = Vec::new();
+    loop {
+        let at = calls.len() + 1;
+        let (outputs, output) = (format!("{how:?}"), format!("{how:?}/bowl"));
+        let (ran, struck) = shimmed.train(&outputs, at, how);
+        let Some(call) = struck else {
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+            break;
+        };
+        let folder = shimmed.root.join(&outputs);
+        match how {
+            How::Kill => {
+                assert_eq!(ran.code, None, "{call}: {ran:?}");
+                check_tables_are_whole(&shimmed.world.path(&output));
+            }
+            How::Full => check_stopped(&ran, &folder, "No space left on device"),
+            // What was to be deleted is deleted next time.
+            How::Once if call.starts_with("unlink ") && ran.code == Some(0) => {}
+            How::Once => check_stopped(&ran, &folder, "Input/output error"),
+        }
+        let disturbance = format!("{how:?} at call {at}, {call}");
+        check_completes(&shimmed.world, &["--outputs", &outputs], &output, &shimmed.world, &disturbance);
+        fs::remove_dir_all(shimmed.world.path(&outputs)).unwrap();
+        calls.push(call);
+        assert!(calls.len() < 2000, "no end: {:?}", &calls[1990..]);
+    }
+    // The library sees what it is meant to see.
+    for name in ["open ", "write ", "fsync ", "rename ", "mkdir "] {
+        assert!(calls.iter().any(|call| call.starts_with(name)), "no {name}in {calls:#?}");
+    }
+    eprintln!("{how:?}: {} calls, each in its turn", calls.len());
+}
+
+#[test]
+fn killed_at_any_call_that_changes_the_folder() {
+    check_each_call(How::Kill);
+}
+
+#[test]
+fn out_of_room_from_any_call_on() {
+    check_each_call(How::Full);
+}
+
+#[test]
+fn an_error_of_the_disk_at_any_call() {
+    check_each_call(How::Once);
+}
+
+/// Crashes of the recovery from a crash, and so on: each attempt gets some calls further than opening the folder takes.
+#[test]
+fn killed_again_and_again() {
+    let Some(shimmed) = Shimmed::new() else { return };
+    for seed in 0..8 {
+        let outputs = format!("again-{seed}");
+        let mut kills = 0;
+        loop {
+            let (ran, struck) = shimmed.train(&outputs, 3 + (7 * kills + 13 * seed) % 71, How::Kill);
+            if struck.is_none() {
+                assert_eq!(ran.code, Some(0), "{ran:?}");
+                break;
+            }
+            check_tables_are_whole(&shimmed.world.path(&outputs).join("bowl"));
+            kills += 1;
+            assert!(kills < 500, "no end");
+        }
+        let disturbance = format!("{kills} kills, seed {seed}");
+        check_completes(
+            &shimmed.world,
+            &["--outputs", &outputs],
+            &format!("{outputs}/bowl"),
+            &shimmed.world,
+            &disturbance,
+        );
+    }
+}
