@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     // The executable is in target/release/examples, the plugins are one folder up.
     let plugins = std::env::current_exe()?.ancestors().nth(2).context("no folder above the executable's")?.to_owned();
     let search = Search {
-        plugins: SearchPath::from_environment(&[plugins]),
+        plugins: SearchPath::from_environment(&[plugins], &[]),
         data: places::roots(None),
         cache: places::cache_dir(),
     };

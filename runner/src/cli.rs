@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::host::Pin;
+
 /// Train every cell of a grid of learning-rate policies and optimizers from one TOML file, and write Parquet.
 #[derive(Debug, Parser)]
 #[command(name = "clr-run", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -98,6 +100,10 @@ pub struct SearchArgs {
     /// A plugin's file, or a folder of plugins, searched before all others. Repeatable. Also CLR_PLUGIN_PATH.
     #[arg(long = "plugin", value_name = "PATH")]
     pub plugins: Vec<PathBuf>,
+    /// Take no other file for a plugin than the one with this BLAKE3 digest, which `clr-run plugin info` prints and the
+    /// manifest of a run records. Repeatable.
+    #[arg(long = "plugin-digest", value_name = "NAME=HEX")]
+    pub plugin_digests: Vec<Pin>,
 }
 
 /// On what to train.

@@ -1,6 +1,8 @@
 //! Gathering: finds and opens what a spec names, once and before planning, so that planning does no I/O.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,7 +87,7 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, data: Data) -> Gather
     gathered
 }
 
-fn plugin_facts(plugin: &Plugin) -> PluginFacts {
+pub(crate) fn plugin_facts(plugin: &Plugin) -> PluginFacts {
     let info = plugin.info();
     let models = info.models.iter().map(|model| ModelFacts {
         name: model.name.clone(),
@@ -134,13 +136,26 @@ fn dataset_facts(dataset: &Dataset) -> DatasetFacts {
     }
 }
 
+/// The text of a file; an error where it has more than `most` bytes, or is no UTF-8. Also of pipes, which have no size.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("more than {most} bytes")));
+    }
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
+/// More than a value for each of ten million iterations.
+const LARGEST_TABLE: u64 = 1 << 28;
+
 /// One value a line; of several columns, separated by commas, the last. A first line that is no number is a header.
 fn read_table(path: &Path) -> Result<Arc<[f64]>, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = read_text(path, LARGEST_TABLE).map_err(|error| format!("{}: {error}", path.display()))?;
     parse_table(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn parse_table(text: &str) -> Result<Arc<[f64]>, String> {
+pub(crate) fn parse_table(text: &str) -> Result<Arc<[f64]>, String> {
     let mut values = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let field = line.rsplit(',').next().unwrap_or(line).trim();
@@ -156,6 +171,20 @@ fn parse_table(text: &str) -> Result<Arc<[f64]>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_without_end_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "12345").unwrap();
+        assert_eq!(read_text(file.path(), 5).unwrap(), "12345");
+        assert_eq!(read_text(file.path(), 4).unwrap_err().to_string(), "more than 4 bytes");
+        std::fs::write(file.path(), b"lr\xff").unwrap();
+        let message = read_text(file.path(), 5).unwrap_err().to_string();
+        assert_eq!(message, "invalid utf-8 sequence of 1 bytes from index 2");
+        if cfg!(unix) {
+            assert_eq!(read_text(Path::new("/dev/zero"), 1000).unwrap_err().to_string(), "more than 1000 bytes");
+        }
+    }
 
     #[track_caller]
     fn check(text: &str, expected: Result<&[f64], &str>) {

@@ -5,9 +5,12 @@
 
 pub mod checkpoint;
 pub mod cli;
+mod contain;
 pub mod dataset;
 pub mod estimate;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gather;
 pub mod holder;
 pub mod host;

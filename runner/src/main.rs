@@ -13,7 +13,7 @@ use clr_run::cli::{
     CheckArgs, Cli, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, Isolation, LogArgs, PlanArgs,
     PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs, StatusArgs, VerifyArgs,
 };
-use clr_run::gather::{Data, Gathered, Search, gather};
+use clr_run::gather::{Data, Gathered, Search, gather, read_text};
 use clr_run::host::{Plugin, SearchPath};
 use clr_run::journal::{Ending, Journal};
 use clr_run::plan::{Plan, plan};
@@ -28,6 +28,9 @@ use clr_run::{dataset, estimate, logs, recipe, show, status, verify};
 
 /// Bad input, or nothing that could run.
 const BAD_INPUT: u8 = 2;
+
+/// More bytes than anyone writes into a spec.
+const LARGEST_SPEC: u64 = 1 << 22;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -193,7 +196,8 @@ fn verify_output(args: &VerifyArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(u8::from(!checked.problems.is_empty())));
     }
     let recipe = verify::recipe(&args.output)?;
-    let Some((gathered, plan)) = resolve_source(&recipe.source, &recipe.sets, &recipe.folder, &args.search, Data::Open)
+    let Some((gathered, plan)) =
+        resolve_source(&recipe.source, &recipe.sets, &recipe.folder, &args.search, Data::Open)?
     else {
         return Ok(ExitCode::from(BAD_INPUT));
     };
@@ -284,9 +288,9 @@ fn worker() -> anyhow::Result<ExitCode> {
 /// Reads, gathers and plans. Where the spec has problems, prints all of them and returns none.
 fn resolve(path: &Path, args: &SpecArgs, data: Data) -> anyhow::Result<Option<(SourceFile, Gathered, Plan)>> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+    let text = read_text(path, LARGEST_SPEC).with_context(|| name.clone())?;
     let source = SourceFile { name, text };
-    let resolved = resolve_source(&source, &args.sets, folder_of(path), &args.search, data);
+    let resolved = resolve_source(&source, &args.sets, folder_of(path), &args.search, data)?;
     Ok(resolved.map(|(gathered, plan)| (source, gathered, plan)))
 }
 
@@ -297,14 +301,18 @@ fn resolve_source(
     folder: &Path,
     args: &SearchArgs,
     data: Data,
-) -> Option<(Gathered, Plan)> {
+) -> anyhow::Result<Option<(Gathered, Plan)>> {
     let (spec, mut problems) = spec::parse(source, sets);
     tracing::info!(spec = source.name, bytes = source.text.len(), problems = problems.len(), "spec read");
+    let plugins = spec.plugins();
+    if let Some(pin) = args.plugin_digests.iter().find(|pin| !plugins.contains(&pin.name)) {
+        anyhow::bail!("--plugin-digest pins `{}`, a plugin that the spec does not use", pin.name);
+    }
     let gathered = gather(&spec, folder, &search(args), data);
     match plan(&spec, &gathered.facts) {
         Ok(plan) if problems.is_empty() => {
             tracing::info!(trials = plan.trials.len(), groups = plan.groups.len(), "planned");
-            return Some((gathered, plan));
+            return Ok(Some((gathered, plan)));
         }
         Ok(_) => {}
         Err(more) => problems.extend(more),
@@ -312,7 +320,7 @@ fn resolve_source(
     problems.sort_by(|a, b| a.span.cmp(&b.span));
     let render = if io::stderr().is_terminal() { spec::render_styled } else { spec::render };
     say(&render(&problems, source));
-    None
+    Ok(None)
 }
 
 /// The folder of a file; empty where that is the current one.
@@ -329,11 +337,12 @@ fn isolation(isolation: Isolation, args: &SearchArgs) -> anyhow::Result<train::I
 }
 
 fn search(args: &SearchArgs) -> Search {
-    Search {
-        plugins: SearchPath::from_environment(&args.plugins),
-        data: dataset::places::roots(args.data.as_deref()),
-        cache: dataset::places::cache_dir(),
+    let plugins = SearchPath::from_environment(&args.plugins, &args.plugin_digests);
+    for folder in plugins.ignored() {
+        let folder = folder.display();
+        say(&format!("warning: CLR_PLUGIN_PATH has `{folder}`, which is not searched: it is not an absolute path\n"));
     }
+    Search { plugins, data: dataset::places::roots(args.data.as_deref()), cache: dataset::places::cache_dir() }
 }
 
 /// A note for each plugin in use whose trials cannot be saved.

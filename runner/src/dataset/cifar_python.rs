@@ -29,6 +29,9 @@ fn append(bytes: &[u8], file: &str, set: Cifar, split: &mut Split) -> Result<(),
     let labels = pickle.get(labels_key).and_then(|value| pickle.integers(value));
     let labels =
         labels.ok_or_else(|| wrong(Place::File, &format!("a list of integers `{labels_key}`"), "none".into()))?;
+    if labels.is_empty() {
+        return Err(wrong(Place::File, &format!("at least one label in `{labels_key}`"), "none".into()));
+    }
     let array = pickle.get("data").and_then(|value| pickle.byte_array(value));
     let (shape, data) = array.ok_or_else(|| wrong(Place::File, "a uint8 array `data` in C order", "none".into()))?;
     if shape != [labels.len() as u64, IMAGE_BYTES as u64] {

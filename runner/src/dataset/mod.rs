@@ -16,8 +16,10 @@ mod container;
 mod decoded;
 mod error;
 pub mod fetch;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod fixtures;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod idx;
 pub mod order;
 mod parquet_images;

@@ -5,7 +5,6 @@
 //! hub's metadata (key `huggingface`), where they are at all.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
@@ -18,10 +17,14 @@ use serde::Deserialize;
 
 use super::decoded::{Decoded, Split};
 use super::error::{DatasetError, Place};
-use super::png_image;
+use super::png_image::{self, Refusal};
+use crate::contain::contain;
 
 const IMAGE_COLUMNS: [&str; 2] = ["img", "image"];
 const LABEL_COLUMNS: [&str; 2] = ["label", "fine_label"];
+/// No set has so many classes (ImageNet has 21,841); a number above is no class but a mistake, and a model of that many
+/// outputs would fill the memory.
+const CLASSES: i32 = 1 << 20;
 /// Rows decoded at a time, in parallel.
 const ROWS: usize = 512;
 
@@ -48,6 +51,12 @@ pub(super) fn load(folder: &Path, class_count: Option<u32>) -> Result<Decoded, D
         train = grey_to_rgb(train);
     }
 
+    for (split, name) in [(&train, "training"), (&test, "test")] {
+        if split.labels.is_empty() {
+            let expected = format!("at least one image in the {name} split");
+            return Err(DatasetError::malformed(folder.display().to_string(), Place::File, expected, "none"));
+        }
+    }
     let largest = train.labels.iter().chain(&test.labels).max().copied().unwrap_or(0);
     let class_names = images.class_names;
     let class_count = match class_count {
@@ -139,10 +148,7 @@ impl Images {
     fn read(&mut self, files: &[PathBuf]) -> Result<Split, DatasetError> {
         let mut split = Split::default();
         for file in files {
-            // The Parquet reader is trusted to be memory-safe, not to foresee every corrupt file: a panic of its own is
-            // an error of the file.
-            let read = catch_unwind(AssertUnwindSafe(|| self.read_file(file, &mut split)));
-            read.unwrap_or_else(|_| {
+            contain(|| self.read_file(file, &mut split)).unwrap_or_else(|| {
                 let found = "one that breaks the Parquet reader";
                 Err(DatasetError::malformed(file.display().to_string(), Place::File, "a Parquet file", found))
             })?;
@@ -209,25 +215,37 @@ impl Images {
         let labels =
             labels.ok_or_else(|| wrong(0, format!("integers in the column `{label_column}`"), "others".into()))?;
 
-        let decode =
-            |row: usize| if bytes.is_null(row) { Err("null".to_owned()) } else { png_image::decode(bytes.value(row)) };
+        // All images have the size of the first. Sizes are looked at before anything is decoded: a few bytes can say that
+        // they are a huge image.
+        let is_image = |row: usize| row < batch.num_rows() && !bytes.is_null(row);
+        let first = || is_image(0).then(|| png_image::size(bytes.value(0)).ok())?;
+        let size = self.shape.map(|(height, width, _)| (height, width)).or_else(first);
+        let decode = |row: usize| match size {
+            _ if !is_image(row) => Err(Refusal::NotPng("null".to_owned())),
+            Some(size) => png_image::decode(bytes.value(row), size),
+            // Of no consequence but for the message, which is about the first.
+            None => png_image::size(bytes.value(row)).and(Err(Refusal::NotPng("no first image".to_owned()))),
+        };
         let decoded: Vec<_> = (0..batch.num_rows()).into_par_iter().map(decode).collect();
         for (row, image) in decoded.into_iter().enumerate() {
-            let image = image.map_err(|found| wrong(row, "the bytes of a PNG image in the table".into(), found))?;
+            let image = image.map_err(|refusal| match (refusal, size) {
+                (Refusal::OtherSize(found), Some((height, width))) => {
+                    wrong(row, format!("an image of {height}x{width}"), format!("{}x{}", found.0, found.1))
+                }
+                (Refusal::OtherSize(found), None) => {
+                    wrong(row, "the size of the first image".into(), format!("{}x{}", found.0, found.1))
+                }
+                (Refusal::NotPng(found), _) => wrong(row, "the bytes of a PNG image in the table".into(), found),
+            })?;
             let label = labels[row].and_then(|label| i32::try_from(label).ok());
-            let Some(label) = label.filter(|&label| label >= 0) else {
+            let Some(label) = label.filter(|label| (0..CLASSES).contains(label)) else {
                 let found = labels[row].map_or_else(|| "null".into(), |label| label.to_string());
                 return Err(wrong(row, format!("a class number in `{label_column}`"), found));
             };
-            let (height, width, channels) = *self.shape.get_or_insert((image.height, image.width, image.channels));
-            if (height, width) != (image.height, image.width) {
-                let (expected, found) =
-                    (format!("an image of {height}x{width}"), format!("{}x{}", image.height, image.width));
-                return Err(wrong(row, expected, found));
-            }
+            let (_, _, channels) = *self.shape.get_or_insert((image.height, image.width, image.channels));
             if channels == 1 && image.channels == 3 {
                 *split = grey_to_rgb(std::mem::take(split));
-                self.shape = Some((height, width, 3));
+                self.shape = Some((image.height, image.width, 3));
             }
             if channels == 3 && image.channels == 1 {
                 split.images.extend(image.pixels.iter().flat_map(|&grey| [grey; 3]));

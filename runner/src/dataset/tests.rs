@@ -293,6 +293,46 @@ fn parquet_messages_name_the_row() {
     );
 }
 
+/// One that says it is far larger than the others, which takes a few bytes, is not even unpacked.
+#[test]
+fn images_are_measured_before_they_are_decoded() {
+    let mut huge = Vec::new();
+    let mut encoder = png::Encoder::new(&mut huge, 60_000, 60_000);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.write_header().unwrap().write_chunk(png::chunk::IDAT, b"x").unwrap();
+    let small = fixtures::png(&[0; 4], 2, 2, png::ColorType::Grayscale);
+    let labels = Arc::new(Int64Array::from(vec![0, 1]));
+    let images = vec![Some(small), Some(huge.clone())];
+    check_parquet(images, labels.clone(), "train.parquet, row 1: expected an image of 2x2, found 60000x60000");
+    let images = vec![Some(huge), None];
+    check_parquet(
+        images,
+        labels,
+        "train.parquet, row 0: expected the bytes of a PNG image in the table, found a PNG of 60000x60000 pixels",
+    );
+}
+
+#[test]
+fn a_split_without_images_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = fixtures::random(4, 4, 1, 3, 8, 3);
+    let empty = Split::default();
+    fixtures::parquet(folder.path(), &Decoded { test: empty.clone(), ..set.clone() }, COLUMNS);
+    let error = parquet_images::load(folder.path(), None).unwrap_err();
+    check_message(
+        error,
+        folder.path().parent().unwrap(),
+        &format!(
+            "{}: expected at least one image in the test split, found none",
+            folder.path().file_name().unwrap().display()
+        ),
+    );
+    let python = tempfile::tempdir().unwrap();
+    fixtures::cifar_python(python.path(), &Decoded { test: empty, ..cifar_10() }, Cifar::Ten);
+    let error = cifar_python::version(Cifar::Ten).load(python.path()).unwrap_err();
+    check_message(error, python.path(), "test_batch: expected at least one label in `labels`, found none");
+}
+
 #[test]
 fn grey_images_among_coloured_ones_become_coloured() {
     let folder = tempfile::tempdir().unwrap();

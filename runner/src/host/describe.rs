@@ -19,6 +19,9 @@ pub(super) struct Described {
     pub(super) optimizers: Vec<OptimizerInfo>,
 }
 
+/// Longer names fit no column's head and no file's name.
+const LONGEST_NAME: usize = 100;
+
 /// Reads a description; else all that is wrong with it.
 ///
 /// # Safety
@@ -136,6 +139,8 @@ impl Problems {
         let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == '-';
         if name.is_empty() || !name.chars().all(is_word) {
             self.0.push(format!("{what}: {name:?} is not a name of letters, digits, `_` and `-`"));
+        } else if name.len() > LONGEST_NAME {
+            self.0.push(format!("{what}: a name of {} letters, more than {LONGEST_NAME}", name.len()));
         }
     }
 

@@ -1,10 +1,12 @@
 //! Where plugins are looked for: what `--plugin` names, then next to the executable, then in `CLR_PLUGIN_PATH`. Never in
-//! the current directory, unless it is named.
+//! the current directory, unless `--plugin` names it: a variable that is set once and for all names it by accident.
 
 use std::env;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use super::{HostError, Plugin};
 
@@ -13,6 +15,32 @@ use super::{HostError, Plugin};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchPath {
     entries: Vec<PathBuf>,
+    pins: Vec<Pin>,
+    ignored: Vec<PathBuf>,
+}
+
+/// The digest that a plugin's file must have: `--plugin-digest NAME=HEX`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The plugin.
+    pub name: String,
+    /// BLAKE3, 64 hexadecimal digits.
+    pub digest: String,
+}
+
+impl FromStr for Pin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Pin, String> {
+        let (name, digest) = text.split_once('=').ok_or("expected NAME=HEX")?;
+        let digest = digest.to_ascii_lowercase();
+        if name.is_empty() || digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(
+                "expected a name and 64 hexadecimal digits, as `clr-run plugin info NAME` prints them".to_owned()
+            );
+        }
+        Ok(Pin { name: name.to_owned(), digest })
+    }
 }
 
 /// A library that looks like a plugin.
@@ -26,17 +54,33 @@ pub struct Found {
 
 impl SearchPath {
     /// The search path of this process, after what `--plugin` named: reads the environment.
-    pub fn from_environment(named: &[PathBuf]) -> SearchPath {
+    pub fn from_environment(named: &[PathBuf], pins: &[Pin]) -> SearchPath {
         let executable = env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
         let variable = env::var_os("CLR_PLUGIN_PATH").unwrap_or_default();
+        SearchPath::of(named, pins, executable, &variable)
+    }
+
+    fn of(named: &[PathBuf], pins: &[Pin], executable: Option<PathBuf>, variable: &OsStr) -> SearchPath {
         // An empty entry means the current directory to a shell; here it means nothing.
-        let folders = env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
-        SearchPath::new(named.iter().cloned().chain(executable).chain(folders))
+        let listed = env::split_paths(variable).filter(|path| !path.as_os_str().is_empty());
+        let (folders, ignored): (Vec<PathBuf>, Vec<PathBuf>) = listed.partition(|path| path.is_absolute());
+        let entries = named.iter().cloned().chain(executable).chain(folders).collect();
+        SearchPath { entries, pins: pins.to_vec(), ignored }
     }
 
     /// A search path of these files and folders.
     pub fn new(entries: impl IntoIterator<Item = PathBuf>) -> SearchPath {
-        SearchPath { entries: entries.into_iter().collect() }
+        SearchPath { entries: entries.into_iter().collect(), pins: Vec::new(), ignored: Vec::new() }
+    }
+
+    /// The same, with plugins of these names pinned: no file of another digest is loaded for one.
+    pub fn with_pins(self, pins: &[Pin]) -> SearchPath {
+        SearchPath { pins: pins.to_vec(), ..self }
+    }
+
+    /// Relative entries of `CLR_PLUGIN_PATH`, which are not searched: they mean another folder in each directory.
+    pub fn ignored(&self) -> &[PathBuf] {
+        &self.ignored
     }
 
     /// The libraries in it that look like plugins, the first of each name. Nothing is loaded.
@@ -56,9 +100,17 @@ impl SearchPath {
 
     /// Loads the first plugin of that name. A file that was named and whose own name says nothing is loaded to be asked.
     pub fn load(&self, name: &str) -> Result<Plugin, HostError> {
+        let mut refused = None;
         for entry in &self.entries {
             if entry.is_file() && plugin_name(entry).is_none_or(|from_file| from_file != name) {
-                let plugin = Plugin::load(entry)?;
+                let plugin = match self.load_file(name, entry) {
+                    // Of a pinned plugin only the very file is asked for its name: to ask is to run it.
+                    Err(error @ HostError::Refused { .. }) if self.is_pinned(name) => {
+                        refused.get_or_insert(error);
+                        continue;
+                    }
+                    plugin => plugin?,
+                };
                 if plugin.info().name == name {
                     return Ok(plugin);
                 }
@@ -67,7 +119,7 @@ impl SearchPath {
             if let Some(path) =
                 candidates(entry).into_iter().find(|path| plugin_name(path).is_some_and(|it| it == name))
             {
-                let plugin = Plugin::load(&path)?;
+                let plugin = self.load_file(name, &path)?;
                 if plugin.info().name != name {
                     let problem = format!("the file is that of plugin `{name}`, but it says `{}`", plugin.info().name);
                     return Err(HostError::Refused { path, problems: vec![problem] });
@@ -75,10 +127,24 @@ impl SearchPath {
                 return Ok(plugin);
             }
         }
-        Err(HostError::NotFound {
+        Err(refused.unwrap_or_else(|| HostError::NotFound {
             name: name.to_owned(),
             available: self.list().into_iter().map(|found| found.name).collect(),
             searched: self.entries.clone(),
+        }))
+    }
+
+    fn is_pinned(&self, name: &str) -> bool {
+        self.pins.iter().any(|pin| pin.name == name)
+    }
+
+    /// Loads a file that may be the plugin `name`.
+    fn load_file(&self, name: &str, path: &Path) -> Result<Plugin, HostError> {
+        Plugin::load_if(path, |found| match self.pins.iter().find(|pin| pin.name == name && pin.digest != found) {
+            None => Ok(()),
+            Some(Pin { digest, .. }) => {
+                Err(format!("its BLAKE3 digest is {found}, and --plugin-digest pins `{name}` to {digest}"))
+            }
         })
     }
 }
@@ -136,5 +202,81 @@ mod tests {
         let path = SearchPath::new([PathBuf::from("/no/such/folder")]);
         let message = path.load("cifra").unwrap_err().to_string();
         assert_eq!(message, "no plugin `cifra`: found none; looked in /no/such/folder");
+    }
+
+    /// What a variable and a link lead to, by the names of the plugins found.
+    #[track_caller]
+    fn check_variable(variable: &str, found: &[&str], ignored: &[&str]) {
+        let path = SearchPath::of(&[], &[], None, OsStr::new(variable));
+        let names: Vec<String> = path.list().into_iter().map(|found| found.name).collect();
+        assert_eq!(names, found);
+        assert_eq!(path.ignored(), ignored.iter().map(PathBuf::from).collect::<Vec<_>>());
+    }
+
+    /// No test may change its process's directory, but every relative path means a place in it.
+    #[test]
+    fn the_variable_names_no_place_in_the_current_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        touch(folder.path(), "a");
+        let here = env::current_dir().unwrap();
+        let up = "../".repeat(here.components().count() - 1);
+        let relative = format!("{up}{}", folder.path().strip_prefix("/").unwrap().display());
+        assert!(Path::new(&relative).is_dir());
+        let absolute = folder.path().display();
+        check_variable(&relative, &[], &[&relative]);
+        check_variable(&format!(":{relative}:.::{absolute}:"), &["a"], &[&relative, "."]);
+        check_variable("", &[], &[]);
+        check_variable(":", &[], &[]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_broken_ones_are_no_plugins() {
+        use std::os::unix::fs::symlink;
+        let [folder, elsewhere] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let real = touch(elsewhere.path(), "real");
+        let link = |name: &str, target: &Path| {
+            symlink(target, folder.path().join(format!("{DLL_PREFIX}clr_{name}{DLL_SUFFIX}"))).unwrap();
+        };
+        link("linked", &real);
+        link("gone", &elsewhere.path().join("missing"));
+        link("folder", elsewhere.path());
+        link("round", &folder.path().join(format!("{DLL_PREFIX}clr_round{DLL_SUFFIX}")));
+        symlink(folder.path(), elsewhere.path().join("plugins")).unwrap();
+        check_variable(&elsewhere.path().join("plugins").display().to_string(), &["linked"], &[]);
+    }
+
+    #[test]
+    fn a_pin_is_a_name_and_a_digest() {
+        let digest = "0f".repeat(32);
+        let pin = Pin { name: "cifar".to_owned(), digest: digest.clone() };
+        assert_eq!(format!("cifar={digest}").parse(), Ok(pin.clone()));
+        assert_eq!(format!("cifar={}", digest.to_uppercase()).parse(), Ok(pin));
+        for text in ["cifar", "cifar=", "=00", &format!("={digest}"), "cifar=0f", &format!("cifar={}", "0g".repeat(32))]
+        {
+            assert!(text.parse::<Pin>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_file_of_another_digest_is_loaded_for_a_pinned_plugin() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = touch(folder.path(), "cifar");
+        let anonymous = folder.path().join("plugin.so");
+        fs::write(&anonymous, "no library either").unwrap();
+        let found = blake3::hash(b"no library").to_hex().to_string();
+        let pinned = "0".repeat(64);
+        let search = |entry: &Path, digest: &str| {
+            let pin = Pin { name: "cifar".to_owned(), digest: digest.to_owned() };
+            SearchPath::new([entry.to_owned()]).with_pins(&[pin]).load("cifar").unwrap_err().to_string()
+        };
+        let message = search(folder.path(), &pinned);
+        let expected = format!("its BLAKE3 digest is {found}, and --plugin-digest pins `cifar` to {pinned}");
+        assert_eq!(message, format!("refused the plugin {}: {expected}", path.display()));
+        assert!(search(&anonymous, &pinned).contains("and --plugin-digest pins `cifar` to"), "not loaded to be asked");
+        // With the right digest it is loaded, and found to be no library.
+        assert!(search(folder.path(), &found).starts_with("cannot load the plugin"));
+        let error = Plugin::load_pinned(&path, &pinned).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("its BLAKE3 digest is {found}, and it is pinned to {pinned}")), "{error}");
     }
 }

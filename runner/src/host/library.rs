@@ -66,10 +66,26 @@ pub(super) struct StateFunctions {
 impl Plugin {
     /// Loads a library, which runs its initialisers, and checks what it says of itself.
     pub fn load(path: &Path) -> Result<Plugin, HostError> {
+        Plugin::load_if(path, |_| Ok(()))
+    }
+
+    /// As [`Plugin::load`], of a file that must have this digest: BLAKE3, in hexadecimal. No other is loaded.
+    pub fn load_pinned(path: &Path, digest: &str) -> Result<Plugin, HostError> {
+        Plugin::load_if(path, |found| {
+            if found == digest {
+                return Ok(());
+            }
+            Err(format!("its BLAKE3 digest is {found}, and it is pinned to {digest}"))
+        })
+    }
+
+    /// Loads a library if its digest is accepted.
+    pub(super) fn load_if(path: &Path, accept: impl FnOnce(&str) -> Result<(), String>) -> Result<Plugin, HostError> {
         let failed = |message: String| HostError::Load { path: path.to_owned(), message };
         // With a separator in it, so that the system's own search path is not searched.
         let absolute = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
-        let bytes = std::fs::read(&absolute).map_err(|error| failed(error.to_string()))?;
+        let digest = digest(&absolute).map_err(|error| failed(error.to_string()))?;
+        accept(&digest).map_err(|problem| HostError::Refused { path: path.to_owned(), problems: vec![problem] })?;
         // SAFETY: the user named this library, or put it where plugins are.
         let library = unsafe { libloading::Library::new(&absolute) }.map_err(|error| failed(error.to_string()))?;
         let refused = |problem: &str| HostError::Refused { path: path.to_owned(), problems: vec![problem.to_owned()] };
@@ -79,14 +95,17 @@ impl Plugin {
         // SAFETY: the entry takes nothing and may be called at any time.
         let api = unsafe { entry() };
         std::mem::forget(library);
-        let digest = blake3::hash(&bytes).to_hex().to_string();
         // SAFETY: the table is valid for the life of the process, by the ABI.
         unsafe { Plugin::new(api, absolute, digest) }
     }
 
     /// # Safety
     /// `api` is null or a plugin's table.
-    unsafe fn new(api: *const clr_abi::Api, path: std::path::PathBuf, digest: String) -> Result<Plugin, HostError> {
+    pub(super) unsafe fn new(
+        api: *const clr_abi::Api,
+        path: std::path::PathBuf,
+        digest: String,
+    ) -> Result<Plugin, HostError> {
         let refused = |problems: Vec<String>| HostError::Refused { path: path.clone(), problems };
         // SAFETY: the caller's.
         let api = unsafe { check_table(api) }.map_err(|problem| refused(vec![problem]))?;
@@ -179,6 +198,17 @@ impl Plugin {
     pub(super) fn argument(&self, function: &'static str, message: String) -> HostError {
         HostError::Argument { plugin: self.info().name.clone(), function, message }
     }
+}
+
+/// The BLAKE3 hash of a library's file, in hexadecimal.
+fn digest(path: &Path) -> std::io::Result<String> {
+    // Anything else, a pipe or a device, may have no end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("not a file"));
+    }
+    let mut hasher = blake3::Hasher::new();
+    std::io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Checks the version before anything else is looked at: that part of the table is the same in every major.

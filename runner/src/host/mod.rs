@@ -14,6 +14,8 @@ mod death;
 mod describe;
 mod discovery;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod info;
 mod library;
 mod raw;
@@ -23,7 +25,7 @@ mod stream;
 pub use call::{CallSizes, Completion, StepCall};
 pub use data::{Data, Images, SplitData, Transform};
 pub use death::Death;
-pub use discovery::{Found, SearchPath};
+pub use discovery::{Found, Pin, SearchPath};
 pub use error::{Function, HostError};
 pub use info::{Footprint, ModelInfo, OptimizerInfo, PluginInfo, Role, TensorInfo};
 pub use library::Plugin;

@@ -127,6 +127,13 @@ impl Session {
             self.is_broken = true;
             return Err(self.plugin.answer(function, message));
         }
+        for (lane, &done) in steps_done.iter().enumerate() {
+            // Whatever it wrote there: no step, no metrics.
+            for step in done as usize..call.step_count as usize {
+                let row = step * self.sizes.lane_count + lane;
+                metrics[row * self.sizes.metric_count..][..self.sizes.metric_count].fill(f32::NAN);
+            }
+        }
         Ok(completion)
     }
 
@@ -162,8 +169,10 @@ impl Session {
         let status =
             unsafe { (self.plugin.functions().session_evaluate)(self.pointer, &raw const evaluate, &raw mut error) };
         let completion = self.finish(function, status, &error, cancel)?;
-        if completion == Completion::Cancelled {
-            metrics.fill(f32::NAN);
+        for (lane, &is_active) in active.iter().enumerate() {
+            if !is_active || completion == Completion::Cancelled {
+                metrics[lane * self.sizes.metric_count..][..self.sizes.metric_count].fill(f32::NAN);
+            }
         }
         Ok(completion)
     }
@@ -201,8 +210,10 @@ impl Session {
                 unsafe { (state.tensors)(self.pointer, number, &raw mut table, &raw mut count, &raw mut error) };
             self.finish_plain(function, status, &error)?;
             // SAFETY: as filled by the plugin.
-            let tensors =
-                unsafe { read_tensors(table, count) }.map_err(|message| self.plugin.answer(function, message))?;
+            let tensors = unsafe { read_tensors(table, count) }.map_err(|message| {
+                self.is_broken = true;
+                self.plugin.answer(function, message)
+            })?;
             self.tensors[lane] = Some(tensors);
         }
         Ok(self.tensors[lane].as_deref().unwrap_or_default())

@@ -3,6 +3,8 @@
 mod build;
 mod cell;
 mod columns;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod example;
 pub mod facts;
 mod grid;
 mod identity;

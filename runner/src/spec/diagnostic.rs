@@ -15,13 +15,16 @@ pub struct Diagnostic {
     pub title: String,
     /// What is underlined with `^`.
     pub span: Span,
-    /// Said beside the underlined text; may be empty.
+    /// Said beside the underlined text; may be empty. Further lines stand below.
     pub text: String,
     /// Other places that belong to the problem, underlined with `-`.
     pub others: Vec<(Span, String)>,
     /// What to try.
     pub help: Vec<String>,
 }
+
+/// More problems than anyone reads at once. Each takes time by the length of the text.
+const MOST_SHOWN: usize = 100;
 
 /// Renders in rustc's layout, without colour. Each diagnostic ends its line, and a blank line stands between two.
 pub fn render(diagnostics: &[Diagnostic], source: &SourceFile) -> String {
@@ -35,12 +38,15 @@ pub fn render_styled(diagnostics: &[Diagnostic], source: &SourceFile) -> String 
 
 fn render_with(renderer: &Renderer, diagnostics: &[Diagnostic], source: &SourceFile) -> String {
     let mut out = String::new();
-    for diagnostic in diagnostics {
+    for diagnostic in diagnostics.iter().take(MOST_SHOWN) {
         if !out.is_empty() {
             out.push('\n');
         }
         out.push_str(&renderer.render(&[diagnostic.group(source)]));
         out.push('\n');
+    }
+    if diagnostics.len() > MOST_SHOWN {
+        out.push_str(&format!("\nand {} more problems\n", diagnostics.len() - MOST_SHOWN));
     }
     out
 }
@@ -84,12 +90,18 @@ impl Diagnostic {
             };
             let mut snippet = Snippet::source(text).path(path);
             if self.span.origin == *origin {
-                snippet = snippet.annotation(annotation(AnnotationKind::Primary, &self.span, &self.text, text));
+                let label = self.text.lines().next().unwrap_or_default();
+                snippet = snippet.annotation(annotation(AnnotationKind::Primary, &self.span, label, text));
             }
             for (span, label) in self.others.iter().filter(|(span, _)| span.origin == *origin) {
                 snippet = snippet.annotation(annotation(AnnotationKind::Context, span, label, text));
             }
             group = group.element(snippet);
+        }
+        // Only one line fits beside what is underlined.
+        if let Some((_, rest)) = self.text.split_once('\n') {
+            let lines: Vec<&str> = rest.lines().map(str::trim).collect();
+            group = group.element(Level::NOTE.message(lines.join("\n")));
         }
         for help in &self.help {
             group = group.element(Level::HELP.message(help.as_str()));

@@ -182,7 +182,10 @@ pub fn schedule(
             }
         }
     }
-    missing(kind.keys.iter().filter(|key| key.required).map(|key| naming.name(key.name)), entries, header, problems);
+    let names: Vec<&str> =
+        known().map(|key| naming.name(key.name)).chain(["kind"]).chain(extra.iter().copied()).collect();
+    let required = kind.keys.iter().filter(|key| key.required).map(|key| naming.name(key.name));
+    missing(required, entries, &names, header, problems);
     for key in known() {
         let name = naming.name(key.name);
         if !entries.iter().any(|entry| entry.key == name) {
@@ -237,14 +240,17 @@ pub fn unknown_key<'a>(entry: &Entry, owner: &str, names: impl IntoIterator<Item
         .help(suggest::help(&entry.key, names))
 }
 
-/// Reports all of `names` that are absent, in one diagnostic.
+/// Reports all of `names` that are absent, in one diagnostic: but for those that were mistyped, which is reported as an
+/// unknown key. `known` are the keys that the table may have.
 pub fn missing<'a>(
     names: impl IntoIterator<Item = &'a str>,
     entries: &[&Entry],
+    known: &[&str],
     header: &Span,
     problems: &mut Problems,
 ) {
-    let absent: Vec<&str> = names.into_iter().filter(|name| !entries.iter().any(|entry| entry.key == *name)).collect();
+    let absent: Vec<&str> =
+        names.into_iter().filter(|name| !is_there(name, entries) && mistyped(name, entries, known).is_none()).collect();
     if !absent.is_empty() {
         let verb = if absent.len() == 1 { "is" } else { "are" };
         problems.push(
@@ -252,6 +258,27 @@ pub fn missing<'a>(
                 .text("in this table"),
         );
     }
+}
+
+/// As [`missing`], for a table that may have keys which only a plugin knows: a mistyped name is no unknown key there, and
+/// is reported as one here.
+pub fn missing_of_open(names: &[&str], entries: &[&Entry], owner: &str, header: &Span, problems: &mut Problems) {
+    for name in names.iter().filter(|name| !is_there(name, entries)) {
+        if let Some(entry) = mistyped(name, entries, names) {
+            problems.push(unknown_key(entry, owner, [*name]));
+        }
+    }
+    missing(names.iter().copied(), entries, names, header, problems);
+}
+
+fn is_there(name: &str, entries: &[&Entry]) -> bool {
+    entries.iter().any(|entry| entry.key == name)
+}
+
+/// The entry with an unknown key that is most likely meant to be `name`.
+fn mistyped<'a>(name: &str, entries: &[&'a Entry], known: &[&str]) -> Option<&'a Entry> {
+    let mut unknown = entries.iter().filter(|entry| !known.contains(&entry.key.as_str()));
+    unknown.find(|entry| suggest::nearest(&entry.key, known) == Some(name)).copied()
 }
 
 /// Reports a value of the wrong type. Generic, so that it ends any reader.

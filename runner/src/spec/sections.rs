@@ -121,9 +121,12 @@ fn read_root(root: &Table, source: &SourceFile, problems: &mut Problems) -> Spec
     let (grid_table, _) = section(GRID.name);
     let checkpoint = section(CHECKPOINT.name);
     let limits = section(LIMITS.name);
+    let unknown: Vec<&str> =
+        root.entries.iter().map(|entry| entry.key.as_str()).filter(|name| !TABLES.contains(name)).collect();
+    let is_mistyped = |table: &str| unknown.iter().any(|name| suggest::nearest(name, &TABLES) == Some(table));
     let absent: Vec<String> = TABLES
         .iter()
-        .filter(|name| !OPTIONAL.contains(name) && root.get(name).is_none())
+        .filter(|name| !OPTIONAL.contains(name) && root.get(name).is_none() && !is_mistyped(name))
         .map(|name| format!("`[{name}]`"))
         .collect();
     if !absent.is_empty() {
@@ -175,7 +178,9 @@ fn read_experiment(table: &Table, header: &Span, spec: &mut Spec, problems: &mut
             _ => problems.push(read::unknown_key(entry, "[experiment]", EXPERIMENT.keys.iter().map(|key| key.name))),
         }
     }
-    read::missing(EXPERIMENT.keys.iter().filter(|key| key.required).map(|key| key.name), &entries, header, problems);
+    let known: Vec<&str> = EXPERIMENT.keys.iter().map(|key| key.name).collect();
+    let required = EXPERIMENT.keys.iter().filter(|key| key.required).map(|key| key.name);
+    read::missing(required, &entries, &known, header, problems);
     if let (Seeds { init: Some(_), data: Some(_), .. }, Some(entry)) = (&spec.seeds, seeds_entry) {
         problems.push(
             Diagnostic::new("spec::seeds", entry.key_span.clone(), "`seeds` decides nothing here")
@@ -281,7 +286,13 @@ fn read_section(section: &Section, table: &Table, header: &Span, problems: &mut 
     for entry in &entries {
         settings.extend(section_key(section, entry, problems));
     }
-    read::missing(section.keys.iter().filter(|key| key.required).map(|key| key.name), &entries, header, problems);
+    let required: Vec<&str> = section.keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    if section.open {
+        read::missing_of_open(&required, &entries, &format!("[{}]", section.name), header, problems);
+    } else {
+        let known: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
+        read::missing(required, &entries, &known, header, problems);
+    }
     for key in section.keys.iter().filter(|key| table.get(key.name).is_none()) {
         settings.extend(read::default(&format!("{}.{}", section.name, key.name), key));
     }
@@ -376,7 +387,7 @@ fn read_optimizer(entry: &Entry, problems: &mut Problems) -> Option<Optimizer> {
             own.extend(optimizer_key(entry, problems));
         }
     }
-    read::missing([kind_key.name], &entries, &name.span, problems);
+    read::missing_of_open(&[kind_key.name], &entries, "an optimizer", &name.span, problems);
     settings.append(&mut own);
     settings.append(&mut overriding);
     Some(Optimizer { name, settings })

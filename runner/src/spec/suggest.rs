@@ -29,7 +29,7 @@ fn join(names: &[&str], word: &str) -> String {
     }
 }
 
-/// The name that was likely meant.
+/// The name that was most likely meant, if `name` is close to one.
 pub fn nearest<'a>(name: &str, possible: &[&'a str]) -> Option<&'a str> {
     // Very long names cost quadratic time and are no typing mistakes.
     if name.len() > 100 {

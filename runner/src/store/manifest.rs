@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use super::files::{self, FileEntry};
 use super::result::{Numbers, Status};
 use super::schema::{FORMAT, Table};
 use super::{RunInfo, StoreError, saved};
+use crate::plan::Plan;
 
 /// The content of `manifest.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,6 +80,12 @@ impl RunHistory {
         }
     }
 }
+
+/// More rows than a file or a trial has (the most iterations of a trial are 10^12), so that sums of them fit.
+const MOST_ROWS: u64 = 1 << 40;
+
+/// More parts than are ever written.
+const MOST_PARTS: u64 = 1 << 53;
 
 /// What became of a trial.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -223,20 +230,48 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
-    /// Every segment must lie within a listed file, and every checkpoint in its folder.
+    /// Names must stay in the folder, numbers be such that nothing listed is ever overwritten, every segment lie within a
+    /// listed file and beside all others, and every checkpoint in its folder.
     fn check(&self, folder: &Path) -> Result<(), StoreError> {
-        let malformed = |message: String| StoreError::Manifest { path: folder.join("manifest.json"), message };
-        for (id, Segment(file, first, count)) in self.segments() {
+        let wrong = |message: String| StoreError::Manifest { path: folder.join("manifest.json"), message };
+        for (name, entry) in &self.files {
+            if !is_inside(name) {
+                return Err(wrong(format!("it lists `{name}`, which is no file of this folder")));
+            }
+            if entry.rows > MOST_ROWS {
+                return Err(wrong(format!("`{name}` has {} rows, more than there can be", entry.rows)));
+            }
+            if part_number(name).is_some_and(|number| number >= self.next_part) || self.next_part > MOST_PARTS {
+                return Err(wrong(format!("the next part is {}, and it lists `{name}`", self.next_part)));
+            }
+        }
+        let mut segments: Vec<(&str, &Segment)> = self.segments().collect();
+        for (id, Segment(file, first, count)) in &segments {
             let rows = self.files.get(file).map_or(0, |entry| entry.rows);
             if first.checked_add(*count).is_none_or(|end| end > rows) {
-                let message = format!("trial {id} has rows {first}..+{count} in `{file}`, which it does not list");
-                return Err(malformed(message));
+                return Err(wrong(format!(
+                    "trial {id} has rows {first}..+{count} in `{file}`, which it does not list"
+                )));
+            }
+        }
+        for (id, record) in &self.trials {
+            let rows: u64 = record.metrics.iter().map(|segment| segment.2).sum();
+            if record.numbers.rows > MOST_ROWS || (record.status.is_done() && rows != record.numbers.rows) {
+                let status = record.status.name();
+                return Err(wrong(format!("trial {id}, {status}, has {rows} rows instead of {}", record.numbers.rows)));
+            }
+        }
+        segments.sort_by_key(|(_, Segment(file, first, _))| (file, *first));
+        for pair in segments.windows(2) {
+            let [(id, Segment(file, first, count)), (next_id, Segment(next_file, next, _))] = pair else { continue };
+            if file == next_file && first + count > *next {
+                return Err(wrong(format!("row {next} of `{file}` belongs to trial {id} and to trial {next_id}")));
             }
         }
         let ids = self.trials.keys().chain(self.unfinished.keys());
         for (id, path) in ids.flat_map(|id| self.checkpoints_of(id).into_iter().map(move |path| (id, path))) {
             if !saved::is_path(&path) {
-                return Err(malformed(format!("trial {id} has a checkpoint `{path}`")));
+                return Err(wrong(format!("trial {id} has a checkpoint `{path}`")));
             }
         }
         Ok(())
@@ -247,10 +282,35 @@ impl Manifest {
     fn check_files(&self, folder: &Path) -> Result<(), StoreError> {
         for file in self.used_files() {
             let path = folder.join(file);
-            let found = fs::metadata(&path).map_err(|source| StoreError::Missing { path: path.clone(), source })?.len();
-            let entry = &self.files[file];
+            let metadata = fs::metadata(&path).map_err(|source| StoreError::Missing { path: path.clone(), source })?;
+            let (found, entry) = (metadata.len(), &self.files[file]);
+            if !metadata.is_file() {
+                return Err(StoreError::Corrupt { path, what: "it is no file".to_owned() });
+            }
             if found != entry.bytes {
                 return Err(StoreError::Corrupt { path, what: format!("{found} bytes instead of {}", entry.bytes) });
+            }
+        }
+        Ok(())
+    }
+
+    /// That the trials of `plan` that are done have the rows that they should.
+    pub(crate) fn check_plan(&self, folder: &Path, plan: &Plan) -> Result<(), StoreError> {
+        for trial in &plan.trials {
+            let Some(record) = self.trials.get(&trial.id) else { continue };
+            let expected = match (record.status, record.numbers.diverged_at) {
+                (Status::Finished, None) => trial.iterations,
+                (Status::Diverged, Some(iteration)) if iteration < trial.iterations => iteration + 1,
+                (Status::Finished | Status::Diverged, diverged_at) => {
+                    let message =
+                        format!("trial {} is {} and diverged at {diverged_at:?}", trial.id, record.status.name());
+                    return Err(StoreError::Manifest { path: folder.join("manifest.json"), message });
+                }
+                _ => continue,
+            };
+            if record.numbers.rows != expected {
+                let message = format!("trial {} has {} rows instead of {expected}", trial.id, record.numbers.rows);
+                return Err(StoreError::Manifest { path: folder.join("manifest.json"), message });
             }
         }
         Ok(())
@@ -308,4 +368,17 @@ impl Manifest {
             lines(&self.unfinished)?,
         ))
     }
+}
+
+/// Whether a path is that of a file in the output folder or in one of its folders.
+fn is_inside(name: &str) -> bool {
+    let components: Vec<Component<'_>> = Path::new(name).components().collect();
+    (1..=2).contains(&components.len())
+        && components.iter().all(|component| matches!(component, Component::Normal(_)))
+        && !name.ends_with('/')
+}
+
+/// `17` of `parts/metrics-000017.parquet`.
+fn part_number(name: &str) -> Option<u64> {
+    name.strip_prefix("parts/")?.strip_suffix(".parquet")?.rsplit_once('-')?.1.parse().ok()
 }

@@ -23,11 +23,13 @@
 
 mod compact;
 mod error;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod example;
 pub(crate) mod files;
 pub(crate) mod flight;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod kept;
 pub(crate) mod manifest;
 mod notes;
@@ -232,7 +234,10 @@ impl Store {
         files::create_directory(folder)?;
         self.lock = Some(files::lock(folder)?);
         let mut manifest = match Manifest::load(folder)? {
-            Some(manifest) => manifest,
+            Some(manifest) => {
+                manifest.check_plan(folder, plan)?;
+                manifest
+            }
             None => {
                 if let Some(found) = files::names(folder)?.into_iter().find(|name| !name.starts_with('.')) {
                     return Err(StoreError::Foreign { folder: folder.clone(), found });
@@ -434,7 +439,7 @@ impl Store {
             flight.wasted = record.elapsed().saturating_sub(counted);
         }
         record.label = label;
-        record.attempts += 1;
+        record.attempts = record.attempts.saturating_add(1);
         if record.status.is_failure() {
             (record.status, record.error) = (Status::Unfinished, None);
         }

@@ -15,9 +15,14 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use super::StoreError;
 use super::files;
 use super::manifest::{Manifest, Segment};
+use super::schema::is_value_type;
+use crate::contain::contain;
 
 /// Rows of decoded row groups that are kept: some 50 MB.
 const CACHED_ROWS: usize = 1 << 20;
+
+/// More rows than any row group that is written here (131,072).
+const GROUP_ROWS: u64 = 1 << 20;
 
 /// The files of an output folder, opened and checked at first use.
 ///
@@ -107,7 +112,13 @@ impl<'a> Sources<'a> {
             if Some(&files::digest(&path)?) != expected {
                 return Err(StoreError::Corrupt { path, what: "its digest is not the manifest's".to_owned() });
             }
-            self.files.insert(file, Source::open(path)?);
+            let source = contain(|| Source::open(path.clone())).unwrap_or_else(|| Err(unreadable(&path)))?;
+            // A manifest that does not fit its files is damage too.
+            let (rows, listed) = (source.rows(), self.manifest.files.get(file).map_or(0, |entry| entry.rows));
+            if rows != listed {
+                return Err(StoreError::Corrupt { path, what: format!("{rows} rows instead of {listed}") });
+            }
+            self.files.insert(file, source);
         }
         Ok(&self.files[file])
     }
@@ -119,7 +130,8 @@ impl<'a> Sources<'a> {
             *used = self.clock;
             return Ok(batch.clone());
         }
-        let batch = self.open(file)?.decode(group)?;
+        let source = self.open(file)?;
+        let batch = contain(|| source.decode(group)).unwrap_or_else(|| Err(unreadable(&source.path)))?;
         self.cached_rows += batch.num_rows();
         while self.cached_rows > CACHED_ROWS {
             let Some(oldest) = self.groups.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| *key) else {
@@ -142,15 +154,24 @@ impl Source {
             .map_err(|source| StoreError::parquet(&path, source))?;
         let mut starts = vec![0];
         for group in metadata.metadata().row_groups() {
-            let rows = u64::try_from(group.num_rows()).map_err(|_| corrupt("a row group has a negative length"))?;
+            // Decoding makes room for a whole group.
+            let rows = u64::try_from(group.num_rows()).ok().filter(|&rows| rows <= GROUP_ROWS);
+            let rows = rows.ok_or_else(|| corrupt("a row group of a length that is never written"))?;
             starts.push(starts[starts.len() - 1] + rows);
         }
         let schema = metadata.schema();
         let first = schema.index_of("iteration").map_err(|_| corrupt("it has no column `iteration`"))?;
         let indices: Vec<usize> = (first..schema.fields().len()).collect();
         let values = schema.project(&indices).map_err(|source| StoreError::arrow(&path, source))?;
+        if let Some(field) = values.fields().iter().find(|field| !is_value_type(field.data_type())) {
+            return Err(corrupt(&format!("its column `{}` is {}", field.name(), field.data_type())));
+        }
         let projection = ProjectionMask::roots(metadata.parquet_schema(), indices);
         Ok(Source { path, metadata, starts, values: values.into(), projection })
+    }
+
+    fn rows(&self) -> u64 {
+        self.starts[self.starts.len() - 1]
     }
 
     fn decode(&self, group: usize) -> Result<RecordBatch, StoreError> {
@@ -171,4 +192,8 @@ impl Source {
             Err(StoreError::Corrupt { path: self.path.clone(), what })
         }
     }
+}
+
+fn unreadable(path: &Path) -> StoreError {
+    StoreError::Corrupt { path: path.to_owned(), what: "it breaks the Parquet reader".to_owned() }
 }

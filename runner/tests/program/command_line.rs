@@ -248,6 +248,26 @@ fn a_plugin_in_the_current_directory_is_not_found() {
 }
 
 #[test]
+fn a_pinned_plugin_is_no_other() {
+    let world = World::new(BOWL);
+    let info = world.run(&["plugin", "info", "quadratic"]);
+    let digest = info.stdout.lines().find_map(|line| line.strip_prefix("blake3 ")).unwrap().to_owned();
+    let check = |pin: &str| world.run(&["check", "spec.toml", "--data", "data", "--plugin-digest", pin]);
+    let same = check(&format!("quadratic={digest}"));
+    assert_eq!(same.code, Some(0), "{same:?}");
+
+    let other = "0".repeat(64);
+    let refused = check(&format!("quadratic={other}"));
+    assert_eq!(refused.code, Some(2));
+    for part in ["libclr_quadratic", &digest, &other] {
+        assert!(refused.stderr.contains(part), "{part} is not in {}", refused.stderr);
+    }
+    let unused = check(&format!("quadratc={digest}"));
+    assert_eq!(unused.stderr, "error: --plugin-digest pins `quadratc`, a plugin that the spec does not use\n");
+    assert_eq!(check("quadratic=12").code, Some(2));
+}
+
+#[test]
 fn a_finished_spec_runs_nothing_and_a_widened_one_what_is_new() {
     let world = World::new(BOWL);
     let first = world.train(&[]);

@@ -2,97 +2,11 @@
 
 mod problems;
 
-use std::collections::BTreeMap;
-
 use expect_test::{Expect, expect};
-use serde_json::json;
 
+pub(crate) use super::example::facts;
 use super::*;
 use crate::spec::{SourceFile, parse, render};
-
-/// A plugin much like `cifar`, and the sizes of two datasets.
-pub(crate) fn facts() -> Facts {
-    let model = |name: &str, weight_decay: f64| ModelFacts {
-        name: name.to_owned(),
-        options_schema: json!({ "type": "object", "properties": {
-            "width": { "type": "integer", "minimum": 1, "maximum": 512, "default": 32 },
-            "pool": { "type": "string", "enum": ["max", "average"], "default": "max" },
-            "dropout": { "type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0 },
-        } }),
-        defaults: [("momentum", 0.9), ("weight_decay", weight_decay), ("beta1", 0.9), ("beta2", 0.999)]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into(),
-        hypers: ["lr", "momentum", "weight_decay", "beta1", "beta2"].map(str::to_owned).into(),
-        metrics: ["loss", "accuracy", "grad_norm"].map(str::to_owned).into(),
-    };
-    let optimizer = |name: &str, properties: serde_json::Value, hypers: &[&str]| OptimizerFacts {
-        name: name.to_owned(),
-        options_schema: json!({ "type": "object", "properties": properties }),
-        hypers: hypers.iter().map(|name| (*name).to_owned()).collect(),
-    };
-    let clip = json!({ "type": "number", "minimum": 0, "default": 0 });
-    let momentum = json!({ "type": "number", "minimum": 0, "exclusiveMaximum": 1 });
-    let plugin = PluginFacts {
-        name: "cifar".to_owned(),
-        version: "1.0".to_owned(),
-        numerics_revision: 1,
-        models: vec![
-            model("cifar10_quick", 0.004),
-            model("cifar10_full", 0.004),
-            model("cifar10_full_sigmoid_bn", 0.0),
-        ],
-        optimizers: vec![
-            optimizer(
-                "sgd",
-                json!({ "momentum": momentum, "clip_gradients": clip }),
-                &["lr", "momentum", "weight_decay"],
-            ),
-            optimizer(
-                "nesterov",
-                json!({ "momentum": momentum, "clip_gradients": clip }),
-                &["lr", "momentum", "weight_decay"],
-            ),
-            optimizer(
-                "adam",
-                json!({ "epsilon": { "type": "number", "exclusiveMinimum": 0, "default": 1e-8 }, "clip_gradients": clip }),
-                &["lr", "weight_decay", "beta1", "beta2"],
-            ),
-            optimizer(
-                "rmsprop",
-                json!({ "rms_decay": { "type": "number", "default": 0.98 }, "clip_gradients": clip }),
-                &["lr", "weight_decay"],
-            ),
-            optimizer("adagrad", json!({ "clip_gradients": clip }), &["lr", "weight_decay"]),
-            optimizer("adadelta", json!({ "decay": { "type": "number", "default": 0.95 } }), &["lr", "weight_decay"]),
-        ],
-    };
-    let dataset = |height, channels, train_count, test_count| DatasetFacts {
-        height,
-        width: height,
-        channels,
-        class_count: 10,
-        train_count,
-        test_count,
-        digest: None,
-        stored_digest: None,
-    };
-    Facts {
-        plugins: BTreeMap::from([
-            ("cifar".to_owned(), Ok(plugin)),
-            ("broken".to_owned(), Err("it is for ABI 2, this program has ABI 1".to_owned())),
-        ]),
-        plugin_names: vec!["cifar".to_owned(), "quadratic".to_owned()],
-        datasets: BTreeMap::from([
-            ("cifar10".to_owned(), Ok(dataset(32, 3, 50_000, 10_000))),
-            ("mnist".to_owned(), Ok(dataset(28, 1, 60_000, 10_000))),
-        ]),
-        dataset_names: ["cifar10", "cifar100", "mnist", "shapes"].map(str::to_owned).into(),
-        tables: BTreeMap::from([
-            ("lr.csv".to_owned(), Ok([0.1, 0.2].into())),
-            ("absent.csv".to_owned(), Err("no such file".to_owned())),
-        ]),
-    }
-}
 
 const HEAD: &str = r#"[experiment]
 name = "test"

@@ -640,3 +640,25 @@ fn an_unknown_name_hides_nothing_else() {
     "#]]
     .assert_eq(&problems("\"cifar\"", "\"cifer\""));
 }
+
+#[test]
+fn a_long_reason_stands_below_what_is_underlined() {
+    let source = SourceFile { name: "a.toml".to_owned(), text: format!("{HEAD}{FIXED}{SGD}") };
+    let reason =
+        "dataset `cifar10` was not found; looked for\n  /data: a, b\n  /usr/share/datasets: c\nget it with `x`";
+    let mut facts = facts();
+    facts.datasets.insert("cifar10".to_owned(), Err(reason.to_owned()));
+    let diagnostics = plan(&parse(&source, &[]).0, &facts).unwrap_err();
+    expect![[r#"
+        error[spec::dataset]: the dataset `cifar10` could not be read
+         --> a.toml:7:11
+          |
+        7 | dataset = "cifar10"
+          |           ^^^^^^^^^ dataset `cifar10` was not found; looked for
+          |
+          = note: /data: a, b
+                  /usr/share/datasets: c
+                  get it with `x`
+    "#]]
+    .assert_eq(&render(&diagnostics, &source));
+}

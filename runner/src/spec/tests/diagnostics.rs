@@ -55,6 +55,116 @@ fn an_empty_file_lacks_everything() {
 }
 
 #[test]
+fn a_mistyped_key_is_one_problem_not_two() {
+    check(
+        r#"
+[experimnt]
+name = "a"
+
+[model]
+plugin = "cifar"
+architektur = "cifar10_full"
+
+[data]
+dataset = "cifar10"
+batchsize = 100
+
+[train]
+iterations = 100
+
+[policies.tri]
+kind = "triangular"
+base_lr = 0.1
+maxlr = 0.2
+stepsize = 10
+
+[optimizers.sgd]
+kin = "sgd"
+"#,
+        expect![[r#"
+            error[spec::key]: unknown table `experimnt`
+             --> a.toml:2:2
+              |
+            2 | [experimnt]
+              |  ^^^^^^^^^ not a table of a spec
+              |
+              = help: did you mean `experiment`?
+
+            error[spec::key]: unknown key `architektur`
+             --> a.toml:7:1
+              |
+            7 | architektur = "cifar10_full"
+              | ^^^^^^^^^^^ not a key of [model]
+              |
+              = help: did you mean `architecture`?
+
+            error[spec::key]: unknown key `batchsize`
+              --> a.toml:11:1
+               |
+            11 | batchsize = 100
+               | ^^^^^^^^^ not a key of [data]
+               |
+               = help: did you mean `batch_size`?
+
+            error[spec::key]: unknown key `maxlr`
+              --> a.toml:19:1
+               |
+            19 | maxlr = 0.2
+               | ^^^^^ not a key of a schedule of kind `triangular`
+               |
+               = help: did you mean `max_lr`?
+
+            error[spec::key]: unknown key `stepsize`
+              --> a.toml:20:1
+               |
+            20 | stepsize = 10
+               | ^^^^^^^^ not a key of a schedule of kind `triangular`
+               |
+               = help: did you mean `step_size`?
+
+            error[spec::key]: unknown key `kin`
+              --> a.toml:23:1
+               |
+            23 | kin = "sgd"
+               | ^^^ not a key of an optimizer
+               |
+               = help: did you mean `kind`?
+        "#]],
+    );
+}
+
+/// Nesting is bounded where it is read, whatever way it is written, so that nothing runs out of stack.
+#[test]
+fn what_is_nested_too_deep_is_refused() {
+    let deep = 50_000;
+    let texts = [
+        format!("{}a = 1\n", "a.".repeat(deep)),
+        format!("[{}a]\n", "a.".repeat(deep)),
+        format!("[grid]\nexclude = [{{ {}a = 1 }}]\n", "a.".repeat(deep)),
+        format!("a = {}", "[".repeat(deep)),
+        format!("a = {}1{}\n", "[".repeat(deep), "]".repeat(deep)),
+        format!("a = {}", "{ a = ".repeat(deep)),
+        "[a]\n".repeat(1000),
+    ];
+    for text in texts {
+        let source = source(&text);
+        let (_, diagnostics) = parse(&source, &[text.trim_end().to_owned(), format!("train.{text}")]);
+        assert!(!diagnostics.is_empty());
+        render(&diagnostics[..diagnostics.len().min(2)], &source);
+    }
+}
+
+#[test]
+fn of_very_many_problems_the_first_are_shown() {
+    let source = source(&format!("{GOOD}{}", "[]\n".repeat(102)));
+    let (_, diagnostics) = parse(&source, &[]);
+    assert_eq!(diagnostics.len(), 102);
+    let shown = render(&diagnostics, &source);
+    assert_eq!(shown.matches("error[spec::syntax]").count(), 100);
+    assert!(shown.ends_with("\n\nand 2 more problems\n"), "{shown}");
+}
+
+#[test]
 fn many_problems_are_reported_at_once() {
     check(
         r#"
@@ -174,12 +284,6 @@ momentum = { kind = "fixed", base_lr = 0.9 }
                |
             20 | eval_every = -1
                |              ^^ expected no less than 0
-
-            error[spec::missing]: `max_lr` is missing
-              --> a.toml:22:1
-               |
-            22 | [policies.tri]
-               | ^^^^^^^^^^^^^^ in this table
 
             error[spec::range]: `base_lr` is out of range
               --> a.toml:24:11

@@ -47,6 +47,91 @@ fn damaged_folders_are_named() {
     check_disturbed(|folder| fs::remove_file(folder.join("manifest.json")).unwrap(), "but no manifest.json");
 }
 
+/// Opens a folder whose manifest was changed by hand, and by someone who knew how.
+#[track_caller]
+fn check_manifest(change: impl Fn(&mut serde_json::Value), expected: &str) {
+    check_disturbed(
+        |folder| {
+            let path = folder.join("manifest.json");
+            let mut manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            change(&mut manifest);
+            fs::write(&path, manifest.to_string()).unwrap();
+        },
+        expected,
+    );
+}
+
+#[test]
+fn manifests_that_lie_are_refused() {
+    fn files(manifest: &mut serde_json::Value) -> &mut serde_json::Map<String, serde_json::Value> {
+        manifest["files"].as_object_mut().unwrap()
+    }
+    fn first_trial(manifest: &mut serde_json::Value) -> &mut serde_json::Value {
+        manifest["trials"].as_object_mut().unwrap().values_mut().next().unwrap()
+    }
+    let list = |name: &'static str| {
+        move |manifest: &mut serde_json::Value| {
+            let entry = serde_json::json!({ "rows": 12, "bytes": 4, "blake3": "" });
+            files(manifest).insert(name.to_owned(), entry);
+        }
+    };
+    for name in ["../other.parquet", "/etc/passwd", "metrics/../../x", "a/b/c", "", "metrics/"] {
+        check_manifest(list(name), &format!("it lists `{name}`, which is no file of this folder"));
+    }
+    // The next part would replace one that counts.
+    check_manifest(list("parts/metrics-000007.parquet"), "and it lists `parts/metrics-000007.parquet`");
+    check_manifest(|manifest| manifest["next_part"] = u64::MAX.into(), "the next part is 18446744073709551615");
+    check_manifest(
+        |manifest| files(manifest).values_mut().for_each(|entry| entry["rows"] = u64::MAX.into()),
+        "has 18446744073709551615 rows, more than there can be",
+    );
+    check_manifest(|manifest| first_trial(manifest)["numbers"]["rows"] = 11.into(), "has 12 rows instead of 11");
+    check_manifest(|manifest| first_trial(manifest)["metrics"] = serde_json::json!([]), "has 0 rows instead of 12");
+    check_manifest(
+        |manifest| {
+            first_trial(manifest)["numbers"]["rows"] = 0.into();
+            first_trial(manifest)["metrics"] = serde_json::json!([]);
+        },
+        "has 0 rows instead of 12",
+    );
+    check_manifest(|manifest| first_trial(manifest)["status"] = "diverged".into(), "is diverged and diverged at None");
+    check_manifest(
+        |manifest| {
+            let segments = first_trial(manifest)["metrics"].clone();
+            let trials = manifest["trials"].as_object_mut().unwrap();
+            let second =
+                trials.values_mut().find(|trial| trial["numbers"]["rows"] == 12 && trial["metrics"] != segments);
+            second.unwrap()["metrics"] = segments;
+        },
+        "belongs to trial",
+    );
+}
+
+/// A part as the manifest describes it, which holds something else.
+#[test]
+fn files_that_do_not_fit_the_manifest_are_refused() {
+    let check = |bytes: &[u8], expected: &str| {
+        let outputs = tempfile::tempdir().unwrap();
+        run(outputs.path(), &GRID.plan(), SMALL);
+        let folder = outputs.path().join("example");
+        let path = first_metrics(&folder);
+        fs::write(&path, bytes).unwrap();
+        let mut manifest: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+        let entry = &mut manifest["files"][format!("metrics/{}", path.file_name().unwrap().to_str().unwrap())];
+        entry["bytes"] = bytes.len().into();
+        entry["blake3"] = blake3::hash(bytes).to_hex().to_string().into();
+        fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+        let wide = Grid { max_lrs: &[0.1, 0.2], ..GRID }.plan();
+        check_message(open(outputs.path(), &wide, SMALL).finish(), expected);
+    };
+    check(b"PAR1", "Parquet");
+    let other = tempfile::tempdir().unwrap();
+    run(other.path(), &GRID.plan(), Limits { tables: Cut { file_rows: 8, ..SMALL.tables }, ..SMALL });
+    check(&fs::read(first_metrics(&other.path().join("example"))).unwrap(), "damaged (8 rows instead of 16)");
+    check(&fs::read(other.path().join("example/trials.parquet")).unwrap(), "damaged (it has no column `iteration`)");
+}
+
 #[test]
 fn a_flipped_bit_is_found_before_rows_are_copied() {
     let outputs = tempfile::tempdir().unwrap();
