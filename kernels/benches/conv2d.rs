@@ -1,69 +1,111 @@
-//! Speed of convolution on one thread, beside the processor's peak: `cargo bench -p clr-kernels`.
+//! Speed of convolution on one thread, beside the processor's peak: `cargo bench -p clr-kernels --bench conv2d`.
 //!
-//! Each number is the best of several calls, since other work on the machine only ever adds time.
+//! Each number is the best of many calls, since other work on the machine only ever adds time. GFLOP/s count the
+//! multiplications of the definition, those by padding included: an algorithm that needs fewer may pass the peak. The lines
+//! that have all words of the arguments are shown: `cargo bench -p clr-kernels --bench conv2d -- conv2 auto`.
 
 #![allow(unsafe_code)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use clr_kernels::conv2d::{self, Conv2d};
+use clr_kernels::conv2d::{self, Activation, Algorithm, Conv2d, Epilogue, OutputGradient};
 use clr_kernels::{Cpu, CpuError, Isa};
 
+/// How long calls of one operation are repeated.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// The convolutions of cifar10_quick and cifar10_full (conv1 to conv3), of ResNet's blocks on CIFAR-10, and large kernels,
+/// strides, groups and 1x1 as AlexNet and GoogLeNet have them.
+const LAYERS: [(&str, Conv2d); 11] = [
+    ("conv1", layer(100, (32, 3), 32, (5, 1, 2, 1))),
+    ("conv2", layer(100, (16, 32), 32, (5, 1, 2, 1))),
+    ("conv3", layer(100, (8, 32), 64, (5, 1, 2, 1))),
+    ("stage1", layer(128, (32, 16), 16, (3, 1, 1, 1))),
+    ("stage2", layer(128, (16, 32), 32, (3, 1, 1, 1))),
+    ("stage3", layer(128, (8, 64), 64, (3, 1, 1, 1))),
+    ("strided", layer(128, (32, 16), 32, (3, 2, 1, 1))),
+    ("pointwise", layer(8, (28, 192), 64, (1, 1, 0, 1))),
+    ("alexnet1", layer(4, (227, 3), 96, (11, 4, 0, 1))),
+    ("alexnet2", layer(4, (27, 96), 256, (5, 1, 2, 2))),
+    ("googlenet1", layer(4, (224, 3), 64, (7, 2, 3, 1))),
+];
+
+const fn layer(
+    batch: usize,
+    (size, in_c): (usize, usize),
+    out_c: usize,
+    (kernel, stride, pad, groups): (usize, usize, usize, usize),
+) -> Conv2d {
+    Conv2d {
+        batch,
+        in_h: size,
+        in_w: size,
+        in_c,
+        out_c,
+        kernel_h: kernel,
+        kernel_w: kernel,
+        stride,
+        pad,
+        groups,
+        algorithm: Algorithm::Auto,
+    }
+}
+
 fn main() -> Result<(), CpuError> {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let cpu = Cpu::new(1)?;
     let peak = peak(cpu.isa());
-    println!("{}, peak of one thread {peak:.1} GFLOP/s, batch 100", cpu.isa().name());
-    println!("{:28} {:>18} {:>18} {:>18}", "layer", "forward", "backward_input", "backward_weight");
-    let layer = |name: &str, size, in_c, out_c, kernel| {
-        let geometry = Conv2d {
-            batch: 100,
-            in_h: size,
-            in_w: size,
-            in_c,
-            out_c,
-            kernel_h: kernel,
-            kernel_w: kernel,
-            stride: 1,
-            pad: kernel / 2,
-            groups: 1,
-        };
-        let columns = rates(&cpu, &geometry).map(|rate| format!("{rate:6.1} {:3.0} %", 100.0 * rate / peak));
-        let shape = format!("{name} {kernel}x{kernel} {in_c}->{out_c} at {size}x{size}");
-        println!("{shape:28} {:>18} {:>18} {:>18}", columns[0], columns[1], columns[2]);
-    };
-    // The first layer's input gradient is shown too, though training never needs it.
-    layer("conv1", 32, 3, 32, 5);
-    layer("conv2", 16, 32, 32, 5);
-    layer("conv3", 8, 32, 64, 5);
-    layer("stage1", 32, 16, 16, 3);
-    layer("stage2", 16, 32, 32, 3);
-    layer("stage3", 8, 64, 64, 3);
+    println!("{}, peak of one thread {peak:.1} GFLOP/s", cpu.isa().name());
+    println!(
+        "{:48} {:>23} {:>23} {:>23}",
+        "layer, ms, GFLOP/s, of peak", "forward", "backward_input", "backward_weight"
+    );
+    for (name, geometry) in LAYERS {
+        let Conv2d { batch, in_h, in_w, in_c, out_c, kernel_h, kernel_w, stride, .. } = geometry;
+        let shape = format!("{name} {kernel_h}x{kernel_w}/{stride} {in_c}->{out_c} at {batch}x{in_h}x{in_w}");
+        for (algorithm, key) in [(Algorithm::Direct, "direct"), (Algorithm::Auto, "auto")] {
+            let line = format!("{shape:41} {key:6}");
+            if !wanted.iter().all(|word| line.contains(word.as_str())) {
+                continue;
+            }
+            // The first layer's input gradient is shown too, though training never needs it.
+            let columns = times(&cpu, &Conv2d { algorithm, ..geometry }).map(|time| {
+                let rate = geometry.flops() as f64 / time.as_secs_f64() / 1e9;
+                format!("{:8.3} {rate:6.1} {:5.0} %", time.as_secs_f64() * 1e3, 100.0 * rate / peak)
+            });
+            println!("{line} {:>23} {:>23} {:>23}", columns[0], columns[1], columns[2]);
+        }
+    }
     Ok(())
 }
 
-/// GFLOP/s of the three operations.
-fn rates(cpu: &Cpu, geometry: &Conv2d) -> [f64; 3] {
+/// The shortest times of the three operations.
+fn times(cpu: &Cpu, geometry: &Conv2d) -> [Duration; 3] {
     let buffer = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect() };
     let (x, w, dy) = (buffer(geometry.input_len()), buffer(geometry.weight_len()), buffer(geometry.output_len()));
     let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
     let bias = buffer(geometry.out_c);
     let mut db = bias.clone();
+    let epilogue = Epilogue { bias: Some(&bias), activation: Activation::None };
+    let dy = OutputGradient { dy: &dy, relu_y: None };
     let mut scratch = vec![0.0; geometry.scratch_len()];
     [
-        best(|| conv2d::forward(cpu, geometry, &x, &w, Some(&bias), &mut y, &mut scratch)),
-        best(|| conv2d::backward_input(cpu, geometry, &dy, &w, &mut dx, &mut scratch)),
-        best(|| conv2d::backward_weight(cpu, geometry, &x, &dy, &mut dw, Some(&mut db), &mut scratch)),
+        best(|| conv2d::forward(cpu, geometry, &x, &w, epilogue, &mut y, &mut scratch)),
+        best(|| conv2d::backward_input(cpu, geometry, dy, &w, &mut dx, &mut scratch)),
+        best(|| conv2d::backward_weight(cpu, geometry, &x, dy, &mut dw, Some(&mut db), &mut scratch)),
     ]
-    .map(|time| geometry.flops() as f64 / time.as_secs_f64() / 1e9)
 }
 
-/// The shortest of 15 calls.
+/// The shortest of at least 5 calls.
 fn best(mut call: impl FnMut()) -> Duration {
-    let timed = (0..15).map(|_| {
+    let begin = Instant::now();
+    let timed = (0..).map_while(|i| {
         let start = Instant::now();
-        call();
-        start.elapsed()
+        (i < 5 || start - begin < PATIENCE).then(|| {
+            call();
+            start.elapsed()
+        })
     });
     timed.min().unwrap_or_default()
 }

@@ -7,6 +7,8 @@
 //! Results depend on the instruction set ([`Isa`]) alone: work is cut by shape, never by the number of threads, and partial
 //! sums are added in a fixed tree. A buffer of the wrong length is a bug in the caller and panics.
 
+mod activation;
+pub mod add;
 pub mod batch_norm;
 pub mod conv2d;
 mod cpu;
@@ -19,9 +21,11 @@ pub mod pool;
 pub mod relu;
 pub mod sigmoid;
 pub mod softmax_cross_entropy;
+pub mod subsample;
 #[cfg(test)]
 mod testing;
 
+pub use activation::Activation;
 pub use cpu::{Cpu, CpuError, Isa};
 
 /// How many elements an element-wise operation hands to a thread at a time.

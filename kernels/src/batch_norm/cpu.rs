@@ -1,7 +1,8 @@
 //! Batch normalisation on the CPU. Sums run over chunks of rows, which are then added in order, in f64.
 
 use super::{BatchNorm, ROWS_PER_CHUNK};
-use crate::Cpu;
+use crate::cpu::{Lanes, Task, for_each_block};
+use crate::{Activation, Cpu};
 
 /// `mean` and biased `variance` of each channel. The variance comes from differences to each chunk's own mean, and the
 /// chunks are put together as by Chan et al. (1979): no digits are lost where the mean is large.
@@ -17,29 +18,8 @@ pub fn statistics(
     assert_eq!((x.len(), mean.len(), variance.len()), (shape.len(), channels, channels));
     let partial = &mut scratch[..2 * shape.rows.div_ceil(ROWS_PER_CHUNK) * channels];
     cpu.for_each_chunk_mut(partial, 2 * channels, |chunk, partial| {
-        let x = chunk_of(x, channels, chunk);
-        cpu.isa().vectorize(
-            #[inline(always)]
-            || {
-                let (mean, squares) = partial.split_at_mut(channels);
-                mean.fill(0.0);
-                squares.fill(0.0);
-                for x in x.chunks_exact(channels) {
-                    for (sum, &x) in mean.iter_mut().zip(x) {
-                        *sum += x;
-                    }
-                }
-                let rows = (x.len() / channels) as f32;
-                for mean in mean.iter_mut() {
-                    *mean /= rows;
-                }
-                for x in x.chunks_exact(channels) {
-                    for ((square, &mean), &x) in squares.iter_mut().zip(&*mean).zip(x) {
-                        *square += (x - mean) * (x - mean);
-                    }
-                }
-            },
-        );
+        let (means, squares) = partial.split_at_mut(channels);
+        cpu.isa().run(ChunkStatistics { x: chunk_of(x, channels, chunk), means, squares });
     });
     let partial = &*partial;
     for (channel, (mean, variance)) in mean.iter_mut().zip(variance).enumerate() {
@@ -56,7 +36,8 @@ pub fn statistics(
     }
 }
 
-/// `y = (x - mean) / sqrt(variance + epsilon)`, then times weight plus bias where there is an `affine` pair of them.
+/// `y = (x - mean) / sqrt(variance + epsilon)`, then times weight plus bias where there is an `affine` pair of them, then
+/// the `activation`.
 #[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
 pub fn forward(
     cpu: &Cpu,
@@ -65,6 +46,7 @@ pub fn forward(
     mean: &[f32],
     variance: &[f32],
     affine: Option<(&[f32], &[f32])>,
+    activation: Activation,
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
@@ -72,31 +54,23 @@ pub fn forward(
     assert_eq!((x.len(), y.len(), mean.len(), variance.len()), (shape.len(), shape.len(), channels, channels));
     let (scale, rest) = scratch.split_at_mut(channels);
     let shift = &mut rest[..channels];
-    for channel in 0..channels {
-        let (weight, bias) = affine.map_or((1.0, 0.0), |(weight, bias)| (weight[channel], bias[channel]));
-        scale[channel] = weight / (variance[channel] + shape.epsilon).sqrt();
-        shift[channel] = bias;
+    shape.scales(variance, affine, scale);
+    match affine {
+        Some((_, bias)) => shift.copy_from_slice(bias),
+        None => shift.fill(0.0),
     }
-    let (scale, shift) = (&*scale, &*shift);
+    let normalised = Normalised { mean, scale, shift: Some(shift), relu: activation == Activation::Relu };
     cpu.for_each_chunk_mut(y, ROWS_PER_CHUNK * channels, |chunk, y| {
-        let x = chunk_of(x, channels, chunk);
-        cpu.isa().vectorize(
-            #[inline(always)]
-            || {
-                for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
-                    let constants = mean.iter().zip(scale).zip(shift);
-                    for ((y, &x), ((&mean, &scale), &shift)) in y.iter_mut().zip(x).zip(constants) {
-                        *y = (x - mean) * scale + shift;
-                    }
-                }
-            },
-        );
+        cpu.isa().run(ChunkForward { normalised: &normalised, activation, x: chunk_of(x, channels, chunk), y });
     });
 }
 
-/// Through the batch's own statistics, with h the normalised x: `dbias = Σ dy`, `dweight = Σ dy h`, and
-/// `dx = weight / sqrt(variance + epsilon) (dy - dbias / rows - h dweight / rows)`. Without affine weights (`weight` is none)
-/// both sums are still computed.
+/// Through the batch's own statistics, with h the normalised x and g the gradient of what the `activation` was applied to:
+/// `dbias = Σ g`, `dweight = Σ g h`, and `dx = weight / sqrt(variance + epsilon) (g - dbias / rows - h dweight / rows)`.
+/// Without `affine` weights both sums are still computed.
+///
+/// The rectifier's slope follows from `x`, which is read anyway. The sigmoid's follows from its output `y`, and is multiplied
+/// into `dy`; otherwise `dy` stays as it is and `y` may be empty.
 #[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
 pub fn backward(
     cpu: &Cpu,
@@ -104,8 +78,10 @@ pub fn backward(
     x: &[f32],
     mean: &[f32],
     variance: &[f32],
-    weight: Option<&[f32]>,
-    dy: &[f32],
+    affine: Option<(&[f32], &[f32])>,
+    activation: Activation,
+    y: &[f32],
+    dy: &mut [f32],
     dx: Option<&mut [f32]>,
     dweight: &mut [f32],
     dbias: &mut [f32],
@@ -114,26 +90,24 @@ pub fn backward(
     let channels = shape.channels;
     assert_eq!((x.len(), dy.len(), mean.len(), variance.len()), (shape.len(), shape.len(), channels, channels));
     let (partial, constants) = scratch.split_at_mut(2 * shape.rows.div_ceil(ROWS_PER_CHUNK) * channels);
-    cpu.for_each_chunk_mut(partial, 2 * channels, |chunk, partial| {
-        let (x, dy) = (chunk_of(x, channels, chunk), chunk_of(dy, channels, chunk));
-        cpu.isa().vectorize(
-            #[inline(always)]
-            || {
-                let (sums, products) = partial.split_at_mut(channels);
-                sums.fill(0.0);
-                products.fill(0.0);
-                for (x, dy) in x.chunks_exact(channels).zip(dy.chunks_exact(channels)) {
-                    let totals = sums.iter_mut().zip(products.iter_mut());
-                    for ((sum, product), ((&dy, &x), &mean)) in totals.zip(dy.iter().zip(x).zip(mean)) {
-                        *sum += dy;
-                        *product += dy * (x - mean);
-                    }
-                }
-            },
-        );
-    });
     let (scale, constants) = constants.split_at_mut(channels);
-    let (constant, slope) = constants.split_at_mut(channels);
+    let (constant, rest) = constants.split_at_mut(channels);
+    let slope = &mut rest[..channels];
+    shape.scales(variance, affine, scale);
+    let normalised =
+        Normalised { mean, scale, shift: affine.map(|(_, bias)| bias), relu: activation == Activation::Relu };
+    cpu.for_each_chunk_pair_mut((partial, 2 * channels), (dy, ROWS_PER_CHUNK * channels), |chunk, partial, dy| {
+        if activation == Activation::Sigmoid {
+            let y = chunk_of(y, channels, chunk);
+            cpu.isa().vectorize(
+                #[inline(always)]
+                || activation.differentiate(y, dy),
+            );
+        }
+        let (sums, products) = partial.split_at_mut(channels);
+        let x = chunk_of(x, channels, chunk);
+        cpu.isa().run(ChunkSums { normalised: &normalised, x, dy, sums, products });
+    });
     for channel in 0..channels {
         let total = |offset: usize| -> f64 {
             partial.chunks_exact(2 * channels).map(|partial| f64::from(partial[offset + channel])).sum()
@@ -141,31 +115,268 @@ pub fn backward(
         let inverse = 1.0 / (variance[channel] + shape.epsilon).sqrt();
         dbias[channel] = total(0) as f32;
         dweight[channel] = (total(channels) * f64::from(inverse)) as f32;
-        scale[channel] = inverse * weight.map_or(1.0, |weight| weight[channel]);
         constant[channel] = dbias[channel] / shape.rows as f32;
         slope[channel] = inverse * dweight[channel] / shape.rows as f32;
     }
     let Some(dx) = dx else { return };
-    let (scale, constant, slope) = (&*scale, &*constant, &*slope);
+    let (dy, constant, slope) = (&*dy, &*constant, &*slope);
     cpu.for_each_chunk_mut(dx, ROWS_PER_CHUNK * channels, |chunk, dx| {
         let (x, dy) = (chunk_of(x, channels, chunk), chunk_of(dy, channels, chunk));
-        cpu.isa().vectorize(
-            #[inline(always)]
-            || {
-                let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels)).zip(dx.chunks_exact_mut(channels));
-                for ((x, dy), dx) in rows {
-                    let constants = mean.iter().zip(scale).zip(constant).zip(slope);
-                    let values = dx.iter_mut().zip(x).zip(dy);
-                    for (((dx, &x), &dy), (((&mean, &scale), &constant), &slope)) in values.zip(constants) {
-                        *dx = scale * (dy - constant - (x - mean) * slope);
-                    }
-                }
-            },
-        );
+        cpu.isa().run(ChunkGradients { normalised: &normalised, constant, slope, x, dy, dx });
     });
+}
+
+/// What the normalisation makes of x before the activation: `(x - mean) scale + shift`.
+struct Normalised<'a> {
+    mean: &'a [f32],
+    scale: &'a [f32],
+    shift: Option<&'a [f32]>,
+    /// Whether a rectifier follows.
+    relu: bool,
+}
+
+/// Means, and sums of squared differences to them, of a chunk of rows.
+struct ChunkStatistics<'a> {
+    x: &'a [f32],
+    means: &'a mut [f32],
+    squares: &'a mut [f32],
+}
+
+impl Task for ChunkStatistics<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let ChunkStatistics { x, means, squares } = self;
+        let channels = means.len();
+        for_each_block!(lanes, channel in channels, block_statistics(x, channel, means, squares));
+    }
+}
+
+#[inline(always)]
+fn block_statistics<L: Lanes>(lanes: L, x: &[f32], channel: usize, means: &mut [f32], squares: &mut [f32]) {
+    let channels = means.len();
+    let rows = (x.len() / channels) as f32;
+    let [sum] = sum_rows(
+        lanes,
+        x.len() / channels,
+        #[inline(always)]
+        |row| [lanes.load(&x[row * channels + channel..])],
+    );
+    lanes.store(&mut means[channel..], sum);
+    for mean in &mut means[channel..channel + L::LEN] {
+        *mean /= rows;
+    }
+    let mean = lanes.load(&means[channel..]);
+    let [square] = sum_rows(
+        lanes,
+        x.len() / channels,
+        #[inline(always)]
+        |row| {
+            let difference = lanes.sub(lanes.load(&x[row * channels + channel..]), mean);
+            [lanes.mul(difference, difference)]
+        },
+    );
+    lanes.store(&mut squares[channel..], square);
+}
+
+/// `y` of a chunk of rows.
+struct ChunkForward<'a> {
+    normalised: &'a Normalised<'a>,
+    activation: Activation,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Task for ChunkForward<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let ChunkForward { normalised, activation, x, y } = self;
+        let channels = normalised.mean.len();
+        for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
+            for_each_block!(lanes, channel in channels, block_forward(normalised, x, channel, y));
+        }
+        if activation == Activation::Sigmoid {
+            activation.apply(y);
+        }
+    }
+}
+
+#[inline(always)]
+fn block_forward<L: Lanes>(lanes: L, normalised: &Normalised<'_>, x: &[f32], channel: usize, y: &mut [f32]) {
+    let constants = normalised.constants(lanes, channel);
+    let (_, value) = constants.of(lanes, lanes.load(&x[channel..]));
+    let zero = lanes.splat(0.0);
+    let value = if normalised.relu { lanes.select(lanes.greater(zero, value), zero, value) } else { value };
+    lanes.store(&mut y[channel..], value);
+}
+
+/// `Σ g` and `Σ g (x - mean)` of a chunk of rows.
+struct ChunkSums<'a> {
+    normalised: &'a Normalised<'a>,
+    x: &'a [f32],
+    dy: &'a [f32],
+    sums: &'a mut [f32],
+    products: &'a mut [f32],
+}
+
+impl Task for ChunkSums<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let ChunkSums { normalised, x, dy, sums, products } = self;
+        let channels = sums.len();
+        for_each_block!(lanes, channel in channels, block_sums(normalised, x, dy, channel, sums, products));
+    }
+}
+
+#[inline(always)]
+fn block_sums<L: Lanes>(
+    lanes: L,
+    normalised: &Normalised<'_>,
+    x: &[f32],
+    dy: &[f32],
+    channel: usize,
+    sums: &mut [f32],
+    products: &mut [f32],
+) {
+    let channels = sums.len();
+    let constants = normalised.constants(lanes, channel);
+    let [sum, product] = sum_rows(
+        lanes,
+        x.len() / channels,
+        #[inline(always)]
+        |row| {
+            let first = row * channels + channel;
+            let (difference, value) = constants.of(lanes, lanes.load(&x[first..]));
+            let gradient = normalised.gradient(lanes, value, lanes.load(&dy[first..]));
+            [gradient, lanes.mul(gradient, difference)]
+        },
+    );
+    lanes.store(&mut sums[channel..], sum);
+    lanes.store(&mut products[channel..], product);
+}
+
+/// `dx` of a chunk of rows.
+struct ChunkGradients<'a> {
+    normalised: &'a Normalised<'a>,
+    constant: &'a [f32],
+    slope: &'a [f32],
+    x: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Task for ChunkGradients<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let ChunkGradients { normalised, constant, slope, x, dy, dx } = self;
+        let channels = constant.len();
+        let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels)).zip(dx.chunks_exact_mut(channels));
+        for ((x, dy), dx) in rows {
+            for_each_block!(lanes, channel in channels, block_gradients(normalised, constant, slope, x, dy, channel, dx));
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
+#[inline(always)]
+fn block_gradients<L: Lanes>(
+    lanes: L,
+    normalised: &Normalised<'_>,
+    constant: &[f32],
+    slope: &[f32],
+    x: &[f32],
+    dy: &[f32],
+    channel: usize,
+    dx: &mut [f32],
+) {
+    let constants = normalised.constants(lanes, channel);
+    let (difference, value) = constants.of(lanes, lanes.load(&x[channel..]));
+    let gradient = normalised.gradient(lanes, value, lanes.load(&dy[channel..]));
+    let rest = lanes.sub(gradient, lanes.load(&constant[channel..]));
+    let rest = lanes.sub(rest, lanes.mul(difference, lanes.load(&slope[channel..])));
+    lanes.store(&mut dx[channel..], lanes.mul(constants.scale, rest));
+}
+
+/// The constants of a block of channels.
+#[derive(Clone, Copy)]
+struct Constants<L: Lanes> {
+    mean: L::Floats,
+    scale: L::Floats,
+    shift: L::Floats,
+}
+
+impl Normalised<'_> {
+    #[inline(always)]
+    fn constants<L: Lanes>(&self, lanes: L, channel: usize) -> Constants<L> {
+        Constants {
+            mean: lanes.load(&self.mean[channel..]),
+            scale: lanes.load(&self.scale[channel..]),
+            shift: self.shift.map_or(lanes.splat(0.0), |shift| lanes.load(&shift[channel..])),
+        }
+    }
+
+    /// The gradient of the normalised value, from that of what the rectifier made of it.
+    #[inline(always)]
+    fn gradient<L: Lanes>(&self, lanes: L, value: L::Floats, dy: L::Floats) -> L::Floats {
+        let zero = lanes.splat(0.0);
+        if self.relu { lanes.select(lanes.greater(value, zero), dy, zero) } else { dy }
+    }
+}
+
+impl<L: Lanes> Constants<L> {
+    /// The difference to the mean, and the normalised value.
+    #[inline(always)]
+    fn of(&self, lanes: L, x: L::Floats) -> (L::Floats, L::Floats) {
+        let difference = lanes.sub(x, self.mean);
+        (difference, lanes.add(lanes.mul(difference, self.scale), self.shift))
+    }
+}
+
+/// Sums of what `terms` makes of each of so many rows. Every fourth row is summed apart, so that an addition need not wait for
+/// the one before it.
+#[inline(always)]
+fn sum_rows<L: Lanes, const TERMS: usize>(
+    lanes: L,
+    rows: usize,
+    terms: impl Fn(usize) -> [L::Floats; TERMS],
+) -> [L::Floats; TERMS] {
+    let mut sums = [[lanes.splat(0.0); TERMS]; 4];
+    let mut row = 0;
+    while row + 4 <= rows {
+        for (offset, sums) in sums.iter_mut().enumerate() {
+            *sums = add(lanes, *sums, terms(row + offset));
+        }
+        row += 4;
+    }
+    while row < rows {
+        sums[0] = add(lanes, sums[0], terms(row));
+        row += 1;
+    }
+    let [a, b, c, d] = sums;
+    add(lanes, add(lanes, a, b), add(lanes, c, d))
+}
+
+#[inline(always)]
+fn add<L: Lanes, const TERMS: usize>(
+    lanes: L,
+    mut sums: [L::Floats; TERMS],
+    terms: [L::Floats; TERMS],
+) -> [L::Floats; TERMS] {
+    for (sum, term) in sums.iter_mut().zip(terms) {
+        *sum = lanes.add(*sum, term);
+    }
+    sums
 }
 
 fn chunk_of(values: &[f32], channels: usize, chunk: usize) -> &[f32] {
     let start = chunk * ROWS_PER_CHUNK * channels;
     &values[start..(start + ROWS_PER_CHUNK * channels).min(values.len())]
+}
+
+impl BatchNorm {
+    /// What the differences to the mean are multiplied by.
+    fn scales(&self, variance: &[f32], affine: Option<(&[f32], &[f32])>, scales: &mut [f32]) {
+        for (channel, (scale, variance)) in scales.iter_mut().zip(variance).enumerate() {
+            *scale = affine.map_or(1.0, |(weight, _)| weight[channel]) / (variance + self.epsilon).sqrt();
+        }
+    }
 }

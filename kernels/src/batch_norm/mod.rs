@@ -35,19 +35,32 @@ impl BatchNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Cpu;
     use crate::testing::{assert_close, assert_gradient, goldens, on_every_cpu, values};
+    use crate::{Activation, Cpu, Isa, relu, sigmoid};
 
     /// y, dx, dweight, dbias, mean, variance.
     fn passes(cpu: &Cpu, shape: &BatchNorm, x: &[f32], affine: Option<(&[f32], &[f32])>, dy: &[f32]) -> Vec<f32> {
+        activated_passes(cpu, shape, x, affine, Activation::None, dy)
+    }
+
+    fn activated_passes(
+        cpu: &Cpu,
+        shape: &BatchNorm,
+        x: &[f32],
+        affine: Option<(&[f32], &[f32])>,
+        activation: Activation,
+        dy: &[f32],
+    ) -> Vec<f32> {
+        let mut dy = dy.to_vec();
         let [mut y, mut dx] = [(); 2].map(|()| vec![f32::NAN; shape.len()]);
         let [mut mean, mut variance, mut dweight, mut dbias] = [(); 4].map(|()| vec![f32::NAN; shape.channels]);
-        let mut scratch = vec![f32::NAN; shape.scratch_len()];
+        // More than is needed, as from a network whose largest layer is another.
+        let mut scratch = vec![f32::NAN; shape.scratch_len() + 7];
         statistics(cpu, shape, x, &mut mean, &mut variance, &mut scratch);
-        forward(cpu, shape, x, &mean, &variance, affine, &mut y, &mut scratch);
-        let weight = affine.map(|(weight, _)| weight);
+        forward(cpu, shape, x, &mean, &variance, affine, activation, &mut y, &mut scratch);
         let sums = (&mut dweight[..], &mut dbias[..]);
-        backward(cpu, shape, x, &mean, &variance, weight, dy, Some(&mut dx), sums.0, sums.1, &mut scratch);
+        let (dy, dx_) = (&mut dy[..], Some(&mut dx[..]));
+        backward(cpu, shape, x, &mean, &variance, affine, activation, &y, dy, dx_, sums.0, sums.1, &mut scratch);
         [y, dx, dweight, dbias, mean, variance].concat()
     }
 
@@ -90,6 +103,34 @@ mod tests {
             for (isa, result) in on_every_cpu(|cpu| passes(cpu, &shape, &x, None, &dy)) {
                 let dx = &result[shape.len()..2 * shape.len()];
                 assert_gradient(&format!("{shape:?} {isa:?} plain"), dx, &x, |x| loss(x, &ones, &vec![0.0; channels]));
+            }
+        }
+    }
+
+    /// What is fused has the bits of one operation after the other.
+    #[test]
+    fn activations_change_no_bit() {
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let shape = BatchNorm { rows: 600, channels: 21, epsilon: 0.01 };
+        let (x, dy) = (values(1, shape.len()), values(2, shape.len()));
+        let (weight, bias) = (values(3, shape.channels), values(4, shape.channels));
+        let affine = Some((&weight[..], &bias[..]));
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let cpu = Cpu::with_isa(1, isa).unwrap();
+            for (activation, forward, backward) in [
+                (
+                    Activation::Relu,
+                    relu::forward as fn(&Cpu, &mut [f32]),
+                    relu::backward as fn(&Cpu, &[f32], &mut [f32]),
+                ),
+                (Activation::Sigmoid, sigmoid::forward, sigmoid::backward),
+            ] {
+                let (mut y, mut dy_then) = (passes(&cpu, &shape, &x, affine, &dy)[..shape.len()].to_vec(), dy.clone());
+                forward(&cpu, &mut y);
+                backward(&cpu, &y, &mut dy_then);
+                let then = passes(&cpu, &shape, &x, affine, &dy_then);
+                let fused = activated_passes(&cpu, &shape, &x, affine, activation, &dy);
+                assert_eq!(bits(&fused), bits(&[&y, &then[shape.len()..]].concat()), "{isa:?} {activation:?}");
             }
         }
     }

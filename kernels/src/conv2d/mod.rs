@@ -1,6 +1,9 @@
 //! Convolution of NHWC images in two dimensions, and its gradients.
 
 mod cpu;
+mod direct;
+mod side;
+mod winograd;
 
 pub use cpu::{backward_input, backward_weight, forward};
 
@@ -27,6 +30,47 @@ pub struct Conv2d {
     pub pad: usize,
     /// Output channels of group g see the input channels of group g alone. Usually 1.
     pub groups: usize,
+    /// Which algorithm computes it.
+    pub algorithm: Algorithm,
+}
+
+/// How a convolution is computed. The bits depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// The fastest for the shape.
+    #[default]
+    Auto,
+    /// Every product of the definition is multiplied and added.
+    Direct,
+}
+
+/// What [`forward`] does to a sum before it stores it: first the bias, then the activation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// One value for each output channel, added to every pixel.
+    pub bias: Option<&'a [f32]>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// An element-wise function that [`forward`] may end in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// The sum itself.
+    #[default]
+    None,
+    /// `max(sum, 0)`, as [`relu::forward`](crate::relu::forward): NaN stays.
+    Relu,
+}
+
+/// The gradient of what [`forward`] wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputGradient<'a> {
+    /// One value for each output.
+    pub dy: &'a [f32],
+    /// Where [`forward`] ended in ReLU: what it wrote. `dy` then counts where this is positive and is zero elsewhere, as if
+    /// [`relu::backward`](crate::relu::backward) had run before.
+    pub relu_y: Option<&'a [f32]>,
 }
 
 impl Conv2d {

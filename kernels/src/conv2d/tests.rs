@@ -1,6 +1,6 @@
 use super::*;
-use crate::Cpu;
 use crate::testing::{assert_close, assert_gradient, goldens, on_every_cpu, values};
+use crate::{Cpu, relu};
 
 /// batch, (in_h, in_w, in_c), out_c, (kernel_h, kernel_w), stride, pad, groups
 type Case = (usize, (usize, usize, usize), usize, (usize, usize), usize, usize, usize);
@@ -43,7 +43,7 @@ const CASES: [Case; 26] = [
 ];
 
 fn geometry((batch, (in_h, in_w, in_c), out_c, (kernel_h, kernel_w), stride, pad, groups): Case) -> Conv2d {
-    Conv2d { batch, in_h, in_w, in_c, out_c, kernel_h, kernel_w, stride, pad, groups }
+    Conv2d { batch, in_h, in_w, in_c, out_c, kernel_h, kernel_w, stride, pad, groups, algorithm: Algorithm::Auto }
 }
 
 /// Calls `visit(x, w, y)` with the three offsets of every multiplication of the convolution.
@@ -69,6 +69,21 @@ fn for_each_multiplication(g: &Conv2d, mut visit: impl FnMut(usize, usize, usize
     }
 }
 
+/// y, dx, dw, db in f64.
+fn definition(g: &Conv2d, x: &[f32], w: &[f32], bias: &[f32], dy: &[f32]) -> [Vec<f64>; 4] {
+    let mut y: Vec<f64> = (0..g.output_len()).map(|i| f64::from(bias[i % g.out_c])).collect();
+    let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; w.len()], vec![0.0; bias.len()]);
+    for_each_multiplication(g, |i, j, k| {
+        y[k] += f64::from(x[i]) * f64::from(w[j]);
+        dx[i] += f64::from(dy[k]) * f64::from(w[j]);
+        dw[j] += f64::from(dy[k]) * f64::from(x[i]);
+    });
+    for (k, dy) in dy.iter().enumerate() {
+        db[k % g.out_c] += f64::from(*dy);
+    }
+    [y, dx, dw, db]
+}
+
 /// Runs the three operations: y, dx, dw, db, one after the other. All outputs and scratch memory start as NaN, so that
 /// what is not written shows.
 fn run(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, dy: &[f32]) -> Vec<f32> {
@@ -76,7 +91,8 @@ fn run(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, dy: &[
     let mut scratch = nan(g.scratch_len());
     let (mut y, mut dx, mut dw, mut db) =
         (nan(g.output_len()), nan(g.input_len()), nan(g.weight_len()), bias.map(|bias| nan(bias.len())));
-    forward(cpu, g, x, w, bias, &mut y, &mut scratch);
+    forward(cpu, g, x, w, Epilogue { bias, activation: Activation::None }, &mut y, &mut scratch);
+    let dy = OutputGradient { dy, relu_y: None };
     scratch.fill(f32::NAN);
     backward_input(cpu, g, dy, w, &mut dx, &mut scratch);
     scratch.fill(f32::NAN);
@@ -85,25 +101,71 @@ fn run(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, dy: &[
 }
 
 #[test]
-fn agrees_with_the_definition() {
+fn the_direct_method_agrees_with_the_definition() {
     for case in CASES {
-        let g = geometry(case);
+        let g = Conv2d { algorithm: Algorithm::Direct, ..geometry(case) };
         let (x, w, bias, dy) =
             (values(1, g.input_len()), values(2, g.weight_len()), values(3, g.out_c), values(4, g.output_len()));
-        let mut y: Vec<f64> = (0..g.output_len()).map(|i| f64::from(bias[i % g.out_c])).collect();
-        let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; w.len()], vec![0.0; bias.len()]);
-        for_each_multiplication(&g, |i, j, k| {
-            y[k] += f64::from(x[i]) * f64::from(w[j]);
-            dx[i] += f64::from(dy[k]) * f64::from(w[j]);
-            dw[j] += f64::from(dy[k]) * f64::from(x[i]);
-        });
-        for (k, dy) in dy.iter().enumerate() {
-            db[k % g.out_c] += f64::from(*dy);
-        }
-        let expected = [y, dx, dw, db].concat();
+        let expected = definition(&g, &x, &w, &bias, &dy).concat();
         for (isa, actual) in on_every_cpu(|cpu| run(cpu, &g, &x, &w, Some(&bias), &dy)) {
             assert_close(&format!("{isa:?} {case:?}"), &actual, &expected, 2e-5);
         }
+    }
+}
+
+/// Shapes for which [`Algorithm::Auto`] is Winograd's.
+const WINOGRAD_CASES: [Case; 9] = [
+    (3, (8, 8, 16), 16, (3, 3), 1, 1, 1),
+    (2, (8, 8, 32), 64, (5, 5), 1, 2, 1),
+    (2, (16, 12, 16), 48, (5, 5), 1, 2, 1),
+    (1, (7, 7, 48), 32, (3, 3), 1, 1, 1),
+    // Tiles that the image does not fill; no padding, and more than half a kernel.
+    (2, (9, 13, 16), 32, (3, 3), 1, 0, 1),
+    (2, (8, 15, 32), 16, (3, 3), 1, 2, 1),
+    (1, (11, 12, 16), 16, (5, 5), 1, 0, 1),
+    (1, (5, 13, 16), 16, (5, 5), 1, 3, 1),
+    // Parts, tasks and tiles at once that the batch fills unevenly.
+    (35, (8, 8, 16), 16, (3, 3), 1, 1, 1),
+];
+
+#[test]
+fn winograd_agrees_with_the_definition() {
+    for case in WINOGRAD_CASES {
+        let g = geometry(case);
+        assert!(winograd::is_chosen(&g) && !winograd::is_chosen(&Conv2d { algorithm: Algorithm::Direct, ..g }));
+        // Relative to the root mean square: some values are sums that cancel.
+        let tolerance = if g.kernel_h == 3 { 1.5e-5 } else { 4e-5 };
+        let (x, w, bias, dy) =
+            (values(1, g.input_len()), values(2, g.weight_len()), values(3, g.out_c), values(4, g.output_len()));
+        let expected = definition(&g, &x, &w, &bias, &dy);
+        for (isa, actual) in on_every_cpu(|cpu| run(cpu, &g, &x, &w, Some(&bias), &dy)) {
+            let mut rest = actual.as_slice();
+            for (name, expected) in ["y", "dx", "dw", "db"].into_iter().zip(&expected) {
+                let actual = rest.split_off(..expected.len()).unwrap();
+                let size = (expected.iter().map(|value| value * value).sum::<f64>() / expected.len() as f64).sqrt();
+                for (i, (actual, expected)) in actual.iter().zip(expected).enumerate() {
+                    let error = (f64::from(*actual) - expected).abs() / size;
+                    assert!(error <= tolerance, "{isa:?} {case:?} {name}[{i}]: {actual} instead of {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn winograd_is_for_shapes_that_fill_its_tiles() {
+    for (case, expected) in [
+        ((1, (32, 32, 3), 32, (5, 5), 1, 2, 1), false),
+        ((1, (32, 32, 16), 24, (3, 3), 1, 1, 1), false),
+        ((1, (32, 32, 16), 16, (3, 3), 2, 1, 1), false),
+        ((1, (32, 32, 32), 32, (3, 3), 1, 1, 2), false),
+        ((1, (32, 32, 16), 16, (7, 7), 1, 3, 1), false),
+        ((1, (32, 32, 16), 16, (3, 5), 1, 1, 1), false),
+        ((1, (5, 5, 16), 16, (3, 3), 1, 1, 1), false),
+        ((1, (4, 4, 16), 16, (3, 3), 1, 1, 1), true),
+        ((1, (7, 7, 16), 16, (3, 3), 1, 1, 1), true),
+    ] {
+        assert_eq!(winograd::is_chosen(&geometry(case)), expected, "{case:?}");
     }
 }
 
@@ -122,6 +184,7 @@ fn agrees_with_pytorch() {
             stride: size("stride"),
             pad: size("pad"),
             groups: size("groups"),
+            algorithm: Algorithm::Auto,
         };
         let [x, w, bias, dy] = ["x", "w", "bias", "dy"].map(|name| golden.input(name));
         let expected = ["y", "dx", "dw", "db"].map(|name| golden.tensor(name)).concat();
@@ -163,6 +226,38 @@ fn without_bias_y_starts_from_zero() {
         on_every_cpu(|cpu| run(cpu, &g, &x, &w, Some(&[0.0; 3]), &dy)),
     ) {
         assert_eq!(without, zero[..without.len()]);
+    }
+}
+
+#[test]
+fn relu_in_the_epilogue_is_relu_after_it() {
+    for case in CASES.into_iter().chain(WINOGRAD_CASES) {
+        let g = geometry(case);
+        let (x, w, bias, dy) =
+            (values(1, g.input_len()), values(2, g.weight_len()), values(3, g.out_c), values(4, g.output_len()));
+        let passes = |cpu: &Cpu, fused: bool| {
+            let nan = |len| vec![f32::NAN; len];
+            let (mut y, mut dx, mut dw, mut db) =
+                (nan(g.output_len()), nan(g.input_len()), nan(g.weight_len()), nan(g.out_c));
+            let mut scratch = nan(g.scratch_len());
+            let activation = if fused { Activation::Relu } else { Activation::None };
+            forward(cpu, &g, &x, &w, Epilogue { bias: Some(&bias), activation }, &mut y, &mut scratch);
+            let mut masked = dy.clone();
+            if !fused {
+                relu::forward(cpu, &mut y);
+                relu::backward(cpu, &y, &mut masked);
+            }
+            let dy = OutputGradient { dy: &masked, relu_y: fused.then_some(&y) };
+            scratch.fill(f32::NAN);
+            backward_input(cpu, &g, dy, &w, &mut dx, &mut scratch);
+            scratch.fill(f32::NAN);
+            backward_weight(cpu, &g, &x, dy, &mut dw, Some(&mut db), &mut scratch);
+            [y, dx, dw, db].concat()
+        };
+        let apart = on_every_cpu(|cpu| passes(cpu, false));
+        for ((isa, fused), (_, apart)) in on_every_cpu(|cpu| passes(cpu, true)).into_iter().zip(apart) {
+            assert_eq!(fused, apart, "{isa:?} {case:?}");
+        }
     }
 }
 

@@ -1,12 +1,16 @@
 //! The CPU as a device: one pool of threads and one instruction set.
 
 mod isa;
+mod lanes;
 mod product;
 mod simd;
 mod sum;
+mod tile;
+pub(crate) mod winograd;
 
 pub use isa::Isa;
-pub(crate) use product::{Depth, Product, Rows, Start, pack, packed_len};
+pub(crate) use lanes::{Lanes, Task, for_each_block, lane_count};
+pub(crate) use product::{Ahead, Depth, Level, Packed, Planes, Product, Rows, Start, for_each_panel, pack, packed_len};
 pub(crate) use sum::{add_rows, sum_partials};
 
 use std::fmt;

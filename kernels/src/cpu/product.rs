@@ -1,12 +1,8 @@
 //! The matrix product that convolution and the fully connected layer are written in.
 //!
-//! `C[i][j] = start + sum over k of A[i][k] B[k][j]`, where A is never laid out as a matrix: row i and depth k are offsets
-//! into a buffer, each with strides of its own. In padded NHWC memory a row of the kernel is contiguous, so a convolution
-//! is this product as it stands, and so are both its gradients.
-//!
-//! The kernel is the usual one (Goto and van de Geijn 2008): a tile of C, `M` rows by two vectors, stays in registers; A is
-//! broadcast and B, repacked into panels as wide as the tile, streams through the first-level cache. 6 rows fill 16 registers
-//! (12 sums, 2 of B, 1 of A); two multiply-adds a cycle, each of 4 cycles, need at least 8 sums in flight.
+//! `C[i][j] = start + sum over k of A[i][k] B[k][j]`, or the rectifier of that, where A is never laid out as a matrix: row i
+//! and depth k are offsets into a buffer, each with strides of its own. In NHWC memory a row of the kernel meets one
+//! contiguous run of floats, so a convolution is a few of these products as it stands, and so are both its gradients.
 
 #![allow(unsafe_code)]
 
@@ -14,21 +10,72 @@ use super::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
+use super::sum::add_rows;
+use super::tile;
+
+/// Columns of the widest panel: two vectors of AVX-512.
+pub(super) const MAX_WIDTH: usize = 32;
 
 /// One product `C = start + A B`, or `C += A B`.
 pub(crate) struct Product<'a> {
     /// Where the rows of A begin, and where the rows of C.
     pub rows: Rows,
-    /// Where the elements of a row of A are.
+    /// Where the elements of a row of A are, and which rows of B they meet.
     pub depth: Depth,
     /// The buffer behind A.
     pub a: &'a [f32],
     /// B as [`pack`] wrote it.
-    pub b: &'a [f32],
-    /// Columns of B and C.
-    pub columns: usize,
+    pub b: Packed<'a>,
     /// What C holds before the sum.
     pub start: Start<'a>,
+    /// Whether negative elements of C become zero at the end.
+    pub relu: bool,
+    /// Products of the same shape that lie behind this one.
+    pub planes: Planes,
+    /// Memory that is read or written soon after: it is fetched into the cache meanwhile.
+    pub ahead: [Ahead; 2],
+}
+
+/// Memory to fetch into the cache. A hint: it may name any address.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    pub(super) first: *const f32,
+    pub(super) lines: usize,
+}
+
+/// Floats of a cache line.
+pub(super) const LINE: usize = 16;
+
+impl Ahead {
+    /// No memory.
+    pub const NONE: Self = Self { first: std::ptr::null(), lines: 0 };
+
+    /// This memory, or as much of it as exists.
+    pub fn of(memory: &[f32], first: usize, len: usize) -> Self {
+        let memory = memory.get(first..).unwrap_or_default();
+        Self { first: memory.as_ptr(), lines: memory.len().min(len).div_ceil(LINE) }
+    }
+
+    /// Part `part` of `count`.
+    pub fn part(self, part: usize, count: usize) -> Self {
+        let lines = self.lines.div_ceil(count.max(1));
+        let skipped = self.lines.min(part * lines);
+        Self { first: self.first.wrapping_add(skipped * LINE), lines: lines.min(self.lines - skipped) }
+    }
+}
+
+/// How many products there are, and the offset from one to the next in A, in the packed floats of B, and in C.
+#[derive(Clone, Copy)]
+pub(crate) struct Planes {
+    pub count: usize,
+    pub a: usize,
+    pub b: usize,
+    pub c: usize,
+}
+
+impl Planes {
+    /// One product.
+    pub const ONE: Self = Self { count: 1, a: 0, b: 0, c: 0 };
 }
 
 /// Three nested counts, and the offset in A and in C that a step of each adds. Row i of the product is the i-th combination,
@@ -40,16 +87,29 @@ pub(crate) struct Rows {
     pub c_strides: [usize; 3],
 }
 
-/// Two nested counts, `runs` of `run_len` elements each, and the offset in A that a step of each adds.
+/// Three nested levels of the sum, the last running fastest.
 #[derive(Clone, Copy)]
 pub(crate) struct Depth {
-    pub runs: usize,
-    pub run_len: usize,
-    pub run_stride: usize,
-    pub step: usize,
-    /// Depth that is summed in one go. So much of a panel of B should stay in the first-level cache while all rows of A
-    /// pass by. No bit depends on it: sums that wait in C are exact.
-    pub block: usize,
+    pub(super) levels: [Level; 3],
+    pub(super) block: usize,
+}
+
+/// One level: how many steps it takes, and what each adds to the offset in A and to the row of B.
+#[derive(Clone, Copy)]
+pub(crate) struct Level {
+    pub count: usize,
+    pub a: usize,
+    pub b: usize,
+}
+
+/// B, packed: `depth` rows of `columns` elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Packed<'a> {
+    pub floats: &'a [f32],
+    pub depth: usize,
+    pub columns: usize,
+    /// The row that offset 0 means.
+    pub first: usize,
 }
 
 /// What C holds before the sum.
@@ -62,6 +122,72 @@ pub(crate) enum Start<'a> {
     Sum,
 }
 
+impl Level {
+    /// A level that takes one step.
+    pub const ONCE: Self = Self { count: 1, a: 0, b: 0 };
+}
+
+impl Depth {
+    /// A sum over three nested levels. About `block` elements are summed in one go: so much of a panel of B should stay in
+    /// the first-level cache while all rows of A pass by. No bit depends on it: sums that wait in C are exact.
+    pub fn new(levels: [Level; 3], block: usize) -> Self {
+        // The innermost loop is the long one: levels that continue each other become one.
+        let mut merged = [Level::ONCE; 3];
+        let mut free = 3;
+        for level in levels.into_iter().rev().filter(|level| level.count != 1) {
+            let inner = merged.get(free).copied().unwrap_or(Level::ONCE);
+            if free < 3 && (level.a, level.b) == (inner.count * inner.a, inner.count * inner.b) {
+                merged[free].count *= level.count;
+            } else {
+                free -= 1;
+                merged[free] = level;
+            }
+        }
+        Self { levels: merged, block }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.levels.iter().any(|level| level.count == 0)
+    }
+
+    /// The largest offset in A, and the last row of B.
+    fn last(&self) -> (usize, usize) {
+        let last =
+            |stride: fn(&Level) -> usize| self.levels.iter().map(|level| (level.count - 1) * stride(level)).sum();
+        (last(|level| level.a), last(|level| level.b))
+    }
+
+    /// The parts that are summed one after the other. Where there is nothing to sum, one part of no elements.
+    #[inline(always)]
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Block> {
+        let [outer, middle, inner] = self.levels;
+        let (runs, run_len) = if self.is_empty() { (1, 0) } else { (outer.count * middle.count, inner.count) };
+        let runs_at_once = (self.block / run_len.max(1)).clamp(1, runs);
+        let run_part = if runs_at_once > 1 { run_len } else { run_len.min(self.block.max(1)) };
+        (0..runs).step_by(runs_at_once).flat_map(move |first_run| {
+            (0..run_len.max(1)).step_by(run_part.max(1)).map(move |first| Block {
+                first_run,
+                first,
+                runs: runs_at_once.min(runs - first_run),
+                run_len: run_part.min(run_len - first),
+                is_first: (first_run, first) == (0, 0),
+                is_last: first_run + runs_at_once >= runs && first + run_part >= run_len,
+            })
+        })
+    }
+}
+
+/// A part of the depth: some elements of each of some runs. A run is the innermost level.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    pub first_run: usize,
+    pub runs: usize,
+    pub first: usize,
+    pub run_len: usize,
+    pub is_first: bool,
+    pub is_last: bool,
+}
+
 /// Floats that B takes when packed for any instruction set: columns are padded to whole vectors.
 pub(crate) const fn packed_len(depth: usize, columns: usize) -> usize {
     depth * columns.next_multiple_of(16)
@@ -70,15 +196,16 @@ pub(crate) const fn packed_len(depth: usize, columns: usize) -> usize {
 /// Packs B: `B[k][j]` is `source[offset(k) + j * column_stride]`.
 ///
 /// Panel after panel, each `[depth][width]`, the last padded with zeros.
-pub(crate) fn pack(
+pub(crate) fn pack<'a>(
     isa: Isa,
-    packed: &mut [f32],
+    packed: &'a mut [f32],
     source: &[f32],
     (depth, columns): (usize, usize),
     column_stride: usize,
     offset: impl Fn(usize) -> usize,
-) {
+) -> Packed<'a> {
     pack_panels(lanes(isa), packed, source, (depth, columns), column_stride, offset);
+    Packed { floats: packed, depth, columns, first: 0 }
 }
 
 fn pack_panels(
@@ -108,6 +235,20 @@ fn pack_panels(
     }
 }
 
+impl Packed<'_> {
+    /// `sums[j] +=` the sum of column j, in the order of [`add_rows`].
+    pub fn add_columns(&self, isa: Isa, sums: &mut [f32]) {
+        for panel in panels(lanes(isa), self.columns) {
+            let mut padded = [0.0; MAX_WIDTH];
+            let rows = &self.floats[self.depth * panel.first..][..self.depth * panel.width];
+            add_rows(isa, rows, &mut padded[..panel.width]);
+            for (sum, value) in sums[panel.first..][..panel.columns].iter_mut().zip(padded) {
+                *sum += value;
+            }
+        }
+    }
+}
+
 impl Product<'_> {
     /// Computes the product into `c`.
     ///
@@ -121,35 +262,36 @@ impl Product<'_> {
         unsafe {
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => run_avx512(self, c),
+                Isa::Avx512 => tile::run_avx512(self, c),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => run_avx2(self, c),
-                _ => run::<Portable, 6>(self, c),
+                Isa::Avx2 => tile::run_avx2(self, c),
+                _ => tile::run_portable(self, c),
             }
         }
     }
 
     /// Asserts that every offset lies inside its buffer. False if C has no elements.
     fn check(&self, lanes: usize, c_len: usize) -> bool {
-        let Self { rows, depth, columns, .. } = self;
-        if rows.counts.contains(&0) || *columns == 0 {
+        let Self { rows, depth, b, planes, .. } = self;
+        if rows.counts.contains(&0) || b.columns == 0 || planes.count == 0 {
             return false;
         }
-        assert!(self.b.len() >= depth.runs * depth.run_len * columns.next_multiple_of(lanes), "B is too short");
-        assert!(last_offset(&rows.counts, &rows.c_strides) + columns <= c_len, "C is too short");
+        let [plane_a, plane_b, plane_c] = [planes.a, planes.b, planes.c].map(|stride| (planes.count - 1) * stride);
+        assert!(plane_c + last_offset(&rows.counts, &rows.c_strides) + b.columns <= c_len, "C is too short");
         if let Start::Bias(bias) = self.start {
-            assert_eq!(bias.len(), *columns, "the bias has one value per column");
+            assert_eq!(bias.len(), b.columns, "the bias has one value per column");
         }
-        if depth.runs > 0 && depth.run_len > 0 {
-            let last = last_offset(&rows.counts, &rows.a_strides)
-                + last_offset(&[depth.runs, depth.run_len], &[depth.run_stride, depth.step]);
-            assert!(last < self.a.len(), "A is too short");
+        if !depth.is_empty() {
+            let (last_a, last_b) = depth.last();
+            assert!(plane_a + last_offset(&rows.counts, &rows.a_strides) + last_a < self.a.len(), "A is too short");
+            assert!(b.first + last_b < b.depth, "B has too few rows");
+            assert!(b.floats.len() >= plane_b + b.depth * b.columns.next_multiple_of(lanes), "B is too short");
         }
         true
     }
 }
 
-fn lanes(isa: Isa) -> usize {
+pub(super) fn lanes(isa: Isa) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => Avx512::LANES,
@@ -160,239 +302,28 @@ fn lanes(isa: Isa) -> usize {
 }
 
 /// The columns that a tile covers: two vectors, or one where that is enough for the last of them.
-struct Panel {
-    first: usize,
-    columns: usize,
-    width: usize,
+pub(super) struct Panel {
+    pub first: usize,
+    pub columns: usize,
+    pub width: usize,
 }
 
 #[inline(always)]
-fn panels(lanes: usize, columns: usize) -> impl Iterator<Item = Panel> {
+pub(super) fn panels(lanes: usize, columns: usize) -> impl Iterator<Item = Panel> {
     (0..columns).step_by(2 * lanes).map(move |first| {
         let columns = (columns - first).min(2 * lanes);
         Panel { first, columns, width: if columns > lanes { 2 * lanes } else { lanes } }
     })
 }
 
+/// Calls `visit` with the first column of each panel of B, its columns, and these padded to whole vectors.
+pub(crate) fn for_each_panel(isa: Isa, columns: usize, mut visit: impl FnMut(usize, usize, usize)) {
+    panels(lanes(isa), columns).for_each(|panel| visit(panel.first, panel.columns, panel.width));
+}
+
 /// The largest offset that counts and strides reach.
 fn last_offset(counts: &[usize], strides: &[usize]) -> usize {
     counts.iter().zip(strides).map(|(count, stride)| (count - 1) * stride).sum()
-}
-
-// AVX-512 has 32 registers: 8 rows x 2 vectors need 16 sums, 2 of B, and broadcast A within the multiply-add.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma")]
-fn run_avx512(product: &Product<'_>, c: &mut [f32]) {
-    // SAFETY: compiled with the features of `Avx512`; `Product::run` checked the offsets.
-    unsafe { run::<Avx512, 8>(product, c) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn run_avx2(product: &Product<'_>, c: &mut [f32]) {
-    // SAFETY: compiled with the features of `Avx2`; `Product::run` checked the offsets.
-    unsafe { run::<Avx2, 6>(product, c) }
-}
-
-/// Blocks of depth, then panels of B, then tiles of `M` rows.
-#[inline(always)]
-unsafe fn run<S: Simd, const M: usize>(product: &Product<'_>, c: &mut [f32]) {
-    let Depth { runs, run_len, block, .. } = product.depth;
-    if runs * run_len == 0 {
-        // Nothing to sum: one block of no depth writes the start.
-        // SAFETY: the caller's.
-        return unsafe { run_block::<S, M>(product, Block::default(), c) };
-    }
-    let runs_at_once = (block / run_len).clamp(1, runs);
-    let run_part = if runs_at_once > 1 { run_len } else { run_len.min(block.max(1)) };
-    for first_run in (0..runs).step_by(runs_at_once) {
-        for first in (0..run_len).step_by(run_part) {
-            let block = Block {
-                first_run,
-                first,
-                runs: runs_at_once.min(runs - first_run),
-                run_len: run_part.min(run_len - first),
-            };
-            // SAFETY: the caller's; the block is part of the depth.
-            unsafe { run_block::<S, M>(product, block, c) };
-        }
-    }
-}
-
-/// A part of the depth: some elements of each of some runs.
-#[derive(Clone, Copy, Default)]
-struct Block {
-    first_run: usize,
-    runs: usize,
-    first: usize,
-    run_len: usize,
-}
-
-#[inline(always)]
-unsafe fn run_block<S: Simd, const M: usize>(product: &Product<'_>, block: Block, c: &mut [f32]) {
-    for panel in panels(S::LANES, product.columns) {
-        // SAFETY: the caller's.
-        unsafe {
-            if panel.width == S::LANES {
-                run_panel::<S, M, 1>(product, block, panel, c);
-            } else {
-                run_panel::<S, M, 2>(product, block, panel, c);
-            }
-        }
-    }
-}
-
-/// All rows of one panel.
-#[inline(always)]
-unsafe fn run_panel<S: Simd, const M: usize, const N: usize>(
-    product: &Product<'_>,
-    block: Block,
-    panel: Panel,
-    c: &mut [f32],
-) {
-    let Depth { runs, run_len, run_stride, step, .. } = product.depth;
-    // Depth before this block. A block of part of a run holds one run, so its elements lie together in B.
-    let depth_before = block.first_run * run_len + block.first;
-    let b = product.b[runs * run_len * panel.first + depth_before * panel.width..].as_ptr();
-    let a = product.a.as_ptr().wrapping_add(block.first_run * run_stride + block.first * step);
-    let c = c[panel.first..].as_mut_ptr();
-
-    // A tile at the edge of C is computed whole, in this buffer.
-    let mut edge = [[0.0_f32; 32]; 8];
-    let mut bias = [0.0_f32; 32];
-    let start = match product.start {
-        _ if depth_before > 0 => Start::Sum,
-        Start::Bias(values) => {
-            bias[..panel.columns].copy_from_slice(&values[panel.first..][..panel.columns]);
-            Start::Bias(&bias)
-        }
-        start => start,
-    };
-
-    let row_count: usize = product.rows.counts.iter().product();
-    let mut position = Position::default();
-    for first_row in (0..row_count).step_by(M) {
-        let rows = (row_count - first_row).min(M);
-        let (mut a_rows, mut c_rows) = ([a; M], [c; M]);
-        for i in 0..M {
-            a_rows[i] = a.wrapping_add(position.a);
-            c_rows[i] = c.wrapping_add(position.c);
-            // Rows past the end repeat the last: what they give stays in the edge buffer.
-            if i + 1 < rows || rows == M {
-                position.advance(&product.rows);
-            }
-        }
-        let whole = rows == M && panel.columns == panel.width;
-        let mut tile_rows = c_rows;
-        if !whole {
-            for ((tile_row, edge), &c_row) in tile_rows.iter_mut().zip(&mut edge).zip(&c_rows[..rows]) {
-                if matches!(start, Start::Sum) {
-                    // SAFETY: `Product::run` checked that row and columns lie within C.
-                    edge[..panel.columns].copy_from_slice(unsafe { std::slice::from_raw_parts(c_row, panel.columns) });
-                }
-                *tile_row = edge.as_mut_ptr();
-            }
-            // Rows past the end repeat the last one here too.
-            let last = tile_rows[rows - 1];
-            tile_rows[rows..].fill(last);
-        }
-
-        // SAFETY: `Product::run` checked the offsets in A, the length of B and the whole rows of C; rows at the edge are in
-        // a buffer that is as wide as the widest panel.
-        unsafe {
-            let mut sums = [[S::splat(0.0); N]; M];
-            match start {
-                Start::Zero => {}
-                Start::Bias(bias) => sums = [load_row::<S, N>(bias.as_ptr()); M],
-                Start::Sum => {
-                    for i in 0..M {
-                        sums[i] = load_row::<S, N>(tile_rows[i]);
-                    }
-                }
-            }
-            let sums = tile::<S, M, N>(sums, a_rows, block, run_stride, step, b);
-            for i in 0..M {
-                for (n, sum) in sums[i].iter().enumerate() {
-                    S::store(tile_rows[i].add(n * S::LANES), *sum);
-                }
-            }
-        }
-
-        if !whole {
-            for (edge, &c_row) in edge.iter().zip(&c_rows[..rows]) {
-                // SAFETY: `Product::run` checked that row and columns lie within C.
-                unsafe { std::slice::from_raw_parts_mut(c_row, panel.columns) }.copy_from_slice(&edge[..panel.columns]);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn load_row<S: Simd, const N: usize>(from: *const f32) -> [S::Vector; N] {
-    // SAFETY: the caller's pointer is valid for N vectors.
-    unsafe {
-        let mut row = [S::splat(0.0); N];
-        for (n, vector) in row.iter_mut().enumerate() {
-            *vector = S::load(from.add(n * S::LANES));
-        }
-        row
-    }
-}
-
-/// The inner loop: `sums[i][..] += a[i][k] * b[k][..]` for all k of the block.
-#[inline(always)]
-unsafe fn tile<S: Simd, const M: usize, const N: usize>(
-    mut sums: [[S::Vector; N]; M],
-    a: [*const f32; M],
-    block: Block,
-    run_stride: usize,
-    step: usize,
-    mut b: *const f32,
-) -> [[S::Vector; N]; M] {
-    for run in 0..block.runs {
-        let mut offset = run * run_stride;
-        for _ in 0..block.run_len {
-            // SAFETY: the caller's pointers are valid at every offset of the block.
-            unsafe {
-                let row = load_row::<S, N>(b);
-                for i in 0..M {
-                    let element = S::splat(*a[i].add(offset));
-                    for n in 0..N {
-                        sums[i][n] = S::mul_add(element, row[n], sums[i][n]);
-                    }
-                }
-                b = b.add(N * S::LANES);
-            }
-            offset += step;
-        }
-    }
-    sums
-}
-
-/// A row of the product: its place in the three counts, and where it begins in A and C.
-#[derive(Clone, Copy, Default)]
-struct Position {
-    index: [usize; 3],
-    a: usize,
-    c: usize,
-}
-
-impl Position {
-    /// Moves to the next row. After the last, wraps to an offset that is not used.
-    #[inline(always)]
-    fn advance(&mut self, rows: &Rows) {
-        for level in (0..3).rev() {
-            self.index[level] += 1;
-            self.a = self.a.wrapping_add(rows.a_strides[level]);
-            self.c = self.c.wrapping_add(rows.c_strides[level]);
-            if self.index[level] < rows.counts[level] {
-                return;
-            }
-            self.index[level] = 0;
-            self.a = self.a.wrapping_sub(rows.counts[level] * rows.a_strides[level]);
-            self.c = self.c.wrapping_sub(rows.counts[level] * rows.c_strides[level]);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -404,24 +335,29 @@ mod tests {
     fn run_wide(product: &Product<'_>, c: &mut [f32]) {
         if product.check(16, c.len()) {
             // SAFETY: arrays need no instruction set; the offsets were checked above.
-            unsafe { run::<Plain<16>, 8>(product, c) }
+            unsafe { tile::run::<Plain<16>, 8>(product, c) }
         }
     }
 
     #[track_caller]
-    fn check(counts: [usize; 3], (runs, run_len): (usize, usize), columns: usize, block: usize) {
-        // Small integers: sums are exact in any order. Gaps in A and C of 1 element after each row and of 2 after each run.
+    fn check(counts: [usize; 3], depth_counts: [usize; 3], columns: usize, block: usize) {
+        // Small integers: sums are exact in any order. Gaps in A after each element, run and row, in C after each row, and
+        // a row of B that is not used after each two.
         let integers =
             |seed: usize, len: usize| -> Vec<f32> { (0..len).map(|i| ((i * 7 + seed) % 11) as f32 - 5.0).collect() };
-        let step = 2;
-        let run_stride = run_len * step + 2;
+        let [outer, middle, inner] = depth_counts;
+        let levels = [
+            Level { count: outer, a: middle * (inner * 2 + 1) + 3, b: 3 * middle * inner },
+            Level { count: middle, a: inner * 2 + 1, b: inner },
+            Level { count: inner, a: 2, b: 1 },
+        ];
         let a_strides = [counts[1] * counts[2] * 5, counts[2] * 5, 5];
         let c_row = columns + 1;
         let c_strides = [counts[1] * counts[2] * c_row, counts[2] * c_row, c_row];
         let row_count: usize = counts.iter().product();
-        let a = integers(1, row_count * 5 + runs * run_stride);
-        let (b, bias, before) =
-            (integers(2, runs * run_len * columns), integers(3, columns), integers(4, row_count * c_row));
+        let b_depth = 3 * outer * middle * inner;
+        let a = integers(1, row_count * 5 + outer * levels[0].a);
+        let (b, bias, before) = (integers(2, b_depth * columns), integers(3, columns), integers(4, row_count * c_row));
 
         type Run<'a> = &'a dyn Fn(&Product<'_>, &mut [f32]);
         let mut kernels: Vec<(usize, Run<'_>)> = vec![(16, &run_wide)];
@@ -430,35 +366,52 @@ mod tests {
             isas.iter().map(|&isa| move |product: &Product<'_>, c: &mut [f32]| product.run(isa, c)).collect();
         kernels.extend(isas.iter().zip(&runs_of).map(|(&isa, run)| (lanes(isa), run as Run<'_>)));
 
-        for (start, from_bias, from_sum) in
-            [(Start::Zero, 0.0, 0.0), (Start::Bias(&bias), 1.0, 0.0), (Start::Sum, 0.0, 1.0)]
-        {
+        for (start, from_bias, from_sum, relu) in [
+            (Start::Zero, 0.0, 0.0, false),
+            (Start::Bias(&bias), 1.0, 0.0, false),
+            (Start::Sum, 0.0, 1.0, false),
+            (Start::Bias(&bias), 1.0, 0.0, true),
+        ] {
             let mut expected = before.clone();
             for row in 0..row_count {
                 for j in 0..columns {
-                    let products = (0..runs * run_len)
-                        .map(|k| a[row * 5 + k / run_len * run_stride + k % run_len * step] * b[k * columns + j]);
+                    let products = (0..outer * middle * inner).map(|k| {
+                        let steps = [k / inner / middle, k / inner % middle, k % inner];
+                        let offset = |stride: fn(&Level) -> usize| -> usize {
+                            steps.iter().zip(&levels).map(|(step, level)| step * stride(level)).sum()
+                        };
+                        a[row * 5 + offset(|level| level.a)] * b[offset(|level| level.b) * columns + j]
+                    });
                     let element = &mut expected[row * c_row + j];
                     *element = products.sum::<f32>() + from_bias * bias[j] + from_sum * *element;
+                    if relu {
+                        *element = element.max(0.0);
+                    }
                 }
             }
             for (lanes, run) in &kernels {
-                let mut packed = vec![f32::NAN; packed_len(runs * run_len, columns)];
-                pack_panels(*lanes, &mut packed, &b, (runs * run_len, columns), 1, |k| k * columns);
+                let mut packed = vec![f32::NAN; packed_len(b_depth, columns)];
+                pack_panels(*lanes, &mut packed, &b, (b_depth, columns), 1, |k| k * columns);
                 let rows = Rows { counts, a_strides, c_strides };
-                let depth = Depth { runs, run_len, run_stride, step, block };
+                let (depth, b) =
+                    (Depth::new(levels, block), Packed { floats: &packed, depth: b_depth, columns, first: 0 });
                 let mut c = before.clone();
-                run(&Product { rows, depth, a: &a, b: &packed, columns, start }, &mut c);
-                assert_eq!(c, expected, "{counts:?} {runs}x{run_len} {columns} columns, block {block}, {lanes} lanes");
+                run(
+                    &Product { rows, depth, a: &a, b, start, relu, planes: Planes::ONE, ahead: [Ahead::NONE; 2] },
+                    &mut c,
+                );
+                assert_eq!(c, expected, "{counts:?} {depth_counts:?} {columns} columns, block {block}, {lanes} lanes");
             }
         }
     }
 
     #[test]
     fn agrees_with_the_definition_at_every_edge() {
-        for counts in [[1, 1, 1], [1, 1, 5], [1, 1, 6], [2, 3, 4], [1, 8, 2], [5, 1, 3], [1, 0, 3]] {
+        for counts in
+            [[1, 1, 1], [1, 1, 5], [1, 1, 6], [1, 7, 1], [1, 2, 4], [3, 3, 1], [2, 3, 4], [5, 1, 3], [1, 0, 3]]
+        {
             for columns in [1, 3, 4, 5, 8, 9, 16, 17, 31, 32, 33, 64, 70] {
-                check(counts, (3, 4), columns, 100);
+                check(counts, [1, 3, 4], columns, 100);
             }
         }
     }
@@ -466,27 +419,123 @@ mod tests {
     #[test]
     fn blocks_of_depth_change_nothing() {
         for block in [0, 1, 2, 3, 5, 8, 100] {
-            for depth in [(1, 1), (3, 4), (4, 3), (1, 12), (7, 1), (0, 4), (4, 0)] {
+            for depth in [[1, 1, 1], [1, 3, 4], [1, 4, 3], [1, 1, 12], [7, 1, 1], [2, 3, 2], [0, 4, 1], [4, 0, 1]] {
                 check([1, 2, 5], depth, 18, block);
             }
         }
     }
 
     #[test]
+    fn what_is_ahead_is_cut_into_lines() {
+        let memory = [0.0; 100];
+        let lines = |first, len| Ahead::of(&memory, first, len).lines;
+        assert_eq!([lines(0, 100), lines(0, 32), lines(90, 100), lines(100, 1), lines(200, 1)], [7, 2, 1, 0, 0]);
+        let parts = [0, 1, 2, 3].map(|part| Ahead::of(&memory, 0, 100).part(part, 3).lines);
+        assert_eq!(parts, [3, 3, 1, 0]);
+        assert_eq!(Ahead::of(&memory, 0, 100).part(1, 3).first, memory[48..].as_ptr());
+    }
+
+    #[test]
+    fn planes_are_products_of_their_own() {
+        let integers = |len: usize| -> Vec<f32> { (0..len).map(|i| ((i * 7) % 11) as f32 - 5.0).collect() };
+        let (rows, depth, columns) = (13, 3, 20);
+        let rows_at = Rows { counts: [1, 1, rows], a_strides: [0, 0, depth], c_strides: [0, 0, columns] };
+        let (a, source) = (integers(2 * rows * depth), integers(2 * depth * columns));
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let plane = packed_len(depth, columns);
+            let mut b = vec![f32::NAN; 2 * plane];
+            for (b, source) in b.chunks_exact_mut(plane).zip(source.chunks_exact(depth * columns)) {
+                pack(isa, b, source, (depth, columns), 1, |k| k * columns);
+            }
+            let product = |first: usize, planes: Planes| Product {
+                rows: rows_at,
+                depth: Depth::new([Level::ONCE, Level::ONCE, Level { count: depth, a: 1, b: 1 }], depth),
+                a: &a[first * rows * depth..],
+                b: Packed { floats: &b[first * plane..], depth, columns, first: 0 },
+                start: Start::Zero,
+                relu: false,
+                planes,
+                ahead: [Ahead::of(&a, 0, a.len()), Ahead::of(&source, 9, source.len())],
+            };
+            let (mut together, mut apart) = (vec![0.0; 2 * rows * columns], vec![0.0; 2 * rows * columns]);
+            product(0, Planes { count: 2, a: rows * depth, b: plane, c: rows * columns }).run(isa, &mut together);
+            for (i, c) in apart.chunks_exact_mut(rows * columns).enumerate() {
+                product(i, Planes::ONE).run(isa, c);
+            }
+            assert_eq!(together, apart, "{isa:?}");
+        }
+    }
+
+    #[test]
+    fn levels_that_continue_each_other_become_one() {
+        let level = |count, a, b| Level { count, a, b };
+        let counts = |levels| Depth::new(levels, 1).levels.map(|level| level.count);
+        assert_eq!(counts([level(2, 12, 12), level(3, 4, 4), level(4, 1, 1)]), [1, 1, 24]);
+        assert_eq!(counts([level(2, 13, 12), level(3, 4, 4), level(4, 1, 1)]), [1, 2, 12]);
+        assert_eq!(counts([level(2, 12, 12), level(3, 4, 5), level(4, 1, 1)]), [2, 3, 4]);
+        assert_eq!(counts([level(5, 7, 9), Level::ONCE, Level::ONCE]), [1, 1, 5]);
+        assert_eq!(counts([Level::ONCE; 3]), [1, 1, 1]);
+    }
+
+    #[test]
+    fn columns_are_added_up() {
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            for columns in [1, 4, 7, 16, 40] {
+                let mut memory = vec![f32::NAN; packed_len(3, columns)];
+                let source: Vec<f32> = (0..3 * columns).map(|i| i as f32).collect();
+                let mut sums = vec![0.5; columns];
+                pack(isa, &mut memory, &source, (3, columns), 1, |k| k * columns).add_columns(isa, &mut sums);
+                let expected: Vec<f32> = (0..columns).map(|j| (3 * (columns + j)) as f32 + 0.5).collect();
+                assert_eq!(sums, expected, "{isa:?}");
+            }
+        }
+    }
+
+    #[track_caller]
+    fn run(a_len: usize, b_depth: usize, c_len: usize) {
+        let (a, b) = (vec![0.0; a_len], [0.0; 64]);
+        let rows = Rows { counts: [1, 1, 3], a_strides: [0, 0, 4], c_strides: [0, 0, 2] };
+        let depth = Depth::new([Level::ONCE, Level::ONCE, Level { count: 4, a: 1, b: 1 }], 4);
+        let b = Packed { floats: &b, depth: b_depth, columns: 2, first: 0 };
+        let product = Product {
+            rows,
+            depth,
+            a: &a,
+            b,
+            start: Start::Zero,
+            relu: false,
+            planes: Planes::ONE,
+            ahead: [Ahead::NONE; 2],
+        };
+        product.run(Isa::Portable, &mut vec![0.0; c_len]);
+    }
+
+    #[test]
+    fn offsets_inside_run() {
+        run(12, 4, 6);
+    }
+
+    #[test]
     #[should_panic(expected = "A is too short")]
     fn offsets_outside_a_panic() {
-        let (a, b) = ([0.0; 11], [0.0; 64]);
-        let rows = Rows { counts: [1, 1, 3], a_strides: [0, 0, 4], c_strides: [0, 0, 1] };
-        let depth = Depth { runs: 1, run_len: 4, run_stride: 0, step: 1, block: 4 };
-        Product { rows, depth, a: &a, b: &b, columns: 1, start: Start::Zero }.run(Isa::Portable, &mut [0.0; 3]);
+        run(11, 4, 6);
+    }
+
+    #[test]
+    #[should_panic(expected = "B has too few rows")]
+    fn rows_outside_b_panic() {
+        run(12, 3, 6);
+    }
+
+    #[test]
+    #[should_panic(expected = "B is too short")]
+    fn a_packed_b_of_another_size_panics() {
+        run(12, 17, 6);
     }
 
     #[test]
     #[should_panic(expected = "C is too short")]
     fn offsets_outside_c_panic() {
-        let (a, b) = ([0.0; 12], [0.0; 64]);
-        let rows = Rows { counts: [1, 1, 3], a_strides: [0, 0, 4], c_strides: [0, 0, 2] };
-        let depth = Depth { runs: 1, run_len: 4, run_stride: 0, step: 1, block: 4 };
-        Product { rows, depth, a: &a, b: &b, columns: 2, start: Start::Zero }.run(Isa::Portable, &mut [0.0; 5]);
+        run(12, 4, 5);
     }
 }

@@ -1,7 +1,7 @@
 //! The fully connected layer on the CPU: three products.
 
 use super::Linear;
-use crate::cpu::{Cpu, Depth, Product, Rows, Start, add_rows, pack, packed_len};
+use crate::cpu::{Ahead, Cpu, Depth, Level, Packed, Planes, Product, Rows, Start, add_rows, pack, packed_len};
 
 /// Rows of a result that one task computes: a multiple of every tile's height. Every element is summed in one go, so no bit
 /// depends on it.
@@ -26,9 +26,9 @@ pub fn forward(
     let &Linear { inputs, outputs, .. } = shape;
     shape.check(x.len(), w.len(), y.len());
     let packed = &mut scratch[..packed_len(inputs, outputs)];
-    pack(cpu.isa(), packed, w, (inputs, outputs), 1, |input| input * outputs);
+    let packed = pack(cpu.isa(), packed, w, (inputs, outputs), 1, |input| input * outputs);
     let start = bias.map_or(Start::Zero, Start::Bias);
-    product_of_rows(cpu, (x, inputs, 1), (packed, inputs), (y, outputs), start);
+    product_of_rows(cpu, (x, inputs, 1), packed, (y, outputs), start);
 }
 
 /// `dx = dy w^T`. Overwrites `dx`.
@@ -39,8 +39,8 @@ pub fn backward_input(cpu: &Cpu, shape: &Linear, dy: &[f32], w: &[f32], dx: &mut
     let &Linear { inputs, outputs, .. } = shape;
     shape.check(dx.len(), w.len(), dy.len());
     let packed = &mut scratch[..packed_len(outputs, inputs)];
-    pack(cpu.isa(), packed, w, (outputs, inputs), outputs, |output| output);
-    product_of_rows(cpu, (dy, outputs, 1), (packed, outputs), (dx, inputs), Start::Zero);
+    let packed = pack(cpu.isa(), packed, w, (outputs, inputs), outputs, |output| output);
+    product_of_rows(cpu, (dy, outputs, 1), packed, (dx, inputs), Start::Zero);
 }
 
 /// `dw = x^T dy` and `db`, the column sums of `dy`, both summed over the batch in order. Overwrites both.
@@ -59,8 +59,8 @@ pub fn backward_weight(
     let &Linear { batch, inputs, outputs } = shape;
     shape.check(x.len(), dw.len(), dy.len());
     let packed = &mut scratch[..packed_len(batch, outputs)];
-    pack(cpu.isa(), packed, dy, (batch, outputs), 1, |row| row * outputs);
-    product_of_rows(cpu, (x, 1, inputs), (packed, batch), (dw, outputs), Start::Zero);
+    let packed = pack(cpu.isa(), packed, dy, (batch, outputs), 1, |row| row * outputs);
+    product_of_rows(cpu, (x, 1, inputs), packed, (dw, outputs), Start::Zero);
     if let Some(db) = db {
         db.fill(0.0);
         add_rows(cpu.isa(), dy, db);
@@ -69,22 +69,24 @@ pub fn backward_weight(
 
 /// `c = start + a b` with rows of `c` spread over tasks.
 ///
-/// Row i of `a` begins at `i * row_stride`, its elements are `step` apart; `b` is packed, of the given depth.
+/// Row i of `a` begins at `i * row_stride`, its elements are `step` apart.
 fn product_of_rows(
     cpu: &Cpu,
     (a, row_stride, step): (&[f32], usize, usize),
-    (b, depth): (&[f32], usize),
+    b: Packed<'_>,
     (c, columns): (&mut [f32], usize),
     start: Start<'_>,
 ) {
     cpu.for_each_chunk_mut(c, TASK_ROWS * columns, |task, c| {
         let product = Product {
             rows: Rows { counts: [1, 1, c.len() / columns], a_strides: [0, 0, row_stride], c_strides: [0, 0, columns] },
-            depth: Depth { runs: 1, run_len: depth, run_stride: 0, step, block: BLOCK },
+            depth: Depth::new([Level::ONCE, Level::ONCE, Level { count: b.depth, a: step, b: 1 }], BLOCK),
             a: a.get(task * TASK_ROWS * row_stride..).unwrap_or_default(),
             b,
-            columns,
             start,
+            relu: false,
+            planes: Planes::ONE,
+            ahead: [Ahead::NONE; 2],
         };
         product.run(cpu.isa(), c);
     });

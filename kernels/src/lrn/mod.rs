@@ -54,9 +54,35 @@ impl Lrn {
         self.height * self.width * self.channels
     }
 
-    /// Two images and a row.
+    /// An image, a line and a padded line.
     fn scratch_len_per_chunk(&self) -> usize {
-        2 * self.image_len() + self.width * self.channels
+        self.image_len() + self.line_len() + self.padded_line_len()
+    }
+
+    /// Floats of what a window moves along: a row of pixels, or the channels of one pixel.
+    fn line_len(&self) -> usize {
+        match self.region {
+            Region::AcrossChannels => self.channels,
+            Region::WithinChannel => self.width * self.channels,
+        }
+    }
+
+    /// A line with a margin at either end.
+    fn padded_line_len(&self) -> usize {
+        self.line_len() + 2 * self.margin()
+    }
+
+    /// Floats by which a window reaches over the end of a line.
+    fn margin(&self) -> usize {
+        self.size / 2 * self.step()
+    }
+
+    /// Floats between neighbours within a line.
+    fn step(&self) -> usize {
+        match self.region {
+            Region::AcrossChannels => 1,
+            Region::WithinChannel => self.channels,
+        }
     }
 
     /// `alpha / n`.
@@ -76,7 +102,8 @@ mod tests {
 
     fn passes(cpu: &Cpu, lrn: &Lrn, x: &[f32], dy: &[f32]) -> Vec<f32> {
         let (mut y, mut dx) = (vec![f32::NAN; lrn.input_len()], vec![f32::NAN; lrn.input_len()]);
-        let mut scratch = vec![f32::NAN; lrn.scratch_len()];
+        // More than is needed, as from a network whose largest layer is another.
+        let mut scratch = vec![f32::NAN; lrn.scratch_len() + 7];
         forward(cpu, lrn, x, &mut y, &mut scratch);
         backward(cpu, lrn, x, dy, &mut dx, &mut scratch);
         [y, dx].concat()

@@ -1,34 +1,47 @@
-//! Pooling on the CPU. The channels of a pixel are neighbours in memory, so the inner loops run over them.
+//! Pooling on the CPU. The channels of a pixel are neighbours in memory, so the inner loops run over blocks of them. Both
+//! backward passes go through the input, whose pixels each lie in few windows: every gradient is written once.
+
+use std::ops::Range;
 
 use super::{Pool2d, Window};
-use crate::Cpu;
+use crate::cpu::{Lanes, Task, for_each_block};
+use crate::{Activation, Cpu};
 
-/// Channels that one pass keeps in registers.
-const BLOCK: usize = 16;
+/// What is chosen where a rectifier lets no gradient through. Windows have fewer places.
+const NOTHING: u8 = u8::MAX;
 
-/// `y`: the largest value of each window; the first of equals, and NaN before all others, so that divergence shows.
-/// `choice`, as long as `y`: its place in the window, for [`max_backward`].
-pub fn max_forward(cpu: &Cpu, pool: &Pool2d, x: &[f32], y: &mut [f32], choice: &mut [u8]) {
+/// `y`: the `activation` of the largest value of each window; the first of equals, and NaN before all others, so that
+/// divergence shows. `choice`, as long as `y`: its place in the window, for [`max_backward`].
+pub fn max_forward(cpu: &Cpu, pool: &Pool2d, activation: Activation, x: &[f32], y: &mut [f32], choice: &mut [u8]) {
     let (in_len, out_len) = image_lens(pool);
     assert_eq!((x.len(), y.len(), choice.len()), (pool.input_len(), pool.output_len(), pool.output_len()));
     cpu.for_each_chunk_pair_mut((y, out_len), (choice, out_len), |image, y, choice| {
-        cpu.isa().vectorize(
-            #[inline(always)]
-            || max_forward_image(pool, &x[image * in_len..][..in_len], y, choice),
-        );
+        cpu.isa().run(MaxForward { pool, activation, x: &x[image * in_len..][..in_len], y, choice });
     });
 }
 
-/// `dx`: each gradient of `dy` goes to the pixel that was chosen.
-pub fn max_backward(cpu: &Cpu, pool: &Pool2d, choice: &[u8], dy: &[f32], dx: &mut [f32]) {
+/// `dx`: each gradient of `dy` goes to the pixel that was chosen, through the slope of the `activation`. That of the sigmoid
+/// follows from `y` and is multiplied into `dy`; otherwise `dy` stays as it is and `y` may be empty.
+pub fn max_backward(
+    cpu: &Cpu,
+    pool: &Pool2d,
+    activation: Activation,
+    y: &[f32],
+    choice: &[u8],
+    dy: &mut [f32],
+    dx: &mut [f32],
+) {
     let (in_len, out_len) = image_lens(pool);
     assert_eq!((choice.len(), dy.len(), dx.len()), (pool.output_len(), pool.output_len(), pool.input_len()));
-    cpu.for_each_chunk_mut(dx, in_len, |image, dx| {
-        let (choice, dy) = (&choice[image * out_len..][..out_len], &dy[image * out_len..][..out_len]);
-        cpu.isa().vectorize(
-            #[inline(always)]
-            || max_backward_image(pool, choice, dy, dx),
-        );
+    cpu.for_each_chunk_pair_mut((dx, in_len), (dy, out_len), |image, dx, dy| {
+        if activation == Activation::Sigmoid {
+            let y = &y[image * out_len..][..out_len];
+            cpu.isa().vectorize(
+                #[inline(always)]
+                || activation.differentiate(y, dy),
+            );
+        }
+        cpu.isa().run(MaxBackward { pool, choice: &choice[image * out_len..][..out_len], dy, dx });
     });
 }
 
@@ -37,22 +50,19 @@ pub fn average_forward(cpu: &Cpu, pool: &Pool2d, x: &[f32], y: &mut [f32]) {
     let (in_len, out_len) = image_lens(pool);
     assert_eq!((x.len(), y.len()), (pool.input_len(), pool.output_len()));
     cpu.for_each_chunk_mut(y, out_len, |image, y| {
-        cpu.isa().vectorize(
-            #[inline(always)]
-            || average_forward_image(pool, &x[image * in_len..][..in_len], y),
-        );
+        cpu.isa().run(AverageForward { pool, x: &x[image * in_len..][..in_len], y });
     });
 }
 
-/// `dx`: each gradient of `dy` is shared out among the pixels of its window.
-pub fn average_backward(cpu: &Cpu, pool: &Pool2d, dy: &[f32], dx: &mut [f32]) {
+/// `dx`: each gradient of `dy` is shared out among the pixels of its window. Where the input `x` is the output of an
+/// `activation`, `dx` is the gradient of what that was applied to; where there is none, `x` may be empty.
+pub fn average_backward(cpu: &Cpu, pool: &Pool2d, activation: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
     let (in_len, out_len) = image_lens(pool);
     assert_eq!((dy.len(), dx.len()), (pool.output_len(), pool.input_len()));
+    assert!(activation == Activation::None || x.len() == dx.len());
     cpu.for_each_chunk_mut(dx, in_len, |image, dx| {
-        cpu.isa().vectorize(
-            #[inline(always)]
-            || average_backward_image(pool, &dy[image * out_len..][..out_len], dx),
-        );
+        let x = if activation == Activation::None { &[] } else { &x[image * in_len..][..in_len] };
+        cpu.isa().run(AverageBackward { pool, activation, x, dy: &dy[image * out_len..][..out_len], dx });
     });
 }
 
@@ -60,103 +70,318 @@ fn image_lens(pool: &Pool2d) -> (usize, usize) {
     (pool.in_h * pool.in_w * pool.channels, pool.out_h() * pool.out_w() * pool.channels)
 }
 
-#[inline(always)]
-fn max_forward_image(pool: &Pool2d, input: &[f32], output: &mut [f32], choice: &mut [u8]) {
-    let (channels, out_w) = (pool.channels, pool.out_w());
-    let pixels = output.chunks_exact_mut(channels).zip(choice.chunks_exact_mut(channels));
-    for (pixel, (output, choice)) in pixels.enumerate() {
-        let window = pool.window(pixel / out_w, pixel % out_w);
-        let mut channel = 0;
-        while channel + BLOCK <= channels {
-            max_of_window::<BLOCK>(pool, &window, input, channel, output, choice);
-            channel += BLOCK;
-        }
-        for channel in channel..channels {
-            max_of_window::<1>(pool, &window, input, channel, output, choice);
+/// [`max_forward`] of an image.
+struct MaxForward<'a> {
+    pool: &'a Pool2d,
+    activation: Activation,
+    x: &'a [f32],
+    y: &'a mut [f32],
+    choice: &'a mut [u8],
+}
+
+impl Task for MaxForward<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let MaxForward { pool, activation, x, y, choice } = self;
+        let channels = pool.channels;
+        let row_len = pool.out_w() * channels;
+        let rows = y.chunks_exact_mut(row_len).zip(choice.chunks_exact_mut(row_len));
+        for (out_y, (y, choice)) in rows.enumerate() {
+            let pixels = y.chunks_exact_mut(channels).zip(choice.chunks_exact_mut(channels));
+            for (out_x, (y, choice)) in pixels.enumerate() {
+                let (window, relu) = (pool.window(out_y, out_x), activation == Activation::Relu);
+                match window.nine(pool, x) {
+                    Some(pixels) => {
+                        for_each_block!(lanes, channel in channels, largest(pixels, relu, channel, y, choice));
+                    }
+                    None => {
+                        let pixels = || window.pixels(pool, x);
+                        for_each_block!(lanes, channel in channels, largest(pixels(), relu, channel, y, choice));
+                    }
+                }
+            }
+            if activation == Activation::Sigmoid {
+                activation.apply(y);
+            }
         }
     }
 }
 
-/// The maximum of `N` channels from `channel` on, a number known to the compiler so that it keeps them in registers.
+/// The largest of each channel of a block, among pixels and their places in the window.
 #[inline(always)]
-fn max_of_window<const N: usize>(
-    pool: &Pool2d,
-    window: &Window,
-    input: &[f32],
+fn largest<'a, L: Lanes>(
+    lanes: L,
+    pixels: impl IntoIterator<Item = (&'a [f32], u32)>,
+    relu: bool,
     channel: usize,
-    output: &mut [f32],
+    y: &mut [f32],
     choice: &mut [u8],
 ) {
-    let mut best = [f32::NEG_INFINITY; N];
-    let mut place = [0_u32; N];
-    for y in window.y.0..window.y.1 {
-        for x in window.x.0..window.x.1 {
-            let here = window.place(pool, y, x);
-            let Some(values) = input[(y * pool.in_w + x) * pool.channels + channel..].first_chunk::<N>() else {
-                return;
-            };
-            for c in 0..N {
-                let larger = (values[c] > best[c]) | values[c].is_nan();
-                best[c] = if larger { values[c] } else { best[c] };
-                place[c] = if larger { here } else { place[c] };
-            }
-        }
+    let (mut best, mut place) = (lanes.splat(f32::NEG_INFINITY), lanes.splat(0.0));
+    for (pixel, here) in pixels {
+        let values = lanes.load(&pixel[channel..]);
+        let larger = lanes.greater_or_nan(values, best);
+        best = lanes.select(larger, values, best);
+        place = lanes.select(larger, lanes.splat(here as f32), place);
     }
-    output[channel..channel + N].copy_from_slice(&best);
-    choice[channel..channel + N].copy_from_slice(&place.map(|place| place as u8));
+    if relu {
+        let zero = lanes.splat(0.0);
+        place = lanes.select(lanes.greater(best, zero), place, lanes.splat(f32::from(NOTHING)));
+        best = lanes.select(lanes.greater(zero, best), zero, best);
+    }
+    lanes.store(&mut y[channel..], best);
+    lanes.store_bytes(&mut choice[channel..], place);
 }
 
-#[inline(always)]
-fn max_backward_image(pool: &Pool2d, choice: &[u8], dy: &[f32], dx: &mut [f32]) {
-    let (channels, out_w) = (pool.channels, pool.out_w());
-    dx.fill(0.0);
-    for (pixel, (dy, choice)) in dy.chunks_exact(channels).zip(choice.chunks_exact(channels)).enumerate() {
-        let window = pool.window(pixel / out_w, pixel % out_w);
-        for y in window.y.0..window.y.1 {
-            for x in window.x.0..window.x.1 {
-                let here = window.place(pool, y, x) as u8;
-                let dx = &mut dx[(y * pool.in_w + x) * channels..][..channels];
-                for ((dx, &dy), &choice) in dx.iter_mut().zip(dy).zip(choice) {
-                    *dx += if choice == here { dy } else { 0.0 };
+/// [`average_forward`] of an image.
+struct AverageForward<'a> {
+    pool: &'a Pool2d,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Task for AverageForward<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let AverageForward { pool, x, y } = self;
+        let channels = pool.channels;
+        for (out_y, y) in y.chunks_exact_mut(pool.out_w() * channels).enumerate() {
+            for (out_x, y) in y.chunks_exact_mut(channels).enumerate() {
+                let window = pool.window(out_y, out_x);
+                let share = pool.share(out_y, out_x);
+                match window.nine(pool, x) {
+                    Some(pixels) => for_each_block!(lanes, channel in channels, mean(pixels, share, channel, y)),
+                    None => {
+                        let pixels = || window.pixels(pool, x);
+                        for_each_block!(lanes, channel in channels, mean(pixels(), share, channel, y));
+                    }
                 }
             }
         }
     }
 }
 
+/// The mean of each channel of a block.
 #[inline(always)]
-fn average_forward_image(pool: &Pool2d, input: &[f32], output: &mut [f32]) {
-    let (channels, out_w) = (pool.channels, pool.out_w());
-    for (pixel, output) in output.chunks_exact_mut(channels).enumerate() {
-        let window = pool.window(pixel / out_w, pixel % out_w);
-        output.fill(0.0);
-        for y in window.y.0..window.y.1 {
-            for x in window.x.0..window.x.1 {
-                let values = &input[(y * pool.in_w + x) * channels..][..channels];
-                for (output, &value) in output.iter_mut().zip(values) {
-                    *output += value;
-                }
-            }
+fn mean<'a, L: Lanes>(
+    lanes: L,
+    pixels: impl IntoIterator<Item = (&'a [f32], u32)>,
+    share: f32,
+    channel: usize,
+    y: &mut [f32],
+) {
+    let mut sum = lanes.splat(0.0);
+    for (pixel, _) in pixels {
+        sum = lanes.add(sum, lanes.load(&pixel[channel..]));
+    }
+    lanes.store(&mut y[channel..], lanes.mul(sum, lanes.splat(share)));
+}
+
+impl Window {
+    /// The pixels of a window, row by row, and their places in it.
+    #[inline(always)]
+    fn pixels<'a>(&'a self, pool: &'a Pool2d, image: &'a [f32]) -> impl Iterator<Item = (&'a [f32], u32)> {
+        let columns = self.x;
+        (self.y.0..self.y.1).flat_map(move |y| (columns.0..columns.1).map(move |x| self.pixel(pool, image, y, x)))
+    }
+
+    /// [`Window::pixels`] of a whole window of 3 x 3, the usual one: as an array, which needs no loop.
+    #[inline(always)]
+    fn nine<'a>(&self, pool: &Pool2d, image: &'a [f32]) -> Option<[(&'a [f32], u32); 9]> {
+        if (self.y.1 - self.y.0, self.x.1 - self.x.0, pool.size) != (3, 3, 3) {
+            return None;
         }
-        for output in output {
-            *output /= window.divisor;
+        let (row_len, channels) = (pool.in_w * pool.channels, pool.channels);
+        let first = self.y.0 * row_len + self.x.0 * channels;
+        let row = |first: usize, place: u32| {
+            // One check for three pixels.
+            let (left, rest) = image[first..][..3 * channels].split_at(channels);
+            let (middle, right) = rest.split_at(channels);
+            [(left, place), (middle, place + 1), (&right[..channels], place + 2)]
+        };
+        let [[a, b, c], [d, e, f], [g, h, i]] = [row(first, 0), row(first + row_len, 3), row(first + 2 * row_len, 6)];
+        Some([a, b, c, d, e, f, g, h, i])
+    }
+
+    #[inline(always)]
+    fn pixel<'a>(&self, pool: &Pool2d, image: &'a [f32], y: usize, x: usize) -> (&'a [f32], u32) {
+        let first = (y * pool.in_w + x) * pool.channels;
+        (&image[first..][..pool.channels], self.place(pool, y, x))
+    }
+}
+
+impl Pool2d {
+    /// What a window's sum is multiplied by to make its mean.
+    #[inline(always)]
+    fn share(&self, out_y: usize, out_x: usize) -> f32 {
+        let is_whole = |index: usize, len: usize| index * self.stride + self.size <= len + 2 * self.pad;
+        if is_whole(out_y, self.in_h) && is_whole(out_x, self.in_w) {
+            // A division that the compiler can take out of the loop.
+            1.0 / (self.size * self.size) as f32
+        } else {
+            1.0 / self.window(out_y, out_x).divisor
         }
     }
 }
 
-#[inline(always)]
-fn average_backward_image(pool: &Pool2d, dy: &[f32], dx: &mut [f32]) {
-    let (channels, out_w) = (pool.channels, pool.out_w());
-    dx.fill(0.0);
-    for (pixel, dy) in dy.chunks_exact(channels).enumerate() {
-        let window = pool.window(pixel / out_w, pixel % out_w);
-        for y in window.y.0..window.y.1 {
-            for x in window.x.0..window.x.1 {
-                let dx = &mut dx[(y * pool.in_w + x) * channels..][..channels];
-                for (dx, &dy) in dx.iter_mut().zip(dy) {
-                    *dx += dy / window.divisor;
+/// Sums over the windows in which a pixel lies: `$function` adds what `$tap` makes of them to `$dx`. Those of windows of 3
+/// every 2 pixels, the usual ones, come at once: a loop of one or two rounds costs more than what is done in it.
+macro_rules! for_each_group {
+    (
+        $tap:ident at ($y:ident, $x:ident) in ($rows:ident, $columns:ident) => $make:expr,
+        $dx:ident, $lanes:ident, $channel:ident in $channels:expr, $function:ident($($argument:expr),*)
+    ) => {{
+        $dx.fill(0.0);
+        let make = |$y: usize, $x: usize| $make;
+        let (y, x) = ($rows.range.start, $columns.range.start);
+        match ($rows.range.len(), $columns.range.len()) {
+            (2, 2) => {
+                let $tap = [make(y, x), make(y, x + 1), make(y + 1, x), make(y + 1, x + 1)];
+                for_each_block!($lanes, $channel in $channels, $function($($argument),*));
+            }
+            (2, 1) => {
+                let $tap = [make(y, x), make(y + 1, x)];
+                for_each_block!($lanes, $channel in $channels, $function($($argument),*));
+            }
+            (1, 2) => {
+                let $tap = [make(y, x), make(y, x + 1)];
+                for_each_block!($lanes, $channel in $channels, $function($($argument),*));
+            }
+            _ => {
+                for y in $rows.range.clone() {
+                    for x in $columns.range.clone() {
+                        let $tap = [make(y, x)];
+                        for_each_block!($lanes, $channel in $channels, $function($($argument),*));
+                    }
                 }
             }
+        }
+    }};
+}
+
+/// [`max_backward`] of an image.
+struct MaxBackward<'a> {
+    pool: &'a Pool2d,
+    choice: &'a [u8],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Task for MaxBackward<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let MaxBackward { pool, choice, dy, dx } = self;
+        let channels = pool.channels;
+        let mut rows = Windows::new(pool, pool.out_h());
+        for row in dx.chunks_exact_mut(pool.in_w * channels) {
+            rows.next_place(pool);
+            let mut columns = Windows::new(pool, pool.out_w());
+            for dx in row.chunks_exact_mut(channels) {
+                columns.next_place(pool);
+                for_each_group!(
+                    tap at (out_y, out_x) in (rows, columns) => {
+                        let first = (out_y * columns.count + out_x) * channels;
+                        let place = (rows.at - out_y * pool.stride) * pool.size + columns.at - out_x * pool.stride;
+                        (&choice[first..][..channels], &dy[first..][..channels], place as u8)
+                    },
+                    dx, lanes, channel in channels,
+                    chosen_gradients(tap, channel, dx)
+                );
+            }
+        }
+    }
+}
+
+/// Adds the gradients of the windows that chose a pixel, for a block of channels.
+#[inline(always)]
+fn chosen_gradients<L: Lanes, const N: usize>(
+    lanes: L,
+    windows: [(&[u8], &[f32], u8); N],
+    channel: usize,
+    dx: &mut [f32],
+) {
+    let zero = lanes.splat(0.0);
+    let mut sum = lanes.load(&dx[channel..]);
+    for (choice, dy, place) in windows {
+        let chosen = lanes.equal_bytes(&choice[channel..], place);
+        sum = lanes.add(sum, lanes.select(chosen, lanes.load(&dy[channel..]), zero));
+    }
+    lanes.store(&mut dx[channel..], sum);
+}
+
+/// [`average_backward`] of an image.
+struct AverageBackward<'a> {
+    pool: &'a Pool2d,
+    activation: Activation,
+    x: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Task for AverageBackward<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let AverageBackward { pool, activation, x, dy, dx } = self;
+        let channels = pool.channels;
+        let mut rows = Windows::new(pool, pool.out_h());
+        for (y, row) in dx.chunks_exact_mut(pool.in_w * channels).enumerate() {
+            rows.next_place(pool);
+            let mut columns = Windows::new(pool, pool.out_w());
+            for dx in row.chunks_exact_mut(channels) {
+                columns.next_place(pool);
+                for_each_group!(
+                    tap at (out_y, out_x) in (rows, columns) => {
+                        let first = (out_y * columns.count + out_x) * channels;
+                        (&dy[first..][..channels], pool.share(out_y, out_x))
+                    },
+                    dx, lanes, channel in channels,
+                    shared_gradients(tap, channel, dx)
+                );
+            }
+            if activation != Activation::None {
+                activation.differentiate(&x[y * row.len()..][..row.len()], row);
+            }
+        }
+    }
+}
+
+/// Adds a pixel's share of the gradients of its windows, for a block of channels.
+#[inline(always)]
+fn shared_gradients<L: Lanes, const N: usize>(lanes: L, windows: [(&[f32], f32); N], channel: usize, dx: &mut [f32]) {
+    let mut sum = lanes.load(&dx[channel..]);
+    for (dy, share) in windows {
+        sum = lanes.add(sum, lanes.mul(lanes.load(&dy[channel..]), lanes.splat(share)));
+    }
+    lanes.store(&mut dx[channel..], sum);
+}
+
+/// The windows that cover a row or a column of the input, one after the other, found without divisions: those would take
+/// more time than the sums.
+struct Windows {
+    range: Range<usize>,
+    /// How many there are in all.
+    count: usize,
+    /// The row or column, in padded coordinates.
+    at: usize,
+    next: usize,
+}
+
+impl Windows {
+    /// Before the first.
+    #[inline(always)]
+    fn new(pool: &Pool2d, count: usize) -> Windows {
+        Windows { range: 0..0, count, at: pool.pad, next: pool.pad }
+    }
+
+    #[inline(always)]
+    fn next_place(&mut self, pool: &Pool2d) {
+        self.at = self.next;
+        self.next += 1;
+        while self.range.end < self.count && self.range.end * pool.stride <= self.at {
+            self.range.end += 1;
+        }
+        while self.range.start < self.range.end && self.range.start * pool.stride + pool.size <= self.at {
+            self.range.start += 1;
         }
     }
 }

@@ -98,22 +98,62 @@ impl Window {
 mod tests {
     use super::*;
     use crate::testing::{assert_close, assert_gradient, goldens, on_every_cpu, values};
-    use crate::{Cpu, Isa};
+    use crate::{Activation, Cpu, Isa, relu, sigmoid};
 
     /// A forward pass and a backward pass, one after the other.
     fn max_passes(cpu: &Cpu, pool: &Pool2d, x: &[f32], dy: &[f32]) -> Vec<f32> {
+        activated_max_passes(cpu, pool, Activation::None, x, dy)
+    }
+
+    fn activated_max_passes(cpu: &Cpu, pool: &Pool2d, activation: Activation, x: &[f32], dy: &[f32]) -> Vec<f32> {
         let (mut y, mut dx) = (vec![f32::NAN; pool.output_len()], vec![f32::NAN; pool.input_len()]);
-        let mut choice = vec![0; pool.output_len()];
-        max_forward(cpu, pool, x, &mut y, &mut choice);
-        max_backward(cpu, pool, &choice, dy, &mut dx);
+        let (mut choice, mut dy) = (vec![0; pool.output_len()], dy.to_vec());
+        max_forward(cpu, pool, activation, x, &mut y, &mut choice);
+        max_backward(cpu, pool, activation, &y, &choice, &mut dy, &mut dx);
         [y, dx].concat()
     }
 
     fn average_passes(cpu: &Cpu, pool: &Pool2d, x: &[f32], dy: &[f32]) -> Vec<f32> {
         let (mut y, mut dx) = (vec![f32::NAN; pool.output_len()], vec![f32::NAN; pool.input_len()]);
         average_forward(cpu, pool, x, &mut y);
-        average_backward(cpu, pool, dy, &mut dx);
+        average_backward(cpu, pool, Activation::None, &[], dy, &mut dx);
         [y, dx].concat()
+    }
+
+    /// What is fused has the bits of one operation after the other.
+    #[test]
+    fn activations_before_and_after_change_no_bit() {
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let pool = Pool2d { batch: 2, in_h: 5, in_w: 6, channels: 23, size: 3, stride: 2, pad: 0 };
+        let (x, dy) = (values(1, pool.input_len()), values(2, pool.output_len()));
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let cpu = Cpu::with_isa(1, isa).unwrap();
+            for (activation, forward, backward) in [
+                (
+                    Activation::Relu,
+                    relu::forward as fn(&Cpu, &mut [f32]),
+                    relu::backward as fn(&Cpu, &[f32], &mut [f32]),
+                ),
+                (Activation::Sigmoid, sigmoid::forward, sigmoid::backward),
+            ] {
+                let (mut y, mut choice) = (vec![f32::NAN; pool.output_len()], vec![0; pool.output_len()]);
+                let (mut dy_then, mut dx) = (dy.clone(), vec![f32::NAN; pool.input_len()]);
+                max_forward(&cpu, &pool, Activation::None, &x, &mut y, &mut choice);
+                forward(&cpu, &mut y);
+                backward(&cpu, &y, &mut dy_then);
+                max_backward(&cpu, &pool, Activation::None, &[], &choice, &mut dy_then, &mut dx);
+                let fused = activated_max_passes(&cpu, &pool, activation, &x, &dy);
+                assert_eq!(bits(&fused), bits(&[y, dx].concat()), "max, then {activation:?}");
+
+                let mut activated = x.clone();
+                forward(&cpu, &mut activated);
+                let (mut dx, mut fused) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
+                average_backward(&cpu, &pool, Activation::None, &[], &dy, &mut dx);
+                backward(&cpu, &activated, &mut dx);
+                average_backward(&cpu, &pool, activation, &activated, &dy, &mut fused);
+                assert_eq!(bits(&fused), bits(&dx), "{activation:?}, then average");
+            }
+        }
     }
 
     /// Both kinds by the words of Caffe's pooling_layer.cpp, one output at a time.

@@ -7,11 +7,7 @@ pub fn forward(cpu: &Cpu, y: &mut [f32]) {
     cpu.for_each_chunk_mut(y, ELEMENTS_PER_CHUNK, |_, y| {
         cpu.isa().vectorize(
             #[inline(always)]
-            || {
-                for y in y.iter_mut() {
-                    *y = if *y < 0.0 { 0.0 } else { *y };
-                }
-            },
+            || rectify(y),
         );
     });
 }
@@ -23,11 +19,23 @@ pub fn backward(cpu: &Cpu, y: &[f32], d: &mut [f32]) {
         let y = &y[chunk * ELEMENTS_PER_CHUNK..][..d.len()];
         cpu.isa().vectorize(
             #[inline(always)]
-            || {
-                for (d, &y) in d.iter_mut().zip(y) {
-                    *d = if y > 0.0 { *d } else { 0.0 };
-                }
-            },
+            || pass_positive(y, d),
         );
     });
+}
+
+/// [`forward`] within a thread, for what is fused with it.
+#[inline(always)]
+pub(crate) fn rectify(y: &mut [f32]) {
+    for y in y {
+        *y = if *y < 0.0 { 0.0 } else { *y };
+    }
+}
+
+/// [`backward`] within a thread.
+#[inline(always)]
+pub(crate) fn pass_positive(y: &[f32], d: &mut [f32]) {
+    for (d, &y) in d.iter_mut().zip(y) {
+        *d = if y > 0.0 { *d } else { 0.0 };
+    }
 }

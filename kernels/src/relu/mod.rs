@@ -3,6 +3,7 @@
 mod cpu;
 
 pub use cpu::{backward, forward};
+pub(crate) use cpu::{pass_positive, rectify};
 
 #[cfg(test)]
 mod tests {

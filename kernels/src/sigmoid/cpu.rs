@@ -7,11 +7,7 @@ pub fn forward(cpu: &Cpu, y: &mut [f32]) {
     cpu.for_each_chunk_mut(y, ELEMENTS_PER_CHUNK, |_, y| {
         cpu.isa().vectorize(
             #[inline(always)]
-            || {
-                for y in y.iter_mut() {
-                    *y = 1.0 / (1.0 + exp(-*y));
-                }
-            },
+            || squash(y),
         );
     });
 }
@@ -23,13 +19,25 @@ pub fn backward(cpu: &Cpu, y: &[f32], d: &mut [f32]) {
         let y = &y[chunk * ELEMENTS_PER_CHUNK..][..d.len()];
         cpu.isa().vectorize(
             #[inline(always)]
-            || {
-                for (d, &y) in d.iter_mut().zip(y) {
-                    *d *= y * (1.0 - y);
-                }
-            },
+            || multiply_by_slope(y, d),
         );
     });
+}
+
+/// [`forward`] within a thread, for what is fused with it.
+#[inline(always)]
+pub(crate) fn squash(y: &mut [f32]) {
+    for y in y {
+        *y = 1.0 / (1.0 + exp(-*y));
+    }
+}
+
+/// [`backward`] within a thread.
+#[inline(always)]
+pub(crate) fn multiply_by_slope(y: &[f32], d: &mut [f32]) {
+    for (d, &y) in d.iter_mut().zip(y) {
+        *d *= y * (1.0 - y);
+    }
 }
 
 /// exp(x) without branches, so that a loop of it becomes vectors: with n the integer nearest x / ln 2 it is 2^n exp(r), and

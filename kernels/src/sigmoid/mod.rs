@@ -3,6 +3,7 @@
 mod cpu;
 
 pub use cpu::{backward, forward};
+pub(crate) use cpu::{multiply_by_slope, squash};
 
 #[cfg(test)]
 mod tests {

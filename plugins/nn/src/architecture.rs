@@ -72,7 +72,7 @@ macro_rules! export {
 }
 
 /// Raised by any change to this crate or to the kernels that changes a bit of any result.
-const ENGINE_REVISION: u32 = 1;
+const ENGINE_REVISION: u32 = 2;
 
 /// The columns of the metrics table.
 pub(crate) const METRICS: [&str; 3] = ["loss", "accuracy", "grad_norm"];
@@ -122,7 +122,7 @@ pub fn session<F: Family>(config: &SessionConfig<'_>) -> Result<NetworkSession, 
 }
 
 /// The network that a configuration asks for.
-fn model<F: Family>(config: &SessionConfig<'_>) -> Result<Model, Error> {
+pub(crate) fn model<F: Family>(config: &SessionConfig<'_>) -> Result<Model, Error> {
     if config.device != "cpu" {
         return Err(Error::unsupported(format!("device {}: {} was built for cpu alone", config.device, F::NAME)));
     }
@@ -147,6 +147,6 @@ fn model<F: Family>(config: &SessionConfig<'_>) -> Result<Model, Error> {
     Ok(Model::new(network, config.batch_size))
 }
 
-fn optimizers(config: &SessionConfig<'_>) -> Result<Vec<Optimizer>, Error> {
+pub(crate) fn optimizers(config: &SessionConfig<'_>) -> Result<Vec<Optimizer>, Error> {
     config.lanes.iter().map(|lane| Optimizer::parse(lane.options)).collect()
 }

@@ -2,15 +2,17 @@
 
 use std::mem;
 
-use clr_kernels::Cpu;
 use clr_kernels::norm::l2_norm;
 use clr_kernels::optimizer::{Preparation, update};
 use clr_kernels::softmax_cross_entropy::{Score, softmax_cross_entropy};
+use clr_kernels::{Activation, Cpu, add};
 
-use crate::layer::{Backward, Forward, Kept, Pass};
-use crate::network::{Network, NodeKind};
+use crate::fuse::fuse;
+use crate::layer::{Backward, Forward, Kept, Layer, Pass};
+use crate::network::{Network, Node, NodeKind, Value};
 use crate::optimizer::{Hypers, Optimizer};
-use crate::plan::Plan;
+use crate::plan::{Contribution, Plan, backward_reads_output};
+use crate::profile::{Clock, NoClock, Part};
 
 /// What distinguishes one lane from another.
 #[derive(Debug)]
@@ -63,7 +65,14 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub fn new(network: Network, batch_size: usize) -> Model {
+    /// Fuses what can be and finds memory.
+    pub fn new(mut network: Network, batch_size: usize) -> Model {
+        fuse(&mut network);
+        Model::as_it_is(network, batch_size)
+    }
+
+    /// Without fusion: for tests, to hold the fused network against.
+    fn as_it_is(network: Network, batch_size: usize) -> Model {
         let plan = Plan::new(&network, batch_size);
         Model { network, plan, batch_size }
     }
@@ -86,7 +95,7 @@ impl Model {
     fn kept_lens(&self) -> impl Iterator<Item = crate::layer::KeptLen> {
         self.network.nodes().iter().map(|node| match &node.kind {
             NodeKind::Layer(layer) => layer.kept_len(self.batch_size),
-            NodeKind::Elementwise(_) => crate::layer::KeptLen::default(),
+            NodeKind::Elementwise(_) | NodeKind::Add(_) => crate::layer::KeptLen::default(),
         })
     }
 
@@ -125,6 +134,7 @@ impl Lane {
     }
 
     /// One update, after `step` updates.
+    #[expect(clippy::too_many_arguments, reason = "what a step reads, and who times it")]
     pub fn train(
         &mut self,
         cpu: &Cpu,
@@ -133,21 +143,25 @@ impl Lane {
         batch: Batch<'_>,
         hypers: &Hypers,
         step: u64,
+        clock: &mut impl Clock,
     ) -> Measured {
         let pass = self.pass(cpu, model, batch, true, step);
-        self.forward(&pass, model, workspace, batch.images);
-        let score = score(&pass, model, workspace, batch.labels);
-        self.backward(&pass, model, workspace, batch.images);
-        let grad_norm = l2_norm(cpu, &[&workspace.gradients]);
-        self.update(cpu, &model.network, &workspace.gradients, grad_norm, hypers, step);
+        self.forward(&pass, model, workspace, batch.images, clock);
+        let score = clock.time(Part::Loss, || score(&pass, model, workspace, batch.labels));
+        self.backward(&pass, model, workspace, batch.images, clock);
+        let grad_norm = clock.time(Part::Update, || {
+            let grad_norm = l2_norm(cpu, &[&workspace.gradients]);
+            self.update(cpu, &model.network, &workspace.gradients, grad_norm, hypers, step);
+            grad_norm
+        });
         Measured { score, grad_norm }
     }
 
     /// Scores a batch without training on it. Leaves weights and all that is remembered as they were.
     pub fn evaluate(&mut self, cpu: &Cpu, model: &Model, workspace: &mut Workspace, batch: Batch<'_>) -> Score {
         let pass = self.pass(cpu, model, batch, false, 0);
-        self.forward(&pass, model, workspace, batch.images);
-        let logits = read(model, workspace, model.network.nodes().len(), batch.images, pass.batch);
+        self.forward(&pass, model, workspace, batch.images, &mut NoClock);
+        let logits = read(model, workspace, model.network.scores(), batch.images, pass.batch);
         softmax_cross_entropy(cpu, model.network.class_count(), logits, batch.labels, None)
     }
 
@@ -155,19 +169,26 @@ impl Lane {
         Pass { cpu, batch: batch.labels.len(), batch_size: model.batch_size, training, init_seed: self.init_seed, step }
     }
 
-    fn forward(&mut self, pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, images: &[f32]) {
+    fn forward(
+        &mut self,
+        pass: &Pass<'_>,
+        model: &Model,
+        workspace: &mut Workspace,
+        images: &[f32],
+        clock: &mut impl Clock,
+    ) {
         for (index, node) in model.network.nodes().iter().enumerate() {
-            let (input, output) = (node.input.0, index + 1);
-            let Some(slot) = model.plan.values[output] else { continue };
+            let Some(slot) = model.plan.values[node.output.0] else { continue };
             // Taken out while it is written, so that the others can be read; nothing is allocated.
             let mut memory = mem::take(&mut workspace.slots[slot]);
-            let y = &mut memory[..len(model, output, pass.batch)];
-            match &node.kind {
+            let y = &mut memory[..len(model, node.output, pass.batch)];
+            let is_in_place = |input: Value| model.plan.values[input.0] == Some(slot);
+            clock.time(Part::Forward(index), || match &node.kind {
                 NodeKind::Layer(layer) => {
                     let mut scratch = mem::take(&mut workspace.scratch);
                     let mut kept = mem::take(&mut workspace.kept[index]);
                     let arrays = Forward {
-                        x: read(model, workspace, input, images, pass.batch),
+                        x: read(model, workspace, node.inputs[0], images, pass.batch),
                         y,
                         weights: &self.weights[node.parameters.clone()],
                         buffers: &mut self.buffers[node.buffers.clone()],
@@ -179,54 +200,85 @@ impl Lane {
                     workspace.kept[index] = kept;
                 }
                 NodeKind::Elementwise(elementwise) => {
-                    if model.plan.values[input] != Some(slot) {
-                        y.copy_from_slice(read(model, workspace, input, images, pass.batch));
+                    if !is_in_place(node.inputs[0]) {
+                        y.copy_from_slice(read(model, workspace, node.inputs[0], images, pass.batch));
                     }
                     elementwise.forward(pass, y);
                 }
-            }
+                NodeKind::Add(add) => {
+                    let read = |input| read(model, workspace, input, images, pass.batch);
+                    match (node.inputs[0], node.inputs[1]) {
+                        (a, b) if is_in_place(a) => add.forward(pass, None, read(b), y),
+                        (a, b) if is_in_place(b) => add.forward(pass, None, read(a), y),
+                        (a, b) => add.forward(pass, Some(read(a)), read(b), y),
+                    }
+                }
+            });
             workspace.slots[slot] = memory;
         }
     }
 
     /// Fills the workspace's gradients. That of the scores is already in its slot.
-    fn backward(&self, pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, images: &[f32]) {
+    fn backward(
+        &self,
+        pass: &Pass<'_>,
+        model: &Model,
+        workspace: &mut Workspace,
+        images: &[f32],
+        clock: &mut impl Clock,
+    ) {
         for (index, node) in model.network.nodes().iter().enumerate().rev() {
-            let (input, output) = (node.input.0, index + 1);
-            let Some(slot) = model.plan.gradients[output] else { continue };
+            let Some(slot) = model.plan.gradients[node.output.0] else { continue };
             let mut memory = mem::take(&mut workspace.slots[slot]);
-            let dy = &mut memory[..len(model, output, pass.batch)];
-            match &node.kind {
-                NodeKind::Layer(layer) => {
-                    let input_slot = model.plan.gradients[input];
-                    let mut input_memory = input_slot.map(|slot| mem::take(&mut workspace.slots[slot]));
-                    let mut scratch = mem::take(&mut workspace.scratch);
-                    let mut gradients = mem::take(&mut workspace.gradients);
-                    let arrays = Backward {
-                        x: read(model, workspace, input, images, pass.batch),
-                        dy,
-                        dx: input_memory.as_mut().map(|memory| &mut memory[..len(model, input, pass.batch)]),
-                        weights: &self.weights[node.parameters.clone()],
-                        dweights: &mut gradients[node.parameters.clone()],
-                        kept: &workspace.kept[index],
-                        scratch: &mut scratch,
-                    };
-                    layer.backward(pass, arrays);
-                    workspace.gradients = gradients;
-                    workspace.scratch = scratch;
-                    if let (Some(slot), Some(memory)) = (input_slot, input_memory) {
-                        workspace.slots[slot] = memory;
+            let dy = &mut memory[..len(model, node.output, pass.batch)];
+            clock.time(Part::Backward(index), || {
+                match &node.kind {
+                    NodeKind::Layer(layer) => self.backward_layer(pass, model, workspace, images, index, &**layer, dy),
+                    NodeKind::Elementwise(elementwise) => {
+                        elementwise.backward(pass, read_output(model, workspace, node, pass.batch), dy);
                     }
+                    NodeKind::Add(add) => add.backward(pass, read_output(model, workspace, node, pass.batch), dy),
                 }
-                NodeKind::Elementwise(elementwise) => {
-                    // An output that is not read again may be gone.
-                    let outputs: &[f32] = match elementwise.backward_reads_output() {
-                        true => read(model, workspace, output, images, pass.batch),
-                        false => &[],
-                    };
-                    elementwise.backward(pass, outputs, dy);
-                }
-            }
+                contribute(pass, model, workspace, index, dy);
+            });
+            workspace.slots[slot] = memory;
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a step of `backward`")]
+    fn backward_layer(
+        &self,
+        pass: &Pass<'_>,
+        model: &Model,
+        workspace: &mut Workspace,
+        images: &[f32],
+        index: usize,
+        layer: &dyn Layer,
+        dy: &mut [f32],
+    ) {
+        let node = &model.network.nodes()[index];
+        let input = node.inputs[0];
+        let slot = match model.plan.contributions[index][0] {
+            Contribution::Write(slot) | Contribution::Add { through: Some(slot), .. } => Some(slot),
+            _ => None,
+        };
+        let mut memory = slot.map(|slot| mem::take(&mut workspace.slots[slot]));
+        let mut scratch = mem::take(&mut workspace.scratch);
+        let mut gradients = mem::take(&mut workspace.gradients);
+        let arrays = Backward {
+            x: read(model, workspace, input, images, pass.batch),
+            y: read_output(model, workspace, node, pass.batch),
+            dy,
+            dx: memory.as_mut().map(|memory| &mut memory[..len(model, input, pass.batch)]),
+            weights: &self.weights[node.parameters.clone()],
+            dweights: &mut gradients[node.parameters.clone()],
+            kept: &workspace.kept[index],
+            scratch: &mut scratch,
+        };
+        layer.backward(pass, arrays);
+        workspace.gradients = gradients;
+        workspace.scratch = scratch;
+        if let (Some(slot), Some(memory)) = (slot, memory) {
             workspace.slots[slot] = memory;
         }
     }
@@ -252,10 +304,10 @@ impl Lane {
 
 /// Scores the batch and writes the gradient of the scores.
 fn score(pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, labels: &[i32]) -> Score {
-    let (classes, last) = (model.network.class_count(), model.network.nodes().len());
-    let slot = model.plan.gradients[last];
+    let (classes, scores) = (model.network.class_count(), model.network.scores());
+    let slot = model.plan.gradients[scores.0];
     let mut memory = slot.map(|slot| mem::take(&mut workspace.slots[slot]));
-    let logits = read(model, workspace, last, &[], pass.batch);
+    let logits = read(model, workspace, scores, &[], pass.batch);
     let gradient = memory.as_mut().map(|memory| &mut memory[..logits.len()]);
     let score = softmax_cross_entropy(pass.cpu, classes, logits, labels, gradient);
     if let (Some(slot), Some(memory)) = (slot, memory) {
@@ -264,9 +316,28 @@ fn score(pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, labels: &[i3
     score
 }
 
+/// Brings the gradients of a node's inputs to where they belong. A layer has written its own, to its place or beside it; that
+/// of what works element by element is `dy`, for each input.
+fn contribute(pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, index: usize, dy: &[f32]) {
+    let is_layer = matches!(model.network.nodes()[index].kind, NodeKind::Layer(_));
+    for contribution in &model.plan.contributions[index] {
+        match *contribution {
+            Contribution::Write(slot) if !is_layer => workspace.slots[slot][..dy.len()].copy_from_slice(dy),
+            Contribution::Add { to, through } => {
+                let mut memory = mem::take(&mut workspace.slots[to]);
+                let further = through.map_or(dy, |through| &workspace.slots[through]);
+                let len = dx_len(model, index, pass.batch);
+                add::accumulate(pass.cpu, Activation::None, &further[..len], &mut memory[..len]);
+                workspace.slots[to] = memory;
+            }
+            Contribution::Nothing | Contribution::Same | Contribution::Write(_) => {}
+        }
+    }
+}
+
 /// A value of this batch.
-fn read<'a>(model: &Model, workspace: &'a Workspace, value: usize, images: &'a [f32], batch: usize) -> &'a [f32] {
-    match model.plan.values[value] {
+fn read<'a>(model: &Model, workspace: &'a Workspace, value: Value, images: &'a [f32], batch: usize) -> &'a [f32] {
+    match model.plan.values[value.0] {
         Some(slot) => {
             let memory = &workspace.slots[slot];
             &memory[..len(model, value, batch).min(memory.len())]
@@ -275,8 +346,19 @@ fn read<'a>(model: &Model, workspace: &'a Workspace, value: usize, images: &'a [
     }
 }
 
-fn len(model: &Model, value: usize, batch: usize) -> usize {
-    model.network.shape(crate::Value(value)).len() * batch
+/// A node's output, if the backward pass reads it; otherwise it may be gone.
+fn read_output<'a>(model: &Model, workspace: &'a Workspace, node: &Node, batch: usize) -> &'a [f32] {
+    if backward_reads_output(node) { read(model, workspace, node.output, &[], batch) } else { &[] }
+}
+
+/// Floats of a value of a batch.
+fn len(model: &Model, value: Value, batch: usize) -> usize {
+    model.network.shape(value).len() * batch
+}
+
+/// Floats of the gradient of a node's inputs, which all have one shape.
+fn dx_len(model: &Model, index: usize, batch: usize) -> usize {
+    len(model, model.network.nodes()[index].inputs[0], batch)
 }
 
 #[cfg(test)]
@@ -293,8 +375,12 @@ mod tests {
 
     type Describe = fn(&mut Network, Value) -> Result<Value, BuildError>;
 
-    /// The described layers between a convolution and the scores.
     fn model(describe: Describe) -> Model {
+        Model::new(network(describe), BATCH)
+    }
+
+    /// The described layers between a convolution and the scores.
+    fn network(describe: Describe) -> Network {
         let mut network = Network::new([7, 6, 3], 4);
         let weight = || Parameter::new(Filler::Msra);
         let x = network.convolution("first", network.input(), Convolution::new(8, 3, weight(), None).pad(1)).unwrap();
@@ -302,7 +388,7 @@ mod tests {
         let bias = Some(Parameter::new(Filler::Gaussian { deviation: 0.1 }));
         let x = network.linear("last", x, Linear { outputs: 4, weight: Parameter::new(Filler::Xavier), bias }).unwrap();
         network.logits(x).unwrap();
-        Model::new(network.finish().unwrap(), BATCH)
+        network.finish().unwrap()
     }
 
     fn lane(model: &Model) -> Lane {
@@ -314,11 +400,19 @@ mod tests {
         words.take(BATCH * 7 * 6 * 3).map(|bits| 4.0 * clr_rng::uniform(bits) - 2.0).collect()
     }
 
-    /// The loss changes along the gradient by its squared norm: that checks all layers before the described ones too.
+    /// The loss changes along the gradient by its squared norm: that checks all layers before the described ones too. What is
+    /// fused has the bits of what is not.
     #[track_caller]
     fn check(describe: Describe) {
+        let gradients = check_model(model(describe));
+        let unfused = check_model(Model::as_it_is(network(describe), BATCH));
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&gradients), bits(&unfused));
+    }
+
+    #[track_caller]
+    fn check_model(model: Model) -> Vec<f32> {
         let cpu = Cpu::with_isa(1, Isa::best()).unwrap();
-        let model = model(describe);
         let (mut lane, mut workspace) = (lane(&model), Workspace::new(&model));
         let images = images();
         let batch = Batch { images: &images, labels: &[0, 1, 2, 3, 0, 1] };
@@ -326,7 +420,7 @@ mod tests {
             // What the last step left behind must not matter.
             workspace.slots.iter_mut().for_each(|slot| slot.fill(f32::NAN));
             workspace.scratch.fill(f32::NAN);
-            let measured = lane.train(&cpu, &model, &mut workspace, batch, &STILL, 9);
+            let measured = lane.train(&cpu, &model, &mut workspace, batch, &STILL, 9, &mut NoClock);
             (f64::from(measured.score.loss), f64::from(measured.grad_norm), workspace.gradients.clone())
         };
         let (_, norm, gradients) = loss(&mut lane);
@@ -340,6 +434,7 @@ mod tests {
         let distance = 2e-3;
         let slope = (moved(distance) - moved(-distance)) / (2.0 * distance);
         assert!((slope - norm).abs() < 3e-3 * norm, "the loss rises by {slope}, the gradient's norm is {norm}");
+        gradients
     }
 
     #[test]
@@ -376,9 +471,86 @@ mod tests {
             network.sigmoid(x)
         });
         check(|network, x| {
+            let x = network.pool("pool", x, Pool::max(3, 2))?;
+            let x = network.sigmoid(x)?;
+            second(network, x)
+        });
+        check(|network, x| {
+            let x = network.pool("pool", x, Pool::max(3, 2))?;
+            let x = network.relu(x)?;
+            second(network, x)
+        });
+        check(|network, x| {
+            let x = second(network, x)?;
+            let x = network.relu(x)?;
+            network.pool("pool", x, Pool::average(3, 2))
+        });
+        check(|network, x| {
+            let x = network.batch_norm("bn", x, TORCH)?;
+            let x = network.relu(x)?;
+            second(network, x)
+        });
+        check(|network, x| {
+            let x = network.batch_norm("bn", x, TORCH)?;
+            let x = network.sigmoid(x)?;
+            network.pool("pool", x, Pool::average(3, 2))
+        });
+        check(|network, x| {
             let weight = Parameter::new(Filler::Msra);
             let bias = Some(Parameter::new(Filler::Gaussian { deviation: 0.1 }));
             network.convolution("second", x, Convolution::new(4, 3, weight, bias).groups(2).stride(2).pad(1))
+        });
+    }
+
+    const GAUSSIAN: Parameter = Parameter::new(Filler::Gaussian { deviation: 1.0 });
+    const TORCH: BatchNorm = BatchNorm::Torch { momentum: 0.1, epsilon: 1e-2, weight: GAUSSIAN, bias: GAUSSIAN };
+
+    /// A convolution that keeps the shape.
+    fn second(network: &mut Network, x: Value) -> Result<Value, BuildError> {
+        let bias = Some(Parameter::new(Filler::Gaussian { deviation: 0.1 }));
+        network.convolution("second", x, Convolution::new(8, 3, Parameter::new(Filler::Msra), bias).pad(1))
+    }
+
+    #[test]
+    fn values_that_are_read_more_than_once_have_the_sum_of_their_gradients() {
+        // A block of ResNet: convolution, normalisation, rectifier, and the input added.
+        check(|network, x| {
+            let y = second(network, x)?;
+            let y = network.batch_norm("bn", y, TORCH)?;
+            let y = network.relu(y)?;
+            let y = network.convolution("third", y, Convolution::new(8, 3, GAUSSIAN, None).pad(1))?;
+            let y = network.batch_norm("bn2", y, TORCH)?;
+            let y = network.add("sum", y, x)?;
+            network.relu(y)
+        });
+        // Where the image shrinks.
+        check(|network, x| {
+            let y = network.convolution("second", x, Convolution::new(12, 3, GAUSSIAN, None).pad(1).stride(2))?;
+            let x = network.subsample("shortcut", x, 2, 12)?;
+            let y = network.add("sum", y, x)?;
+            network.relu(y)
+        });
+        // The shortcut first, and both branches with layers of their own.
+        check(|network, x| {
+            let shortcut = network.convolution("shortcut", x, Convolution::new(4, 1, GAUSSIAN, None).stride(2))?;
+            let y = second(network, x)?;
+            let y = network.relu(y)?;
+            let y = network.pool("pool", y, Pool::max(2, 2))?;
+            let y = network.convolution("third", y, Convolution::new(4, 1, GAUSSIAN, None))?;
+            network.add("sum", shortcut, y)
+        });
+        // Three readers, sums of sums, activations that change gradients in place, and a value that is added as it is.
+        check(|network, x| {
+            let a = network.sigmoid(x)?;
+            let b = network.relu(x)?;
+            let c = second(network, a)?;
+            let ab = network.add("ab", a, b)?;
+            let abc = network.add("abc", ab, c)?;
+            let abcx = network.add("abcx", x, abc)?;
+            let d = network.sigmoid(abcx)?;
+            let e = network.batch_norm("bn", abcx, TORCH)?;
+            let e = network.sigmoid(e)?;
+            network.add("de", d, e)
         });
     }
 
@@ -397,7 +569,7 @@ mod tests {
         };
         assert_eq!(score(&plain), score(&dropping));
         let mut lane = lane(&dropping);
-        let trained = lane.train(&cpu, &dropping, &mut Workspace::new(&dropping), batch, &STILL, 0);
+        let trained = lane.train(&cpu, &dropping, &mut Workspace::new(&dropping), batch, &STILL, 0, &mut NoClock);
         assert_ne!(trained.score.loss, score(&dropping).loss);
     }
 
@@ -412,7 +584,7 @@ mod tests {
         let mut score = |samples: std::ops::Range<usize>| {
             let labels = &[0, 1, 2, 3, 0, 1][samples.clone()];
             let batch = Batch { images: &images[samples.start * 126..samples.end * 126], labels };
-            f64::from(lane.train(&cpu, &model, &mut workspace, batch, &STILL, 0).score.loss)
+            f64::from(lane.train(&cpu, &model, &mut workspace, batch, &STILL, 0, &mut NoClock).score.loss)
         };
         let (whole, parts) = (score(0..6), (score(0..4) * 4.0 + score(4..6) * 2.0) / 6.0);
         assert!((whole - parts).abs() < 1e-6, "{whole} and {parts}");

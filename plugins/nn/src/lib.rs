@@ -38,18 +38,20 @@
 //! clr_nn::export!(Tiny);
 //! ```
 //!
-//! From there on: `network` checks shapes as the description is built and gives a list of nodes; `plan` finds memory for
-//! every activation and gradient, once; `lane` runs forward, backward and update; `session` speaks the plugin ABI.
+//! From there on: `network` checks shapes as the description is built and gives a list of nodes; `fuse` makes one of
+//! those that can run as one; `plan` finds memory for every activation and gradient, once; `lane` runs forward, backward and update; `session` speaks the plugin ABI.
 //! Layers are in `layer`, one a file; the arithmetic is in `clr-kernels`.
 
 mod architecture;
 mod filler;
+mod fuse;
 mod lane;
 mod layer;
 mod network;
 mod optimizer;
 mod options;
 mod plan;
+mod profile;
 mod session;
 
 pub use architecture::{Architecture, Family, Published, description, footprint, session};
@@ -59,4 +61,5 @@ pub use filler::Filler;
 pub use layer::{BatchNorm, Convolution, Linear, Lrn, LrnRegion, Pool};
 pub use network::{BuildError, Network, Parameter, Shape, Value};
 pub use options::Options;
+pub use profile::{NodeTime, Profile, profile};
 pub use session::NetworkSession;

@@ -4,10 +4,9 @@ use std::ops::Range;
 
 use crate::Filler;
 use crate::layer::{
-    Activation, BatchNorm, BatchNormLayer, Convolution, ConvolutionLayer, Linear, LinearLayer, Lrn, LrnLayer, Pool,
-    PoolLayer,
+    Add, BatchNorm, BatchNormLayer, Convolution, ConvolutionLayer, Elementwise, Layer, Linear, LinearLayer, Lrn,
+    LrnLayer, Pool, PoolLayer, SubsampleLayer,
 };
-use crate::layer::{Elementwise, Layer};
 
 /// A network under construction, and the finished list of nodes. A node stands after those it depends on.
 #[derive(Debug)]
@@ -64,10 +63,14 @@ pub enum BuildError {
     Network(String),
 }
 
-/// A step of the forward pass. Node i makes value i + 1.
+/// A step of the forward pass.
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub input: Value,
+    /// The layer's name, or what an elementwise operation is; and what is fused with it.
+    pub name: String,
+    /// One, or two where values are added.
+    pub inputs: Vec<Value>,
+    pub output: Value,
     pub kind: NodeKind,
     /// Where its parameters lie in the flat buffer of all parameters.
     pub parameters: Range<usize>,
@@ -81,7 +84,9 @@ pub(crate) enum NodeKind {
     /// Makes a new value.
     Layer(Box<dyn Layer>),
     /// Overwrites its input where nobody else reads that.
-    Elementwise(Box<dyn Elementwise>),
+    Elementwise(Elementwise),
+    /// Overwrites one of its inputs where nobody else reads that.
+    Add(Add),
 }
 
 /// A named part of the flat buffer of all parameters.
@@ -116,7 +121,7 @@ impl Shape {
 
 impl Parameter {
     /// A parameter with the learning rate and weight decay of the trial.
-    pub fn new(filler: Filler) -> Parameter {
+    pub const fn new(filler: Filler) -> Parameter {
         Parameter { filler, lr_mult: 1.0, decay_mult: 1.0 }
     }
 
@@ -172,7 +177,7 @@ impl Network {
         if let Some(bias) = convolution.bias {
             self.push_parameter(format!("{name}.bias"), vec![convolution.filters], 1, bias);
         }
-        self.push_layer(input, layer)
+        Ok(self.push_layer(name, input, layer))
     }
 
     /// A fully connected layer, with `NAME.weight` of `[inputs][outputs]` and `NAME.bias`. An image is flattened as it
@@ -184,19 +189,19 @@ impl Network {
         if let Some(bias) = linear.bias {
             self.push_parameter(format!("{name}.bias"), vec![linear.outputs], 1, bias);
         }
-        self.push_layer(input, layer)
+        Ok(self.push_layer(name, input, layer))
     }
 
     /// Max or average pooling.
     pub fn pool(&mut self, name: &str, input: Value, pool: Pool) -> Result<Value, BuildError> {
         let layer = self.fitted(name, input, PoolLayer::new(pool, self.shape(input)))?;
-        self.push_layer(input, layer)
+        Ok(self.push_layer(name, input, layer))
     }
 
     /// Local response normalisation.
     pub fn lrn(&mut self, name: &str, input: Value, lrn: Lrn) -> Result<Value, BuildError> {
         let layer = self.fitted(name, input, LrnLayer::new(lrn, self.shape(input)))?;
-        self.push_layer(input, layer)
+        Ok(self.push_layer(name, input, layer))
     }
 
     /// Batch normalisation, with what its form has of weights and running statistics.
@@ -210,17 +215,34 @@ impl Network {
         for (suffix, len, initial) in layer.buffers() {
             self.push_buffer(format!("{name}.{suffix}"), len, initial);
         }
-        self.push_layer(input, layer)
+        Ok(self.push_layer(name, input, layer))
+    }
+
+    /// The sum of two values of one shape: where a residual branch meets its shortcut.
+    pub fn add(&mut self, name: &str, a: Value, b: Value) -> Result<Value, BuildError> {
+        let (shape, other) = (self.shape(a), self.shape(b));
+        let problem = || format!("it is added to {} x {} x {}", other.height, other.width, other.channels);
+        let fits = shape == other && a != b;
+        let layer = Add { activation: clr_kernels::Activation::None };
+        let layer = self.fitted(name, a, fits.then_some(layer).ok_or_else(problem))?;
+        Ok(self.push_node(name, vec![a, b], shape, NodeKind::Add(layer)))
+    }
+
+    /// Every `stride`-th pixel, with zeros around its channels to make `channels` of them: the shortcut where a residual
+    /// network's image shrinks and its channels grow (He et al. 2016, option A).
+    pub fn subsample(&mut self, name: &str, input: Value, stride: usize, channels: usize) -> Result<Value, BuildError> {
+        let layer = self.fitted(name, input, SubsampleLayer::new(stride, channels, self.shape(input)))?;
+        Ok(self.push_layer(name, input, layer))
     }
 
     /// The rectifier.
     pub fn relu(&mut self, input: Value) -> Result<Value, BuildError> {
-        self.push_elementwise(input, Activation::Relu)
+        Ok(self.push_elementwise("relu", input, Elementwise::Relu))
     }
 
     /// The logistic function.
     pub fn sigmoid(&mut self, input: Value) -> Result<Value, BuildError> {
-        self.push_elementwise(input, Activation::Sigmoid)
+        Ok(self.push_elementwise("sigmoid", input, Elementwise::Sigmoid))
     }
 
     /// Dropout: in training, values become 0 with `probability`, and the others are divided by 1 - `probability`.
@@ -231,7 +253,7 @@ impl Network {
         let first_word = self.dropout_words;
         // A multiple of the four words that random bits come in.
         self.dropout_words += self.shape(input).len().next_multiple_of(4) as u64;
-        self.push_elementwise(input, Activation::Dropout { probability, first_word })
+        Ok(self.push_elementwise(name, input, Elementwise::Dropout { probability, first_word }))
     }
 
     /// Ends the description: the scores that softmax and cross-entropy are taken of, one for each class.
@@ -243,7 +265,8 @@ impl Network {
                 self.class_count
             )));
         }
-        if value.0 != self.nodes.len() || self.logits.is_some() {
+        let last = self.nodes.last().map(|node| node.output);
+        if last != Some(value) || self.logits.is_some() {
             return Err(BuildError::Network("the scores must be the last value, and be named once".to_owned()));
         }
         self.logits = Some(value);
@@ -252,14 +275,42 @@ impl Network {
 
     /// Whether the description is complete.
     pub(crate) fn finish(self) -> Result<Network, BuildError> {
-        match self.logits {
-            Some(_) => Ok(self),
-            None => Err(BuildError::Network("the description of the network names no scores".to_owned())),
+        let Some(logits) = self.logits else {
+            return Err(BuildError::Network("the description of the network names no scores".to_owned()));
+        };
+        let unread = self.nodes.iter().find(|node| node.output != logits && self.readers(node.output).next().is_none());
+        match unread {
+            Some(node) => Err(BuildError::Network(format!("nothing reads the output of {}", node.name))),
+            None => Ok(self),
         }
+    }
+
+    /// The scores.
+    pub(crate) fn scores(&self) -> Value {
+        self.logits.unwrap_or(Value(0))
+    }
+
+    /// How many values there are, the images and those that fusion did away with among them.
+    pub(crate) fn value_count(&self) -> usize {
+        self.shapes.len()
+    }
+
+    /// The nodes that read a value, in order.
+    pub(crate) fn readers(&self, value: Value) -> impl Iterator<Item = usize> {
+        self.nodes.iter().enumerate().filter(move |(_, node)| node.inputs.contains(&value)).map(|(index, _)| index)
+    }
+
+    /// The node that makes a value; none makes the images.
+    pub(crate) fn producer(&self, value: Value) -> Option<usize> {
+        self.nodes.iter().position(|node| node.output == value)
     }
 
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    pub(crate) fn nodes_mut(&mut self) -> &mut Vec<Node> {
+        &mut self.nodes
     }
 
     pub(crate) fn parameters(&self) -> &[ParameterSlot] {
@@ -300,26 +351,23 @@ impl Network {
         self.buffers.push(Buffer { name, range: start..start + len, initial });
     }
 
-    fn push_layer(&mut self, input: Value, layer: impl Layer + 'static) -> Result<Value, BuildError> {
+    fn push_layer(&mut self, name: &str, input: Value, layer: impl Layer + 'static) -> Value {
         let shape = layer.output_shape();
-        self.push_node(input, shape, NodeKind::Layer(Box::new(layer)))
+        self.push_node(name, vec![input], shape, NodeKind::Layer(Box::new(layer)))
     }
 
-    fn push_elementwise(&mut self, input: Value, elementwise: impl Elementwise + 'static) -> Result<Value, BuildError> {
+    fn push_elementwise(&mut self, name: &str, input: Value, elementwise: Elementwise) -> Value {
         let shape = self.shape(input);
-        self.push_node(input, shape, NodeKind::Elementwise(Box::new(elementwise)))
+        self.push_node(name, vec![input], shape, NodeKind::Elementwise(elementwise))
     }
 
-    fn push_node(&mut self, input: Value, shape: Shape, kind: NodeKind) -> Result<Value, BuildError> {
-        if self.nodes.iter().any(|node| node.input == input) {
-            // Gradients of a value that is read twice would have to be added: that comes with the layers that join values.
-            return Err(BuildError::Network(format!("value {} is read twice", input.0)));
-        }
+    fn push_node(&mut self, name: &str, inputs: Vec<Value>, shape: Shape, kind: NodeKind) -> Value {
         let parameters = self.nodes.last().map_or(0, |node| node.parameters.end)..self.parameter_len();
         let buffers = self.nodes.last().map_or(0, |node| node.buffers.end)..self.buffer_len();
-        self.nodes.push(Node { input, kind, parameters, buffers });
+        let output = Value(self.shapes.len());
+        self.nodes.push(Node { name: name.to_owned(), inputs, output, kind, parameters, buffers });
         self.shapes.push(shape);
-        Ok(Value(self.nodes.len()))
+        output
     }
 }
 
@@ -382,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_given_and_values_are_read_once() {
+    fn names_are_given_once_and_values_are_read() {
         check(
             |network| {
                 let x = network.pool("pool1", Value(0), Pool::max(3, 2))?;
@@ -393,9 +441,21 @@ mod tests {
         check(
             |network| {
                 network.pool("pool1", Value(0), Pool::max(3, 2))?;
-                network.pool("pool2", Value(0), Pool::max(3, 2)).map(drop)
+                let x = network.linear("ip1", Value(0), Linear { outputs: 10, weight: WEIGHT, bias: None })?;
+                network.logits(x)
             },
-            "value 0 is read twice",
+            "nothing reads the output of pool1",
+        );
+    }
+
+    #[test]
+    fn only_values_of_one_shape_are_added() {
+        check(
+            |network| {
+                let x = network.pool("pool1", Value(0), Pool::max(3, 2))?;
+                network.add("sum", x, Value(0)).map(drop)
+            },
+            "layer sum: it is added to 5 x 4 x 3 (its input is 2 x 2 x 3)",
         );
     }
 

@@ -10,6 +10,7 @@ use clr_plugin::{
 use crate::architecture::METRICS;
 use crate::lane::{Batch, Lane, Model, Workspace};
 use crate::optimizer::{HYPERS, Hypers, Optimizer};
+use crate::profile::NoClock;
 
 /// K networks of one architecture that train side by side.
 ///
@@ -189,7 +190,7 @@ fn train(
             row.hypers.try_into().map_err(|_| Error::internal("a row of hyper-parameters of another length"))?;
         let augment = Augment { data_seed: lane.data_seed, epochs: row.epochs };
         let measured = with_batch(model, workspace, dataset, Split::Train, row.samples, Some(augment), {
-            |workspace, batch| lane.train(cpu, model, workspace, batch, &Hypers::from(hypers), row.step)
+            |workspace, batch| lane.train(cpu, model, workspace, batch, &Hypers::from(hypers), row.step, &mut NoClock)
         })?;
         let accuracy = measured.score.correct as f32 / row.samples.len() as f32;
         steps.finish_row(&[measured.score.loss, accuracy, measured.grad_norm]);

@@ -251,26 +251,72 @@ impl<'a> Dataset<'a> {
                 row.fill(0.0);
                 continue;
             };
-            for (x, values) in row.chunks_exact_mut(channels).enumerate() {
-                let Some(source_x) = (x + left).checked_sub(pad).filter(|&x| x < width) else {
-                    values.fill(0.0);
-                    continue;
-                };
-                let source_x = if flip { width - 1 - source_x } else { source_x };
-                let offset = (source_y * width + source_x) * channels;
-                let mean_offset = if mean.len() == image.len() { offset } else { 0 };
-                for (channel, value) in values.iter_mut().enumerate() {
-                    let mut pixel = f32::from(image[offset + channel]);
-                    if !mean.is_empty() {
-                        pixel -= mean[mean_offset + channel];
-                    }
-                    if !scale.is_empty() {
-                        pixel *= scale[if scale.len() == 1 { 0 } else { channel }];
-                    }
-                    *value = pixel;
+            // Columns of the row that the image covers; the others are padding.
+            let first = pad.saturating_sub(left).min(crop_width);
+            let end = (width + pad).saturating_sub(left).clamp(first, crop_width);
+            if first == end {
+                row.fill(0.0);
+                continue;
+            }
+            let (before, rest) = row.split_at_mut(first * channels);
+            let (values, after) = rest.split_at_mut((end - first) * channels);
+            before.fill(0.0);
+            after.fill(0.0);
+            let source_x = if flip { width + pad - left - end } else { left + first - pad };
+            let offset = (source_y * width + source_x) * channels;
+            let pixels = &image[offset..][..values.len()];
+            if flip {
+                let pairs = values.chunks_exact_mut(channels).zip(pixels.chunks_exact(channels).rev());
+                pairs.for_each(|(values, pixel)| widen(pixel, values));
+            } else {
+                widen(pixels, values);
+            }
+            if mean.len() == image.len() {
+                let mean = &mean[offset..][..values.len()];
+                if flip {
+                    let pairs = values.chunks_exact_mut(channels).zip(mean.chunks_exact(channels).rev());
+                    pairs.for_each(|(values, mean)| zip_with(values, mean, |value, mean| value - mean));
+                } else {
+                    zip_with(values, mean, |value, mean| value - mean);
                 }
+            } else if !mean.is_empty() {
+                by_channel(values, mean, |value, mean| value - mean);
+            }
+            match *scale {
+                [] => {}
+                [scale] => values.iter_mut().for_each(|value| *value *= scale),
+                _ => by_channel(values, scale, |value, scale| value * scale),
             }
         }
+    }
+}
+
+fn widen(pixels: &[u8], values: &mut [f32]) {
+    for (value, &pixel) in values.iter_mut().zip(pixels) {
+        *value = f32::from(pixel);
+    }
+}
+
+fn zip_with(values: &mut [f32], others: &[f32], f: impl Fn(f32, f32) -> f32) {
+    for (value, &other) in values.iter_mut().zip(others) {
+        *value = f(*value, other);
+    }
+}
+
+/// Applies `f` to each value and the constant of its channel. The usual three channels go four pixels at a time, a number
+/// known to the compiler.
+fn by_channel(values: &mut [f32], constants: &[f32], f: impl Fn(f32, f32) -> f32) {
+    if let [red, green, blue] = *constants {
+        let constants = [red, green, blue, red, green, blue, red, green, blue, red, green, blue];
+        let (blocks, rest) = values.as_chunks_mut::<12>();
+        for block in blocks {
+            zip_with(block, &constants, &f);
+        }
+        zip_with(rest, &constants, &f);
+        return;
+    }
+    for values in values.chunks_exact_mut(constants.len()) {
+        zip_with(values, constants, &f);
     }
 }
 

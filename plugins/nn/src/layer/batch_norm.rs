@@ -1,6 +1,6 @@
 //! Batch normalisation, in Caffe's form and in PyTorch's.
 
-use clr_kernels::batch_norm;
+use clr_kernels::{Activation, batch_norm};
 
 use super::{Backward, Forward, KeptLen, Layer, Pass};
 use crate::network::{Parameter, Shape};
@@ -34,11 +34,15 @@ pub enum BatchNorm {
 pub(crate) struct BatchNormLayer {
     form: BatchNorm,
     shape: Shape,
+    /// What the forward pass ends in.
+    activation: Activation,
+    /// What the backward pass begins with the slope of.
+    slope: Activation,
 }
 
 impl BatchNormLayer {
     pub fn new(form: BatchNorm, input: Shape) -> Result<BatchNormLayer, String> {
-        Ok(BatchNormLayer { form, shape: input })
+        Ok(BatchNormLayer { form, shape: input, activation: Activation::None, slope: Activation::None })
     }
 
     /// Name, length and initial value of what it remembers.
@@ -114,6 +118,31 @@ impl Layer for BatchNormLayer {
         true
     }
 
+    /// The rectifier's slope follows from the input.
+    fn backward_reads_output(&self) -> bool {
+        self.slope == Activation::Sigmoid
+    }
+
+    fn backward_writes_dy(&self) -> bool {
+        self.slope == Activation::Sigmoid
+    }
+
+    fn fuse_activation(&mut self, activation: Activation) -> bool {
+        let fuses = self.activation == Activation::None;
+        if fuses {
+            (self.activation, self.slope) = (activation, activation);
+        }
+        fuses
+    }
+
+    fn slope_to_leave(&self) -> Activation {
+        self.slope
+    }
+
+    fn leave_slope(&mut self) {
+        self.slope = Activation::None;
+    }
+
     fn scratch_len(&self, batch: usize) -> usize {
         // The gradients of weight and bias are computed in either form; Caffe's has no other place for them.
         self.geometry(batch).scratch_len() + 2 * self.shape.channels
@@ -133,17 +162,17 @@ impl Layer for BatchNormLayer {
         } else {
             self.recall(mean, variance, buffers);
         }
-        batch_norm::forward(pass.cpu, &geometry, x, mean, variance, self.affine(weights), y, scratch);
+        batch_norm::forward(pass.cpu, &geometry, x, mean, variance, self.affine(weights), self.activation, y, scratch);
     }
 
-    fn backward(&self, pass: &Pass<'_>, Backward { x, dy, dx, weights, dweights, kept, scratch }: Backward<'_>) {
+    fn backward(&self, pass: &Pass<'_>, Backward { x, y, dy, dx, weights, dweights, kept, scratch }: Backward<'_>) {
         let channels = self.shape.channels;
         let (mean, variance) = kept.floats.split_at(channels);
         let (sums, scratch) = scratch.split_at_mut(2 * channels);
-        let weight = self.affine(weights).map(|(weight, _)| weight);
-        let (dweight, dbias) = if weight.is_some() { dweights } else { sums }.split_at_mut(channels);
-        let geometry = self.geometry(pass.batch);
-        batch_norm::backward(pass.cpu, &geometry, x, mean, variance, weight, dy, dx, dweight, dbias, scratch);
+        let affine = self.affine(weights);
+        let (dweight, dbias) = if affine.is_some() { dweights } else { sums }.split_at_mut(channels);
+        let (cpu, geometry) = (pass.cpu, self.geometry(pass.batch));
+        batch_norm::backward(cpu, &geometry, x, mean, variance, affine, self.slope, y, dy, dx, dweight, dbias, scratch);
     }
 }
 

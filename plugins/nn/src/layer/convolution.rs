@@ -1,6 +1,7 @@
 //! Convolution.
 
-use clr_kernels::conv2d::{self, Conv2d};
+use clr_kernels::Activation;
+use clr_kernels::conv2d::{self, Algorithm, Conv2d, Epilogue, OutputGradient};
 
 use super::{Backward, Forward, Layer, Pass, split_bias, split_bias_mut};
 use crate::network::{Parameter, Shape};
@@ -29,6 +30,10 @@ pub(crate) struct ConvolutionLayer {
     /// For a batch of 1.
     geometry: Conv2d,
     has_bias: bool,
+    /// Whether a rectifier ends the forward pass.
+    relu: bool,
+    /// Whether the backward pass begins with its slope.
+    relu_slope: bool,
 }
 
 impl Convolution {
@@ -76,11 +81,12 @@ impl ConvolutionLayer {
             stride,
             pad,
             groups,
+            algorithm: Algorithm::Direct,
         };
         if geometry.output_len() == 0 {
             return Err(format!("a kernel of {size} x {size} is larger than the image padded by {pad}"));
         }
-        Ok(ConvolutionLayer { geometry, has_bias: convolution.bias.is_some() })
+        Ok(ConvolutionLayer { geometry, has_bias: convolution.bias.is_some(), relu: false, relu_slope: false })
     }
 
     pub fn channels_per_group(&self) -> usize {
@@ -105,19 +111,43 @@ impl Layer for ConvolutionLayer {
         true
     }
 
+    fn backward_reads_output(&self) -> bool {
+        self.relu_slope
+    }
+
+    fn fuse_activation(&mut self, activation: Activation) -> bool {
+        let fuses = activation == Activation::Relu && !self.relu;
+        if fuses {
+            (self.relu, self.relu_slope) = (true, true);
+        }
+        fuses
+    }
+
+    /// Both gradients would read it.
+    fn slope_to_leave(&self) -> Activation {
+        if self.relu_slope { Activation::Relu } else { Activation::None }
+    }
+
+    fn leave_slope(&mut self) {
+        self.relu_slope = false;
+    }
+
     fn scratch_len(&self, batch: usize) -> usize {
         self.geometry(batch).scratch_len()
     }
 
     fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, scratch, .. }: Forward<'_>) {
         let (weight, bias) = split_bias(weights, self.bias_len());
-        conv2d::forward(pass.cpu, &self.geometry(pass.batch), x, weight, bias, y, scratch);
+        let activation = if self.relu { conv2d::Activation::Relu } else { conv2d::Activation::None };
+        let epilogue = Epilogue { bias, activation };
+        conv2d::forward(pass.cpu, &self.geometry(pass.batch), x, weight, epilogue, y, scratch);
     }
 
-    fn backward(&self, pass: &Pass<'_>, Backward { x, dy, dx, weights, dweights, scratch, .. }: Backward<'_>) {
+    fn backward(&self, pass: &Pass<'_>, Backward { x, y, dy, dx, weights, dweights, scratch, .. }: Backward<'_>) {
         let geometry = self.geometry(pass.batch);
         let (weight, _) = split_bias(weights, self.bias_len());
         let (dweight, dbias) = split_bias_mut(dweights, self.bias_len());
+        let dy = OutputGradient { dy, relu_y: self.relu_slope.then_some(y) };
         conv2d::backward_weight(pass.cpu, &geometry, x, dy, dweight, dbias, scratch);
         if let Some(dx) = dx {
             conv2d::backward_input(pass.cpu, &geometry, dy, weight, dx, scratch);

@@ -1,29 +1,33 @@
 //! The layers of a network, one a file: each fits a description to the shape of its input and calls its kernels.
 
-mod activation;
+mod add;
 mod batch_norm;
 mod convolution;
+mod elementwise;
 mod linear;
 mod lrn;
 mod pool;
+mod subsample;
 
 use std::fmt::Debug;
 
-use clr_kernels::Cpu;
+use clr_kernels::{Activation, Cpu};
 
 use crate::network::Shape;
 
-pub(crate) use activation::Activation;
+pub(crate) use add::Add;
 pub use batch_norm::BatchNorm;
 pub(crate) use batch_norm::BatchNormLayer;
 pub use convolution::Convolution;
 pub(crate) use convolution::ConvolutionLayer;
+pub(crate) use elementwise::Elementwise;
 pub use linear::Linear;
 pub(crate) use linear::LinearLayer;
 pub(crate) use lrn::LrnLayer;
 pub use lrn::{Lrn, LrnRegion};
 pub use pool::Pool;
 pub(crate) use pool::PoolLayer;
+pub(crate) use subsample::SubsampleLayer;
 
 /// A layer that makes a new value from one value.
 pub(crate) trait Layer: Debug + Send + Sync {
@@ -33,16 +37,47 @@ pub(crate) trait Layer: Debug + Send + Sync {
     /// Whether the backward pass reads the layer's input.
     fn backward_reads_input(&self) -> bool;
 
+    /// Whether the backward pass reads the layer's output, after its activation.
+    fn backward_reads_output(&self) -> bool {
+        false
+    }
+
+    /// Whether the backward pass overwrites `dy`.
+    fn backward_writes_dy(&self) -> bool {
+        false
+    }
+
     /// Floats of scratch memory that either pass needs at most, for a batch of so many samples.
     fn scratch_len(&self, batch: usize) -> usize {
         let _ = batch;
         0
     }
 
-    /// What the forward pass keeps for the backward pass, besides the input.
+    /// What the forward pass keeps for the backward pass, besides input and output.
     fn kept_len(&self, batch: usize) -> KeptLen {
         let _ = batch;
         KeptLen::default()
+    }
+
+    /// Takes an activation that follows into the passes of this layer. False if it cannot.
+    fn fuse_activation(&mut self, activation: Activation) -> bool {
+        let _ = activation;
+        false
+    }
+
+    /// The fused activation whose slope the only reader of the output had better multiply into the gradient, if it can.
+    fn slope_to_leave(&self) -> Activation {
+        Activation::None
+    }
+
+    /// Leaves that slope to the reader.
+    fn leave_slope(&mut self) {}
+
+    /// Takes over the slope of an activation whose output is the input of this layer: `dx` becomes the gradient of what that
+    /// was applied to. False if the layer cannot.
+    fn fuse_input_slope(&mut self, activation: Activation) -> bool {
+        let _ = activation;
+        false
     }
 
     /// Computes `y`.
@@ -50,18 +85,6 @@ pub(crate) trait Layer: Debug + Send + Sync {
 
     /// Computes `dweights` and, where it is asked for, `dx`.
     fn backward(&self, pass: &Pass<'_>, arrays: Backward<'_>);
-}
-
-/// An operation on each value by itself, done in place where nobody else reads the input.
-pub(crate) trait Elementwise: Debug + Send + Sync {
-    /// Whether the backward pass reads the output.
-    fn backward_reads_output(&self) -> bool;
-
-    /// Replaces inputs by outputs.
-    fn forward(&self, pass: &Pass<'_>, values: &mut [f32]);
-
-    /// Replaces the gradient of the output by that of the input.
-    fn backward(&self, pass: &Pass<'_>, outputs: &[f32], gradients: &mut [f32]);
 }
 
 /// The circumstances of a forward or backward pass.
@@ -95,7 +118,9 @@ pub(crate) struct Forward<'a> {
 #[derive(Debug)]
 pub(crate) struct Backward<'a> {
     pub x: &'a [f32],
-    pub dy: &'a [f32],
+    /// Empty unless the layer asks for it.
+    pub y: &'a [f32],
+    pub dy: &'a mut [f32],
     /// None where nothing before the layer is trained.
     pub dx: Option<&'a mut [f32]>,
     pub weights: &'a [f32],

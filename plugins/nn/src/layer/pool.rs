@@ -1,5 +1,6 @@
 //! Max and average pooling.
 
+use clr_kernels::Activation;
 use clr_kernels::pool::{self, Pool2d};
 
 use super::{Backward, Forward, KeptLen, Layer, Pass};
@@ -25,6 +26,10 @@ pub(crate) struct PoolLayer {
     kind: PoolKind,
     /// For a batch of 1.
     geometry: Pool2d,
+    /// What max pooling ends in.
+    activation: Activation,
+    /// What the input of average pooling is the output of, if its slope is to be multiplied into `dx`.
+    input_activation: Activation,
 }
 
 impl Pool {
@@ -60,7 +65,7 @@ impl PoolLayer {
         if geometry.output_len() == 0 {
             return Err(format!("the image is too small for pooling by {size} with stride {stride}"));
         }
-        Ok(PoolLayer { kind, geometry })
+        Ok(PoolLayer { kind, geometry, activation: Activation::None, input_activation: Activation::None })
     }
 
     fn geometry(&self, batch: usize) -> Pool2d {
@@ -74,7 +79,32 @@ impl Layer for PoolLayer {
     }
 
     fn backward_reads_input(&self) -> bool {
-        false
+        self.input_activation != Activation::None
+    }
+
+    /// The rectifier's slope is kept with the choice of a pixel.
+    fn backward_reads_output(&self) -> bool {
+        self.activation == Activation::Sigmoid
+    }
+
+    fn backward_writes_dy(&self) -> bool {
+        self.activation == Activation::Sigmoid
+    }
+
+    fn fuse_activation(&mut self, activation: Activation) -> bool {
+        let fuses = self.kind == PoolKind::Max && self.activation == Activation::None;
+        if fuses {
+            self.activation = activation;
+        }
+        fuses
+    }
+
+    fn fuse_input_slope(&mut self, activation: Activation) -> bool {
+        let fuses = self.kind == PoolKind::Average;
+        if fuses {
+            self.input_activation = activation;
+        }
+        fuses
     }
 
     fn kept_len(&self, batch: usize) -> KeptLen {
@@ -87,17 +117,23 @@ impl Layer for PoolLayer {
     fn forward(&self, pass: &Pass<'_>, Forward { x, y, kept, .. }: Forward<'_>) {
         let geometry = self.geometry(pass.batch);
         match self.kind {
-            PoolKind::Max => pool::max_forward(pass.cpu, &geometry, x, y, &mut kept.bytes[..geometry.output_len()]),
+            PoolKind::Max => {
+                let choice = &mut kept.bytes[..geometry.output_len()];
+                pool::max_forward(pass.cpu, &geometry, self.activation, x, y, choice);
+            }
             PoolKind::Average => pool::average_forward(pass.cpu, &geometry, x, y),
         }
     }
 
-    fn backward(&self, pass: &Pass<'_>, Backward { dy, dx, kept, .. }: Backward<'_>) {
+    fn backward(&self, pass: &Pass<'_>, Backward { x, y, dy, dx, kept, .. }: Backward<'_>) {
         let Some(dx) = dx else { return };
         let geometry = self.geometry(pass.batch);
         match self.kind {
-            PoolKind::Max => pool::max_backward(pass.cpu, &geometry, &kept.bytes[..geometry.output_len()], dy, dx),
-            PoolKind::Average => pool::average_backward(pass.cpu, &geometry, dy, dx),
+            PoolKind::Max => {
+                let choice = &kept.bytes[..geometry.output_len()];
+                pool::max_backward(pass.cpu, &geometry, self.activation, y, choice, dy, dx);
+            }
+            PoolKind::Average => pool::average_backward(pass.cpu, &geometry, self.input_activation, x, dy, dx),
         }
     }
 }

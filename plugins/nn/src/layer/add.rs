@@ -1,0 +1,31 @@
+//! The sum of two values: where a residual branch meets its shortcut.
+
+use clr_kernels::{Activation, add};
+
+use super::Pass;
+
+/// `activation(a + b)`, done over `a` where nobody else reads that.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Add {
+    pub activation: Activation,
+}
+
+impl Add {
+    /// Whether the backward pass reads the output and overwrites its gradient.
+    pub fn has_slope(self) -> bool {
+        self.activation != Activation::None
+    }
+
+    /// Computes `y`; `a` is none where `y` holds it already.
+    pub fn forward(self, pass: &Pass<'_>, a: Option<&[f32]>, b: &[f32], y: &mut [f32]) {
+        match a {
+            Some(a) => add::forward(pass.cpu, self.activation, a, b, y),
+            None => add::accumulate(pass.cpu, self.activation, b, y),
+        }
+    }
+
+    /// Replaces the gradient of the output by that of each term.
+    pub fn backward(self, pass: &Pass<'_>, y: &[f32], gradients: &mut [f32]) {
+        add::backward(pass.cpu, self.activation, y, gradients);
+    }
+}

@@ -1,0 +1,69 @@
+//! Operations on each value by itself: rectifier, sigmoid, dropout. They run in place where nobody else reads the input, and
+//! vanish into the layer before them where that can do them in its own pass.
+
+use clr_kernels::{Activation, dropout, relu, sigmoid};
+use clr_rng::{Philox, Stream};
+
+use super::Pass;
+
+/// An operation on each value by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Elementwise {
+    Relu,
+    Sigmoid,
+    Dropout {
+        probability: f32,
+        /// Random words of the dropout layers before this one, for each sample of a batch.
+        first_word: u64,
+    },
+}
+
+impl Elementwise {
+    /// What a layer would have to do to make this operation part of it; none for those that cannot be.
+    pub fn activation(self) -> Activation {
+        match self {
+            Elementwise::Relu => Activation::Relu,
+            Elementwise::Sigmoid => Activation::Sigmoid,
+            Elementwise::Dropout { .. } => Activation::None,
+        }
+    }
+
+    /// Whether the backward pass reads the output.
+    pub fn backward_reads_output(self) -> bool {
+        match self {
+            Elementwise::Relu | Elementwise::Sigmoid => true,
+            Elementwise::Dropout { .. } => false,
+        }
+    }
+
+    /// Replaces inputs by outputs.
+    pub fn forward(self, pass: &Pass<'_>, values: &mut [f32]) {
+        match self {
+            Elementwise::Relu => relu::forward(pass.cpu, values),
+            Elementwise::Sigmoid => sigmoid::forward(pass.cpu, values),
+            Elementwise::Dropout { probability, first_word } => drop(pass, probability, first_word, values),
+        }
+    }
+
+    /// Replaces the gradient of the output by that of the input.
+    pub fn backward(self, pass: &Pass<'_>, outputs: &[f32], gradients: &mut [f32]) {
+        match self {
+            Elementwise::Relu => relu::backward(pass.cpu, outputs, gradients),
+            Elementwise::Sigmoid => sigmoid::backward(pass.cpu, outputs, gradients),
+            Elementwise::Dropout { probability, first_word } => drop(pass, probability, first_word, gradients),
+        }
+    }
+}
+
+fn drop(pass: &Pass<'_>, probability: f32, first_word: u64, values: &mut [f32]) {
+    if pass.training {
+        let mask = dropout::Mask {
+            philox: Philox::new(pass.init_seed, Stream::Dropout),
+            step: pass.step,
+            // By the size of a full batch, so that layers never overlap.
+            first_word: first_word * pass.batch_size as u64,
+            probability,
+        };
+        dropout::apply(pass.cpu, &mask, values);
+    }
+}

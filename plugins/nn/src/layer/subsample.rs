@@ -1,0 +1,48 @@
+//! The shortcut of a residual network where the image shrinks and the channels grow.
+
+use clr_kernels::subsample;
+
+use super::{Backward, Forward, Layer, Pass};
+use crate::network::Shape;
+
+#[derive(Debug)]
+pub(crate) struct SubsampleLayer {
+    /// For a batch of 1.
+    geometry: subsample::Subsample,
+}
+
+impl SubsampleLayer {
+    pub fn new(stride: usize, channels: usize, input: Shape) -> Result<SubsampleLayer, String> {
+        if stride == 0 || channels < input.channels {
+            return Err(format!(
+                "stride {stride} to {channels} channels: expected at least 1 and as many as there are"
+            ));
+        }
+        let Shape { height: in_h, width: in_w, channels: in_c } = input;
+        Ok(SubsampleLayer { geometry: subsample::Subsample { batch: 1, in_h, in_w, in_c, out_c: channels, stride } })
+    }
+
+    fn geometry(&self, batch: usize) -> subsample::Subsample {
+        subsample::Subsample { batch, ..self.geometry }
+    }
+}
+
+impl Layer for SubsampleLayer {
+    fn output_shape(&self) -> Shape {
+        Shape { height: self.geometry.out_h(), width: self.geometry.out_w(), channels: self.geometry.out_c }
+    }
+
+    fn backward_reads_input(&self) -> bool {
+        false
+    }
+
+    fn forward(&self, pass: &Pass<'_>, Forward { x, y, .. }: Forward<'_>) {
+        subsample::forward(pass.cpu, &self.geometry(pass.batch), x, y);
+    }
+
+    fn backward(&self, pass: &Pass<'_>, Backward { dy, dx, .. }: Backward<'_>) {
+        if let Some(dx) = dx {
+            subsample::backward(pass.cpu, &self.geometry(pass.batch), dy, dx);
+        }
+    }
+}

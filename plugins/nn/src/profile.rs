@@ -1,0 +1,136 @@
+//! Where the time of a training step goes.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use clr_kernels::Cpu;
+use clr_plugin::{Augment, Error, SessionConfig, Split};
+
+use crate::architecture::{Family, model, optimizers};
+use crate::lane::{Batch, Lane, Workspace};
+use crate::optimizer::{HYPERS, Hypers};
+
+/// The time of each part of a training step of one lane, on all threads: each the least over the steps that were made. Prints
+/// as a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// The network's nodes, as they run.
+    pub nodes: Vec<NodeTime>,
+    /// Making a batch of floats from the dataset's bytes.
+    pub batch: Duration,
+    /// Softmax, cross-entropy and their gradient.
+    pub loss: Duration,
+    /// The gradient's norm and the update of all parameters.
+    pub update: Duration,
+    /// A whole step, its batch included.
+    pub step: Duration,
+    /// Bytes that lanes of one thread share, and bytes of each lane.
+    pub bytes: [u64; 2],
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = |time: Duration| 1e3 * time.as_secs_f64();
+        let mut line = |name: &str, forward, backward| {
+            writeln!(f, "    {name:36} {:7.2} forward {:7.2} backward", milliseconds(forward), milliseconds(backward))
+        };
+        let (mut forward, mut backward) = (Duration::ZERO, Duration::ZERO);
+        for node in &self.nodes {
+            line(&node.name, node.forward, node.backward)?;
+            (forward, backward) = (forward + node.forward, backward + node.backward);
+        }
+        line("all nodes", forward, backward)?;
+        let [batch, loss, update, step] = [self.batch, self.loss, self.update, self.step].map(milliseconds);
+        let [shared, lane] = self.bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
+        writeln!(f, "    batch {batch:.2}, loss {loss:.2}, norm and update {update:.2}, a step in all {step:.2}")?;
+        write!(f, "    {shared:.1} MiB for each thread, {lane:.1} MiB for each lane")
+    }
+}
+
+/// The time of a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeTime {
+    /// Its layer's name, and what runs fused with it.
+    pub name: String,
+    /// In the forward pass.
+    pub forward: Duration,
+    /// In the backward pass.
+    pub backward: Duration,
+}
+
+/// A part of a training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Forward through a node.
+    Forward(usize),
+    /// Backward through a node.
+    Backward(usize),
+    Loss,
+    Update,
+}
+
+/// Whoever wants to know how long the parts of a step take.
+pub(crate) trait Clock {
+    /// Runs a part of a step.
+    fn time<R>(&mut self, part: Part, run: impl FnOnce() -> R) -> R;
+}
+
+/// Nobody.
+pub(crate) struct NoClock;
+
+impl Clock for NoClock {
+    #[inline]
+    fn time<R>(&mut self, _part: Part, run: impl FnOnce() -> R) -> R {
+        run()
+    }
+}
+
+impl Clock for Profile {
+    fn time<R>(&mut self, part: Part, run: impl FnOnce() -> R) -> R {
+        let start = Instant::now();
+        let result = run();
+        let least = match part {
+            Part::Forward(node) => &mut self.nodes[node].forward,
+            Part::Backward(node) => &mut self.nodes[node].backward,
+            Part::Loss => &mut self.loss,
+            Part::Update => &mut self.update,
+        };
+        *least = start.elapsed().min(*least);
+        result
+    }
+}
+
+/// Makes `steps` training steps of the configuration's first lane on the first batch of its dataset, and times them.
+///
+/// # Errors
+/// As for a session of the configuration; or the dataset's train split is smaller than a batch.
+pub fn profile<F: Family>(config: &SessionConfig<'_>, steps: usize) -> Result<Profile, Error> {
+    let model = model::<F>(config)?;
+    let optimizer = optimizers(config)?.into_iter().next().ok_or_else(|| Error::invalid("a session of no lanes"))?;
+    let cpu = Cpu::new(config.thread_count).map_err(|error| Error::device(error.to_string()))?;
+    let mut lane = Lane::new(&model.network, optimizer, config.lanes[0].init_seed, config.lanes[0].data_seed);
+    let mut workspace = Workspace::new(&model);
+    let never = Duration::MAX;
+    let nodes = model.network.nodes().iter();
+    let nodes = nodes.map(|node| NodeTime { name: node.name.clone(), forward: never, backward: never }).collect();
+    let bytes = [model.workspace_bytes(), model.lane_bytes(optimizer.state_names().len())];
+    let mut profile = Profile { nodes, batch: never, loss: never, update: never, step: never, bytes };
+    let samples: Vec<u32> = (0..config.batch_size as u32).collect();
+    let epochs = vec![0; samples.len()];
+    let (mut images, mut labels) = (workspace.images.clone(), workspace.labels.clone());
+    for step in 0..steps as u64 {
+        let start = Instant::now();
+        let augment = Augment { data_seed: lane.data_seed, epochs: &epochs };
+        config.dataset.fill_batch(Split::Train, &samples, Some(augment), &mut images, &mut labels)?;
+        profile.batch = start.elapsed().min(profile.batch);
+        // Plain values: a learning rate that leaves the network where it is.
+        let hypers = Hypers::from([1e-6; HYPERS.len()]);
+        let batch = Batch { images: &images, labels: &labels };
+        lane.train(&cpu, &model, &mut workspace, batch, &hypers, step, &mut profile);
+        profile.step = start.elapsed().min(profile.step);
+    }
+    // What did not run took no time.
+    let nodes = profile.nodes.iter_mut().flat_map(|node| [&mut node.forward, &mut node.backward]);
+    nodes.filter(|time| **time == never).for_each(|time| *time = Duration::ZERO);
+    Ok(profile)
+}
