@@ -70,7 +70,7 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
             match event {
                 Event::Evaluated(_) => evaluated = Some(Instant::now()),
                 Event::Rows(rows) => (steps, last) = (steps + rows.count, Instant::now()),
-                Event::Started { .. } | Event::Saved { .. } | Event::Ended { .. } => {}
+                Event::Started { .. } | Event::Saved { .. } | Event::Retried { .. } | Event::Ended { .. } => {}
             }
             if evaluated.is_some_and(|at| at.elapsed() > PROBE) {
                 cancel.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -29,6 +29,13 @@ pub enum Event {
         /// Wall time that went into the trial so far.
         elapsed: Duration,
     },
+    /// A session failed: its worker died, say. Its trials go on in others from where they were saved.
+    Retried {
+        /// Which trials.
+        trials: Vec<usize>,
+        /// What became of the session.
+        message: String,
+    },
     /// A trial is over; nothing more comes of it.
     Ended {
         /// Which trial.

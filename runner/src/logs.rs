@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -14,13 +14,11 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 pub enum LogError {
     /// The filter cannot be understood.
     #[error(
-        "--log {filter}: {source}; a level (error, warn, info, debug, trace), or module=level, such as clr_run::store=debug"
+        "--log {filter}: expected a level (error, warn, info, debug, trace), or module=level, such as clr_run::store=debug"
     )]
     Filter {
         /// As given.
         filter: String,
-        /// Why not.
-        source: ParseError,
     },
     /// The file cannot be written.
     #[error("--log-file {}: {source}", path.display())]
@@ -41,7 +39,7 @@ pub enum LogError {
 ///
 /// Where the filter cannot be understood, or the file not be opened.
 pub fn install(filter: &str, file: Option<&Path>) -> Result<(), LogError> {
-    let targets: Targets = filter.parse().map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
+    let targets = targets(filter).ok_or_else(|| LogError::Filter { filter: filter.to_owned() })?;
     let layer = tracing_subscriber::fmt::layer().with_ansi(false);
     let layer = match file {
         None => layer.with_writer(io::stderr).with_filter(targets).boxed(),
@@ -52,4 +50,28 @@ pub fn install(filter: &str, file: Option<&Path>) -> Result<(), LogError> {
         }
     };
     Ok(tracing_subscriber::registry().with(layer).try_init()?)
+}
+
+/// A level, or modules of this program with levels. Whatever else would filter all out, and say nothing.
+fn targets(filter: &str) -> Option<Targets> {
+    let is_known = |part: &str| match part.split_once('=') {
+        Some((module, level)) => module.starts_with("clr_run") && level.parse::<LevelFilter>().is_ok(),
+        None => part.parse::<LevelFilter>().is_ok() || part.starts_with("clr_run"),
+    };
+    filter.split(',').all(|part| !part.is_empty() && is_known(part)).then(|| filter.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_a_level_or_modules_with_levels() {
+        for good in ["info", "DEBUG", "off", "info,clr_run::store=debug", "clr_run::train", "clr_run=warn"] {
+            assert!(targets(good).is_some(), "{good}");
+        }
+        for bad in ["", "loud", "info,loud", "store=debug", "clr_run::store=loud", "info,,debug"] {
+            assert!(targets(bad).is_none(), "{bad}");
+        }
+    }
 }

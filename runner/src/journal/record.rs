@@ -75,6 +75,15 @@ pub enum Record<'a> {
         /// Updates made before it.
         step: u64,
     },
+    /// A session failed, and its trials go on in others.
+    Retried {
+        /// Which.
+        trials: Vec<Cow<'a, str>>,
+        /// Which, for people.
+        labels: Vec<Cow<'a, str>>,
+        /// What became of the session.
+        message: Cow<'a, str>,
+    },
     /// A trial is over, for this command.
     Ended {
         /// Which.

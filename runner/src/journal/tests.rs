@@ -34,6 +34,7 @@ fn lines(folder: &Path) -> (String, u64) {
                 format!("evaluated {label} at {step} on {split} {loss:?} {accuracy:?}\n")
             }
             Record::Saved { label, step, .. } => format!("saved {label} at {step}\n"),
+            Record::Retried { labels, message, .. } => format!("retried {labels:?}: {message}\n"),
             Record::Ended { label, step, outcome, message, .. } => {
                 format!("ended {label} at {step} {outcome:?} {message:?}\n")
             }
@@ -125,7 +126,8 @@ fn a_failure_has_its_message_and_a_folder_that_cannot_be_written_stops_nothing()
     let plan = GRID.plan();
     let outcome = Outcome::Failed { message: "no \"memory\"\n".to_owned() };
     let ended = Event::Ended { trial: 0, outcome, elapsed: Default::default() };
-    let all = [Event::Started { trial: 0, step: 3 }, ended, Event::Started { trial: 99, step: 0 }];
+    let retried = Event::Retried { trials: vec![0, 1, 99], message: "killed by signal 11".to_owned() };
+    let all = [Event::Started { trial: 0, step: 3 }, retried, ended, Event::Started { trial: 99, step: 0 }];
     write(folder.path(), &plan, vec![0, 0], &all, Ending::Finished);
     check(
         folder.path(),
@@ -133,6 +135,7 @@ fn a_failure_has_its_message_and_a_folder_that_cannot_be_written_stops_nothing()
         &expect![[r#"
             run_started 2/2
             started triangular sgd seed=1 attempt 1 at 3
+            retried ["triangular sgd seed=1", "explode sgd seed=1"]: killed by signal 11
             ended triangular sgd seed=1 at 3 Failed Some("no \"memory\"\n")
             run_ended Finished None
         "#]],

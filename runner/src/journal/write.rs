@@ -149,6 +149,14 @@ impl<'a> Journal<'a> {
                 let (id, label) = (asked.id.as_str().into(), asked.label.as_str().into());
                 shared.push(Record::Saved { trial: id, label, step: checkpoint.step });
             }
+            Event::Retried { trials, message } => {
+                let asked = || trials.iter().filter_map(|&trial| self.plan.trials.get(trial));
+                shared.push(Record::Retried {
+                    trials: asked().map(|trial| trial.id.as_str().into()).collect(),
+                    labels: asked().map(|trial| trial.label.as_str().into()).collect(),
+                    message: message.into(),
+                });
+            }
             Event::Ended { trial, outcome, elapsed } => {
                 let Some(asked) = self.plan.trials.get(*trial) else { return };
                 let (outcome, message) = ending(outcome);

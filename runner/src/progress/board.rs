@@ -111,7 +111,7 @@ impl Board {
                     self.best = Some(Best { trial, iteration, accuracy });
                 }
             }
-            Event::Saved { .. } => {}
+            Event::Saved { .. } | Event::Retried { .. } => {}
             Event::Ended { trial, outcome, .. } => {
                 let (Some(lane), Some(info)) = (self.lanes.remove(trial), self.trials.get(*trial)) else { return };
                 self.total_iterations -= info.iterations.saturating_sub(lane.iteration).min(self.total_iterations);

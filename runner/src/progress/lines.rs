@@ -58,6 +58,10 @@ fn event_line(board: &Board, event: &Event) -> Option<String> {
             };
             Some(format!("{what} ({}; {})", words::duration(elapsed.as_secs_f64()), board.status_text()))
         }
+        Event::Retried { trials, message } => {
+            let labels: Vec<&str> = trials.iter().map(|&trial| board.label(trial)).collect();
+            Some(format!("retried   {}: {message}", labels.join(", ")))
+        }
         Event::Rows(_) | Event::Evaluated(_) | Event::Saved { .. } => None,
     }
 }

@@ -49,7 +49,7 @@ pub struct Report {
     pub per_second: Option<f64>,
     /// Until all is done, at that rate.
     pub seconds_left: Option<f64>,
-    /// The last trial that failed, or command that could not write.
+    /// The last trial that failed, session that died, or command that could not write.
     pub last_error: Option<LastError>,
     /// What could not be read.
     pub notes: Vec<String>,
@@ -95,7 +95,7 @@ pub struct Counts {
 pub struct LastError {
     /// RFC 3339, UTC.
     pub time: String,
-    /// Of the trial; null where it was the command.
+    /// Of the trial, or of the trials of a session that failed; null where it was the command.
     pub label: Option<String>,
     /// What was said.
     pub message: String,
@@ -243,6 +243,10 @@ impl History {
                         message: message.into_owned(),
                     });
                 }
+            }
+            Record::Retried { labels, message, .. } => {
+                let (label, message) = (Some(labels.join(", ")), format!("retried: {message}"));
+                self.last_error = Some(LastError { time: time.into_owned(), label, message });
             }
             Record::RunEnded { outcome, message } => {
                 self.ended = true;

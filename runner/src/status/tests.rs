@@ -107,14 +107,14 @@ fn a_run_at_work_has_more_than_the_manifest_knows() {
     check(
         &folder,
         &expect![[r#"
-        outputs/example: running, process 1 on host since T
-        4 trials: 0 finished, 1 diverged, 1 failed, 1 running, 1 left
-        58%, 28 of 48 iterations, 2.0/s, 1 min 05 s left, 85.0 MiB of memory
-        running     triangular sgd seed=2  4/12  2.0/s
-        failed      triangular sgd seed=1  0/12
-        last error, T: triangular sgd seed=1: out of luck
-        second line
-    "#]],
+            outputs/example: running, process 1 on host since T
+            4 trials: 0 finished, 1 diverged, 1 failed, 1 running, 1 left
+            58%, 28 of 48 iterations, 2.0/s, 1m 5s left, 85.0 MiB of memory
+            running     triangular sgd seed=2  4/12  2.0/s
+            failed      triangular sgd seed=1  0/12
+            last error, T: triangular sgd seed=1: out of luck
+            second line
+        "#]],
     );
     assert_eq!(read(&folder).unwrap().state, State::Running);
     // Killed: nothing was committed.
@@ -136,19 +136,19 @@ fn another_host_s_process_runs_while_it_is_heard_of() {
     check(
         &folder,
         &expect![[r#"
-        outputs/example: running, process 1 on host since T, heard of 3 s ago
-        4 trials: 0 finished, 4 left
-        0%, 0 of 48 iterations, 2.0/s, 85.0 MiB of memory
-    "#]],
+            outputs/example: running, process 1 on host since T, heard of 3.0s ago
+            4 trials: 0 finished, 4 left
+            0%, 0 of 48 iterations, 2.0/s, 85.0 MiB of memory
+        "#]],
     );
     change_heartbeat(&folder, |beat| beat["time"] = "2026-01-01T00:00:00Z".into());
     check(
         &folder,
         &expect![[r#"
-        outputs/example: not heard of: process 1 on host since T, heard of 3 s ago; if it is gone, the same command goes on
-        4 trials: 0 finished, 4 left
-        0%, 0 of 48 iterations
-    "#]],
+            outputs/example: silent: process 1 on host since T, heard of 3.0s ago; if it is gone, the same command goes on
+            4 trials: 0 finished, 4 left
+            0%, 0 of 48 iterations
+        "#]],
     );
 }
 
@@ -217,22 +217,24 @@ fn torn_and_missing_files_are_named_and_the_rest_is_told() {
     check(
         &folder,
         &expect![[r#"
-        outputs/example: done
-        2 trials: 2 finished
-        100%, 24 of 24 iterations
-        note: outputs/example/plan.json: invalid type: integer `7`, expected struct PlannedTrial at line 1 column 13
-        note: outputs/example/events.jsonl: 2 lines were cut off or are not ours
-    "#]],
+            outputs/example: stopped; the same command goes on
+            2 trials: 2 finished
+            100%, 24 of 24 iterations
+            note: outputs/example/plan.json: invalid type: integer `7`, expected struct PlannedTrial at line 1 column 13
+            note: outputs/example/events.jsonl: 2 lines were cut off or are not ours
+            note: without plan.json, only trials that began are known
+        "#]],
     );
     fs::remove_file(folder.join("plan.json")).unwrap();
     check(
         &folder,
         &expect![[r#"
-        outputs/example: done
-        2 trials: 2 finished
-        100%, 24 of 24 iterations
-        note: outputs/example/events.jsonl: 2 lines were cut off or are not ours
-    "#]],
+            outputs/example: stopped; the same command goes on
+            2 trials: 2 finished
+            100%, 24 of 24 iterations
+            note: outputs/example/events.jsonl: 2 lines were cut off or are not ours
+            note: without plan.json, only trials that began are known
+        "#]],
     );
     let error = read(outputs.path()).unwrap_err().to_string();
     assert!(error.ends_with("is no output of a run: it has no plan.json, manifest.json or events.jsonl"), "{error}");

@@ -48,7 +48,7 @@ fn state(report: &Report) -> String {
         (State::Stopped, _) => "stopped; the same command goes on".to_owned(),
         (State::Killed, Some(_)) => format!("not running: {holder} is gone{heard}; the same command goes on"),
         (State::Killed, None) if report.holder.is_some() => {
-            format!("not heard of: {holder}{heard}; if it is gone, the same command goes on")
+            format!("silent: {holder}{heard}; if it is gone, the same command goes on")
         }
         (State::Killed, None) => "not running: the last command was cut off; the same command goes on".to_owned(),
     }

@@ -140,28 +140,6 @@ fn operation() -> io::Result<()> {
 #[cfg(test)]
 use cut::operation;
 
-/// A run that is cut off after so many operations on files.
-#[cfg(test)]
-pub(crate) mod cut {
-    use std::cell::Cell;
-    use std::io;
-
-    thread_local! {
-        static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-
-    /// In this thread, all but the next `count` operations fail.
-    pub(crate) fn after(count: usize) {
-        LEFT.set(count);
-    }
-
-    pub(super) fn operation() -> io::Result<()> {
-        let left = LEFT.get().checked_sub(1).ok_or_else(|| io::Error::other("cut off"))?;
-        LEFT.set(left);
-        Ok(())
-    }
-}
-
 /// Makes renames and deletions in `directory` last.
 pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     // Only Unix can open a directory; elsewhere the file system orders its metadata by itself.
@@ -250,4 +228,26 @@ fn temporary(directory: &Path) -> Result<(File, TempPath), StoreError> {
     let file =
         builder.tempfile_in(directory).map_err(|source| StoreError::io("create a file in", directory, source))?;
     Ok(file.into_parts())
+}
+
+/// A run that is cut off after so many operations on files.
+#[cfg(test)]
+pub(crate) mod cut {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+
+    /// In this thread, all but the next `count` operations fail.
+    pub(crate) fn after(count: usize) {
+        LEFT.set(count);
+    }
+
+    pub(super) fn operation() -> io::Result<()> {
+        let left = LEFT.get().checked_sub(1).ok_or_else(|| io::Error::other("cut off"))?;
+        LEFT.set(left);
+        Ok(())
+    }
 }

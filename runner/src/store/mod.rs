@@ -377,6 +377,7 @@ impl Store {
                 flight.push_evaluation(*evaluation).map_err(|message| unexpected(trial, message))?;
             }
             Event::Saved { trial, checkpoint, elapsed } => self.save(*trial, checkpoint, *elapsed)?,
+            Event::Retried { .. } => {}
             Event::Ended { trial, outcome, elapsed } => self.end(*trial, outcome, *elapsed)?,
         }
         let has_news = self.has_news || self.sealed.elapsed() >= self.seal_interval();
@@ -526,10 +527,12 @@ impl Store {
     }
 
     /// The least time between commits: half a second, growing to 5 s as a run goes on, so that a long one has thousands
-    /// of parts, not hundreds of thousands; and commits stay under 0.5% of the time.
+    /// of parts, not hundreds of thousands. Commits stay under 0.5% of the time, but on a slow disk a young run makes some
+    /// more, so that one that is killed every few seconds gets on: each waits for a quarter of the run's age.
     fn commit_interval(&self) -> Duration {
-        let of_age = (self.opened.elapsed() / 200).min(self.limits.commit_every * 10);
-        self.limits.commit_every.max(of_age).max(self.commit_cost * 200)
+        let age = self.opened.elapsed();
+        let of_age = (age / 200).min(self.limits.commit_every * 10);
+        self.limits.commit_every.max(of_age).max((self.commit_cost * 200).min(age / 4))
     }
 
     /// How long rows wait that no commit needs. Sealed, they can be read while the run goes on.

@@ -274,7 +274,7 @@ mod tests {
             explode sgd seed=1         29.00%           -           -  diverged at 6  3m 20s
             triangular adam seed=2     22.00%      21.00%      0.7900       finished  2m 30s
             triangular adam seed=1     15.00%      14.00%      0.8600       finished  1m 40s
-            triangular sgd seed=2       8.00%       7.00%      0.9300       finished   50.2s
+            triangular sgd seed=2       8.00%       7.00%      0.9300       finished     50s
             triangular sgd seed=1       1.00%       0.00%      1.0000       finished    0.2s
             8 trials: 4 finished, 4 diverged
 
@@ -333,7 +333,7 @@ mod tests {
             trial                   best test  final test  train loss    status    time
             triangular adam seed=2          -           -      0.7900  finished  2m 30s
             triangular adam seed=1          -           -      0.8600  finished  1m 40s
-            triangular sgd seed=2           -           -      0.9300  finished   50.2s
+            triangular sgd seed=2           -           -      0.9300  finished     50s
             triangular sgd seed=1           -           -      1.0000  finished    0.2s
             4 trials: 4 finished
         "#]],

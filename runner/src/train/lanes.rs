@@ -172,6 +172,9 @@ impl<'a> Driver<'a> {
     }
 
     fn end(&mut self, lane: usize, outcome: Outcome) {
+        if self.plan.limits.stop_after(&outcome) {
+            self.cancel.store(true, Ordering::Relaxed);
+        }
         if let Some(done) = self.lanes[lane].take() {
             self.send(Event::Ended { trial: done.index, outcome, elapsed: done.elapsed() });
         }
@@ -278,15 +281,16 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Takes a checkpoint and hands it on, unless the last one is of the same step.
+    /// Takes a checkpoint and hands it on, unless it would be the last one again, or the trial has not begun.
     fn save(&mut self, lane: usize) -> Result<(), HostError> {
         let Some(in_flight) = &self.lanes[lane] else { return Ok(()) };
-        let Standing { step, saved_step, .. } = in_flight.standing();
-        if !self.has_state || step == saved_step {
-            return Ok(());
-        }
+        let step = in_flight.step;
         // More may have been sent already, where the trial goes over steps again.
         let evaluated = in_flight.sent_evaluation.map(|sent| sent.min(step));
+        let is_last = |last: &Arc<Checkpoint>| (last.step, last.evaluated) == (step, evaluated);
+        if !self.has_state || step == 0 || in_flight.checkpoint.as_ref().is_some_and(is_last) {
+            return Ok(());
+        }
         let checkpoint = self.take(lane, evaluated)?;
         self.hand_on(lane, checkpoint);
         Ok(())

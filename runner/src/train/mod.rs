@@ -26,9 +26,8 @@ pub use work::{Interrupted, Work};
 
 use crate::dataset::Dataset;
 use crate::dataset::order::SamplerError;
-use crate::event::{Event, Outcome};
+use crate::event::Event;
 use crate::host::{Footprint, HostError, Plugin, SessionConfig};
-use crate::limits::OnError;
 use crate::plan::{Group, Plan, Shape};
 use crate::worker::Launch;
 
@@ -151,8 +150,8 @@ impl Layout {
 
 /// Trains `unfinished` and hands every event to `on_event` in the calling thread.
 ///
-/// Raising `cancel` ends every trial in flight after its current step with [`Outcome::Stopped`]; so does an error of
-/// `on_event`, which is returned, and with `on_error = "stop"` a trial that failed or crashed.
+/// Raising `cancel` ends every trial in flight after its current step as stopped; so does an error of `on_event`, which is
+/// returned, and with `on_error = "stop"` a trial that failed or crashed.
 pub fn run<E: Send>(
     plan: &Plan,
     unfinished: Vec<Work>,
@@ -177,9 +176,6 @@ pub fn run<E: Send>(
         }
         drop(sender);
         for event in receiver {
-            if plan.limits.on_error == OnError::Stop && is_failure(&event) {
-                cancel.store(true, Ordering::Relaxed);
-            }
             if result.is_ok() {
                 result = on_event(event);
                 if result.is_err() {
@@ -189,8 +185,4 @@ pub fn run<E: Send>(
         }
     });
     result
-}
-
-fn is_failure(event: &Event) -> bool {
-    matches!(event, Event::Ended { outcome: Outcome::Failed { .. } | Outcome::Crashed { .. }, .. })
 }

@@ -110,9 +110,13 @@ impl<'a> Slot<'a> {
             self.end(in_flight, &Outcome::Stopped);
             return Vec::new();
         }
+        let trials = in_flight.iter().map(|work| work.trial).collect();
+        let message = error.to_string();
         let cannot_start = matches!(error, HostError::Died { death: Death::NotStarted(_), .. });
         match judge(set, error, in_flight) {
             Verdict::Again(sets) => {
+                // Errors do not occur: the receiver outlives every slot.
+                let _ = self.events.send(Event::Retried { trials, message });
                 if cannot_start {
                     sleep(PAUSE);
                 }
@@ -130,6 +134,9 @@ impl<'a> Slot<'a> {
     }
 
     fn end(&self, work: Vec<Work>, outcome: &Outcome) {
+        if self.plan.limits.stop_after(outcome) {
+            self.cancel.store(true, Ordering::Relaxed);
+        }
         for work in work {
             // Errors do not occur: the receiver outlives every slot.
             let trial = work.trial;
@@ -170,7 +177,8 @@ fn judge(set: &Set, error: HostError, in_flight: Vec<Work>) -> Verdict {
         }
         let mut first = in_flight;
         let second = first.split_off(first.len().div_ceil(2));
-        let half = |work| Set { group, work, failures: 0, is_suspect: true };
+        // A half is not tried as it was a second time; a lone trial has all its tries before it.
+        let half = |work: Vec<Work>| Set { group, failures: u32::from(work.len() > 1), work, is_suspect: true };
         return Verdict::Again([first, second].map(half).into());
     };
     if !error.is_death() {
@@ -233,7 +241,7 @@ mod tests {
     fn a_set_is_tried_again_as_it_was_and_then_in_halves() {
         let segfault = || died(Death::Signal(11));
         check(&[0, 0, 0], 0, segfault(), &[0, 0, 0], "[([0, 1, 2], 1, false)]");
-        check(&[0, 0, 0], 1, segfault(), &[0, 0, 0], "[([0, 1], 0, true), ([2], 0, true)]");
+        check(&[0, 0, 0], 1, segfault(), &[0, 0, 0], "[([0, 1], 1, true), ([2], 0, true)]");
         // It got further than ever before: whatever this was, it was not the same again.
         check(&[5, 5, 5], 1, segfault(), &[5, 6, 5], "[([0, 1, 2], 1, false)]");
         // A status may pass as well as a death.

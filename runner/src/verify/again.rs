@@ -57,7 +57,8 @@ pub fn again(
     cancel: &AtomicBool,
     mut watch: impl FnMut(&Event) + Send,
 ) -> Result<Proof, VerifyError> {
-    let manifest = Manifest::parse(folder)?.ok_or_else(|| VerifyError::NoOutput { folder: folder.to_owned() })?;
+    let manifest =
+        Manifest::load_checkpoints(folder)?.ok_or_else(|| VerifyError::NoOutput { folder: folder.to_owned() })?;
     let columns = Columns::of(plan)?;
     let mut comparison = Comparison {
         plan,
@@ -159,7 +160,7 @@ impl<'a> Comparison<'a> {
                 in_flight.flight.take_values(Table::Evals, asked, columns);
                 Ok(())
             }
-            Event::Saved { .. } => Ok(()),
+            Event::Saved { .. } | Event::Retried { .. } => Ok(()),
             Event::Ended { trial, outcome, .. } => {
                 self.end(*trial, outcome);
                 Ok(())

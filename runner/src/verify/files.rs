@@ -12,6 +12,8 @@ use crate::store::files::{FileEntry, digest};
 /// not the manifest's, the content is not interpreted at all.
 pub fn check(path: &Path, entry: &FileEntry) -> Result<(), String> {
     let length = match fs::metadata(path) {
+        // What is read from a pipe would never end.
+        Ok(metadata) if !metadata.is_file() => return Err("it is no file".to_owned()),
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err("it is missing, and the manifest lists it".to_owned());
@@ -27,7 +29,7 @@ pub fn check(path: &Path, entry: &FileEntry) -> Result<(), String> {
         let (found, expected) = (short(&found), short(&entry.blake3));
         return Err(format!("its bytes have changed: BLAKE3 {found}.. instead of {expected}.."));
     }
-    if !path.extension().is_some_and(|extension| extension == "parquet") {
+    if path.extension().is_none_or(|extension| extension != "parquet") {
         return Ok(());
     }
     let rows = row_count(path).map_err(|problem| format!("its footer cannot be read: {problem}"))?;

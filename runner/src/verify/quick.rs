@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
@@ -224,7 +224,12 @@ impl<'a> Check<'a> {
         }
         for (name, entry) in &self.manifest.files {
             self.checked.files += 1;
-            if let Err(what) = files::check(&self.folder.join(name), entry) {
+            let is_within = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+            let sound = match is_within {
+                true => files::check(&self.folder.join(name), entry),
+                false => Err("it is not below the output, and is left alone".to_owned()),
+            };
+            if let Err(what) = sound {
                 let trials = owners.get(name.as_str()).into_iter().flatten().map(|label| label.to_string()).collect();
                 self.checked.problems.push(Problem { file: name.clone(), trials, what });
                 self.checked.damaged.insert(name.clone());
@@ -270,8 +275,9 @@ impl<'a> Check<'a> {
                 && record.status.is_done()
             {
                 self.checked.trials += 1;
-                self.checked.rows += record.metrics.iter().map(|segment| segment.2).sum::<u64>();
-                self.checked.evaluations += record.evals.iter().map(|segment| segment.2).sum::<u64>();
+                let count = |segments: &[Segment]| segments.iter().fold(0, |sum: u64, it| sum.saturating_add(it.2));
+                self.checked.rows = self.checked.rows.saturating_add(count(&record.metrics));
+                self.checked.evaluations = self.checked.evaluations.saturating_add(count(&record.evals));
             }
         }
     }
@@ -379,7 +385,7 @@ impl<'a> Check<'a> {
         }
         let asked = self.plan.trials.get(claim.id);
         let place = |table: Table| claim.segments(table).last().map_or(MANIFEST, |segment| &segment.0).to_owned();
-        let rows = u64::try_from(last + 1).unwrap_or(0);
+        let rows = u64::try_from(last.saturating_add(1)).unwrap_or(0);
         let record = match claim.kind {
             Kind::Known(record) if record.status.is_done() => record,
             Kind::Known(_) => return problems,

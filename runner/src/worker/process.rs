@@ -46,7 +46,8 @@ struct Pipes {
     child: Child,
     requests: ChildStdin,
     replies: ChildStdout,
-    stderr: ChildStderr,
+    /// None once the worker has closed it: a closed pipe is always ready.
+    stderr: Option<ChildStderr>,
     tail: Tail,
     memory_limit: Option<u64>,
 }
@@ -158,7 +159,7 @@ impl Process {
                 }
                 continue;
             }
-            while self.pipes.wait(PollFlags::empty(), watching)? == Ready::Tick {
+            while self.pipes.wait(false, watching)? == Ready::Tick {
                 if cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
                     self.pipes.write(self.encoder.frame(Kind::Cancel, &[]), watching)?;
                     cancel = None;
@@ -196,10 +197,11 @@ impl Pipes {
         else {
             return Err(io::Error::other("a worker without pipes"));
         };
-        let pipes = Pipes { child, requests, replies, stderr, tail: Tail::default(), memory_limit: None };
+        rustix::io::ioctl_fionbio(&stderr, true)?;
+        let (stderr, tail) = (Some(stderr), Tail::default());
+        let pipes = Pipes { child, requests, replies, stderr, tail, memory_limit: None };
         rustix::io::ioctl_fionbio(&pipes.requests, true)?;
         rustix::io::ioctl_fionbio(&pipes.replies, true)?;
-        rustix::io::ioctl_fionbio(&pipes.stderr, true)?;
         // Larger pipes save switches between the two processes. A system that refuses is only slower.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         for pipe in [rustix::fd::AsFd::as_fd(&pipes.requests), rustix::fd::AsFd::as_fd(&pipes.replies)] {
@@ -213,7 +215,7 @@ impl Pipes {
             match self.requests.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.wait(PollFlags::OUT, watching)?;
+                    self.wait(true, watching)?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // It closed the pipe: how it ended says more than this error.
@@ -223,29 +225,28 @@ impl Pipes {
         Ok(())
     }
 
-    /// Waits for an answer, or with `OUT` until more can be written, for at most a tick.
-    fn wait(&mut self, writing: PollFlags, watching: &mut Watching) -> Result<Ready, Death> {
-        let [replies, stderr, requests] = {
-            let mut pipes = [
-                PollFd::new(&self.replies, if writing.is_empty() { PollFlags::IN } else { PollFlags::empty() }),
-                PollFd::new(&self.stderr, PollFlags::IN),
-                PollFd::new(&self.requests, writing),
-            ];
-            let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
-            match poll(&mut pipes, Some(&tick)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(Death::Garbled(error.to_string())),
-            }
-            pipes.map(|pipe| pipe.revents())
-        };
-        if !stderr.is_empty() {
+    /// Waits for an answer, or until more can be written, for at most a tick.
+    fn wait(&mut self, is_writing: bool, watching: &mut Watching) -> Result<Ready, Death> {
+        let (none, reading, writing) = (PollFlags::empty(), PollFlags::IN, PollFlags::OUT);
+        let mut pipes = vec![
+            PollFd::new(&self.replies, if is_writing { none } else { reading }),
+            PollFd::new(&self.requests, if is_writing { writing } else { none }),
+        ];
+        pipes.extend(self.stderr.as_ref().map(|stderr| PollFd::new(stderr, reading)));
+        let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
+        match poll(&mut pipes, Some(&tick)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Death::Garbled(error.to_string())),
+        }
+        let is_ready = |index: usize| pipes.get(index).is_some_and(|pipe| !pipe.revents().is_empty());
+        let (is_ready, has_printed) = (is_ready(usize::from(is_writing)), is_ready(2));
+        if has_printed {
             self.read_stderr();
         }
         if watching.looked.elapsed() >= TICK {
             watching.looked = Instant::now();
             self.look(watching)?;
         }
-        let is_ready = if writing.is_empty() { !replies.is_empty() } else { !requests.is_empty() };
         Ok(if is_ready { Ready::Pipe } else { Ready::Tick })
     }
 
@@ -285,11 +286,16 @@ impl Pipes {
 
     /// False where nothing is to be read now, or ever.
     fn read_stderr(&mut self) -> bool {
+        let Some(stderr) = &mut self.stderr else { return false };
         let mut chunk = [0; 4096];
-        match self.stderr.read(&mut chunk) {
+        match stderr.read(&mut chunk) {
+            Ok(0) => {
+                self.stderr = None;
+                false
+            }
             Ok(count) => {
                 self.tail.push(&chunk[..count]);
-                count > 0
+                true
             }
             Err(error) => error.kind() == ErrorKind::Interrupted,
         }

@@ -187,7 +187,7 @@ impl Session<'_> {
         let number = self.check_lane(function, lane)?;
         if self.tensors[lane].is_none() {
             match self.ask(function, &Request::Tensors { lane: number }, &[], &mut [], None)? {
-                Reply::Tensors(tensors) => self.tensors[lane] = Some(tensors),
+                Reply::Tensors(tensors) if tensors.iter().all(is_sound) => self.tensors[lane] = Some(tensors),
                 other => return Err(self.out_of_turn(function, &other)),
             }
         }
@@ -311,6 +311,12 @@ impl Session<'_> {
     fn argument(&self, function: Function, message: String) -> HostError {
         HostError::Argument { plugin: self.plugin.clone(), function, message }
     }
+}
+
+/// What `host` has checked in the worker too: that the shape says how many elements there are.
+fn is_sound(tensor: &TensorInfo) -> bool {
+    let product = tensor.shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size));
+    product == Some(tensor.element_count as u64)
 }
 
 impl Drop for Session<'_> {

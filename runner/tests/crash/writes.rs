@@ -68,6 +68,8 @@ fn check_each_call(how: How) {
                 assert_eq!(ran.code, None, "{call}: {ran:?}");
                 check_tables_are_whole(&shimmed.world.path(&output));
             }
+            // Reports decide nothing: a run goes on without them.
+            How::Full | How::Once if is_of_a_report(&call) && ran.code == Some(0) => {}
             How::Full => check_stopped(&ran, &folder, "No space left on device"),
             // What was to be deleted is deleted next time.
             How::Once if call.starts_with("unlink ") && ran.code == Some(0) => {}
@@ -84,6 +86,11 @@ fn check_each_call(how: How) {
         assert!(calls.iter().any(|call| call.starts_with(name)), "no {name}in {calls:#?}");
     }
     eprintln!("{how:?}: {} calls, each in its turn", calls.len());
+}
+
+/// Whether a call is on a file that no result depends on.
+fn is_of_a_report(call: &str) -> bool {
+    ["/events.jsonl", "/heartbeat.json", "/.heartbeat.tmp", "/.lock"].iter().any(|name| call.ends_with(name))
 }
 
 #[test]

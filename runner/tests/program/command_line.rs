@@ -49,12 +49,6 @@ fn five_mistakes_are_reported_at_once() {
             15 | iterations = "thirty"
                |              ^^^^^^^^ expected a number of iterations, or a string such as "2 epochs", found "thirty"
 
-            error[spec::missing]: `step_size` is missing
-              --> spec.toml:18:1
-               |
-            18 | [policies.triangular]
-               | ^^^^^^^^^^^^^^^^^^^^^ in this table
-
             error[spec::bounds]: `base_lr` is not below `max_lr`
               --> spec.toml:20:13
                |
@@ -343,4 +337,36 @@ fn nobody_needs_to_read_what_is_printed() {
         assert_eq!(child.wait().unwrap().code(), Some(expected), "{arguments:?}");
     }
     assert!(world.path("outputs/bowl/trials.parquet").exists());
+}
+
+#[test]
+fn logs_say_what_is_opened_loaded_and_written_where_they_are_asked_for() {
+    let world = World::new(BOWL);
+    let ran = world.train(&["--log", "debug", "--isolation", "none"]);
+    for part in [
+        "spec read",
+        "plugin loaded",
+        "dataset opened",
+        "planned",
+        "store opened",
+        "session opened",
+        "sealed",
+        "compacted",
+    ] {
+        assert!(ran.stderr.contains(part), "no `{part}` in {}", ran.stderr);
+    }
+    let plan = world.run(&["plan", "spec.toml", "--data", "data", "--no-probe", "--log", "off,clr_run::gather=info"]);
+    assert_eq!(plan.code, Some(0), "{plan:?}");
+    assert!(plan.stderr.contains("dataset opened") && !plan.stderr.contains("planned"), "{plan:?}");
+
+    let quiet = world.train(&["--log-file", "log.txt"]);
+    assert_eq!(quiet.stderr, "all 3 trials are finished already; nothing to run\n");
+    assert!(fs::read_to_string(world.path("log.txt")).unwrap().contains("nothing to write"));
+    for (arguments, expected) in [
+        (["--log", "loud"], "error: --log loud: expected a level "),
+        (["--log-file", "nowhere/log.txt"], "error: --log-file nowhere/log.txt: No such file or directory"),
+    ] {
+        let ran = world.run(&[&["check", "spec.toml"], &arguments[..]].concat());
+        assert!(ran.code == Some(2) && ran.stderr.starts_with(expected), "{ran:?}");
+    }
 }

@@ -22,6 +22,8 @@ fn two_runs_of_a_spec_and_any_number_of_jobs_give_equal_files() {
         world.train(&["--outputs", outputs, "--jobs", jobs]);
         assert!(world.tables(&format!("{outputs}/mix")) == first, "--jobs {jobs} gives other bytes");
     }
+    world.train(&["--outputs", "here", "--jobs", "2", "--isolation", "none"]);
+    assert!(world.tables("here/mix") == first, "without workers there are other bytes");
 }
 
 #[test]
@@ -94,7 +96,7 @@ impl Prepared {
                         it.loss.to_bits(),
                         it.accuracy.to_bits(),
                     )),
-                    Event::Saved { .. } => {}
+                    Event::Saved { .. } | Event::Retried { .. } => {}
                     Event::Ended { trial, outcome, .. } => {
                         assert!(!matches!(outcome, Outcome::Stopped | Outcome::Failed { .. }), "{outcome:?}");
                         histories.get_mut(&trial).unwrap().outcome = format!("{outcome:?}");

@@ -68,9 +68,12 @@ fn a_trial_that_the_plugin_fails_is_reported_and_the_exit_code_is_1() {
     "#]]
     .assert_eq(&(stdout.join("\n") + "\n"));
 
-    // A failure is no result: it is tried again.
-    let again = world.run(&["spec.toml", "--data", "data", "--plugin", library, "--jobs", "1"]);
-    assert_eq!((again.code, again.labels("started").len()), (Some(1), 3), "{again:?}");
+    // What failed stays failed until it is to be tried again.
+    let arguments = ["spec.toml", "--data", "data", "--plugin", library, "--jobs", "1", "--retry-failed"];
+    for (arguments, started) in [(&arguments[..7], 0), (&arguments[..], 3)] {
+        let again = world.run(arguments);
+        assert_eq!((again.code, again.labels("started").len()), (Some(1), started), "{again:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use clr_run::train::Layout;
 use crate::prepared::Prepared;
 use crate::support::cargo_build_target;
 
-/// Eight trials, the fifth of which is guilty.
+/// Five trials, the first of which is guilty.
 const SPEC: &str = r#"
 [experiment]
 name  = "faults"
@@ -33,13 +33,13 @@ eval_every = 10
 kind    = "fixed"
 base_lr = 0.05
 
-[optimizers.sgd]
-kind = "sgd"
-
 [optimizers.guilty]
 kind       = "sgd"
 fault_step = 12
 FAULT
+
+[optimizers.sgd]
+kind = "sgd"
 
 [grid]
 exclude = [{ optimizer = "guilty", seed = [1, 2, 4] }]
@@ -64,6 +64,11 @@ fn with_faults(prepared: &Prepared) -> PathBuf {
     script
 }
 
+fn prepared(spec: &str, fault: &str) -> Prepared {
+    let plugin = cargo_build_target(&["-p", "clr-faulty"], "faulty");
+    Prepared::with_plugin(&spec.replace("FAULT", fault), Some(plugin))
+}
+
 /// How often a fault struck.
 fn strikes(prepared: &Prepared) -> u64 {
     fs::read_dir(prepared.path("struck")).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
@@ -73,8 +78,12 @@ fn strikes(prepared: &Prepared) -> u64 {
 /// and how often the fault struck.
 #[track_caller]
 fn struck(fault: &str, lanes: usize) -> (Outcome, u64) {
-    let plugin = cargo_build_target(&["-p", "clr-faulty"], "faulty");
-    let mut prepared = Prepared::with_plugin(&SPEC.replace("FAULT", fault), Some(plugin));
+    struck_in(SPEC, fault, lanes)
+}
+
+#[track_caller]
+fn struck_in(spec: &str, fault: &str, lanes: usize) -> (Outcome, u64) {
+    let mut prepared = prepared(spec, fault);
     let layout = Layout { slots: 2, lanes, ..Layout::cpu(1, 1) };
     let undisturbed = prepared.train(&layout, false);
     assert_eq!(undisturbed.len(), 5);
@@ -111,7 +120,7 @@ fn a_lone_trial_is_tried_three_times() {
 
 #[test]
 fn a_session_is_tried_again_and_then_halved_until_the_guilty_trial_stands_alone() {
-    // Five lanes twice, then three (with the guilty one) or two, and so on: at least two more strikes, then three alone.
+    // Five lanes twice, three of them once, two of them once, then three times alone.
     for (fault, expected) in [
         ("fault = \"abort\"", "the worker was killed by SIGABRT (signal 6)"),
         ("fault = \"scribble\"", "the worker's pipe carried what is no answer"),
@@ -119,7 +128,7 @@ fn a_session_is_tried_again_and_then_halved_until_the_guilty_trial_stands_alone(
         match struck(fault, 5) {
             (Outcome::Crashed { message }, strikes) => {
                 assert!(message.contains(expected), "{fault}: {message}");
-                assert!((6..=9).contains(&strikes), "{fault}: {strikes} strikes");
+                assert_eq!(strikes, 7, "{fault}");
             }
             other => panic!("{fault}: {other:?}"),
         }
@@ -154,5 +163,28 @@ fn what_passes_and_what_a_plugin_prints_change_nothing() {
         let (outcome, strikes) = struck(fault, lanes);
         assert_eq!(outcome, Outcome::Finished, "{fault}");
         assert!(expected_strikes.contains(&strikes), "{fault}: {strikes} strikes");
+    }
+}
+
+#[test]
+fn a_trial_that_takes_too_long_fails() {
+    let limits = "call   = \"2 s\"\nmemory = \"64 MiB\"";
+    assert!(SPEC.contains(limits));
+    let spec = SPEC.replace(limits, "time = \"5 s\"");
+    match struck_in(&spec, "fault = \"slow\"\nslow_ms = 1000", 1).0 {
+        Outcome::Failed { message } => assert_eq!(message, "took longer than 5.0s (`time` in `[limits]`)"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_run_stops_after_the_first_failure_where_it_is_to() {
+    for (on_error, ended) in [("continue", 5), ("stop", 1)] {
+        let spec = SPEC.replace("[limits]", &format!("[limits]\non_error = \"{on_error}\""));
+        let mut prepared = prepared(&spec, "fault = \"error\"");
+        prepared.program = with_faults(&prepared);
+        let histories = prepared.train(&Layout { slots: 1, ..Layout::cpu(1, 1) }, true);
+        assert!(matches!(histories[GUILTY].outcome, Some(Outcome::Failed { .. })), "{histories:?}");
+        assert_eq!(histories.len(), ended, "{on_error}");
     }
 }

@@ -114,7 +114,7 @@ impl Prepared {
                         let evaluation = (it.iteration, it.loss.to_bits(), it.accuracy.to_bits());
                         histories.get_mut(&label(it.trial)).unwrap().evaluations.push(evaluation);
                     }
-                    Event::Saved { .. } => {}
+                    Event::Saved { .. } | Event::Retried { .. } => {}
                     Event::Ended { trial, outcome, .. } => {
                         let history = histories.entry(label(trial)).or_default();
                         assert_eq!(history.outcome.replace(outcome), None, "a trial ends once");
