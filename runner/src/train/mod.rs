@@ -1,9 +1,9 @@
 //! Training: a plan's unfinished trials to a stream of events.
 //!
 //! [`run`] keeps every CPU thread busy: each [`slot`] is one task of a `rayon` pool that opens a session, in a worker
-//! process or in this one ([`engine`]), and drives it ([`lanes`]), refilling a lane with the next trial of the group as soon as its trial is over. Slots take trials from one
-//! [`queue`], so none idles while trials are left. Events come back over a channel to the calling thread, which alone
-//! shows and stores them.
+//! process or in this one ([`engine`]), and drives it ([`lanes`]), refilling a lane with the next trial of the group as
+//! soon as its trial is over. Slots take trials from one [`queue`], so none idles while trials are left. Events come back
+//! over a channel to the calling thread, which alone shows and stores them.
 
 mod call;
 mod engine;
