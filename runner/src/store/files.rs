@@ -151,10 +151,20 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes the lock of an output folder, which lasts until the file is dropped or the process ends, however it ends.
+/// The lock of an output folder, until it is dropped or the process ends, however it ends.
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child process between its fork and its exec has a copy of it.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the lock of an output folder.
 ///
 /// The file says who has it, for the message of whoever comes second; only the lock itself counts.
-pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock(folder: &Path) -> Result<Lock, StoreError> {
     let path = folder.join(".lock");
     let mut file = File::options()
         .create(true)
@@ -168,7 +178,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {
             let holder = serde_json::to_vec(&Holder::this()).unwrap_or_default();
             // Without it the lock is as good.
             let _ = file.set_len(0).and_then(|()| file.write_all(&holder));
-            Ok(file)
+            Ok(Lock(file))
         }
         Err(TryLockError::WouldBlock) => {
             Err(StoreError::Locked { folder: folder.to_owned(), holder: holder(&file).map(Box::new) })
@@ -249,5 +259,22 @@ pub(crate) mod cut {
         let left = LEFT.get().checked_sub(1).ok_or_else(|| io::Error::other("cut off"))?;
         LEFT.set(left);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_dropped_is_free_though_a_forked_child_still_has_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path()).unwrap();
+        assert!(matches!(lock(folder.path()), Err(StoreError::Locked { .. })));
+        // What a child has between its fork and its exec: another descriptor of the same open file.
+        let of_child = held.0.try_clone().unwrap();
+        drop(held);
+        lock(folder.path()).unwrap();
+        drop(of_child);
     }
 }

@@ -46,7 +46,7 @@ mod tests;
 mod trials;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ pub struct Store {
     /// When all rows that waited were sealed.
     sealed: Instant,
     /// Held until the store is dropped. None where there is nothing to write.
-    lock: Option<File>,
+    lock: Option<files::Lock>,
 }
 
 /// What a run is, besides its plan: kept in the folder so that results carry their recipe.
