@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PyTorch and clr-run side by side on the CPU: images a second and memory, alternating, so that both meet the same machine.
 
-    python side_by_side.py --clr-run target/release/clr-run --data DIR [--arch cifar10_quick ...] [--rounds 5]
+    python side_by_side.py --clr-run target/release/clr-run --data DIR [--arch cifar10_quick resnet20 ...] [--rounds 5]
 
 Two ways of working are measured: `single`, one trial on one thread, and `sweep`, two trials at once: two processes of one
 thread in PyTorch, `--jobs 2` in clr-run. Images a second of clr-run are those between a short run and a longer one, so that
@@ -10,11 +10,15 @@ already. PyTorch is at its best setting: the faster of eager and compiled, chann
 (--compiled 0 skips the compiler, which takes a minute for each network).
 
 Memory is the sum over a run's processes of the proportional set size (pages that are shared count once), the largest of
-samples taken every 50 ms. Each figure is the median over the rounds, with the least and the largest.
+samples taken every half second: more often would slow down whoever has more of it. Each figure is the median over the rounds, with the least and the largest.
+
+Residual blocks are measured with ResNet-20 (He et al. 2016; batch 128), which the engine's bench `residual` trains: cargo
+builds it, so `--arch resnet20` is for a clone of the repository.
 
 DIR holds the datasets of clr-run (see `clr-run data`). Needs Linux, torch and numpy.
 """
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -24,7 +28,7 @@ import tempfile
 import threading
 import time
 
-BATCH = 100
+BATCH = {"resnet20": 128}  # other networks: 100
 KEEP_MEMORY = ("glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592:"
                "glibc.malloc.top_pad=67108864")
 SPEC = """
@@ -59,6 +63,8 @@ momentum = 0.9
 def network(arch):
     """Caffe's networks. PyTorch has no LRN within a channel: its own, across channels, has the same size and exponent."""
     from torch import nn
+    if arch == "resnet20":
+        return resnet20()
     conv = lambda inputs, outputs, bias=True: nn.Conv2d(inputs, outputs, 5, padding=2, bias=bias)
     largest, mean = (lambda: nn.MaxPool2d(3, 2, ceil_mode=True)), (lambda: nn.AvgPool2d(3, 2, ceil_mode=True))
     norm = lambda: nn.LocalResponseNorm(3, alpha=5e-5, beta=0.75)
@@ -77,6 +83,32 @@ def network(arch):
     return nn.Sequential(*layers)
 
 
+def resnet20():
+    """He et al. 2016, section 4.2: three stages of three blocks, shortcuts without weights (option A)."""
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
+            self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
+            self.stride, self.more = stride, outputs - inputs
+
+        def forward(self, x):
+            y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+            if self.stride > 1:
+                x = F.pad(x[:, :, ::self.stride, ::self.stride], (0, 0, 0, 0, 0, self.more))
+            return F.relu(y + x)
+
+    layers, channels = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()], 16
+    for outputs in (16, 32, 64):
+        for block in range(3):
+            layers.append(Block(channels, outputs, 2 if outputs > 16 and block == 0 else 1))
+            channels = outputs
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
 def train_torch(arch, compiled, seconds, start):
     """One process: prints images a second, measured from the moment that `start` exists."""
     import torch
@@ -84,7 +116,8 @@ def train_torch(arch, compiled, seconds, start):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = network(arch).to(memory_format=torch.channels_last).train()
-    batches = [(torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last), torch.randint(10, (BATCH,)))
+    batch = BATCH.get(arch, 100)
+    batches = [(torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last), torch.randint(10, (batch,)))
                for _ in range(4)]
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=4e-3, fused=True)
     policy = torch.optim.lr_scheduler.CyclicLR(optimizer, 1e-4, 1e-3, step_size_up=50, cycle_momentum=False)
@@ -108,7 +141,7 @@ def train_torch(arch, compiled, seconds, start):
     while time.perf_counter() - begin < seconds:
         iterate(count)
         count += 1
-    print(json.dumps(count * BATCH / (time.perf_counter() - begin)))
+    print(json.dumps(count * batch / (time.perf_counter() - begin)))
 
 
 class Memory(threading.Thread):
@@ -120,7 +153,7 @@ class Memory(threading.Thread):
         self.start()
 
     def run(self):
-        while not self.done.wait(0.05):
+        while not self.done.wait(0.5):
             self.peak = max(self.peak, sum(self.size(pid) for pid in self.tree()) / 1024)
 
     def tree(self):
@@ -175,8 +208,8 @@ def clr_rate(options, arch, jobs, iterations):
         with tempfile.TemporaryDirectory() as folder:
             spec = os.path.join(folder, "side_by_side.toml")
             with open(spec, "w") as file:
-                file.write(SPEC.format(seeds=list(range(1, jobs + 1)), arch=arch, dataset=options.dataset, batch=BATCH,
-                                       iterations=count))
+                file.write(SPEC.format(seeds=list(range(1, jobs + 1)), arch=arch, dataset=options.dataset,
+                                       batch=BATCH.get(arch, 100), iterations=count))
             command = [options.clr_run, spec, "--quiet", "--device", "cpu", "--jobs", str(jobs), "--outputs", folder]
             command += ["--data", options.data] if options.data else []
             begin = time.perf_counter()
@@ -186,10 +219,29 @@ def clr_rate(options, arch, jobs, iterations):
                 raise SystemExit(f"{' '.join(command)} failed")
             seconds[count] = time.perf_counter() - begin
             peak = memory.stop()
-    trained, taken = jobs * BATCH * (iterations - iterations // 10), seconds[iterations] - seconds[iterations // 10]
+    trained, taken = jobs * BATCH.get(arch, 100) * (iterations - iterations // 10), seconds[iterations] - seconds[iterations // 10]
     if taken <= 0:
         raise SystemExit("the longer run took less time than the shorter: wait for a quieter machine, or raise --iterations")
     return trained / taken, peak
+
+
+@functools.cache
+def residual_bench():
+    """The path of the bench `residual`, built if need be."""
+    command = ["cargo", "bench", "--no-run", "--message-format", "json", "-p", "clr-nn", "--bench", "residual"]
+    folder = os.path.dirname(os.path.abspath(__file__))
+    messages = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
+    return next(path for path in (json.loads(message).get("executable") for message in messages) if path)
+
+
+def residual_rate(jobs, iterations):
+    """As `clr_rate`, of `jobs` processes of one thread."""
+    command = [residual_bench(), "1", "3", str(iterations)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(jobs)]
+    memory = Memory([process.pid for process in running])
+    outputs = [process.communicate()[0] for process in running]
+    peak = memory.stop()
+    return sum(float(output.split()[-2]) for output in outputs), peak
 
 
 def spread(values):
@@ -206,7 +258,8 @@ def compare(options, arch):
         for mode, jobs in (("single", 1), ("sweep", 2)):
             for who, (rate, memory) in (
                 ("PyTorch", torch_rate(arch, variants[0], jobs, options.seconds)),
-                ("clr-run", clr_rate(options, arch, jobs, options.iterations)),
+                ("clr-run", residual_rate(jobs, options.iterations // 3) if arch == "resnet20"
+                 else clr_rate(options, arch, jobs, options.iterations)),
             ):
                 found.setdefault((mode, who), []).append((rate, memory))
     for mode in ("single", "sweep"):
@@ -225,7 +278,8 @@ def main():
     parser.add_argument("--clr-run", default="clr-run", help="the program")
     parser.add_argument("--data", help="the folder of datasets")
     parser.add_argument("--dataset", default="cifar10", help="any dataset of 32 x 32 images")
-    parser.add_argument("--arch", nargs="+", default=["cifar10_quick", "cifar10_full", "cifar10_full_sigmoid_bn"])
+    parser.add_argument("--arch", nargs="+", default=["cifar10_quick", "cifar10_full", "cifar10_full_sigmoid_bn"],
+                        help="of these and resnet20")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=300, help="of a clr-run trial")
     parser.add_argument("--seconds", type=float, default=10, help="that PyTorch is timed for")

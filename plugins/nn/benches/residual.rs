@@ -2,11 +2,13 @@
 //! channels, batch normalisation, shortcuts without weights), at its published batch size of 128. Each time is the least over
 //! the repetitions.
 //!
-//!     cargo bench -p clr-nn --bench residual [-- THREADS [BLOCKS]]
+//!     cargo bench -p clr-nn --bench residual [-- THREADS [BLOCKS [STEPS]]]
 //!
-//! `BLOCKS` is how many blocks each of the three stages has: 3 for ResNet-20, 9 for ResNet-56.
+//! `BLOCKS` is how many blocks each of the three stages has: 3 for ResNet-20, 9 for ResNet-56. The last line is the images a
+//! second over all steps.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use clr_nn::sdk::{Dataset, Lane, SessionConfig, SplitData, Transform};
 use clr_nn::{
@@ -15,7 +17,6 @@ use clr_nn::{
 };
 
 const BATCH: usize = 128;
-const STEPS: usize = 12;
 
 static BLOCKS: AtomicUsize = AtomicUsize::new(3);
 
@@ -80,6 +81,7 @@ fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
     let thread_count = numbers.next().unwrap_or(1);
     BLOCKS.store(numbers.next().unwrap_or(3), Ordering::Relaxed);
+    let steps = numbers.next().unwrap_or(12);
     let images: Vec<u8> = (0..BATCH * 3072).map(|i| (i * 7919 % 251) as u8).collect();
     let labels: Vec<i32> = (0..BATCH as i32).map(|i| i % 10).collect();
     let train = SplitData { count: BATCH, images: Some(&images), labels: Some(&labels) };
@@ -95,5 +97,7 @@ fn main() {
         thread_count,
         lanes: vec![Lane { options: r#"{"optimizer": "sgd"}"#, init_seed: 1, data_seed: 1 }],
     };
-    println!("{}", clr_nn::profile::<Residual>(&config, STEPS).expect("a profile"));
+    let start = Instant::now();
+    println!("{}", clr_nn::profile::<Residual>(&config, steps).expect("a profile"));
+    println!("{:.1} images/s", (BATCH * steps) as f64 / start.elapsed().as_secs_f64());
 }
