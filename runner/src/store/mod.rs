@@ -102,6 +102,8 @@ pub struct Store {
     /// Checkpoints were written since the last sync of their folder.
     has_new_checkpoints: bool,
     opened: Instant,
+    /// When the run, or a worker of it, last began: what was to come may go wrong again.
+    disturbed: Instant,
     committed: Instant,
     commit_cost: Duration,
     /// When all rows that waited were sealed.
@@ -197,6 +199,7 @@ impl Store {
             has_news: false,
             has_new_checkpoints: false,
             opened,
+            disturbed: opened,
             committed: opened,
             commit_cost: Duration::ZERO,
             sealed: opened,
@@ -377,7 +380,7 @@ impl Store {
                 flight.push_evaluation(*evaluation).map_err(|message| unexpected(trial, message))?;
             }
             Event::Saved { trial, checkpoint, elapsed } => self.save(*trial, checkpoint, *elapsed)?,
-            Event::Retried { .. } => {}
+            Event::Retried { .. } => self.disturbed = Instant::now(),
             Event::Ended { trial, outcome, elapsed } => self.end(*trial, outcome, *elapsed)?,
         }
         let has_news = self.has_news || self.sealed.elapsed() >= self.seal_interval();
@@ -527,10 +530,11 @@ impl Store {
     }
 
     /// The least time between commits: half a second, growing to 5 s as a run goes on, so that a long one has thousands
-    /// of parts, not hundreds of thousands. Commits stay under 0.5% of the time, but on a slow disk a young run makes some
-    /// more, so that one that is killed every few seconds gets on: each waits for a quarter of the run's age.
+    /// of parts, not hundreds of thousands. Commits stay under 0.5% of the time, but on a slow disk there are some more
+    /// after a start, so that a run that is killed every few seconds, or whose workers are, gets on: each waits for a
+    /// quarter of the time since.
     fn commit_interval(&self) -> Duration {
-        let age = self.opened.elapsed();
+        let age = self.disturbed.elapsed();
         let of_age = (age / 200).min(self.limits.commit_every * 10);
         self.limits.commit_every.max(of_age).max((self.commit_cost * 200).min(age / 4))
     }
