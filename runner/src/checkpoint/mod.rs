@@ -5,6 +5,8 @@
 
 mod export;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 
 use std::num::NonZeroU64;
 use std::time::Duration;

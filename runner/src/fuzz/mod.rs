@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::sync::Once;
 
-use crate::{dataset, host, store};
+use crate::{checkpoint, dataset, host, store, worker};
 
 mod memory;
 #[cfg(test)]
@@ -41,6 +41,10 @@ pub static TARGETS: &[Target] = &[
     dataset::fuzz::CACHE,
     store::fuzz::MANIFEST,
     store::fuzz::PART,
+    checkpoint::fuzz::CHECKPOINT,
+    worker::fuzz::FRAMES,
+    worker::fuzz::REPLIES,
+    worker::fuzz::REQUESTS,
     host::fuzz::DESCRIPTION,
     host::fuzz::SESSION,
 ];

@@ -246,6 +246,36 @@ pub fn write_frames<E>(
     write(encoder.frame(kind, &payload))
 }
 
+/// Puts a reply together from frames.
+#[derive(Debug)]
+pub struct Receiving<'a, 'b> {
+    reply: Option<Reply>,
+    filling: Filling<'a, 'b>,
+}
+
+impl<'a, 'b> Receiving<'a, 'b> {
+    /// The reply's arrays, if it has any, are to fill these.
+    pub fn new(arrays: &'a mut [&'b mut [u8]]) -> Receiving<'a, 'b> {
+        Receiving { reply: None, filling: Filling::new(arrays) }
+    }
+
+    /// Takes the next frame; the reply, once it is there with its arrays.
+    pub fn take(&mut self, kind: Kind, payload: &[u8]) -> Result<Option<Reply>, String> {
+        let rest = match (kind, &self.reply) {
+            (Kind::Message, None) => {
+                let (message, rest) = decode::<Reply>(payload)?;
+                self.reply = Some(message);
+                rest
+            }
+            (Kind::Continuation, Some(_)) => payload,
+            (kind, _) => return Err(format!("a frame of kind {kind:?}, out of turn")),
+        };
+        self.filling.take(rest)?;
+        let is_filled = self.filling.is_done();
+        Ok(self.reply.take_if(|reply| is_filled || !reply.has_arrays()))
+    }
+}
+
 /// Fills arrays from payloads, in order.
 #[derive(Debug)]
 pub struct Filling<'a, 'b> {

@@ -18,6 +18,8 @@
 //! A worker ends when its pipe closes, also in the middle of a call: no worker outlives its supervisor.
 
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod memory;
 mod message;
 mod process;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::frame::{Decoder, Encoder, FrameError, Kind};
-use super::message::{Filling, PROTOCOL, Reply, decode, write_frames};
+use super::message::{PROTOCOL, Receiving, Reply, write_frames};
 use super::tail::Tail;
 use super::{Launch, memory};
 use crate::host::Death;
@@ -139,25 +139,14 @@ impl Process {
         mut cancel: Option<&AtomicBool>,
         watching: &mut Watching,
     ) -> Result<Reply, Death> {
-        let mut filling = Filling::new(filled);
-        let mut reply: Option<Reply> = None;
+        let mut receiving = Receiving::new(filled);
         loop {
             let found = self.decoder.frame().map_err(|error: FrameError| Death::Garbled(error.to_string()))?;
             if let Some((kind, payload)) = found {
-                let rest = match (kind, &reply) {
-                    (Kind::Message, None) => {
-                        let (message, rest) = decode::<Reply>(payload).map_err(Death::Garbled)?;
-                        reply = Some(message);
-                        rest
-                    }
-                    (Kind::Continuation, Some(_)) => payload,
-                    (kind, _) => return Err(Death::Garbled(format!("a frame of kind {kind:?}, out of turn"))),
-                };
-                filling.take(rest).map_err(Death::Garbled)?;
-                if let Some(reply) = reply.take_if(|reply| filling.is_done() || !reply.has_arrays()) {
-                    return Ok(reply);
+                match receiving.take(kind, payload).map_err(Death::Garbled)? {
+                    Some(reply) => return Ok(reply),
+                    None => continue,
                 }
-                continue;
             }
             while self.pipes.wait(false, watching)? == Ready::Tick {
                 if cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
