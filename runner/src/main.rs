@@ -34,7 +34,9 @@ const LARGEST_SPEC: u64 = 1 << 22;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(filter) = cli.log.filter()
+    // A worker closes all that is open, so that it keeps nothing that it inherits: it must not have opened anything.
+    let is_worker = matches!(cli.command, Some(Command::Worker));
+    if let Some(filter) = cli.log.filter().filter(|_| !is_worker)
         && let Err(error) = logs::install(filter, cli.log.log_file.as_deref())
     {
         say(&format!("error: {error}\n"));

@@ -297,7 +297,7 @@ typedef struct clr_tensor {
 
 typedef struct clr_state_api {
    size_t struct_size;
-   /* *tensors lives until the lane is reset or the session destroyed. [session] */
+   /* At most 2^30 values in all. *tensors lives until the lane is reset or the session destroyed. [session] */
    clr_status (*tensors)(clr_session *session, uint32_t lane, const clr_tensor **tensors, uint32_t *tensor_count, clr_error *error);
    /* Copies every bit out and in; the next step sees what was loaded. [session] */
    clr_status (*save)(clr_session *session, uint32_t lane, uint32_t tensor, float *values, clr_error *error);

@@ -92,6 +92,28 @@ pub struct TensorInfo {
     pub element_count: usize,
 }
 
+/// A lane's tensors have no more values than this in all: 4 GiB, which are copied for every checkpoint. A plugin that says
+/// more has a bug, or wants all memory.
+pub const MOST_STATE_VALUES: usize = 1 << 30;
+
+/// That a lane's tensors have as many values as their shapes say, and no more than can be copied.
+pub(crate) fn check_sizes(tensors: &[TensorInfo]) -> Result<(), String> {
+    let mut total = 0usize;
+    for TensorInfo { name, shape, element_count, .. } in tensors {
+        total = total.saturating_add(*element_count);
+        if total > MOST_STATE_VALUES {
+            return Err(format!(
+                "with tensor `{name}` of shape {shape:?} a lane has more than {MOST_STATE_VALUES} values"
+            ));
+        }
+        let product = shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size));
+        if product != Some(*element_count as u64) {
+            return Err(format!("tensor `{name}` is of shape {shape:?} and has {element_count} values"));
+        }
+    }
+    Ok(())
+}
+
 /// What a tensor is to the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {

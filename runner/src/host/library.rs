@@ -80,7 +80,7 @@ impl Plugin {
     }
 
     /// Loads a library if its digest is accepted.
-    pub(super) fn load_if(path: &Path, accept: impl FnOnce(&str) -> Result<(), String>) -> Result<Plugin, HostError> {
+    pub(crate) fn load_if(path: &Path, accept: impl FnOnce(&str) -> Result<(), String>) -> Result<Plugin, HostError> {
         let failed = |message: String| HostError::Load { path: path.to_owned(), message };
         // With a separator in it, so that the system's own search path is not searched.
         let absolute = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;

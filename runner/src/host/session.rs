@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::call::{CallSizes, Completion, StepCall};
 use super::data::Data;
-use super::info::{Role, TensorInfo};
+use super::info::{Role, TensorInfo, check_sizes};
 use super::library::{Plugin, StateFunctions};
 use super::stream::{self, Stream};
 use super::{HostError, raw};
@@ -359,14 +359,12 @@ unsafe fn read_tensors(table: *const clr_abi::Tensor, count: u32) -> Result<Vec<
         let Some(shape) = tensor.shape.get(..tensor.rank as usize) else {
             return Err(format!("tensor `{name}` has {} axes, more than {}", tensor.rank, clr_abi::MAX_RANK));
         };
-        let elements = shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size));
-        let Some(element_count) =
-            elements.and_then(|count| usize::try_from(count).ok()).filter(|&count| count < 1 << 40)
-        else {
-            return Err(format!("tensor `{name}` is of shape {shape:?}"));
-        };
+        // Where the product is more than can be counted, it is more than is allowed.
+        let product = shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size));
+        let element_count = product.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
         tensors.push(TensorInfo { name, role, shape: shape.to_vec(), element_count });
     }
+    check_sizes(&tensors)?;
     Ok(tensors)
 }
 

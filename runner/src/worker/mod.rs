@@ -13,13 +13,14 @@
 //! - `frame.rs` cuts the pipe's bytes into frames, `message.rs` says what is in them;
 //! - `process.rs` starts a worker, talks to it, watches over it and ends it; `memory.rs` and `tail.rs` help it;
 //! - `session.rs` is a session as the supervisor sees it;
-//! - `serve.rs` is the worker's own side, the hidden command `clr-run worker`.
+//! - `serve.rs` is the worker's own side, the hidden command `clr-run worker`; `inherited.rs` closes what it must not hold.
 //!
 //! A worker ends when its pipe closes, also in the middle of a call: no worker outlives its supervisor.
 
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod inherited;
 pub(crate) mod memory;
 mod message;
 mod process;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::frame::{Decoder, Encoder, Kind};
+use super::inherited;
 use super::message::{DataSource, Filling, Open, PROTOCOL, Reply, Request, decode, encode, write_frames};
 use crate::dataset;
 use crate::host::{self, Completion, HostError, Images, Plugin, Session, SessionConfig, SplitData, StepCall};
@@ -28,6 +29,7 @@ pub fn serve() -> io::Result<std::convert::Infallible> {
     if io::stdin().is_terminal() {
         return Err(io::Error::other("clr-run starts its workers itself: give it a spec instead"));
     }
+    inherited::close()?;
     // With the pipe's end, the second way to notice that the supervisor is gone: also where every thread hangs.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
@@ -123,11 +125,13 @@ impl Served {
         let plugin = match self.plugins.iter().find(known) {
             Some(plugin) => plugin.clone(),
             None => {
-                let plugin = Plugin::load(&path)?;
-                if plugin.info().digest != open.plugin_digest {
-                    let problem = "its file has changed since the run began: start the run again".to_owned();
-                    return Err(HostError::Refused { path, problems: vec![problem] });
-                }
+                // Before a line of it runs: what the supervisor planned with, and the user may have pinned, was another.
+                let plugin = Plugin::load_if(&path, |digest| {
+                    let is_same = digest == open.plugin_digest;
+                    is_same
+                        .then_some(())
+                        .ok_or_else(|| "its file has changed since the run began: start the run again".to_owned())
+                })?;
                 self.plugins.push(plugin.clone());
                 plugin
             }

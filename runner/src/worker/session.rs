@@ -10,6 +10,7 @@ use super::process::{Call, Process};
 use crate::event::Split;
 use crate::host::{
     CallSizes, Completion, Death, Function, HostError, Lane, PluginInfo, SessionConfig, StepCall, TensorInfo,
+    check_sizes,
 };
 use crate::limits::Limits;
 use crate::plan::DataPlan;
@@ -187,7 +188,11 @@ impl Session<'_> {
         let number = self.check_lane(function, lane)?;
         if self.tensors[lane].is_none() {
             match self.ask(function, &Request::Tensors { lane: number }, &[], &mut [], None)? {
-                Reply::Tensors(tensors) if tensors.iter().all(is_sound) => self.tensors[lane] = Some(tensors),
+                // `host` has checked this in the worker too, where a plugin may have changed it since.
+                Reply::Tensors(tensors) => match check_sizes(&tensors) {
+                    Ok(()) => self.tensors[lane] = Some(tensors),
+                    Err(problem) => return Err(self.died(function, Death::Garbled(problem))),
+                },
                 other => return Err(self.out_of_turn(function, &other)),
             }
         }
@@ -311,12 +316,6 @@ impl Session<'_> {
     fn argument(&self, function: Function, message: String) -> HostError {
         HostError::Argument { plugin: self.plugin.clone(), function, message }
     }
-}
-
-/// What `host` has checked in the worker too: that the shape says how many elements there are.
-fn is_sound(tensor: &TensorInfo) -> bool {
-    let product = tensor.shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size));
-    product == Some(tensor.element_count as u64)
 }
 
 impl Drop for Session<'_> {

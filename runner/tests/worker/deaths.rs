@@ -1,5 +1,8 @@
 //! Workers that end, are ended, or should end.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -172,6 +175,26 @@ fn a_worker_is_no_command_for_people() {
     assert!(!help.stdout.contains("worker  "), "{}", help.stdout);
     let garbage = world.command(&["worker"]).stdin(Stdio::null()).output().unwrap();
     assert!(garbage.status.success(), "no supervisor: {garbage:?}");
+}
+
+/// A worker that lives on, of a supervisor that a script was made to wait for with a lock or a pipe, must not hold those.
+#[test]
+fn a_worker_keeps_nothing_open_that_it_inherits() {
+    let prepared = Prepared::new(BOWL);
+    let (script, held) = (prepared.path("with-a-lock"), prepared.path("held"));
+    let program = env!("CARGO_BIN_EXE_clr-run");
+    fs::write(&script, format!("#!/bin/sh\nexec 3>'{0}' 9>'{0}'\nexec '{program}' \"$@\"\n", held.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let launch = Launch { program: script, ..prepared.launch() };
+    let mut worker = Worker::start(&launch, Limits::default()).unwrap();
+    assert!(held.exists(), "the script ran");
+    let Ok(open) = fs::read_dir(format!("/proc/{}/fd", worker.process_id().unwrap())) else {
+        eprintln!("SKIPPED: no /proc here");
+        return;
+    };
+    let open: Vec<PathBuf> = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok()).collect();
+    assert!(open.len() >= 5 && !open.contains(&held), "{open:?}");
+    prepared.there(&mut worker, 1).expect("a worker like any other");
 }
 
 /// The workers of a process; none where nobody tells.
