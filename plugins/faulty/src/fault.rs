@@ -42,6 +42,8 @@ pub enum Kind {
     Scribble,
     Nan,
     BreakRules,
+    /// The lane's first tensor is said to be larger than any memory.
+    WrongSize,
 }
 
 /// The call in which it strikes.
@@ -52,6 +54,8 @@ pub enum Place {
     Start,
     Step,
     Evaluate,
+    /// When the lane's tensors are listed, which is once a session.
+    Tensors,
     Save,
     Load,
 }
@@ -69,10 +73,10 @@ pub const SCHEMA: &str = r#"{
   "properties": {
     "fault": {"type": "string", "default": "none", "description": "What goes wrong, where the environment has CLR_FAULTS",
       "enum": ["none", "segfault", "abort", "exit", "killed", "hang", "slow", "leak", "out_of_memory", "device", "error",
-               "panic", "print", "scribble", "nan", "break_rules"]},
-    "fault_in": {"type": "string", "default": "step", "description": "In which call",
-      "enum": ["start", "step", "evaluate", "save", "load"]},
-    "fault_step": {"type": "integer", "minimum": 0, "default": 0, "description": "At the step after so many; for `slow` and in other calls, from there on; of no meaning in `start`"},
+               "panic", "print", "scribble", "nan", "break_rules", "wrong_size"]},
+    "fault_in": {"type": "string", "default": "step", "description": "In which call; `wrong_size` in `tensors` only",
+      "enum": ["start", "step", "evaluate", "tensors", "save", "load"]},
+    "fault_step": {"type": "integer", "minimum": 0, "default": 0, "description": "At the step after so many; for `slow` and in other calls, from there on; of no meaning in `start`, `tensors` and `load`"},
     "fault_times": {"type": "integer", "minimum": 0, "default": 0, "description": "How often in all; 0: always"},
     "exit_code": {"type": "integer", "minimum": 0, "maximum": 255, "default": 3, "description": "Of `exit`"},
     "leak_mib": {"type": "integer", "minimum": 1, "maximum": 65536, "default": 1024, "description": "`leak` takes so much, 1 MiB a millisecond"},
@@ -99,7 +103,7 @@ impl Fault {
             return false;
         }
         match place {
-            Place::Start => true,
+            Place::Start | Place::Tensors | Place::Load => true,
             Place::Step if self.kind != Kind::Slow => step == self.step,
             _ => step >= self.step,
         }

@@ -17,7 +17,7 @@ use crate::fault::{Fault, Kind};
 
 /// Lets the fault happen, unless it has happened often enough. `seed` is the lane's, and names its counter.
 ///
-/// Returns whether the answer of this call is to be NaN, or the error that the fault consists of, if it returns at all.
+/// Returns whether the answer of this call is to be wrong (NaN, or a size), or the error that the fault consists of, if it returns at all.
 pub fn strike(fault: &Fault, seed: u64) -> Result<bool, Error> {
     let Some(folder) = std::env::var_os("CLR_FAULTS") else { return Ok(false) };
     let counted = count(Path::new(&folder), fault, seed);
@@ -42,7 +42,7 @@ pub fn strike(fault: &Fault, seed: u64) -> Result<bool, Error> {
         Kind::Panic => panic!("panicked on demand"),
         Kind::Print => print(),
         Kind::Scribble => scribble(),
-        Kind::Nan => return Ok(true),
+        Kind::Nan | Kind::WrongSize => return Ok(true),
         // A status that the header does not have.
         Kind::BreakRules => return Err(Error { status: Status::Host(77), message: "unheard of".to_owned() }),
     }

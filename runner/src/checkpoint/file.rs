@@ -144,6 +144,11 @@ fn read_tensor(name: String, role: Option<Role>, view: &TensorView<'_>) -> Resul
     if view.dtype() != Dtype::F32 {
         return Err(CheckpointError::Tensor { name, message: format!("is of type {:?}, not F32", view.dtype()) });
     }
+    let axis_count = view.shape().len();
+    if axis_count > clr_abi::MAX_RANK {
+        let message = format!("has {axis_count} axes, more than {}", clr_abi::MAX_RANK);
+        return Err(CheckpointError::Tensor { name, message });
+    }
     // The reader has checked that there are as many bytes as the shape says.
     let values: Vec<f32> = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     let shape = view.shape().iter().map(|&size| size as u64).collect();
@@ -223,6 +228,8 @@ mod tests {
         check_refused(&with(&other.replace(":2", ":1")), "has no known role");
         let other = other.replace(":2", ":1").replace("{}", r#"{"conv1.bias":"ghost"}"#);
         check_refused(&with(&other), "has no known role");
+        let many_axes = Checkpoint { tensors: vec![tensor("w", Role::Weight, &[1; 7], &[1.0])], ..example() };
+        check_refused(&many_axes.to_bytes("").unwrap(), "its tensor `w` has 7 axes, more than 6");
     }
 
     /// Every byte of the file in turn: an error or a checkpoint, never a panic.

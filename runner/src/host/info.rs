@@ -124,3 +124,34 @@ pub enum Role {
     /// Kept by the model, such as running means.
     Buffer,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tensors by shape and number of values; the error, if there is one.
+    #[track_caller]
+    fn check(tensors: &[(&[u64], usize)], expected: Option<&str>) {
+        let tensor = |(index, &(shape, element_count)): (usize, &(&[u64], usize))| TensorInfo {
+            name: format!("t{index}"),
+            role: Role::Weight,
+            shape: shape.to_vec(),
+            element_count,
+        };
+        let tensors: Vec<TensorInfo> = tensors.iter().enumerate().map(tensor).collect();
+        assert_eq!(check_sizes(&tensors).err().as_deref(), expected);
+    }
+
+    #[test]
+    fn a_lane_s_state_is_bounded() {
+        const HALF: usize = MOST_STATE_VALUES / 2;
+        check(&[], None);
+        check(&[(&[], 1), (&[0, 7], 0), (&[2, 3], 6)], None);
+        check(&[(&[HALF as u64], HALF), (&[2, HALF as u64 / 2], HALF)], None);
+        check(&[(&[2, 3], 5)], Some("tensor `t0` is of shape [2, 3] and has 5 values"));
+        let both = [(&[HALF as u64][..], HALF), (&[HALF as u64 + 1], HALF + 1)];
+        check(&both, Some("with tensor `t1` of shape [536870913] a lane has more than 1073741824 values"));
+        let overflow = "with tensor `t0` of shape [4294967296, 4294967296] a lane has more than 1073741824 values";
+        check(&[(&[1 << 32, 1 << 32], usize::MAX)], Some(overflow));
+    }
+}

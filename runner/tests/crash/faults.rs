@@ -68,9 +68,28 @@ kind       = "sgd"
 fault_step = 12
 FAULT
 
+[checkpoint]
+every = "EVERY"
+
 [limits]
 call   = "CALL"
 memory = "64 MiB"
+"#;
+
+/// A tenth trial, in the guilty one's session, which ends that session once: then all trials in it are loaded.
+const STUMBLE: &str = r#"
+[policies.stumble]
+kind       = "fixed"
+base_lr    = 0.02
+optimizers = ["stumbler"]
+
+[optimizers.stumbler]
+kind        = "sgd"
+fault       = "killed"
+fault_step  = 21
+fault_times = 1
+
+[policies.fixed]
 "#;
 
 /// A fault, and what is said of the trial that has it. No status: it ends as if there had been no fault.
@@ -89,7 +108,7 @@ const fn passes(fault: &'static str) -> Case {
     Case { fault, status: None, reason: "" }
 }
 
-const CASES: [Case; 25] = [
+const CASES: [Case; 34] = [
     case("fault = \"segfault\"", "crashed", "SIGSEGV"),
     case("fault = \"abort\"", "crashed", "SIGABRT"),
     case("fault = \"exit\"", "crashed", "exited with code 3"),
@@ -107,6 +126,19 @@ const CASES: [Case; 25] = [
     case("fault = \"error\"\nfault_in = \"start\"", "failed", "failed on demand"),
     case("fault = \"segfault\"\nfault_in = \"evaluate\"", "crashed", "SIGSEGV"),
     case("fault = \"error\"\nfault_in = \"evaluate\"", "failed", "failed on demand"),
+    case("fault = \"segfault\"\nfault_in = \"save\"", "crashed", "clr.state/1 save: the worker was killed by SIGSEGV"),
+    case("fault = \"hang\"\nfault_in = \"save\"", "crashed", "clr.state/1 save: the call did not return"),
+    case("fault = \"error\"\nfault_in = \"save\"", "failed", "clr.state/1 save: failed on demand"),
+    case("fault = \"out_of_memory\"\nfault_in = \"save\"", "failed", "clr.state/1 save: out of memory on demand"),
+    case("fault = \"break_rules\"\nfault_in = \"save\"", "failed", "unknown status 77"),
+    case("fault = \"exit\"\nfault_in = \"tensors\"", "crashed", "clr.state/1 tensors: the worker exited with code 3"),
+    case("fault = \"error\"\nfault_in = \"tensors\"", "failed", "clr.state/1 tensors: "),
+    case(
+        "fault = \"wrong_size\"\nfault_in = \"tensors\"",
+        "failed",
+        "with tensor `weights` of shape [1048576, 1048576]",
+    ),
+    passes("fault = \"abort\"\nfault_in = \"save\"\nfault_times = 1"),
     passes("fault = \"print\""),
     passes("fault = \"slow\"\nslow_ms = 1"),
     passes("fault = \"segfault\"\nfault_times = 2"),
@@ -115,6 +147,16 @@ const CASES: [Case; 25] = [
     passes("fault = \"scribble\"\nfault_times = 1"),
     passes("fault = \"segfault\"\nfault_in = \"evaluate\"\nfault_times = 2"),
     passes("fault = \"exit\"\nfault_in = \"start\"\nfault_times = 1"),
+];
+
+/// Of the guilty trial, in a session that is loaded.
+const LOAD_CASES: [Case; 6] = [
+    case("fault = \"segfault\"\nfault_in = \"load\"", "crashed", "clr.state/1 load: the worker was killed by SIGSEGV"),
+    case("fault = \"hang\"\nfault_in = \"load\"", "crashed", "clr.state/1 load: the call did not return"),
+    case("fault = \"error\"\nfault_in = \"load\"", "failed", "clr.state/1 load: failed on demand"),
+    case("fault = \"break_rules\"\nfault_in = \"load\"", "failed", "unknown status 77"),
+    passes("fault = \"error\"\nfault_in = \"load\"\nfault_times = 1"),
+    passes("fault = \"scribble\"\nfault_in = \"load\"\nfault_times = 1"),
 ];
 
 fn plugin() -> &'static PathBuf {
@@ -162,7 +204,7 @@ impl Train for Fused {
         let search = Search { plugins: SearchPath::new([plugin().clone()]), data: roots.clone(), cache: cache.clone() };
         let gathered = gather(&spec, world.folder().path(), &search, Data::Open);
         let plan = plan(&spec, &gathered.facts).unwrap();
-        assert_eq!((plan.trials.len(), plan.groups.len()), (9, 1));
+        assert_eq!(plan.groups.len(), 1);
         let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets).unwrap();
         let program = if faults { with_faults(world) } else { env!("CARGO_BIN_EXE_clr-run").into() };
         let isolation = Isolation::Process(Launch { program, roots, cache });
@@ -203,14 +245,24 @@ fn trials(world: &World, outputs: &str) -> Vec<(String, String, String)> {
 }
 
 #[track_caller]
-fn check(how: &dyn Train, Case { fault, status, reason }: &Case) {
+fn check(how: &dyn Train, case: &Case) {
+    check_in(SPEC, 9, 1, how, case);
+}
+
+/// Trains the trials of `spec` with the fault, in so many of them.
+#[track_caller]
+fn check_in(spec: &str, trial_count: usize, fault_count: usize, how: &dyn Train, case: &Case) {
+    let Case { fault, status, reason } = case;
     // Long enough for a busy machine, but where the wait is the point.
     let call = if fault.contains("hang") { "2 s" } else { "10 min" };
-    let world = World::new(&SPEC.replace("FAULT", fault).replace("CALL", call));
-    assert_eq!(how.train(&world, "whole", false), 9);
-    assert_eq!(how.train(&world, "struck", true), 9);
+    // A trial as short as these is saved only where it is to be.
+    let calls_state = ["\"tensors\"", "\"save\"", "\"load\""].iter().any(|place| fault.contains(place));
+    let every = if calls_state { "5 iterations" } else { "30 s" };
+    let world = World::new(&spec.replace("FAULT", fault).replace("CALL", call).replace("EVERY", every));
+    assert_eq!(how.train(&world, "whole", false), trial_count);
+    assert_eq!(how.train(&world, "struck", true), trial_count);
     let strikes = fs::read_dir(world.path("strikes")).map_or(0, Iterator::count);
-    assert_eq!(strikes, 1, "{fault}: it struck");
+    assert_eq!(strikes, fault_count, "{fault}: it struck");
     let guilty = usize::from(status.is_some());
     for (label, found, error) in trials(&world, "struck") {
         let expected = if label.contains("guilty") { status.unwrap_or("finished") } else { "finished" };
@@ -230,4 +282,10 @@ fn a_fault_costs_nothing_but_its_trial_alone() {
 #[test]
 fn a_fault_costs_nothing_but_its_trial_in_the_middle_of_a_group() {
     CASES.iter().for_each(|case| check(&Fused, case));
+}
+
+#[test]
+fn a_trial_that_cannot_be_loaded_costs_nothing_but_itself() {
+    let spec = SPEC.replace("\n[policies.fixed]\n", STUMBLE);
+    LOAD_CASES.iter().for_each(|case| check_in(&spec, 10, 2, &Fused, case));
 }

@@ -167,6 +167,16 @@ fn what_passes_and_what_a_plugin_prints_change_nothing() {
 }
 
 #[test]
+fn a_lane_that_diverges_is_over_and_its_neighbours_do_not_notice() {
+    for lanes in [1, 5] {
+        match struck("fault = \"nan\"", lanes).0 {
+            Outcome::Diverged { iteration } => assert_eq!(iteration, 12, "{lanes} lanes"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_trial_that_takes_too_long_fails() {
     let limits = "call   = \"2 s\"\nmemory = \"64 MiB\"";
     assert!(SPEC.contains(limits));
