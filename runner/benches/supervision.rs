@@ -24,7 +24,7 @@ architecture = "cifar10_full"
 [data]
 dataset    = "shapes"
 batch_size = 100
-normalize  = "mean_image"
+normalize  = "pixel_mean"
 
 [train]
 iterations = 200
@@ -90,17 +90,18 @@ fn main() {
 fn run(arguments: &[String], side: &[&str], outputs: &Path) -> Seconds {
     let before = children_processor_seconds();
     let started = Instant::now();
-    let status = Command::new(env!("CARGO_BIN_EXE_clr-run"))
+    let output = Command::new(env!("CARGO_BIN_EXE_clr-run"))
         .args(arguments)
         .args(side)
         .arg("--outputs")
         .arg(outputs)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
+        .stderr(Stdio::piped())
+        .output()
         .expect("clr-run starts");
     let clock = started.elapsed().as_secs_f64();
-    assert!(status.success(), "clr-run {}: {status}", arguments.join(" "));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "clr-run {}: {}\n{errors}", arguments.join(" "), output.status);
     Seconds { clock, processor: children_processor_seconds() - before }
 }
 
