@@ -19,7 +19,7 @@ use clr_run::gather::{Data, Search, gather};
 use clr_run::host::SearchPath;
 use clr_run::plan::{Group, Plan, Trial, plan};
 use clr_run::spec::{self, SourceFile};
-use clr_run::train::{self, Layout, Resources, Work};
+use clr_run::train::{self, Isolation, Layout, Resources, Work};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,7 +38,8 @@ fn main() -> anyhow::Result<()> {
     };
     let source = SourceFile { name: spec_path.clone(), text: std::fs::read_to_string(spec_path)? };
     let (spec, problems) = spec::parse(&source, &[]);
-    let gathered = gather(&spec, Path::new(spec_path).parent().unwrap_or(Path::new("")), &search, Data::Open);
+    let gathered =
+        gather(&spec, Path::new(spec_path).parent().unwrap_or(Path::new("")), &search, &Isolation::None, Data::Open);
     let whole =
         plan(&spec, &gathered.facts).map_err(|more| anyhow!(spec::render(&[problems, more].concat(), &source)))?;
     let plan = first_trial(&whole, iterations);
@@ -89,7 +90,7 @@ fn main() -> anyhow::Result<()> {
 fn first_trial(plan: &Plan, iterations: u64) -> Plan {
     let trial = Trial { iterations, eval_every: 0, ..plan.trials[0].clone() };
     let group = Group { shape: trial.shape.clone(), trials: vec![0] };
-    Plan { trials: vec![trial], groups: vec![group], ..plan.clone() }
+    Plan { trials: [trial].into(), groups: vec![group], ..plan.clone() }
 }
 
 fn write(path: &Path, bytes: impl IntoIterator<Item = u8>) -> anyhow::Result<()> {

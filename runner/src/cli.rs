@@ -72,9 +72,6 @@ pub struct RunArgs {
     /// Run trials again that failed or crashed; they go on from their last checkpoint.
     #[arg(long)]
     pub retry_failed: bool,
-    /// Where plugins compute: in worker processes, so that one that crashes costs no more than its trial, or in this one.
-    #[arg(long, value_enum, default_value_t = Isolation::Process)]
-    pub isolation: Isolation,
     /// Print no progress, only the results.
     #[arg(long, short)]
     pub quiet: bool,
@@ -89,6 +86,9 @@ pub struct SpecArgs {
     /// Where to look.
     #[command(flatten)]
     pub search: SearchArgs,
+    /// Where plugins compute.
+    #[command(flatten)]
+    pub isolation: IsolationArgs,
 }
 
 /// Where plugins and datasets are looked for.
@@ -104,6 +104,14 @@ pub struct SearchArgs {
     /// manifest of a run records. Repeatable.
     #[arg(long = "plugin-digest", value_name = "NAME=HEX")]
     pub plugin_digests: Vec<Pin>,
+}
+
+/// Where plugins compute.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct IsolationArgs {
+    /// Where plugins compute: in worker processes, so that one that crashes costs no more than its trial, or in this one.
+    #[arg(long, value_enum, default_value_t = Isolation::Process)]
+    pub isolation: Isolation,
 }
 
 /// On what to train.
@@ -278,9 +286,9 @@ pub struct VerifyArgs {
     /// Where to look.
     #[command(flatten)]
     pub search: SearchArgs,
-    /// Where plugins compute: in worker processes, or in this one.
-    #[arg(long, value_enum, default_value_t = Isolation::Process)]
-    pub isolation: Isolation,
+    /// Where plugins compute.
+    #[command(flatten)]
+    pub isolation: IsolationArgs,
     /// Print no progress, only the results.
     #[arg(long, short)]
     pub quiet: bool,
@@ -305,6 +313,9 @@ pub enum PluginCommand {
         /// Where to look.
         #[command(flatten)]
         search: SearchArgs,
+        /// Where plugins compute.
+        #[command(flatten)]
+        isolation: IsolationArgs,
     },
     /// The models, optimizers and options of one plugin.
     Info {
@@ -313,6 +324,9 @@ pub enum PluginCommand {
         /// Where to look.
         #[command(flatten)]
         search: SearchArgs,
+        /// Where plugins compute.
+        #[command(flatten)]
+        isolation: IsolationArgs,
     },
     /// Run the conformance suite on a plugin's file.
     Check {

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::{Checkpointing, Every, Keep};
-use crate::event::Event;
+use crate::event::{Event, Outcome};
 use crate::host::HostError;
 use crate::plan::show::Estimates;
 use crate::plan::{Group, Plan, Trial};
@@ -20,22 +20,36 @@ const BYTES_PER_ROW: f64 = 0.5;
 /// How long a group is trained to see how fast it is.
 const PROBE: Duration = Duration::from_secs(1);
 
+/// No estimate could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EstimateError {
+    /// What a plugin has against the configuration of a group.
+    #[error(transparent)]
+    Footprint(#[from] HostError),
+    /// A trial that was to show how fast its group is shows that it cannot be trained.
+    #[error("training `{label}` for a moment, to estimate the time: {message} (--no-probe leaves that out)")]
+    Probe {
+        /// The trial.
+        label: String,
+        /// What became of it.
+        message: String,
+    },
+}
+
 /// Memory and size of every plan; with `probe`, time too.
 ///
 /// # Errors
 ///
-/// What a plugin has against the configuration of a group.
-pub fn of_plan(plan: &Plan, resources: &Resources, jobs: usize, probe: bool) -> Result<Estimates, HostError> {
-    let layout = Layout::cpu(jobs, plan.trials.len());
+/// What a plugin has against the configuration of a group, or how it failed.
+pub fn of_plan(plan: &Plan, resources: &Resources, layout: &Layout, probe: bool) -> Result<Estimates, EstimateError> {
     let mut estimates = Estimates { bytes_written: Some(bytes_written(plan)), ..Estimates::default() };
-    for group in &plan.groups {
-        let footprint = resources.footprint(plan, group, &layout)?;
+    for footprint in resources.footprints(plan, layout)? {
         estimates.bytes_per_trial = estimates.bytes_per_trial.max(Some(footprint.bytes_per_lane));
         estimates.bytes_shared = estimates.bytes_shared.max(Some(footprint.bytes_shared));
     }
     if probe {
-        let seconds: f64 = plan.groups.iter().map(|group| seconds_of_group(plan, group, resources, &layout)).sum();
-        estimates.seconds = Some(seconds / layout.slots as f64);
+        let seconds = plan.groups.iter().map(|group| seconds_of_group(plan, group, resources, layout));
+        estimates.seconds = Some(seconds.sum::<Result<f64, EstimateError>>()? / layout.slots as f64);
     }
     Ok(estimates)
 }
@@ -51,10 +65,10 @@ fn bytes_written(plan: &Plan) -> u64 {
 }
 
 /// Seconds that the group takes on one slot: its first trial is trained for a moment, its evaluations are timed.
-fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &Layout) -> f64 {
+fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &Layout) -> Result<f64, EstimateError> {
     let trial = &plan.trials[group.trials[0]];
     let probed = Plan {
-        trials: vec![Trial { eval_every: 0, ..trial.clone() }],
+        trials: [Trial { eval_every: 0, ..trial.clone() }].into(),
         groups: vec![Group { shape: group.shape.clone(), trials: vec![0] }],
         name: plan.name.clone(),
         axes: plan.axes.clone(),
@@ -64,25 +78,33 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
     let layout = Layout { slots: 1, ..layout.clone() };
     let cancel = AtomicBool::new(false);
     let started = Instant::now();
-    let (mut evaluated, mut steps, mut last) = (None, 0, started);
+    let (mut evaluated, mut steps, mut last, mut failed) = (None, 0, started, None);
     let result: Result<(), std::convert::Infallible> =
         train::run(&probed, vec![Work::new(0)], resources, &layout, &cancel, |event| {
             match event {
                 Event::Evaluated(_) => evaluated = Some(Instant::now()),
                 Event::Rows(rows) => (steps, last) = (steps + rows.count, Instant::now()),
-                Event::Started { .. } | Event::Saved { .. } | Event::Retried { .. } | Event::Ended { .. } => {}
+                // Nobody waits for a plan to try again what may have hung for minutes.
+                Event::Retried { message, .. }
+                | Event::Ended { outcome: Outcome::Failed { message } | Outcome::Crashed { message }, .. } => {
+                    failed.get_or_insert(message);
+                }
+                Event::Started { .. } | Event::Saved { .. } | Event::Ended { .. } => {}
             }
-            if evaluated.is_some_and(|at| at.elapsed() > PROBE) {
+            if failed.is_some() || evaluated.is_some_and(|at| at.elapsed() > PROBE) {
                 cancel.store(true, std::sync::atomic::Ordering::Relaxed);
             }
             Ok(())
         });
     let Ok(()) = result;
+    if let Some(message) = failed {
+        return Err(EstimateError::Probe { label: trial.label.clone(), message });
+    }
     let evaluated = evaluated.unwrap_or(started);
     let per_evaluation = (evaluated - started).as_secs_f64();
     let per_step = last.saturating_duration_since(evaluated).as_secs_f64() / steps.max(1) as f64;
     let trials = group.trials.iter().map(|&trial| &plan.trials[trial]);
-    trials.map(|trial| trial.iterations as f64 * per_step + evaluations(trial) as f64 * per_evaluation).sum()
+    Ok(trials.map(|trial| trial.iterations as f64 * per_step + evaluations(trial) as f64 * per_evaluation).sum())
 }
 
 /// How often a trial is evaluated: at the start, at the end and on schedule.

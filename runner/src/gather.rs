@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::dataset::{self, Dataset, DatasetError};
-use crate::host::{HostError, Plugin, SearchPath};
+use crate::host::{HostError, PluginInfo, SearchPath};
 use crate::plan::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
 use crate::spec::Spec;
+use crate::worker::{Isolation, Known};
 
 /// Where to look.
 #[derive(Clone, Debug)]
@@ -37,23 +38,24 @@ pub struct Gathered {
     /// For [`crate::plan::plan`].
     pub facts: Facts,
     /// By the name in the spec.
-    pub plugins: BTreeMap<String, Plugin>,
+    pub plugins: BTreeMap<String, Known>,
     /// By the name in the spec.
     pub datasets: BTreeMap<String, Dataset>,
 }
 
 /// Looks for every plugin, dataset and table that `spec` names. What is missing or broken becomes a fact too, which the
-/// plan reports at the place in the spec that asks for it. Tables are read relative to `folder`, the spec's.
-pub fn gather(spec: &Spec, folder: &Path, search: &Search, data: Data) -> Gathered {
+/// plan reports at the place in the spec that asks for it, and so does a plugin that does not survive being asked what it
+/// is: `isolation` says where that is done. Tables are read relative to `folder`, the spec's.
+pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation, data: Data) -> Gathered {
     let mut gathered = Gathered::default();
     gathered.facts.plugin_names = search.plugins.list().into_iter().map(|found| found.name).collect();
     gathered.facts.dataset_names = dataset::well_known().iter().map(|known| known.name.to_owned()).collect();
     for name in spec.plugins() {
-        match search.plugins.load(&name) {
+        match Known::find(&search.plugins, &name, isolation, spec.limits) {
             Ok(plugin) => {
                 let info = plugin.info();
-                tracing::info!(plugin = name, version = info.version, path = %info.path.display(), digest = info.digest, "plugin loaded");
-                gathered.facts.plugins.insert(name.clone(), Ok(plugin_facts(&plugin)));
+                tracing::info!(plugin = name, version = info.version, path = %info.path.display(), digest = info.digest, "plugin found");
+                gathered.facts.plugins.insert(name.clone(), Ok(plugin_facts(info)));
                 gathered.plugins.insert(name, plugin);
             }
             // Absent from the facts, so that the plan can say "did you mean".
@@ -87,8 +89,7 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, data: Data) -> Gather
     gathered
 }
 
-pub(crate) fn plugin_facts(plugin: &Plugin) -> PluginFacts {
-    let info = plugin.info();
+pub(crate) fn plugin_facts(info: &PluginInfo) -> PluginFacts {
     let models = info.models.iter().map(|model| ModelFacts {
         name: model.name.clone(),
         options_schema: model.options_schema.clone().into(),

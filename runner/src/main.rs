@@ -10,12 +10,13 @@ use clap::Parser;
 
 use clr_run::checkpoint::Format;
 use clr_run::cli::{
-    CheckArgs, Cli, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, Isolation, LogArgs, PlanArgs,
-    PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs, StatusArgs, VerifyArgs,
+    CheckArgs, Cli, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, Isolation, IsolationArgs, LogArgs,
+    PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs, StatusArgs, VerifyArgs,
 };
 use clr_run::gather::{Data, Gathered, Search, gather, read_text};
 use clr_run::host::{Plugin, SearchPath};
 use clr_run::journal::{Ending, Journal};
+use clr_run::limits::Limits;
 use clr_run::plan::{Plan, plan};
 use clr_run::progress::{Progress, Style};
 use clr_run::signals::Signals;
@@ -23,7 +24,7 @@ use clr_run::spec::{self, SourceFile};
 use clr_run::store::{self, Kept, RunInfo, Store};
 use clr_run::train::{self, Layout, Resources};
 use clr_run::words::counted;
-use clr_run::worker::Launch;
+use clr_run::worker::{Known, Launch};
 use clr_run::{dataset, estimate, logs, recipe, show, status, verify};
 
 /// Bad input, or nothing that could run.
@@ -72,7 +73,8 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let jobs = jobs(&args.device);
-    let layout = Layout::cpu(jobs, plan.trials.len());
+    let isolation = isolation(args.spec.isolation, &args.spec.search)?;
+    let layout = Layout { isolation, ..Layout::cpu(jobs, plan.trials.len()) };
     let recipe = recipe::of_run(&source.text, &plan, &resources, &layout, args.rerun_other_numerics)?;
     let recipe = RunInfo {
         spec_folder: std::path::absolute(path).map(|path| folder_of(&path).to_owned()).unwrap_or_default(),
@@ -88,11 +90,7 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
         let without_state = plugins_without_state(&plan, &resources);
         store.notes().iter().chain(&without_state).for_each(|note| say(&format!("note: {note}\n")));
         if nothing_to_do {
-            let over = store.results().iter().filter(|result| result.status.is_done()).count();
-            let all = plan.trials.len();
-            let subject =
-                if over == all { format!("all {all} trials are") } else { format!("{over} of {all} trials are") };
-            say(&format!("{subject} finished already; nothing to run\n"));
+            say(&show::nothing_to_run(&store.results()));
         }
     }
 
@@ -103,9 +101,9 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let signals = Signals::install()?;
     let mut progress =
         Progress::new(&plan, &unfinished, Style::for_stderr(args.quiet || nothing_to_do, log.is_on_stderr()));
-    let isolation = isolation(args.isolation, &args.spec.search)?;
-    let layout = Layout { isolation, ..Layout::cpu(jobs, unfinished.len()) };
-    let trained = train::run(&plan, work, &resources, &layout, signals.cancel(), |event| {
+    let layout = Layout { isolation: layout.isolation, ..Layout::cpu(jobs, unfinished.len()) };
+    let trained = train::run_with_pauses(&plan, work, &resources, &layout, signals.cancel(), |event| {
+        let Some(event) = event else { return store.commit_if_due() };
         progress.show(&event);
         journal.iter_mut().for_each(|journal| journal.record(&event));
         store.record(&event)
@@ -154,9 +152,13 @@ fn show_plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(BAD_INPUT));
     };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
-    let estimates = estimate::of_plan(&plan, &resources, jobs(&args.device), !args.no_probe)?;
+    let isolation = isolation(args.spec.isolation, &args.spec.search)?;
+    let layout = Layout { isolation, ..Layout::cpu(jobs(&args.device), plan.trials.len()) };
+    let estimates = estimate::of_plan(&plan, &resources, &layout, !args.no_probe)?;
     if args.json {
-        writeln!(io::stdout(), "{:#}", clr_run::plan::show::json(&plan, &estimates))?;
+        let mut out = BufWriter::new(io::stdout().lock());
+        clr_run::plan::show::write_json(&plan, &estimates, &mut out)?;
+        out.flush()?;
     } else {
         write!(io::stdout(), "{}", clr_run::plan::show::text(&plan, &estimates))?;
     }
@@ -198,17 +200,15 @@ fn verify_output(args: &VerifyArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(u8::from(!checked.problems.is_empty())));
     }
     let recipe = verify::recipe(&args.output)?;
-    let Some((gathered, plan)) =
-        resolve_source(&recipe.source, &recipe.sets, &recipe.folder, &args.search, Data::Open)?
-    else {
-        return Ok(ExitCode::from(BAD_INPUT));
-    };
+    let isolation = isolation(args.isolation, &args.search)?;
+    let resolved = resolve_source(&recipe.source, &recipe.sets, &recipe.folder, &args.search, &isolation, Data::Open)?;
+    let Some((gathered, plan)) = resolved else { return Ok(ExitCode::from(BAD_INPUT)) };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let jobs = jobs(&args.device);
-    let numerics = recipe::numerics(&plan, &resources, &Layout::cpu(jobs, plan.trials.len()))?;
+    let layout = Layout { isolation, ..Layout::cpu(jobs, plan.trials.len()) };
+    let numerics = recipe::numerics(&plan, &resources, &layout)?;
     let selection = verify::select(&args.output, &plan, &numerics, &checked, &args.trials)?;
-    let isolation = isolation(args.isolation, &args.search)?;
-    let layout = Layout { isolation, ..Layout::cpu(jobs, selection.trials.len()) };
+    let layout = Layout { isolation: layout.isolation, ..Layout::cpu(jobs, selection.trials.len()) };
     let signals = Signals::install()?;
     let mut progress = Progress::new(&plan, &selection.trials, Style::for_stderr(args.quiet, log.is_on_stderr()));
     let rows = args.rows.clone().unwrap_or(0..u64::MAX);
@@ -228,9 +228,14 @@ fn verify_output(args: &VerifyArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
 
 fn plugin(command: &PluginCommand) -> anyhow::Result<ExitCode> {
     match command {
-        PluginCommand::List { search: args } => write!(io::stdout(), "{}", show::plugins(&search(args).plugins))?,
-        PluginCommand::Info { name, search: args } => {
-            write!(io::stdout(), "{}", show::plugin(search(args).plugins.load(name)?.info()))?;
+        PluginCommand::List { search: args, isolation: kind } => {
+            let plugins = search(args).plugins;
+            write!(io::stdout(), "{}", show::plugins(&plugins, &isolation(*kind, args)?))?;
+        }
+        PluginCommand::Info { name, search: args, isolation: kind } => {
+            let plugins = search(args).plugins;
+            let known = Known::find(&plugins, name, &isolation(*kind, args)?, Limits::default())?;
+            write!(io::stdout(), "{}", show::plugin(known.info()))?;
         }
         PluginCommand::Check { path } => {
             let report = clr_conformance::run(Plugin::load(path)?.api(), &clr_conformance::DataSize::default());
@@ -292,7 +297,8 @@ fn resolve(path: &Path, args: &SpecArgs, data: Data) -> anyhow::Result<Option<(S
     let name = path.display().to_string();
     let text = read_text(path, LARGEST_SPEC).with_context(|| name.clone())?;
     let source = SourceFile { name, text };
-    let resolved = resolve_source(&source, &args.sets, folder_of(path), &args.search, data)?;
+    let isolation = isolation(args.isolation, &args.search)?;
+    let resolved = resolve_source(&source, &args.sets, folder_of(path), &args.search, &isolation, data)?;
     Ok(resolved.map(|(gathered, plan)| (source, gathered, plan)))
 }
 
@@ -302,6 +308,7 @@ fn resolve_source(
     sets: &[String],
     folder: &Path,
     args: &SearchArgs,
+    isolation: &train::Isolation,
     data: Data,
 ) -> anyhow::Result<Option<(Gathered, Plan)>> {
     let (spec, mut problems) = spec::parse(source, sets);
@@ -310,7 +317,7 @@ fn resolve_source(
     if let Some(pin) = args.plugin_digests.iter().find(|pin| !plugins.contains(&pin.name)) {
         anyhow::bail!("--plugin-digest pins `{}`, a plugin that the spec does not use", pin.name);
     }
-    let gathered = gather(&spec, folder, &search(args), data);
+    let gathered = gather(&spec, folder, &search(args), isolation, data);
     match plan(&spec, &gathered.facts) {
         Ok(plan) if problems.is_empty() => {
             tracing::info!(trials = plan.trials.len(), groups = plan.groups.len(), "planned");
@@ -330,11 +337,13 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-fn isolation(isolation: Isolation, args: &SearchArgs) -> anyhow::Result<train::Isolation> {
-    let Search { data, cache, .. } = search(args);
-    Ok(match isolation {
+fn isolation(args: IsolationArgs, search: &SearchArgs) -> anyhow::Result<train::Isolation> {
+    Ok(match args.isolation {
         Isolation::None => train::Isolation::None,
-        Isolation::Process => train::Isolation::Process(Launch::this_program(data, cache)?),
+        Isolation::Process => {
+            let data = dataset::places::roots(search.data.as_deref());
+            train::Isolation::Process(Launch::this_program(data, dataset::places::cache_dir())?)
+        }
     })
 }
 

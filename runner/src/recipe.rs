@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::host::HostError;
-use crate::plan::show::{Estimates, json};
-use crate::plan::{Group, Plan};
+use crate::plan::Plan;
 use crate::store::RunInfo;
 use crate::train::{Layout, Resources};
 
@@ -27,7 +26,6 @@ pub fn of_run(
     }
     Ok(RunInfo {
         spec_text: spec_text.to_owned(),
-        plan_json: json(plan, &Estimates::default()),
         command: std::env::args().collect(),
         jobs: layout.slots * layout.threads_per_session as usize,
         numerics: numerics(plan, resources, layout)?,
@@ -44,10 +42,10 @@ pub fn of_run(
 ///
 /// As [`of_run`].
 pub fn numerics(plan: &Plan, resources: &Resources, layout: &Layout) -> Result<Vec<String>, HostError> {
-    let of = |group: &Group| {
-        let footprint = resources.footprint(plan, group, layout)?;
+    let footprints = resources.footprints(plan, layout)?;
+    let numerics = plan.groups.iter().zip(footprints).map(|(group, footprint)| {
         let info = resources.plugin(&group.shape).info();
-        Ok(format!("{}/{} {}", info.name, info.numerics_revision, footprint.numerics))
-    };
-    plan.groups.iter().map(of).collect()
+        format!("{}/{} {}", info.name, info.numerics_revision, footprint.numerics)
+    });
+    Ok(numerics.collect())
 }

@@ -10,9 +10,12 @@ use crate::dataset::fetch::Progress;
 use crate::dataset::transforms::statistics;
 use crate::dataset::{self, Dataset, search};
 use crate::host::{PluginInfo, SearchPath};
+use crate::limits::Limits;
 use crate::spec::thousands;
+use crate::store::{Status, TrialResult};
 use crate::verify::again::Proof;
 use crate::verify::{Checked, Selection};
+use crate::worker::{Isolation, Known};
 
 /// `clr-run verify --quick`: the problems of an output's files, then a count.
 pub fn checked(folder: &Path, checked: &Checked) -> String {
@@ -67,6 +70,19 @@ pub fn proof(selection: &Selection, proof: &Proof) -> String {
     out
 }
 
+/// `clr-run SPEC.toml`, where no trial is left that would be run.
+pub fn nothing_to_run(results: &[TrialResult]) -> String {
+    let count = |is: fn(&Status) -> bool| results.iter().filter(|result| is(&result.status)).count();
+    let (all, over, failed) = (results.len(), count(|status| status.is_done()), count(|status| status.is_failure()));
+    if failed == 0 {
+        return format!("all {all} trials are finished already; nothing to run\n");
+    }
+    format!(
+        "nothing to run: of {all} trials {over} are finished and {failed} failed before; --retry-failed runs those again, \
+         from their last checkpoints\n"
+    )
+}
+
 /// An error and what it is because of.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
@@ -79,10 +95,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// `clr-run plugin list`: one line a plugin, and one for each of its models.
-pub fn plugins(search: &SearchPath) -> String {
+pub fn plugins(search: &SearchPath, isolation: &Isolation) -> String {
     let mut out = String::new();
     for found in search.list() {
-        match search.load(&found.name) {
+        match Known::find(search, &found.name, isolation, Limits::default()) {
             Ok(plugin) => {
                 let info = plugin.info();
                 let _ = writeln!(out, "{} {}  {}", info.name, info.version, info.path.display());

@@ -50,6 +50,8 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
+    /// When the plugin is asked what a session would take.
+    Footprint,
     /// When the lane is made or reset.
     Start,
     Step,
@@ -75,8 +77,8 @@ pub const SCHEMA: &str = r#"{
       "enum": ["none", "segfault", "abort", "exit", "killed", "hang", "slow", "leak", "out_of_memory", "device", "error",
                "panic", "print", "scribble", "nan", "break_rules", "wrong_size"]},
     "fault_in": {"type": "string", "default": "step", "description": "In which call; `wrong_size` in `tensors` only",
-      "enum": ["start", "step", "evaluate", "tensors", "save", "load"]},
-    "fault_step": {"type": "integer", "minimum": 0, "default": 0, "description": "At the step after so many; for `slow` and in other calls, from there on; of no meaning in `start`, `tensors` and `load`"},
+      "enum": ["footprint", "start", "step", "evaluate", "tensors", "save", "load"]},
+    "fault_step": {"type": "integer", "minimum": 0, "default": 0, "description": "At the step after so many; for `slow` and in other calls, from there on; of no meaning in `footprint`, `start`, `tensors` and `load`"},
     "fault_times": {"type": "integer", "minimum": 0, "default": 0, "description": "How often in all; 0: always"},
     "exit_code": {"type": "integer", "minimum": 0, "maximum": 255, "default": 3, "description": "Of `exit`"},
     "leak_mib": {"type": "integer", "minimum": 1, "maximum": 65536, "default": 1024, "description": "`leak` takes so much, 1 MiB a millisecond"},
@@ -103,7 +105,7 @@ impl Fault {
             return false;
         }
         match place {
-            Place::Start | Place::Tensors | Place::Load => true,
+            Place::Footprint | Place::Start | Place::Tensors | Place::Load => true,
             Place::Step if self.kind != Kind::Slow => step == self.step,
             _ => step >= self.step,
         }

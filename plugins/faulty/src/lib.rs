@@ -12,6 +12,8 @@
 //! fault_step = 12
 //! ```
 //!
+//! A plugin that is asked what it is has no options yet: the variable `CLR_FAULT_IN_DESCRIBE` names a fault then.
+//!
 //! `fault.rs` has the options, `strike.rs` the faults, `session.rs` the lanes around those of `quadratic`.
 
 // The files of `quadratic`, since its crate cannot be linked into another plugin: both export `clr_plugin_api`.
@@ -48,6 +50,7 @@ impl Plugin for Faulty {
     type Session = FaultySession;
 
     fn description() -> Description {
+        strike::before_describing();
         let optimizer = |name, hypers| Optimizer { name, options_schema: fault::SCHEMA.to_owned(), hypers };
         Description {
             name: "faulty",
@@ -68,7 +71,7 @@ impl Plugin for Faulty {
     fn footprint(config: &SessionConfig<'_>) -> Result<Footprint, Error> {
         let options = bowl::Options::parse(config)?;
         for lane in &config.lanes {
-            session::check(lane)?;
+            session::check_and_strike(lane)?;
         }
         let vector = 4 * options.dimension as u64;
         Ok(Footprint { bytes_shared: 2 * vector, bytes_per_lane: 2 * vector, numerics: "cpu".to_owned() })

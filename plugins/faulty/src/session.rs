@@ -23,10 +23,11 @@ struct FaultyLane {
     step: u64,
 }
 
-/// Refuses options that are wrong.
-pub fn check(lane: &Lane<'_>) -> Result<(), Error> {
-    let (_, options) = Fault::split(lane)?;
-    parse_optimizer(&Lane { options: &options, ..*lane }).map(drop)
+/// Refuses options that are wrong, and goes wrong where that is asked for.
+pub fn check_and_strike(lane: &Lane<'_>) -> Result<(), Error> {
+    let (fault, options) = Fault::split(lane)?;
+    parse_optimizer(&Lane { options: &options, ..*lane })?;
+    FaultyLane { fault, seed: lane.init_seed, step: 0 }.strike(Place::Footprint, 0).map(drop)
 }
 
 impl FaultyLane {

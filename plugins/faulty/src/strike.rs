@@ -31,9 +31,7 @@ pub fn strike(fault: &Fault, seed: u64) -> Result<bool, Error> {
         Kind::Abort => process::abort(),
         Kind::Exit => process::exit(fault.exit_code),
         Kind::Killed => killed(),
-        Kind::Hang => loop {
-            thread::sleep(Duration::from_secs(3600));
-        },
+        Kind::Hang => hang(),
         Kind::Slow => thread::sleep(Duration::from_millis(fault.slow_ms)),
         Kind::Leak => leak(fault.leak_mib),
         Kind::OutOfMemory => return Err(Error::out_of_memory("out of memory on demand")),
@@ -47,6 +45,18 @@ pub fn strike(fault: &Fault, seed: u64) -> Result<bool, Error> {
         Kind::BreakRules => return Err(Error { status: Status::Host(77), message: "unheard of".to_owned() }),
     }
     Ok(false)
+}
+
+/// Lets the fault happen that the environment asks for, if any.
+pub fn before_describing() {
+    match std::env::var("CLR_FAULT_IN_DESCRIBE").as_deref() {
+        Ok("segfault") => segfault(),
+        Ok("abort") => process::abort(),
+        Ok("exit") => process::exit(Fault::default().exit_code),
+        Ok("hang") => hang(),
+        Ok(other) => panic!("`{other}` is no fault of a description"),
+        Err(_) => {}
+    }
 }
 
 /// Adds one to the fault's counter and returns it. The counter is the size of a file, written before the fault strikes:
@@ -63,6 +73,12 @@ fn segfault() -> ! {
     // SAFETY: none. Nothing is mapped at so low an address, so the process ends here, which is what was asked for.
     unsafe { std::ptr::without_provenance_mut::<u64>(8).write_volatile(0) };
     unreachable!("the write above ends the process")
+}
+
+fn hang() -> ! {
+    loop {
+        thread::sleep(Duration::from_secs(3600));
+    }
 }
 
 fn killed() -> ! {

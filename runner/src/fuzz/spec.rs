@@ -46,8 +46,9 @@ fn most_trials(spec: &Spec) -> f64 {
 
 fn use_plan(plan: &plan::Plan) {
     plan::show::text(plan, &plan::show::Estimates::default());
-    plan::show::json(plan, &plan::show::Estimates::default());
-    for trial in &plan.trials {
+    let written = plan::show::write_json(plan, &plan::show::Estimates::default(), &mut std::io::sink());
+    assert!(written.is_ok());
+    for trial in plan.trials.iter() {
         for (name, schedule) in trial.schedules.iter() {
             for step in [0, 1, trial.iterations / 2, trial.iterations - 1] {
                 let value = schedule.at(step);

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{HostError, Plugin};
+use super::library::digest;
+use super::{HostError, Plugin, PluginInfo};
 
 /// Files and folders to search, in order. A file is a library of any name; in a folder, `libclr_NAME.so` (or what the
 /// system calls libraries) is the plugin NAME.
@@ -98,12 +99,23 @@ impl SearchPath {
         found
     }
 
-    /// Loads the first plugin of that name. A file that was named and whose own name says nothing is loaded to be asked.
+    /// Loads the first plugin of that name into this process.
     pub fn load(&self, name: &str) -> Result<Plugin, HostError> {
+        self.find(name, Plugin::load_pinned, Plugin::info)
+    }
+
+    /// The first plugin of that name. `ask` loads the library of a path if it has the digest, here or elsewhere, and `info`
+    /// is what was heard from it. A file that was named and whose own name says nothing is asked for its name.
+    pub fn find<P>(
+        &self,
+        name: &str,
+        ask: impl Fn(&Path, &str) -> Result<P, HostError>,
+        info: impl Fn(&P) -> &PluginInfo,
+    ) -> Result<P, HostError> {
         let mut refused = None;
         for entry in &self.entries {
             if entry.is_file() && plugin_name(entry).is_none_or(|from_file| from_file != name) {
-                let plugin = match self.load_file(name, entry) {
+                let plugin = match self.ask_file(name, entry, &ask) {
                     // Of a pinned plugin only the very file is asked for its name: to ask is to run it.
                     Err(error @ HostError::Refused { .. }) if self.is_pinned(name) => {
                         refused.get_or_insert(error);
@@ -111,7 +123,7 @@ impl SearchPath {
                     }
                     plugin => plugin?,
                 };
-                if plugin.info().name == name {
+                if info(&plugin).name == name {
                     return Ok(plugin);
                 }
                 continue;
@@ -119,9 +131,10 @@ impl SearchPath {
             if let Some(path) =
                 candidates(entry).into_iter().find(|path| plugin_name(path).is_some_and(|it| it == name))
             {
-                let plugin = self.load_file(name, &path)?;
-                if plugin.info().name != name {
-                    let problem = format!("the file is that of plugin `{name}`, but it says `{}`", plugin.info().name);
+                let plugin = self.ask_file(name, &path, &ask)?;
+                let said = &info(&plugin).name;
+                if said != name {
+                    let problem = format!("the file is that of plugin `{name}`, but it says `{said}`");
                     return Err(HostError::Refused { path, problems: vec![problem] });
                 }
                 return Ok(plugin);
@@ -138,14 +151,20 @@ impl SearchPath {
         self.pins.iter().any(|pin| pin.name == name)
     }
 
-    /// Loads a file that may be the plugin `name`.
-    fn load_file(&self, name: &str, path: &Path) -> Result<Plugin, HostError> {
-        Plugin::load_if(path, |found| match self.pins.iter().find(|pin| pin.name == name && pin.digest != found) {
-            None => Ok(()),
-            Some(Pin { digest, .. }) => {
-                Err(format!("its BLAKE3 digest is {found}, and --plugin-digest pins `{name}` to {digest}"))
-            }
-        })
+    /// Asks a file that may be the plugin `name`.
+    fn ask_file<P>(
+        &self,
+        name: &str,
+        path: &Path,
+        ask: impl Fn(&Path, &str) -> Result<P, HostError>,
+    ) -> Result<P, HostError> {
+        let failed = |error: std::io::Error| HostError::Load { path: path.to_owned(), message: error.to_string() };
+        let found = digest(path).map_err(failed)?;
+        if let Some(Pin { digest, .. }) = self.pins.iter().find(|pin| pin.name == name && pin.digest != found) {
+            let problem = format!("its BLAKE3 digest is {found}, and --plugin-digest pins `{name}` to {digest}");
+            return Err(HostError::Refused { path: path.to_owned(), problems: vec![problem] });
+        }
+        ask(path, &found)
     }
 }
 

@@ -154,7 +154,8 @@ fn last_words(stderr: &str) -> String {
 }
 
 /// The functions that errors name.
-const FUNCTIONS: [Function; 8] = [
+const FUNCTIONS: [Function; 9] = [
+    "describe",
     "footprint",
     "session_create",
     "session_step",

@@ -371,7 +371,7 @@ fn read_description(bytes: &[u8]) {
     crate::show::plugin(info);
     assert!(!info.models.is_empty() && !info.optimizers.is_empty());
     let mut facts = example::facts();
-    facts.plugins.insert("cifar".to_owned(), Ok(plugin_facts(&plugin)));
+    facts.plugins.insert("cifar".to_owned(), Ok(plugin_facts(info)));
     let text = format!(
         "[experiment]\nname = \"a\"\n[model]\nplugin = \"cifar\"\narchitecture = {:?}\nwidth = [3, 4]\n\
          [data]\ndataset = \"cifar10\"\nbatch_size = 100\n[train]\niterations = 10\n\

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A plugin's description of itself, and where it came from.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// What is written of it leaves out the library: who reads it knows which one was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PluginInfo {
     /// The name that specs use.
     pub name: String,
@@ -17,8 +19,10 @@ pub struct PluginInfo {
     /// Major and minor version of the ABI it was built for.
     pub abi: (u32, u32),
     /// The library.
+    #[serde(skip)]
     pub path: PathBuf,
     /// BLAKE3 of the library's bytes, in hexadecimal.
+    #[serde(skip)]
     pub digest: String,
     /// Kinds of device that it was built for, such as "cpu" and "cuda".
     pub devices: Vec<String>,
@@ -31,7 +35,7 @@ pub struct PluginInfo {
 }
 
 /// An architecture.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// The name that specs use.
     pub name: String,
@@ -46,7 +50,7 @@ pub struct ModelInfo {
 }
 
 /// An optimizer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OptimizerInfo {
     /// The name that specs use.
     pub name: String,
@@ -69,7 +73,7 @@ impl PluginInfo {
 }
 
 /// What a session would use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Footprint {
     /// Bytes on the device whatever the number of lanes.
     pub bytes_shared: u64,

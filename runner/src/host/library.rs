@@ -201,7 +201,7 @@ impl Plugin {
 }
 
 /// The BLAKE3 hash of a library's file, in hexadecimal.
-fn digest(path: &Path) -> std::io::Result<String> {
+pub(super) fn digest(path: &Path) -> std::io::Result<String> {
     // Anything else, a pipe or a device, may have no end.
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other("not a file"));

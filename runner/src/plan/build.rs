@@ -74,7 +74,7 @@ pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>>
     let axes = columns::finish(columns::fixed(spec), &columns, &mut trials);
     let groups = groups(&trials);
     let (limits, checkpointing) = (spec.limits, spec.checkpointing);
-    Ok(Plan { name: spec.name.clone(), axes, trials, groups, limits, checkpointing })
+    Ok(Plan { name: spec.name.clone(), axes, trials: trials.into(), groups, limits, checkpointing })
 }
 
 fn too_many(spec: &Spec, pairs: &[Pair<'_>]) -> Option<Diagnostic> {

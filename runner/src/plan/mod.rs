@@ -42,7 +42,7 @@ pub struct Plan {
     /// The grid's axes in the spec's order; each is a column of every table. Trials lacking one have null there.
     pub axes: Vec<Axis>,
     /// In the spec's order of cells.
-    pub trials: Vec<Trial>,
+    pub trials: Arc<[Trial]>,
     /// A partition of the trials' indices: equal shape, so that they can share a session.
     pub groups: Vec<Group>,
     /// What trials may take. No part of their ids.

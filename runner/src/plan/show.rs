@@ -1,12 +1,14 @@
 //! A plan for people and for programs: `clr-run plan`, as text and as JSON.
 
 use std::fmt::Write as _;
+use std::io;
 use std::sync::Arc;
 
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value as Json, json};
 
-use super::{AxisKind, AxisValue, DataPlan, LastBatch, Normalize, Order, Plan, Shape, Trial};
+use super::{Axis, AxisKind, AxisValue, DataPlan, Group, LastBatch, Normalize, Order, Plan, Shape, Trial};
 use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Window};
 use crate::spec::{Number, thousands};
 use crate::words;
@@ -144,22 +146,49 @@ fn data_line(data: &DataPlan) -> String {
 }
 
 /// Everything about every trial. Schedules are data too, so that a program need not know the formulas' names.
-pub fn json(plan: &Plan, estimates: &Estimates) -> Json {
-    let trials: Vec<Json> = plan.trials.iter().map(|trial| trial_json(plan, trial)).collect();
-    let groups = plan.groups.iter().map(|group| json!({ "shape": shape_json(&group.shape), "trials": group.trials }));
-    json!({
-        "name": plan.name,
-        "axes": plan.axes.iter().map(|axis| json!({ "name": axis.name, "kind": kind_name(axis.kind) })).collect::<Vec<_>>(),
-        "trials": trials,
-        "groups": groups.collect::<Vec<_>>(),
-        "rows": row_count(plan),
-        "estimates": {
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_json(plan: &Plan, estimates: &Estimates, out: &mut dyn io::Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &Document { plan, estimates })?;
+    out.write_all(b"\n")
+}
+
+/// Written trial by trial: of ten thousand trials the text is 8 MB, and a tree of values ten times that.
+struct Document<'a> {
+    plan: &'a Plan,
+    estimates: &'a Estimates,
+}
+
+struct Trials<'a>(&'a Plan);
+
+impl Serialize for Document<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Document { plan, estimates } = *self;
+        let axis = |axis: &Axis| json!({ "name": axis.name, "kind": kind_name(axis.kind) });
+        let group = |group: &Group| json!({ "shape": shape_json(&group.shape), "trials": group.trials });
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", &plan.name)?;
+        map.serialize_entry("axes", &plan.axes.iter().map(axis).collect::<Vec<_>>())?;
+        map.serialize_entry("trials", &Trials(plan))?;
+        map.serialize_entry("groups", &plan.groups.iter().map(group).collect::<Vec<_>>())?;
+        map.serialize_entry("rows", &row_count(plan))?;
+        let estimates = json!({
             "seconds": estimates.seconds,
             "bytes_per_trial": estimates.bytes_per_trial,
             "bytes_shared": estimates.bytes_shared,
             "bytes_written": estimates.bytes_written,
-        },
-    })
+        });
+        map.serialize_entry("estimates", &estimates)?;
+        map.end()
+    }
+}
+
+impl Serialize for Trials<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.trials.iter().map(|trial| trial_json(self.0, trial)))
+    }
 }
 
 fn trial_json(plan: &Plan, trial: &Trial) -> Json {

@@ -28,7 +28,7 @@ pub fn csv(plan: &Plan, every: u64, out: &mut impl io::Write) -> io::Result<()> 
     }
     writeln!(out)?;
 
-    for trial in &plan.trials {
+    for trial in plan.trials.iter() {
         let Some(last) = trial.iterations.checked_sub(1) else { continue };
         let (policy, optimizer) = (axis(plan, trial, "policy"), axis(plan, trial, "optimizer"));
         let start = format!("{},{},{},{}", quoted(&trial.id), quoted(&trial.label), quoted(policy), quoted(optimizer));

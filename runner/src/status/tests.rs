@@ -9,7 +9,6 @@ use super::*;
 use crate::event::{Event, Outcome};
 use crate::journal::Journal;
 use crate::plan::Plan;
-use crate::plan::show::{Estimates, json};
 use crate::store::example::{Grid, events};
 use crate::store::{RunInfo, Store};
 
@@ -20,7 +19,6 @@ const GRID: Grid<'static> =
 fn open(outputs: &Path, plan: &Plan) -> Store {
     let info = RunInfo {
         spec_text: "[experiment]\n".to_owned(),
-        plan_json: json(plan, &Estimates::default()),
         numerics: vec!["example/1 cpu".to_owned()],
         ..RunInfo::default()
     };

@@ -54,7 +54,7 @@ impl Grid<'_> {
         }
         let groups = vec![Group { shape, trials: (0..trials.len()).collect() }];
         let (limits, checkpointing) = (Limits::default(), Checkpointing::default());
-        Plan { name: "example".to_owned(), axes, trials, groups, limits, checkpointing }
+        Plan { name: "example".to_owned(), axes, trials: trials.into(), groups, limits, checkpointing }
     }
 
     fn trial(&self, shape: &Arc<Shape>, policy: &str, optimizer: &str, max_lr: f64, seed: i64) -> Trial {

@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all: written under a temporary name, closed, synced, renamed.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
@@ -113,6 +113,48 @@ impl<W: Write> Write for Digesting<W> {
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     write_whole(path, bytes)?;
     sync_directory(directory_of(path))
+}
+
+/// As [`write_atomically`], of what `write` writes, which need not be in memory at once.
+pub(crate) fn write_atomically_with(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), StoreError> {
+    let (file, temporary) = temporary(directory_of(path))?;
+    let mut out = BufWriter::with_capacity(1 << 16, file);
+    write(&mut out)
+        .and_then(|()| out.flush())
+        .and_then(|()| out.get_ref().sync_all())
+        .map_err(|source| StoreError::io("write", path, source))?;
+    rename(temporary, path)?;
+    sync_directory(directory_of(path))
+}
+
+/// Whether a file holds what `write` writes and nothing else. One that cannot be read does not.
+pub(crate) fn holds(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let mut comparing = Comparing(BufReader::new(file));
+    write(&mut comparing).is_ok() && comparing.0.fill_buf().is_ok_and(<[u8]>::is_empty)
+}
+
+/// Takes what its file holds, and nothing else.
+struct Comparing(BufReader<File>);
+
+impl Write for Comparing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let held = self.0.fill_buf()?;
+        let count = held.len().min(bytes.len());
+        if held[..count] != bytes[..count] {
+            return Err(io::Error::other("other bytes"));
+        }
+        self.0.consume(count);
+        // Where the file ends before, none: an error to whoever has more to write.
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes `bytes` to `path` so that a reader sees the old content or the new. The caller syncs the directory.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -296,7 +296,7 @@ impl Manifest {
 
     /// That the trials of `plan` that are done have the rows that they should.
     pub(crate) fn check_plan(&self, folder: &Path, plan: &Plan) -> Result<(), StoreError> {
-        for trial in &plan.trials {
+        for trial in plan.trials.iter() {
             let Some(record) = self.trials.get(&trial.id) else { continue };
             let expected = match (record.status, record.numbers.diverged_at) {
                 (Status::Finished, None) => trial.iterations,
@@ -342,31 +342,29 @@ impl Manifest {
     /// Replaces the manifest of `folder`.
     pub(crate) fn save(&self, folder: &Path) -> Result<(), StoreError> {
         let path = folder.join("manifest.json");
-        let text = self.to_text().map_err(|error| StoreError::io("write", &path, error.into()))?;
-        files::write_atomically(&path, text.as_bytes())
+        files::write_atomically_with(&path, |out| self.write(out))
     }
 
     /// JSON with a line for each file and each trial, so that it can be read, searched and compared.
-    fn to_text(&self) -> serde_json::Result<String> {
-        fn lines<V: Serialize>(map: &BTreeMap<String, V>) -> serde_json::Result<String> {
-            let mut lines = Vec::with_capacity(map.len());
-            for (key, value) in map {
-                lines.push(format!("\n    {}: {}", serde_json::to_string(key)?, serde_json::to_string(value)?));
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        fn lines<V: Serialize>(out: &mut dyn Write, name: &str, map: &BTreeMap<String, V>) -> io::Result<()> {
+            write!(out, ",\n  \"{name}\": {{")?;
+            for (index, (key, value)) in map.iter().enumerate() {
+                out.write_all(if index == 0 { b"\n    " } else { b",\n    " })?;
+                serde_json::to_writer(&mut *out, key)?;
+                out.write_all(b": ")?;
+                serde_json::to_writer(&mut *out, value)?;
             }
-            Ok(if lines.is_empty() { "{}".to_owned() } else { format!("{{{}\n  }}", lines.join(",")) })
+            out.write_all(if map.is_empty() { b"}" } else { b"\n  }" })
         }
+        let [name, layout] = [serde_json::to_string(&self.name)?, serde_json::to_string(&self.layout)?];
         let runs: Vec<String> = self.runs.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-        Ok(format!(
-            "{{\n  \"format\": {},\n  \"name\": {},\n  \"layout\": {},\n  \"next_part\": {},\n  \"runs\": [\n    {}\n  ],\n  \"files\": {},\n  \"trials\": {},\n  \"unfinished\": {}\n}}\n",
-            self.format,
-            serde_json::to_string(&self.name)?,
-            serde_json::to_string(&self.layout)?,
-            self.next_part,
-            runs.join(",\n    "),
-            lines(&self.files)?,
-            lines(&self.trials)?,
-            lines(&self.unfinished)?,
-        ))
+        write!(out, "{{\n  \"format\": {},\n  \"name\": {name},\n  \"layout\": {layout},\n", self.format)?;
+        write!(out, "  \"next_part\": {},\n  \"runs\": [\n    {}\n  ]", self.next_part, runs.join(",\n    "))?;
+        lines(out, "files", &self.files)?;
+        lines(out, "trials", &self.trials)?;
+        lines(out, "unfinished", &self.unfinished)?;
+        out.write_all(b"\n}\n")
     }
 }
 

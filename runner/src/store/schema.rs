@@ -105,7 +105,7 @@ impl Columns {
         let mut metrics: Vec<String> = Vec::new();
         let mut seen_hypers = HashSet::new();
         let mut seen_metrics = HashSet::new();
-        for trial in &plan.trials {
+        for trial in plan.trials.iter() {
             for (name, _) in trial.schedules.iter() {
                 if seen_hypers.insert(&**name) {
                     hypers.push(name.to_string());
@@ -138,7 +138,7 @@ impl Columns {
             }
             axes.push(Axis { name, kind: axis.kind });
         }
-        for trial in &plan.trials {
+        for trial in plan.trials.iter() {
             let fits = trial.axes.len() == axes.len()
                 && trial
                     .axes

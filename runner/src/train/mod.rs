@@ -17,7 +17,9 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
 pub use engine::Engine;
 pub use feed::Feed;
 use queue::Queue;
@@ -27,13 +29,14 @@ pub use work::{Interrupted, Work};
 use crate::dataset::Dataset;
 use crate::dataset::order::SamplerError;
 use crate::event::Event;
-use crate::host::{Footprint, HostError, Plugin, SessionConfig};
-use crate::plan::{Group, Plan, Shape};
-use crate::worker::Launch;
+use crate::host::{Footprint, HostError, SessionConfig};
+use crate::plan::{Plan, Shape};
+pub use crate::worker::Isolation;
+use crate::worker::Known;
 
-/// What a plan's trials need to train: loaded plugins and data.
+/// What a plan's trials need to train: plugins and data.
 pub struct Resources {
-    plugins: BTreeMap<String, Plugin>,
+    plugins: BTreeMap<String, Known>,
     /// One for each distinct way in which a dataset is fed.
     feeds: Vec<Feed>,
 }
@@ -50,7 +53,7 @@ impl Resources {
     /// If the plan was made from other plugins or datasets than these.
     pub fn new(
         plan: &Plan,
-        plugins: BTreeMap<String, Plugin>,
+        plugins: BTreeMap<String, Known>,
         datasets: &BTreeMap<String, Dataset>,
     ) -> Result<Resources, SamplerError> {
         let mut feeds: Vec<Feed> = Vec::new();
@@ -64,12 +67,12 @@ impl Resources {
     }
 
     /// The plugins in use, by the name in the spec.
-    pub fn plugins(&self) -> &BTreeMap<String, Plugin> {
+    pub fn plugins(&self) -> &BTreeMap<String, Known> {
         &self.plugins
     }
 
     /// The plugin of a group's shape.
-    pub fn plugin(&self, shape: &Shape) -> &Plugin {
+    pub fn plugin(&self, shape: &Shape) -> &Known {
         &self.plugins[&shape.plugin]
     }
 
@@ -79,13 +82,23 @@ impl Resources {
         found.expect("a feed was made for every group of the plan")
     }
 
-    /// What a session of `group` with one lane takes.
+    /// What a session with one lane takes, of each group of the plan.
     ///
     /// # Errors
     ///
-    /// What the plugin has against the configuration: an image size that its pooling does not allow, say.
-    pub fn footprint(&self, plan: &Plan, group: &Group, layout: &Layout) -> Result<Footprint, HostError> {
-        self.plugin(&group.shape).footprint(&self.session_config(plan, &group.trials[..1], layout))
+    /// What a plugin has against the configuration: an image size that its pooling does not allow, say. How it died.
+    pub fn footprints(&self, plan: &Plan, layout: &Layout) -> Result<Vec<Footprint>, HostError> {
+        let mut footprints = vec![None; plan.groups.len()];
+        for (name, plugin) in &self.plugins {
+            let is_its = |&index: &usize| plan.groups[index].shape.plugin == *name;
+            let groups: Vec<usize> = (0..plan.groups.len()).filter(is_its).collect();
+            let config = |&index: &usize| self.session_config(plan, &plan.groups[index].trials[..1], layout);
+            let configs: Vec<SessionConfig> = groups.iter().map(config).collect();
+            for (group, footprint) in groups.into_iter().zip(plugin.footprints(&configs)?) {
+                footprints[group] = Some(footprint);
+            }
+        }
+        Ok(footprints.into_iter().map(|footprint| footprint.expect("each group has a plugin")).collect())
     }
 
     /// The configuration of a session whose lanes hold `trials`, which are of one group.
@@ -120,15 +133,6 @@ pub struct Layout {
     pub isolation: Isolation,
 }
 
-/// Where sessions live.
-#[derive(Clone, Debug)]
-pub enum Isolation {
-    /// In this process: what a plugin does to its process, it does to the run. Limits of memory and of calls do not hold.
-    None,
-    /// In worker processes, one a slot.
-    Process(Launch),
-}
-
 /// Rows of a call are held in memory until it returns.
 const STEPS_PER_CALL: u64 = 4096;
 
@@ -160,6 +164,22 @@ pub fn run<E: Send>(
     cancel: &AtomicBool,
     mut on_event: impl FnMut(Event) -> Result<(), E> + Send,
 ) -> Result<(), E> {
+    run_with_pauses(plan, unfinished, resources, layout, cancel, |event| event.map_or(Ok(()), &mut on_event))
+}
+
+/// Events that come one after the other leave no pause; where none comes for so long, there is one.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// As [`run`], and calls `on_event` with none whenever nothing happened for a moment: what waits for company until then,
+/// such as a commit, need not wait for a call of ten minutes to return.
+pub fn run_with_pauses<E: Send>(
+    plan: &Plan,
+    unfinished: Vec<Work>,
+    resources: &Resources,
+    layout: &Layout,
+    cancel: &AtomicBool,
+    mut on_event: impl FnMut(Option<Event>) -> Result<(), E> + Send,
+) -> Result<(), E> {
     let queue = Queue::new(plan, unfinished);
     // Bounded, so that a slow disk holds training back instead of filling memory.
     let (sender, receiver) = crossbeam_channel::bounded::<Event>(64 * layout.slots);
@@ -175,7 +195,12 @@ pub fn run<E: Send>(
             scope.spawn(move |_| slot.run());
         }
         drop(sender);
-        for event in receiver {
+        loop {
+            let event = match receiver.recv_timeout(PAUSE) {
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             if result.is_ok() {
                 result = on_event(event);
                 if result.is_err() {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow_array::cast::AsArray;
@@ -87,7 +88,7 @@ pub fn again(
 /// before are the same.
 fn shorten(plan: &Plan, end: u64) -> Plan {
     let mut plan = plan.clone();
-    plan.trials.iter_mut().for_each(|trial| trial.iterations = trial.iterations.min(end));
+    Arc::make_mut(&mut plan.trials).iter_mut().for_each(|trial| trial.iterations = trial.iterations.min(end));
     plan.checkpointing = Checkpointing { every: Every::Never, keep: Keep::Nothing };
     plan
 }

@@ -6,16 +6,17 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Encoder, Kind, MOST};
 use crate::event::Split;
-use crate::host::{HostError, Lane, TensorInfo, Transform};
+use crate::host::{Data, Footprint, HostError, Lane, PluginInfo, SessionConfig, SplitData, TensorInfo, Transform};
 
 /// Raised by any change of frames or messages.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What a supervisor asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +71,15 @@ pub enum Request {
     },
     /// End the session.
     Close,
+    /// Load a plugin and say what it says of itself.
+    Describe {
+        /// The plugin's file.
+        plugin: FilePath,
+        /// The BLAKE3 that the file must have.
+        plugin_digest: String,
+    },
+    /// `host::Plugin::footprint`, of a session on data of these sizes.
+    Footprint(Open, DataSizes),
 }
 
 /// What a worker answers.
@@ -95,6 +105,10 @@ pub enum Reply {
     Saved,
     /// To any: what `host` said.
     Failed(HostError),
+    /// To `Describe`: a [`crate::host::PluginInfo`] in JSON, which postcard cannot hold: its schemas have any shape.
+    Described(String),
+    /// To `Footprint`.
+    Footprint(Footprint),
 }
 
 impl Reply {
@@ -125,6 +139,34 @@ pub struct Open {
     pub lanes: Vec<LaneText>,
 }
 
+/// A dataset of which nobody reads an image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataSizes {
+    height: u32,
+    width: u32,
+    channels: u32,
+    class_count: u32,
+    /// Images of train, validation and test.
+    counts: [u64; 3],
+    transform: Transform,
+}
+
+impl From<&Data> for DataSizes {
+    fn from(data: &Data) -> DataSizes {
+        let Data { height, width, channels, class_count, ref splits, ref transform, .. } = *data;
+        let counts = splits.each_ref().map(|split| split.count);
+        DataSizes { height, width, channels, class_count, counts, transform: transform.clone() }
+    }
+}
+
+impl From<DataSizes> for Data {
+    fn from(sizes: DataSizes) -> Data {
+        let DataSizes { height, width, channels, class_count, counts, transform } = sizes;
+        let splits = counts.map(|count| SplitData { count, ..SplitData::default() });
+        Data { height, width, channels, class_count, splits, transform, loader: None }
+    }
+}
+
 /// A dataset by name: the worker opens it itself, so that its pages are shared through the cache file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSource {
@@ -140,6 +182,35 @@ pub struct DataSource {
     pub counts: [u64; 3],
     /// What is done to each image.
     pub transform: Transform,
+}
+
+impl Open {
+    /// A session of `plugin`.
+    pub fn new(plugin: &PluginInfo, config: &SessionConfig) -> Open {
+        Open {
+            plugin: plugin.path.as_path().into(),
+            plugin_digest: plugin.digest.clone(),
+            device: config.device.clone(),
+            model: config.model.clone(),
+            model_json: config.model_json.clone(),
+            batch_size: config.batch_size,
+            thread_count: config.thread_count,
+            lanes: config.lanes.iter().map(Into::into).collect(),
+        }
+    }
+
+    /// The session, but for where its plugin comes from.
+    pub fn config(self, dataset: Arc<Data>) -> SessionConfig {
+        SessionConfig {
+            device: self.device,
+            model: self.model,
+            model_json: self.model_json,
+            dataset,
+            batch_size: self.batch_size,
+            thread_count: self.thread_count,
+            lanes: self.lanes.into_iter().map(Into::into).collect(),
+        }
+    }
 }
 
 /// [`Lane`], owned.

@@ -12,7 +12,7 @@
 //!
 //! - `frame.rs` cuts the pipe's bytes into frames, `message.rs` says what is in them;
 //! - `process.rs` starts a worker, talks to it, watches over it and ends it; `memory.rs` and `tail.rs` help it;
-//! - `session.rs` is a session as the supervisor sees it;
+//! - `session.rs` is a session as the supervisor sees it, `probe.rs` a plugin before it has one;
 //! - `serve.rs` is the worker's own side, the hidden command `clr-run worker`; `inherited.rs` closes what it must not hold.
 //!
 //! A worker ends when its pipe closes, also in the middle of a call: no worker outlives its supervisor.
@@ -23,6 +23,7 @@ pub(crate) mod fuzz;
 mod inherited;
 pub(crate) mod memory;
 mod message;
+mod probe;
 mod process;
 mod serve;
 mod session;
@@ -33,8 +34,18 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use probe::Known;
 pub use serve::serve;
 pub use session::{Session, Worker};
+
+/// Where plugins compute.
+#[derive(Clone, Debug)]
+pub enum Isolation {
+    /// In this process: what a plugin does to its process, it does to the run. Limits of memory and of calls do not hold.
+    None,
+    /// In worker processes, one for each session that is open.
+    Process(Launch),
+}
 
 /// How workers are started, and where they find datasets.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use super::frame::{Decoder, Encoder, Kind};
 use super::inherited;
 use super::message::{DataSource, Filling, Open, PROTOCOL, Reply, Request, decode, encode, write_frames};
 use crate::dataset;
-use crate::host::{self, Completion, HostError, Images, Plugin, Session, SessionConfig, SplitData, StepCall};
+use crate::host::{self, Completion, HostError, Images, Plugin, Session, SplitData, StepCall};
 
 /// Exit code of a worker that does not understand its supervisor.
 const MISUNDERSTOOD: i32 = 70;
@@ -72,6 +72,19 @@ impl Served {
     /// Does what it is asked and says so; an error is for the caller to send. `rest` is what came with the request.
     fn answer(&mut self, request: Request, rest: &[u8]) -> Result<(), HostError> {
         match request {
+            Request::Describe { plugin, plugin_digest } => {
+                let plugin = self.plugin(plugin.into(), &plugin_digest)?;
+                let text = serde_json::to_string(plugin.info());
+                let text = text.unwrap_or_else(|error| misunderstood(&format!("a description: {error}")));
+                self.replies.send(&Reply::Described(text), &[]);
+                Ok(())
+            }
+            Request::Footprint(open, sizes) => {
+                let plugin = self.plugin(open.plugin.clone().into(), &open.plugin_digest)?;
+                let footprint = plugin.footprint(&open.config(Arc::new(sizes.into())))?;
+                self.replies.send(&Reply::Footprint(footprint), &[]);
+                Ok(())
+            }
             Request::Data(source) => {
                 (self.session, self.data) = (None, None);
                 self.data = Some(Arc::new(open_data(&source)?));
@@ -118,34 +131,24 @@ impl Served {
         }
     }
 
+    /// The plugin of a file, if that has the digest.
+    fn plugin(&mut self, path: PathBuf, digest: &str) -> Result<Plugin, HostError> {
+        let known = |plugin: &&Plugin| plugin.info().path == path && plugin.info().digest == digest;
+        if let Some(plugin) = self.plugins.iter().find(known) {
+            return Ok(plugin.clone());
+        }
+        // Before a line of it runs: what the supervisor planned with, and the user may have pinned, was another.
+        let changed = || "its file has changed since the run began: start the run again".to_owned();
+        let plugin = Plugin::load_if(&path, |found| (found == digest).then_some(()).ok_or_else(changed))?;
+        self.plugins.push(plugin.clone());
+        Ok(plugin)
+    }
+
     fn open(&mut self, open: Open) -> Result<(), HostError> {
         self.session = None;
-        let path: PathBuf = open.plugin.into();
-        let known = |plugin: &&Plugin| plugin.info().path == path && plugin.info().digest == open.plugin_digest;
-        let plugin = match self.plugins.iter().find(known) {
-            Some(plugin) => plugin.clone(),
-            None => {
-                // Before a line of it runs: what the supervisor planned with, and the user may have pinned, was another.
-                let plugin = Plugin::load_if(&path, |digest| {
-                    let is_same = digest == open.plugin_digest;
-                    is_same
-                        .then_some(())
-                        .ok_or_else(|| "its file has changed since the run began: start the run again".to_owned())
-                })?;
-                self.plugins.push(plugin.clone());
-                plugin
-            }
-        };
+        let plugin = self.plugin(open.plugin.clone().into(), &open.plugin_digest)?;
         let Some(dataset) = self.data.clone() else { misunderstood("a session before its dataset") };
-        self.session = Some(plugin.session(SessionConfig {
-            device: open.device,
-            model: open.model,
-            model_json: open.model_json,
-            dataset,
-            batch_size: open.batch_size,
-            thread_count: open.thread_count,
-            lanes: open.lanes.into_iter().map(Into::into).collect(),
-        })?);
+        self.session = Some(plugin.session(open.config(dataset))?);
         self.done()
     }
 

@@ -103,17 +103,7 @@ impl Worker {
             session.ask_within(TIME_TO_OPEN_DATA, function, &Request::Data(source.clone()))?;
             session.worker.data = Some(source);
         }
-        let open = Open {
-            plugin: plugin.path.as_path().into(),
-            plugin_digest: plugin.digest.clone(),
-            device: config.device.clone(),
-            model: config.model.clone(),
-            model_json: config.model_json.clone(),
-            batch_size: config.batch_size,
-            thread_count: config.thread_count,
-            lanes: config.lanes.iter().map(Into::into).collect(),
-        };
-        session.ask_done(function, &Request::Open(open), &[])?;
+        session.ask_done(function, &Request::Open(Open::new(plugin, config)), &[])?;
         Ok(session)
     }
 }

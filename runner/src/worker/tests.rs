@@ -7,12 +7,27 @@ use serde::de::DeserializeOwned;
 
 use super::frame::{Decoder, Encoder, MOST};
 use super::message::{DataSource, Filling, Open, Reply, Request, SplitName, decode, encode, write_frames};
-use crate::host::{Death, HostError, Lane, Role, TensorInfo, Transform};
+use crate::host::{Data, Death, Footprint, HostError, Lane, Role, SplitData, TensorInfo, Transform};
 
 fn requests() -> Vec<Request> {
     let lane = Lane { options_json: r#"{"optimizer": "sgd"}"#.into(), init_seed: u64::MAX, data_seed: 2 };
     let path = std::path::Path::new("/plugins/libclr_bowl.so");
+    let open = Open {
+        plugin: path.into(),
+        plugin_digest: "cd34".into(),
+        device: "cpu".into(),
+        model: "bowl".into(),
+        model_json: "{}".into(),
+        batch_size: 100,
+        thread_count: 2,
+        lanes: vec![(&lane).into(); 3],
+    };
+    let split = SplitData { count: 5, ..SplitData::default() };
+    let (splits, transform) = ([split.clone(), SplitData::default(), split], Transform::default());
+    let data = Data { height: 2, width: 3, channels: 1, class_count: 10, splits, transform, loader: None };
     vec![
+        Request::Describe { plugin: path.into(), plugin_digest: "cd34".into() },
+        Request::Footprint(open.clone(), (&data).into()),
         Request::Data(DataSource {
             name: "cifar10".into(),
             digest: Some("ab12".into()),
@@ -21,16 +36,7 @@ fn requests() -> Vec<Request> {
             counts: [45_000, 5_000, 10_000],
             transform: Transform { mean: vec![0.1, f32::MIN_POSITIVE], scale: vec![], pad: 4, crop: None, flip: true },
         }),
-        Request::Open(Open {
-            plugin: path.into(),
-            plugin_digest: "cd34".into(),
-            device: "cpu".into(),
-            model: "bowl".into(),
-            model_json: "{}".into(),
-            batch_size: 100,
-            thread_count: 2,
-            lanes: vec![(&lane).into(); 3],
-        }),
+        Request::Open(open),
         Request::Step { step_count: 4096, shared_samples: true },
         Request::Evaluate { split: SplitName::Test, first: 0, count: 10_000, active: vec![true, false] },
         Request::ResetLane { lane: 1, trial: (&lane).into() },
@@ -72,6 +78,8 @@ fn replies() -> Vec<Reply> {
         Reply::Ran { cancelled: true },
         Reply::Tensors(vec![tensor, buffer, state]),
         Reply::Saved,
+        Reply::Described(r#"{"name": "bowl"}"#.into()),
+        Reply::Footprint(Footprint { bytes_shared: 1, bytes_per_lane: 2, numerics: "cpu-avx2".into() }),
     ];
     replies.extend(errors().into_iter().map(Reply::Failed));
     replies
@@ -128,7 +136,7 @@ fn garbage_is_an_error() {
             let _ = decode::<Reply>(&garbage);
             let _ = decode::<Request>(&garbage);
         }
-        if (9..0x80).contains(&first) {
+        if (11..0x80).contains(&first) {
             assert!(decode::<Request>(&[first, 0, 0]).is_err(), "there is no request {first}");
         }
     }

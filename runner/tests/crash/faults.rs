@@ -7,7 +7,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use clr_run::gather::{Data, Search, gather};
 use clr_run::host::SearchPath;
@@ -159,7 +160,7 @@ const LOAD_CASES: [Case; 6] = [
     passes("fault = \"scribble\"\nfault_in = \"load\"\nfault_times = 1"),
 ];
 
-fn plugin() -> &'static PathBuf {
+pub fn plugin() -> &'static PathBuf {
     static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
     PLUGIN.get_or_init(|| cargo_build_target(&["-p", "clr-faulty"], "faulty"))
 }
@@ -202,7 +203,7 @@ impl Train for Fused {
         assert!(problems.is_empty(), "{problems:?}");
         let (roots, cache) = (vec![world.path("data")], Some(world.path("cache")));
         let search = Search { plugins: SearchPath::new([plugin().clone()]), data: roots.clone(), cache: cache.clone() };
-        let gathered = gather(&spec, world.folder().path(), &search, Data::Open);
+        let gathered = gather(&spec, world.folder().path(), &search, &Isolation::None, Data::Open);
         let plan = plan(&spec, &gathered.facts).unwrap();
         assert_eq!(plan.groups.len(), 1);
         let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets).unwrap();
@@ -245,13 +246,13 @@ fn trials(world: &World, outputs: &str) -> Vec<(String, String, String)> {
 }
 
 #[track_caller]
-fn check(how: &dyn Train, case: &Case) {
+fn check(how: &(dyn Train + Sync), case: &Case) {
     check_in(SPEC, 9, 1, how, case);
 }
 
 /// Trains the trials of `spec` with the fault, in so many of them.
 #[track_caller]
-fn check_in(spec: &str, trial_count: usize, fault_count: usize, how: &dyn Train, case: &Case) {
+fn check_in(spec: &str, trial_count: usize, fault_count: usize, how: &(dyn Train + Sync), case: &Case) {
     let Case { fault, status, reason } = case;
     // Long enough for a busy machine, but where the wait is the point.
     let call = if fault.contains("hang") { "2 s" } else { "10 min" };
@@ -274,14 +275,28 @@ fn check_in(spec: &str, trial_count: usize, fault_count: usize, how: &dyn Train,
     assert!(world.tables("struck/faults") == world.tables("whole/faults"), "{fault}: other bytes");
 }
 
+/// Several cases at once: most of their time is waiting, for the disk and for calls that hang.
+fn check_all(how: &(dyn Train + Sync)) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    check(how, case);
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_fault_costs_nothing_but_its_trial_alone() {
-    CASES.iter().for_each(|case| check(&Alone, case));
+    check_all(&Alone);
 }
 
 #[test]
 fn a_fault_costs_nothing_but_its_trial_in_the_middle_of_a_group() {
-    CASES.iter().for_each(|case| check(&Fused, case));
+    check_all(&Fused);
 }
 
 #[test]

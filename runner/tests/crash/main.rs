@@ -7,7 +7,9 @@
 mod disturbed;
 mod faults;
 mod kills;
+mod probes;
 mod room;
+mod sweep;
 mod writes;
 
 // Shared with the tests of the whole program, which use the rest.

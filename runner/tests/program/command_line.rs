@@ -345,7 +345,7 @@ fn logs_say_what_is_opened_loaded_and_written_where_they_are_asked_for() {
     let ran = world.train(&["--log", "debug", "--isolation", "none"]);
     for part in [
         "spec read",
-        "plugin loaded",
+        "plugin found",
         "dataset opened",
         "planned",
         "store opened",

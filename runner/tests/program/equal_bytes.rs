@@ -9,7 +9,7 @@ use clr_run::gather::{Data, Search, gather};
 use clr_run::host::SearchPath;
 use clr_run::plan::{Plan, plan};
 use clr_run::spec::{SourceFile, parse};
-use clr_run::train::{self, Layout, Resources, Work};
+use clr_run::train::{self, Isolation, Layout, Resources, Work};
 
 use crate::world::{MIX, World, plugins};
 
@@ -65,7 +65,7 @@ impl Prepared {
         assert!(problems.is_empty(), "{problems:?}");
         let search =
             Search { plugins: SearchPath::new([plugins().to_owned()]), data: vec![world.path("data")], cache: None };
-        let gathered = gather(&spec, world.folder().path(), &search, Data::Open);
+        let gathered = gather(&spec, world.folder().path(), &search, &Isolation::None, Data::Open);
         let plan = plan(&spec, &gathered.facts).unwrap();
         let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets).unwrap();
         Prepared { plan, resources, world }

@@ -185,10 +185,7 @@ impl World {
 
     /// Starts to train `spec.toml`.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(&[&["spec.toml", "--data", "data"], arguments].concat());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-        let stderr = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
-        Running { child, stderr }
+        Running::of(self.command(&[&["spec.toml", "--data", "data"], arguments].concat()))
     }
 
     /// Every table that must not differ between two runs, by its path in the output folder.
@@ -225,6 +222,13 @@ impl Ran {
 }
 
 impl Running {
+    /// Starts a command.
+    pub fn of(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+        Running { child, stderr }
+    }
+
     /// Waits for a line of stderr that begins with `word`. Returns all read so far.
     #[track_caller]
     pub fn wait_for(&mut self, word: &str) -> String {

@@ -43,7 +43,7 @@ impl Prepared {
         assert!(problems.is_empty(), "{problems:?}");
         let plugins = SearchPath::new([plugins().to_owned()].into_iter().chain(plugin));
         let search = Search { plugins, data: vec![world.path("data")], cache: None };
-        let gathered = gather(&spec, world.folder().path(), &search, Data::Open);
+        let gathered = gather(&spec, world.folder().path(), &search, &Isolation::None, Data::Open);
         let plan = plan(&spec, &gathered.facts).unwrap();
         let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets).unwrap();
         Prepared { plan, resources, program: PathBuf::from(env!("CARGO_BIN_EXE_clr-run")), world }

@@ -40,7 +40,6 @@ const SMALL: Limits = Limits {
 fn info(numerics: &str) -> RunInfo {
     RunInfo {
         spec_text: "[experiment]\n".to_owned(),
-        plan_json: serde_json::json!({"trials": []}),
         command: vec!["clr-run".to_owned(), "example.toml".to_owned()],
         numerics: vec![numerics.to_owned()],
         ..RunInfo::default()

@@ -185,19 +185,19 @@ fn plans_that_make_no_table_are_refused() {
         change(&mut plan);
         check_message(Store::open(outputs.path(), &plan, info("")), expected);
     };
-    check(|plan| plan.trials[1].id = plan.trials[0].id.clone(), "have one id");
-    check(|plan| drop(plan.trials[1].axes.pop()), "do not fit the plan's");
-    check(|plan| plan.trials[1].axes.reverse(), "do not fit the plan's");
+    check(|plan| Arc::make_mut(&mut plan.trials)[1].id = plan.trials[0].id.clone(), "have one id");
+    check(|plan| drop(Arc::make_mut(&mut plan.trials)[1].axes.pop()), "do not fit the plan's");
+    check(|plan| Arc::make_mut(&mut plan.trials)[1].axes.reverse(), "do not fit the plan's");
     check(|plan| plan.groups.clear(), "1 numerics were given for 0 groups");
     check(
-        |plan| plan.trials[0].schedules = Arc::new([("loss".into(), Schedule::Constant(1.0))]),
+        |plan| Arc::make_mut(&mut plan.trials)[0].schedules = Arc::new([("loss".into(), Schedule::Constant(1.0))]),
         "has a hyper-parameter `loss`",
     );
     check(
         |plan| {
             let mut shape = (*plan.trials[0].shape).clone();
             shape.metrics[1] = "epoch".to_owned();
-            plan.trials[0].shape = Arc::new(shape);
+            Arc::make_mut(&mut plan.trials)[0].shape = Arc::new(shape);
         },
         "has a metric `epoch`",
     );

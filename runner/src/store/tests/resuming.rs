@@ -288,12 +288,9 @@ fn a_spec_that_changed_says_what_it_no_longer_covers() {
     let outputs = tempfile::tempdir().unwrap();
     run(outputs.path(), &GRID.plan(), SMALL);
     let narrow = Grid { policies: &["explode"], ..GRID }.plan();
-    let open = |text: &str| {
-        let info = RunInfo { plan_json: serde_json::json!(text), ..info("example/1 cpu") };
-        Store::open_with(outputs.path(), &narrow, info, SMALL).unwrap()
-    };
-    let notes = open("narrow").notes().join("");
+    let open = || Store::open_with(outputs.path(), &narrow, info("example/1 cpu"), SMALL).unwrap();
+    let notes = open().notes().join("");
     assert!(notes.starts_with("the spec no longer covers 4 trials of this output"), "{notes}");
     assert!(notes.contains("`triangular sgd seed=1`"), "{notes}");
-    assert_eq!(open("narrow").notes(), &[] as &[String], "said once");
+    assert_eq!(open().notes(), &[] as &[String], "said once");
 }

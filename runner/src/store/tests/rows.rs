@@ -1,5 +1,7 @@
 //! The values in the tables.
 
+use std::sync::Arc;
+
 use arrow_array::types::{Float32Type, Float64Type, Int64Type};
 use arrow_array::{Array, RecordBatch, cast::AsArray};
 use arrow_schema::DataType;
@@ -172,8 +174,8 @@ fn an_axis_gives_way_to_a_column_and_shares_a_setting() {
     {
         plan.axes.push(Axis { name: name.to_owned(), kind });
     }
-    plan.trials[0].axes.extend([Some(AxisValue::Integer(1)), None, Some(AxisValue::Boolean(true))]);
-    plan.trials[1].axes.extend([None, Some(AxisValue::Integer(10)), None]);
+    Arc::make_mut(&mut plan.trials)[0].axes.extend([Some(AxisValue::Integer(1)), None, Some(AxisValue::Boolean(true))]);
+    Arc::make_mut(&mut plan.trials)[1].axes.extend([None, Some(AxisValue::Integer(10)), None]);
     let outputs = tempfile::tempdir().unwrap();
     run(outputs.path(), &plan, SMALL);
 

@@ -1,0 +1,185 @@
+//! From memory to the disk: rows that wait are sealed as parts, the manifest is replaced, parts become tables.
+
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+use parquet::file::properties::WriterProperties;
+
+use super::flight::Flight;
+use super::folder::{delete_unlisted, forget_unused};
+use super::manifest::Segment;
+use super::schema::{Table, writer_properties};
+use super::table::{Owner, TableWriter};
+use super::{Limits, Store, StoreError, Summary, compact, files, now, saved, trials};
+
+impl Store {
+    /// Puts on the disk what has waited long enough for company. Also for when nothing happens: what ended last would else
+    /// be as good as lost until the next event.
+    pub fn commit_if_due(&mut self) -> Result<(), StoreError> {
+        let has_news = self.has_news || self.sealed.elapsed() >= self.seal_interval();
+        if has_news && self.committed.elapsed() >= self.commit_interval() {
+            self.commit()?;
+        } else if self.pending_rows >= self.limits.part_rows {
+            self.seal(true)?;
+        }
+        Ok(())
+    }
+
+    /// Compacts all rows into the tables and says what came of the plan's trials. Of trials that have not ended, what was
+    /// saved is kept.
+    pub fn finish(mut self) -> Result<Summary, StoreError> {
+        if !self.is_writing() {
+            return Ok(self.summary());
+        }
+        let flights: Vec<Flight> = self.flights.drain().map(|(_, flight)| flight).collect();
+        self.parked.extend(flights.into_iter().filter(|flight| flight.saved.is_some()));
+        self.seal(true)?;
+        let digest = compact::layout_digest(&self.plan, &self.columns, &self.manifest);
+        if !compact::is_compacted(&self.plan, &digest, &self.manifest) {
+            self.manifest.save(&self.folder)?;
+            self.compact(digest)?;
+        }
+        let results = self.results();
+        self.write_small("trials.parquet", trials::trials_batch(&self.plan, &self.columns, &results))?;
+        self.write_small("timings.parquet", trials::timings_batch(&self.plan, &results))?;
+        if let Some(run) = self.manifest.runs.last_mut() {
+            run.ended = Some(now());
+        }
+        self.manifest.save(&self.folder)?;
+        delete_unlisted(&self.folder, &self.manifest)?;
+        Ok(self.summary())
+    }
+
+    /// The least time between commits: half a second, growing to 5 s as a run goes on, so that a long one has thousands
+    /// of parts, not hundreds of thousands. Commits stay under 0.5% of the time, but on a slow disk there are some more
+    /// after a start, so that a run that is killed every few seconds, or whose workers are, gets on: each waits for a
+    /// quarter of the time since.
+    fn commit_interval(&self) -> Duration {
+        let age = self.disturbed.elapsed();
+        let of_age = (age / 200).min(self.limits.commit_every * 10);
+        self.limits.commit_every.max(of_age).max((self.commit_cost * 200).min(age / 4))
+    }
+
+    /// How long rows wait that no commit needs. Sealed, they can be read while the run goes on.
+    fn seal_interval(&self) -> Duration {
+        self.limits.seal_every.max(self.opened.elapsed() / 50)
+    }
+
+    /// Seals and writes what came since the last commit, and replaces the manifest.
+    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+        let start = Instant::now();
+        self.seal(self.sealed.elapsed() >= self.seal_interval())?;
+        self.manifest.save(&self.folder)?;
+        for path in std::mem::take(&mut self.replaced) {
+            if !self.manifest.files.contains_key(&path) {
+                files::remove(self.folder.join(path))?;
+            }
+        }
+        self.has_news = false;
+        self.commit_cost = start.elapsed();
+        self.committed = Instant::now();
+        tracing::debug!(took = ?self.commit_cost, "committed");
+        Ok(())
+    }
+
+    /// Writes the rows and evaluations of trials that are over or were saved, each table's as one part, and then their
+    /// checkpoints; with `everything`, the rows of all others too. The manifest in memory speaks of it, the file not yet.
+    pub(super) fn seal(&mut self, everything: bool) -> Result<(), StoreError> {
+        for table in [Table::Metrics, Table::Evals] {
+            self.seal_table(table, everything)?;
+        }
+        self.pending_rows = self.flights.values().map(Flight::pending_rows).sum();
+        self.manifest.next_part += 1;
+        if everything {
+            self.sealed = Instant::now();
+        }
+
+        for (flight, record) in std::mem::take(&mut self.landed) {
+            self.land(flight, record)?;
+        }
+        for flight in std::mem::take(&mut self.parked) {
+            self.keep_unfinished(flight)?;
+        }
+        let saved: Vec<usize> = self.flights.values().filter(|it| it.saved.is_some()).map(|it| it.trial).collect();
+        for index in saved {
+            if let Some(flight) = self.flights.remove(&index) {
+                let flight = self.keep_unfinished(flight)?;
+                self.flights.insert(index, flight);
+            }
+        }
+        if std::mem::take(&mut self.has_new_checkpoints) {
+            files::sync_directory(&self.folder.join(saved::DIRECTORY))?;
+        }
+        Ok(())
+    }
+
+    fn seal_table(&mut self, table: Table, everything: bool) -> Result<(), StoreError> {
+        let start = Instant::now();
+        let layout = self.columns.layout(table);
+        let directory = self.folder.join("parts");
+        let name = compact::part_name(table, self.manifest.next_part);
+        let mut writer = TableWriter::new(&layout, &directory, self.limits.parts);
+        let going = self.flights.values_mut().filter(|flight| everything || flight.saved.is_some());
+        let over = self.landed.iter_mut().map(|(flight, _)| flight).chain(&mut self.parked);
+        let mut flights: Vec<&mut Flight> = going.chain(over).collect();
+        flights.sort_by_key(|flight| flight.trial);
+        for flight in flights {
+            let trial = &self.plan.trials[flight.trial];
+            if let Some(values) = flight.take_values(table, trial, &self.columns) {
+                let range = writer.push(Owner { id: &trial.id, axes: &trial.axes }, &values)?;
+                flight.add_segment(table, Segment(name.clone(), range.start, range.end - range.start));
+            }
+        }
+        for file in writer.finish()? {
+            let entry = file.rename(&self.folder.join(&name))?;
+            files::sync_directory(&directory)?;
+            tracing::debug!(part = name, rows = entry.rows, bytes = entry.bytes, took = ?start.elapsed(), "sealed");
+            self.manifest.files.insert(name.clone(), entry);
+        }
+        Ok(())
+    }
+
+    /// Replaces the tables: new files are written, synced and named beside the old ones, the manifest changes over, the
+    /// old ones are deleted.
+    fn compact(&mut self, digest: String) -> Result<(), StoreError> {
+        let start = Instant::now();
+        let Limits { tables, parts, .. } = self.limits;
+        let compaction = compact::compact(&self.folder, &self.plan, &self.columns, &self.manifest, tables, parts)?;
+        for (name, file) in compaction.files {
+            let entry = file.rename(&self.folder.join(&name))?;
+            self.manifest.files.insert(name, entry);
+        }
+        for name in ["parts", "metrics", "evals"] {
+            files::sync_directory(&self.folder.join(name))?;
+        }
+        for ((id, table), segments) in compaction.segments {
+            if let Some(record) = self.manifest.trials.get_mut(&id) {
+                *record.segments_mut(table) = segments;
+            }
+        }
+        self.manifest.next_part = compaction.next_part;
+        self.manifest.layout = Some(digest);
+        forget_unused(&mut self.manifest);
+        self.manifest.save(&self.folder)?;
+        tracing::info!(files = self.manifest.files.len(), took = ?start.elapsed(), "compacted");
+        delete_unlisted(&self.folder, &self.manifest)
+    }
+
+    /// How a table of one row per trial is written.
+    pub(super) fn small_properties(&self, batch: &RecordBatch) -> WriterProperties {
+        writer_properties(&batch.schema(), batch.num_columns(), self.limits.tables.group_rows)
+    }
+
+    /// Writes a table of one row per trial.
+    fn write_small(&mut self, name: &str, batch: Result<RecordBatch, ArrowError>) -> Result<(), StoreError> {
+        let path = self.folder.join(name);
+        let batch = batch.map_err(|source| StoreError::arrow(&path, source))?;
+        let properties = self.small_properties(&batch);
+        let mut file = files::ParquetFile::create(&self.folder, batch.schema(), properties)?;
+        file.write(&batch)?;
+        let entry = file.close()?.rename(&path)?;
+        self.manifest.files.insert(name.to_owned(), entry);
+        files::sync_directory(&self.folder)
+    }
+}

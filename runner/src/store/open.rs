@@ -1,0 +1,172 @@
+//! Opens an output: what is there is looked at without a lock, and where something is to be written, again under it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+
+use super::folder::{delete_unlisted, folder_name, forget_unused};
+use super::manifest::{Manifest, RunHistory, RunRecord};
+use super::schema::Columns;
+use super::{Limits, RunInfo, Store, StoreError, compact, files, notes, now, resume, trials};
+use crate::plan::Plan;
+use crate::plan::show::{Estimates, write_json};
+
+impl Store {
+    pub(super) fn open_with(outputs: &Path, plan: &Plan, run: RunInfo, limits: Limits) -> Result<Store, StoreError> {
+        let columns = Columns::of(plan)?;
+        let numerics = numerics_of_trials(plan, &run)?;
+        check_ids(plan)?;
+        let opened = Instant::now();
+        let mut store = Store {
+            folder: outputs.join(folder_name(&plan.name)?),
+            plan: plan.clone(),
+            columns,
+            limits,
+            numerics,
+            rerun_other_numerics: run.rerun_other_numerics,
+            retry_failed: run.retry_failed,
+            notes: Vec::new(),
+            manifest: Manifest::new(&plan.name),
+            resumable: HashMap::new(),
+            flights: HashMap::new(),
+            landed: Vec::new(),
+            parked: Vec::new(),
+            pending_rows: 0,
+            replaced: BTreeSet::new(),
+            has_news: false,
+            has_new_checkpoints: false,
+            opened,
+            disturbed: opened,
+            committed: opened,
+            commit_cost: Duration::ZERO,
+            sealed: opened,
+            lock: None,
+        };
+        // Whoever has the lock may be replacing what this looks at: what is wrong here is looked at again under the lock.
+        let seen = Manifest::load(&store.folder);
+        if let Ok(Some(manifest)) = &seen {
+            store.manifest = manifest.clone();
+            store.notes = notes::failed(plan, manifest).filter(|_| !run.retry_failed).into_iter().collect();
+        }
+        let is_complete = store.is_complete();
+        if is_complete && store.has_recipe(&run) {
+            tracing::info!(folder = %store.folder.display(), "store complete: nothing to write");
+            return Ok(store);
+        }
+        match store.begin(&run) {
+            Ok(()) => Ok(store),
+            Err(error) if !error.is_read_only() || store.lock.is_some() => Err(error),
+            // Only the recipe is another: in the spec's comments, say.
+            Err(_) if is_complete => Ok(store),
+            Err(error) => match (seen?, error) {
+                (Some(_), StoreError::Io { source, .. }) => {
+                    let left = store.unfinished().len();
+                    Err(StoreError::ReadOnly { folder: store.folder, left, source })
+                }
+                (_, error) => Err(error),
+            },
+        }
+    }
+
+    /// Takes the lock and prepares the folder for writing.
+    fn begin(&mut self, run: &RunInfo) -> Result<(), StoreError> {
+        let (folder, plan) = (&self.folder, &self.plan);
+        files::create_directory(folder)?;
+        self.lock = Some(files::lock(folder)?);
+        let mut manifest = match Manifest::load(folder)? {
+            Some(manifest) => {
+                manifest.check_plan(folder, plan)?;
+                manifest
+            }
+            None => {
+                if let Some(found) = files::names(folder)?.into_iter().find(|name| !name.starts_with('.')) {
+                    return Err(StoreError::Foreign { folder: folder.clone(), found });
+                }
+                Manifest::new(&plan.name)
+            }
+        };
+        // Missing or not, the plan of the last command is only compared.
+        let path = folder.join("plan.json");
+        let is_changed = path.exists() && !files::holds(&path, write_plan(plan));
+        let mut notes: Vec<String> = notes::uncovered(plan, &manifest).filter(|_| is_changed).into_iter().collect();
+        if !run.retry_failed {
+            notes.extend(notes::failed(plan, &manifest));
+        }
+        let (resumable, more) = resume::resumable(folder, plan, &self.numerics, &manifest);
+        notes.extend(more);
+
+        manifest.runs.push(RunRecord { started: now(), ended: None, info: RunHistory::of(run) });
+        forget_unused(&mut manifest);
+        manifest.save(folder)?;
+
+        for name in ["parts", "metrics", "evals"] {
+            files::create_directory(&folder.join(name))?;
+        }
+        delete_unlisted(folder, &manifest)?;
+        files::write_atomically(&folder.join("spec.toml"), run.spec_text.as_bytes())?;
+        files::write_atomically_with(&folder.join("plan.json"), write_plan(plan))?;
+        (self.manifest, self.resumable, self.notes) = (manifest, resumable, notes);
+        let (known, saved) = (self.manifest.trials.len(), self.resumable.len());
+        tracing::info!(folder = %self.folder.display(), known, saved, took = ?self.opened.elapsed(), "store opened");
+        Ok(())
+    }
+
+    /// Whether the folder has all that a run of the plan would leave.
+    fn is_complete(&self) -> bool {
+        let is_there = |name: &str, batch: Result<RecordBatch, ArrowError>| {
+            let entry = batch.ok().and_then(|batch| files::entry_of(&batch, self.small_properties(&batch)).ok());
+            entry.is_some() && self.manifest.files.get(name) == entry.as_ref() && self.folder.join(name).exists()
+        };
+        let trials = self.plan.trials.iter().enumerate();
+        if trials.clone().any(|(index, trial)| self.is_wanted(index, trial)) {
+            return false;
+        }
+        let digest = compact::layout_digest(&self.plan, &self.columns, &self.manifest);
+        let results = self.results();
+        compact::is_compacted(&self.plan, &digest, &self.manifest)
+            && is_there("trials.parquet", trials::trials_batch(&self.plan, &self.columns, &results))
+            && is_there("timings.parquet", trials::timings_batch(&self.plan, &results))
+    }
+
+    /// Whether the folder's spec and plan are those of `run`.
+    fn has_recipe(&self, run: &RunInfo) -> bool {
+        let sets = self.manifest.runs.last().map(|record| &record.info.sets);
+        sets == Some(&run.sets)
+            && files::holds(&self.folder.join("spec.toml"), |out| out.write_all(run.spec_text.as_bytes()))
+            && files::holds(&self.folder.join("plan.json"), write_plan(&self.plan))
+    }
+}
+
+/// The content of `plan.json`.
+fn write_plan(plan: &Plan) -> impl Fn(&mut dyn Write) -> io::Result<()> {
+    move |out| write_json(plan, &Estimates::default(), out)
+}
+
+fn numerics_of_trials(plan: &Plan, run: &RunInfo) -> Result<Vec<String>, StoreError> {
+    if run.numerics.len() != plan.groups.len() {
+        return Err(StoreError::Numerics { found: run.numerics.len(), expected: plan.groups.len() });
+    }
+    let mut numerics = vec![String::new(); plan.trials.len()];
+    for (group, name) in plan.groups.iter().zip(&run.numerics) {
+        for &trial in &group.trials {
+            if let Some(slot) = numerics.get_mut(trial) {
+                slot.clone_from(name);
+            }
+        }
+    }
+    Ok(numerics)
+}
+
+fn check_ids(plan: &Plan) -> Result<(), StoreError> {
+    let mut labels = HashMap::new();
+    for trial in plan.trials.iter() {
+        if let Some(first) = labels.insert(&trial.id, &trial.label) {
+            return Err(StoreError::Duplicate { first: first.clone(), second: trial.label.clone() });
+        }
+    }
+    Ok(())
+}

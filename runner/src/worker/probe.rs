@@ -1,0 +1,143 @@
+//! Plugins before they have a session: what they say of themselves, and what a session would take.
+//!
+//! To load a library is to run it, so a worker does that too, one each time that something is asked: a plugin that crashes
+//! or hangs when it is asked costs an error that says so, and not the command.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::message::{Open, Reply, Request, encode};
+use super::process::{Call, Process};
+use super::{Isolation, Launch};
+use crate::host::{self, Death, Footprint, Function, HostError, PluginInfo, SearchPath, SessionConfig};
+use crate::limits::Limits;
+
+/// Neither question is one to compute for: a minute is for libraries on slow disks.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A plugin that is known by its own word.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// Loaded into this process.
+    Here(host::Plugin),
+    /// Asked by a worker.
+    There {
+        /// What it said.
+        info: Box<PluginInfo>,
+        /// How to ask again.
+        launch: Launch,
+        /// Of these a call's time and the memory hold.
+        limits: Limits,
+    },
+}
+
+impl Known {
+    /// Finds the plugin of that name and asks what it is, where `isolation` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`SearchPath::load`], and [`HostError::Died`].
+    pub fn find(search: &SearchPath, name: &str, isolation: &Isolation, limits: Limits) -> Result<Known, HostError> {
+        match isolation {
+            Isolation::None => search.load(name).map(Known::Here),
+            Isolation::Process(launch) => {
+                let ask = |path: &Path, digest: &str| describe(launch, limits, path, digest);
+                let info = search.find(name, ask, |info| info)?;
+                Ok(Known::There { info: Box::new(info), launch: launch.clone(), limits })
+            }
+        }
+    }
+
+    /// What it offers.
+    pub fn info(&self) -> &PluginInfo {
+        match self {
+            Known::Here(plugin) => plugin.info(),
+            Known::There { info, .. } => info,
+        }
+    }
+
+    /// What a session of each configuration would use; the first error that one would meet.
+    pub fn footprints(&self, configs: &[SessionConfig]) -> Result<Vec<Footprint>, HostError> {
+        match self {
+            Known::Here(plugin) => configs.iter().map(|config| plugin.footprint(config)).collect(),
+            Known::There { .. } if configs.is_empty() => Ok(Vec::new()),
+            Known::There { info, launch, limits } => {
+                let mut asking = Asking::new(launch, *limits, info.name.clone(), "footprint")?;
+                let footprint = |config: &SessionConfig| {
+                    let sizes = (&*config.dataset).into();
+                    match asking.ask(&Request::Footprint(Open::new(info, config), sizes))? {
+                        Reply::Footprint(footprint) => Ok(footprint),
+                        other => Err(asking.out_of_turn(&other)),
+                    }
+                };
+                configs.iter().map(footprint).collect()
+            }
+        }
+    }
+
+    /// A session in this process, into which the plugin is loaded.
+    pub fn session(&self, config: SessionConfig) -> Result<host::Session, HostError> {
+        match self {
+            Known::Here(plugin) => plugin.session(config),
+            Known::There { info, .. } => host::Plugin::load_pinned(&info.path, &info.digest)?.session(config),
+        }
+    }
+}
+
+/// What the plugin in a file says of itself, if the file has the digest.
+fn describe(launch: &Launch, limits: Limits, path: &Path, digest: &str) -> Result<PluginInfo, HostError> {
+    let load_error = |error: std::io::Error| HostError::Load { path: path.to_owned(), message: error.to_string() };
+    let absolute = std::path::absolute(path).map_err(load_error)?;
+    let mut asking = Asking::new(launch, limits, path.display().to_string(), "describe")?;
+    let request = Request::Describe { plugin: absolute.as_path().into(), plugin_digest: digest.to_owned() };
+    match asking.ask(&request)? {
+        Reply::Described(text) => match serde_json::from_str::<PluginInfo>(&text) {
+            Ok(info) => Ok(PluginInfo { path: absolute, digest: digest.to_owned(), ..info }),
+            Err(error) => Err(asking.died(Death::Garbled(error.to_string()))),
+        },
+        other => Err(asking.out_of_turn(&other)),
+    }
+}
+
+/// A worker that is asked a few things of one plugin.
+struct Asking {
+    process: Process,
+    plugin: String,
+    function: Function,
+    limit: Duration,
+}
+
+impl Asking {
+    fn new(launch: &Launch, limits: Limits, plugin: String, function: Function) -> Result<Asking, HostError> {
+        let mut process = match Process::start(launch) {
+            Ok(process) => process,
+            Err(death) => return Err(HostError::Died { plugin, function, death, stderr: String::new() }),
+        };
+        process.limit_memory(limits.memory);
+        Ok(Asking { process, plugin, function, limit: limits.call.min(PATIENCE) })
+    }
+
+    fn ask(&mut self, request: &Request) -> Result<Reply, HostError> {
+        let encoded = encode(request);
+        let request = encoded.map_err(|message| HostError::Argument {
+            plugin: self.plugin.clone(),
+            function: self.function,
+            message,
+        })?;
+        let call = Call { request: &request, arrays: &[], filled: &mut [], cancel: None, limit: self.limit };
+        match self.process.ask(call) {
+            Ok(Reply::Failed(error)) => Err(error),
+            Ok(reply) => Ok(reply),
+            Err(death) => Err(self.died(death)),
+        }
+    }
+
+    fn out_of_turn(&mut self, reply: &Reply) -> HostError {
+        self.died(Death::Garbled(format!("{reply:?}, out of turn")))
+    }
+
+    fn died(&mut self, death: Death) -> HostError {
+        let (death, stderr) = self.process.bury(death);
+        HostError::Died { plugin: self.plugin.clone(), function: self.function, death, stderr }
+    }
+}

@@ -1,0 +1,119 @@
+//! Plugins that go wrong before anything is trained: when they are asked what they are, what a session takes, or how fast
+//! a trial is. The command says which plugin it was and what became of it, and exits with 2.
+
+use std::fs;
+
+use crate::faults::plugin;
+use crate::world::{Ran, World};
+
+/// One trial, whose optimizer has the fault of a case.
+const SPEC: &str = r#"
+[experiment]
+name = "probes"
+
+[model]
+plugin       = "faulty"
+architecture = "quadratic"
+
+[data]
+dataset    = "speckles"
+batch_size = 7
+
+[train]
+iterations = 30
+
+[policies.fixed]
+kind    = "fixed"
+base_lr = 0.02
+
+[optimizers.guilty]
+kind = "sgd"
+FAULT
+
+[limits]
+call = "CALL"
+"#;
+
+/// Runs a command on the spec with a fault among its options, or with one in the description. It must end with 2 and
+/// these words, and leave no output.
+#[track_caller]
+fn check(command: &[&str], options: &str, in_describe: Option<&str>, words: &[&str]) {
+    // Long enough for a busy machine, but where the wait is the point.
+    let hangs = options.contains("hang") || in_describe == Some("hang");
+    let world = World::new(&SPEC.replace("FAULT", options).replace("CALL", if hangs { "1 s" } else { "10 min" }));
+    let places = ["--data", "data", "--plugin", plugin().to_str().unwrap()];
+    let mut command = world.command(&[command, &places].concat());
+    command.env("CLR_FAULTS", world.path("strikes"));
+    command.envs(in_describe.map(|fault| ("CLR_FAULT_IN_DESCRIBE", fault)));
+    let ran = Ran::from(command.output().unwrap());
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    for word in words {
+        assert!(ran.stderr.contains(word), "no `{word}`: {ran:?}");
+    }
+    assert!(!ran.stderr.contains("panicked"), "{ran:?}");
+    assert!(fs::read_dir(world.path("outputs")).is_err(), "something was written: {ran:?}");
+}
+
+#[test]
+fn a_plugin_that_does_not_survive_being_described_is_named() {
+    let describe = |command: &[&str], fault, death| check(command, "", Some(fault), &["faulty", "describe", death]);
+    for (fault, death) in [
+        ("segfault", "SIGSEGV"),
+        ("abort", "SIGABRT"),
+        ("exit", "exited with code 3"),
+        ("hang", "did not return within 1.0s"),
+    ] {
+        describe(&["check", "spec.toml"], fault, death);
+    }
+    describe(&["spec.toml"], "segfault", "SIGSEGV");
+    describe(&["plan", "spec.toml"], "segfault", "SIGSEGV");
+    describe(&["schedule", "spec.toml"], "segfault", "SIGSEGV");
+}
+
+#[test]
+fn a_plugin_that_does_not_survive_being_asked_for_a_footprint_is_named() {
+    let footprint = |command: &[&str], fault: &str, death| {
+        let options = format!("fault = \"{fault}\"\nfault_in = \"footprint\"");
+        check(command, &options, None, &["plugin `faulty`: footprint: ", death]);
+    };
+    for (fault, death) in [
+        ("segfault", "SIGSEGV"),
+        ("exit", "exited with code 3"),
+        ("hang", "did not return within 1.0s"),
+        ("error", "failed on demand"),
+    ] {
+        footprint(&["spec.toml"], fault, death);
+    }
+    footprint(&["plan", "spec.toml"], "segfault", "SIGSEGV");
+}
+
+#[test]
+fn a_plugin_that_does_not_survive_a_moment_of_training_is_named() {
+    let estimate = |options: &str, function, death| {
+        let words = ["training `fixed guilty", "for a moment", "plugin `faulty`: ", function, death, "--no-probe"];
+        check(&["plan", "spec.toml"], options, None, &words);
+    };
+    estimate("fault = \"segfault\"", "session_step", "SIGSEGV");
+    estimate("fault = \"hang\"", "session_step", "did not return within 1.0s");
+    estimate("fault = \"error\"", "session_step", "failed on demand");
+    estimate("fault = \"abort\"\nfault_in = \"start\"", "session_create", "SIGABRT");
+}
+
+#[test]
+fn a_plugin_that_does_not_survive_being_listed_is_named_among_the_others() {
+    let world = World::new(SPEC);
+    // Only a file that has a plugin's name is listed.
+    let file = format!("{}clr_faulty{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    fs::create_dir(world.path("plugins")).unwrap();
+    fs::copy(plugin(), world.path("plugins").join(file)).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = world.command(&[arguments, &["--plugin", "plugins"]].concat());
+        Ran::from(command.env("CLR_FAULT_IN_DESCRIBE", "segfault").output().unwrap())
+    };
+    let info = run(&["plugin", "info", "faulty"]);
+    assert_eq!(info.code, Some(2), "{info:?}");
+    assert!(info.stderr.contains("faulty") && info.stderr.contains("SIGSEGV"), "{info:?}");
+    let list = run(&["plugin", "list"]);
+    assert_eq!(list.code, Some(0), "{list:?}");
+    assert!(list.stdout.contains("SIGSEGV") && list.stdout.contains("quadratic "), "{list:?}");
+}
