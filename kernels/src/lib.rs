@@ -12,6 +12,7 @@ pub mod add;
 pub mod batch_norm;
 pub mod conv2d;
 mod cpu;
+pub mod cuda;
 pub mod dropout;
 pub mod linear;
 pub mod lrn;

@@ -1,0 +1,175 @@
+//! A GPU: found, opened, and what it is asked for.
+
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
+
+use super::buffer::Allocation;
+use super::error::is_out_of_memory;
+use super::graph::Capture;
+use super::module::Module;
+use super::{GpuError, Launch};
+
+/// What the kernels were compiled with: drivers that support less cannot load them.
+const NEEDED_CUDA: (u32, u32) = (12, 1);
+
+/// Ampere: asynchronous copies to shared memory, and the tensor cores' TF32 and BF16.
+const NEEDED_CAPABILITY: (u32, u32) = (8, 0);
+
+/// A GPU with the kernels loaded, and the one stream that all work goes through in order. Clones are the same GPU.
+#[derive(Clone)]
+pub struct Gpu {
+    inner: Arc<Inner>,
+}
+
+/// Bytes of device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// What nobody uses, other processes included.
+    pub free: usize,
+    /// What the GPU has.
+    pub total: usize,
+}
+
+pub(super) struct Inner {
+    pub stream: Arc<CudaStream>,
+    pub module: Module,
+    /// What is being captured.
+    pub capture: Mutex<Option<Capture>>,
+    name: String,
+    capability: (u32, u32),
+}
+
+impl Gpu {
+    /// How many GPUs the driver finds, too old ones among them. 0 where the driver finds none.
+    ///
+    /// # Errors
+    /// [`GpuError::NoDriver`], [`GpuError::DriverTooOld`], or what the driver says.
+    pub fn count() -> Result<usize, GpuError> {
+        // SAFETY: the driver's library, if there is one, is loaded and unloaded; the names it is looked for by are fixed.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(GpuError::NoDriver);
+        }
+        let mut version = 0;
+        // SAFETY: the function writes one integer, and may be called before `cuInit`.
+        let asked = unsafe { sys::cuDriverGetVersion(&mut version) };
+        asked.result().map_err(|error| GpuError::failed("asking for the driver's version", error))?;
+        let found = (version as u32 / 1000, version as u32 % 1000 / 10);
+        if found < NEEDED_CUDA {
+            return Err(GpuError::DriverTooOld { found, needed: NEEDED_CUDA });
+        }
+        match result::init() {
+            Ok(()) => {}
+            Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => return Ok(0),
+            Err(DriverError(sys::CUresult::CUDA_ERROR_STUB_LIBRARY)) => return Err(GpuError::NoDriver),
+            Err(error) => return Err(GpuError::failed("starting the driver", error)),
+        }
+        let count = result::device::get_count().map_err(|error| GpuError::failed("counting GPUs", error))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// Opens GPU `ordinal`, counted from 0, and loads the kernels.
+    ///
+    /// # Errors
+    /// As [`Gpu::count`]; [`GpuError::NoSuchGpu`], [`GpuError::GpuTooOld`].
+    pub fn open(ordinal: usize) -> Result<Gpu, GpuError> {
+        let count = Gpu::count()?;
+        if ordinal >= count {
+            return Err(GpuError::NoSuchGpu { ordinal, count });
+        }
+        let failed = |error| GpuError::failed(format!("opening GPU {ordinal}"), error);
+        let context = CudaContext::new(ordinal).map_err(failed)?;
+        // SAFETY: all work goes through one stream, in order.
+        unsafe { context.disable_event_tracking() };
+        let name = context.name().map_err(failed)?;
+        let (major, minor) = context.compute_capability().map_err(failed)?;
+        let capability = (major as u32, minor as u32);
+        if capability < NEEDED_CAPABILITY {
+            return Err(GpuError::GpuTooOld { ordinal, name, found: capability, needed: NEEDED_CAPABILITY });
+        }
+        // Waiting threads sleep: a processor may have fewer threads than there are workers.
+        context.set_blocking_synchronize().map_err(failed)?;
+        // The default stream cannot be captured.
+        let stream = context.new_stream().map_err(failed)?;
+        let module = Module::load(context, capability)?;
+        Ok(Gpu { inner: Arc::new(Inner { stream, module, capture: Mutex::new(None), name, capability }) })
+    }
+
+    /// The model, as the driver names it.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Major and minor compute capability.
+    pub fn compute_capability(&self) -> (u32, u32) {
+        self.inner.capability
+    }
+
+    /// What is free at this moment.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn memory(&self) -> Result<Memory, GpuError> {
+        let (free, total) =
+            self.context().mem_get_info().map_err(|error| GpuError::failed("asking for free memory", error))?;
+        Ok(Memory { free, total })
+    }
+
+    /// Waits until all work is done.
+    ///
+    /// # Errors
+    /// What a kernel or a copy failed with.
+    pub fn synchronize(&self) -> Result<(), GpuError> {
+        self.inner.stream.synchronize().map_err(|error| GpuError::failed("waiting for the GPU", error))
+    }
+
+    /// Begins the launch of a kernel.
+    pub(crate) fn launch(&self, kernel: &'static str) -> Launch<'_> {
+        Launch::new(self, kernel)
+    }
+
+    /// Zeroed memory.
+    pub(super) fn allocate(&self, bytes: usize) -> Result<Allocation, GpuError> {
+        Allocation::new(&self.inner, bytes).map_err(|error| {
+            if is_out_of_memory(error) {
+                let Memory { free, total } = self.memory().unwrap_or(Memory { free: 0, total: 0 });
+                GpuError::OutOfMemory { bytes, free, total }
+            } else {
+                GpuError::failed(format!("allocating {bytes} bytes"), error)
+            }
+        })
+    }
+
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    fn context(&self) -> &Arc<CudaContext> {
+        self.inner.stream.context()
+    }
+}
+
+impl Inner {
+    /// Makes the GPU that of the calling thread, for calls to the driver that go past `cudarc`'s safe layer.
+    pub fn bind(&self) -> Result<(), DriverError> {
+        self.stream.context().bind_to_thread()
+    }
+
+    pub fn raw_stream(&self) -> sys::CUstream {
+        self.stream.cu_stream()
+    }
+
+    /// Does something to the capture, if one is going on.
+    pub fn with_capture<T>(&self, work: impl FnOnce(&mut Option<Capture>) -> T) -> T {
+        work(&mut self.capture.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gpu").field("name", &self.inner.name).field("capability", &self.inner.capability).finish()
+    }
+}
