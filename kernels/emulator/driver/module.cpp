@@ -44,8 +44,9 @@ Result run(const emulator::Kernel& kernel, dim3 grid, dim3 block, std::size_t sh
     emulator::run(launch, state().settings.reverse_order ? emulator::Order::Reverse : emulator::Order::Forward);
     if (emulator::problem_count() == 0) return SUCCESS;
     explain(emulator::problem_text());
-    const bool bounds = emulator::problem_text().find(": out of bounds") != std::string::npos;
-    const Result result = bounds ? ILLEGAL_ADDRESS : LAUNCH_FAILED;
+    const Result result = emulator::has_problem(emulator::Problem::OutOfBounds) ? ILLEGAL_ADDRESS
+                          : emulator::has_problem(emulator::Problem::Misaligned) ? MISALIGNED_ADDRESS
+                                                                                 : LAUNCH_FAILED;
     if (state().settings.sticky_errors) state().sticky = result;
     return result;
 }

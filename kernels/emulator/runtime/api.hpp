@@ -47,12 +47,13 @@ namespace emulator {
 
 #pragma GCC visibility push(default)
 
-// Constant for a thread, so the compiler may ask once: a kernel never runs on two threads' behalf in one call.
-[[gnu::const]] uint3 thread_index();
-[[gnu::const]] uint3 block_index();
-[[gnu::const]] dim3 block_dimensions();
-[[gnu::const]] dim3 grid_dimensions();
-[[gnu::const]] unsigned int lane();
+// Where the running thread is: `axis` is 0, 1 or 2 for x, y, z. Constant for a thread, so the compiler may ask once: one
+// call of a kernel runs on behalf of one thread. Single numbers, since the compiler remembers no calls that give structs.
+[[gnu::const]] unsigned int thread_index(unsigned int axis) noexcept;
+[[gnu::const]] unsigned int block_index(unsigned int axis) noexcept;
+[[gnu::const]] unsigned int block_dimension(unsigned int axis) noexcept;
+[[gnu::const]] unsigned int grid_dimension(unsigned int axis) noexcept;
+[[gnu::const]] unsigned int lane() noexcept;
 
 // `file` and `line` say where the kernel called: threads must meet at the same place.
 void sync_threads(const char* file, int line);

@@ -2,11 +2,14 @@
 // data here, as it may on a GPU.
 
 #include "checker.hpp"
+#include "report.hpp"
 
 namespace emulator {
 
 void cp_async(void* shared, const void* global, std::size_t bytes, bool valid) {
     Thread& thread = current_thread();
+    require_aligned(shared, bytes, __builtin_return_address(0));
+    require_aligned(global, bytes, __builtin_return_address(0));
     checker::begin_copy(shared, global, bytes, valid, __builtin_return_address(0));
     thread.copies.push_back({shared, global, bytes, valid, thread.copy_group});
 }

@@ -1,7 +1,11 @@
-// What the compiler calls at each memory access of a kernel built with `-fsanitize=thread`. The thread sanitizer's own
-// library is not linked: these functions take its place, and hand the access to the checker.
+// What the compiler calls in a kernel built for checking. The sanitizers' own libraries are not linked: these functions
+// take their place.
+//
+// `-fsanitize=thread` calls at each memory access. `-fsanitize=alignment,bounds` calls when a vector load is not aligned
+// (which a GPU refuses), or an index is beyond an array whose size the compiler knows: one in registers, say.
 
 #include "checker.hpp"
+#include "report.hpp"
 
 namespace checker = emulator::checker;
 
@@ -48,4 +52,38 @@ void* __tsan_memset(void* to, int value, std::size_t bytes) {
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
+}
+
+// The sanitizer's descriptions, as far as they are used (compiler-rt, ubsan_handlers.h).
+struct Place {
+    const char* file;
+    std::uint32_t line, column;
+};
+
+struct TypeMismatch {
+    Place place;
+    const void* type;
+    unsigned char log_alignment;
+    unsigned char kind;
+};
+
+struct OutOfBounds {
+    Place place;
+    const void* array_type;
+    const void* index_type;
+};
+
+extern "C" {
+
+void __ubsan_handle_type_mismatch_v1(TypeMismatch* found, std::uintptr_t address) {
+    const std::uintptr_t alignment = std::uintptr_t{1} << found->log_alignment;
+    emulator::require_aligned(reinterpret_cast<const void*>(address), alignment, __builtin_return_address(0));
+}
+
+void __ubsan_handle_out_of_bounds(OutOfBounds*, std::uintptr_t index) {
+    report(emulator::Problem::OutOfBounds,
+           "out of bounds: index " + std::to_string(static_cast<std::intptr_t>(index)) + " of an array",
+           __builtin_return_address(0));
+    emulator::stop_launch();
+}
 }

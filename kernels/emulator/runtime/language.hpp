@@ -48,6 +48,14 @@
     const emulator::Kernel cuda_emulator_kernel_##name = emulator::describe(#name, &name __VA_OPT__(, ) __VA_ARGS__);  \
     }
 
+namespace emulator {
+// Questions for axes that are not used are removed by the compiler.
+inline uint3 thread_index() { return {thread_index(0), thread_index(1), thread_index(2)}; }
+inline uint3 block_index() { return {block_index(0), block_index(1), block_index(2)}; }
+inline dim3 block_dimensions() { return {block_dimension(0), block_dimension(1), block_dimension(2)}; }
+inline dim3 grid_dimensions() { return {grid_dimension(0), grid_dimension(1), grid_dimension(2)}; }
+} // namespace emulator
+
 #define threadIdx (emulator::thread_index())
 #define blockIdx (emulator::block_index())
 #define blockDim (emulator::block_dimensions())

@@ -75,6 +75,15 @@ void report(Problem problem, const std::string& text, const void* code) {
     text_of_launch += line;
 }
 
+void require_aligned(const void* address, std::size_t alignment, const void* code) {
+    const std::size_t past = reinterpret_cast<std::uintptr_t>(address) % alignment;
+    if (past == 0) return;
+    report(Problem::Misaligned,
+           "misaligned: the address is " + std::to_string(past) + " B past a multiple of " + std::to_string(alignment),
+           code);
+    stop_launch();
+}
+
 void clear_problems() {
     text_of_launch.clear();
     seen.clear();
@@ -82,6 +91,12 @@ void clear_problems() {
 }
 
 std::size_t problem_count() { return count; }
+bool has_problem(Problem problem) {
+    for (const auto& entry : seen) {
+        if (std::get<Problem>(entry) == problem) return true;
+    }
+    return false;
+}
 const std::string& problem_text() { return text_of_launch; }
 bool too_many_problems() { return count >= MOST_PROBLEMS; }
 

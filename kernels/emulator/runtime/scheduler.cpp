@@ -31,6 +31,11 @@ struct Block {
 
 Block block;
 
+template <class Triple>
+unsigned int component(const Triple& triple, unsigned int axis) {
+    return axis == 0 ? triple.x : axis == 1 ? triple.y : triple.z;
+}
+
 /// The next thread that can run, or null if all wait.
 Thread* next_thread() {
     for (; block.warps_passed < block.warp_count; ++block.warps_passed) {
@@ -250,11 +255,11 @@ void sync_threads(const char* file, int line) {
     wait(thread, Thread::State::AtBarrier);
 }
 
-uint3 thread_index() { return block.running->index; }
-uint3 block_index() { return block.index; }
-dim3 block_dimensions() { return block.launch.block; }
-dim3 grid_dimensions() { return block.launch.grid; }
-unsigned int lane() { return block.running->lane; }
+unsigned int thread_index(unsigned int axis) noexcept { return component(block.running->index, axis); }
+unsigned int block_index(unsigned int axis) noexcept { return component(block.index, axis); }
+unsigned int block_dimension(unsigned int axis) noexcept { return component(block.launch.block, axis); }
+unsigned int grid_dimension(unsigned int axis) noexcept { return component(block.launch.grid, axis); }
+unsigned int lane() noexcept { return block.running->lane; }
 void* dynamic_shared() { return block.dynamic_shared; }
 
 } // namespace emulator

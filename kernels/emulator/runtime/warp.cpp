@@ -19,9 +19,10 @@ void combine_shuffle(Warp& warp) {
         // On the GPU the value of a lane that is not there is undefined.
         if ((warp.alive >> source & 1u) == 0) {
             report(Problem::Divergence,
-                   "shuffle: lane " + std::to_string(lane) + " reads from lane " + std::to_string(source) +
+                   warp.site.text() + ": lane " + std::to_string(lane) + " reads from lane " + std::to_string(source) +
                        ", which has returned or does not exist",
                    nullptr);
+            stop_launch();
         }
         warp.out[lane][0] = warp.in[source][0];
         warp.out[lane][1] = warp.in[source][1];
@@ -39,7 +40,8 @@ void combine_ballot(Warp& warp) {
 /// All lanes must be there for an instruction that spreads a matrix over the warp.
 void require_whole_warp(const Warp& warp) {
     if (warp.alive != ~0u) {
-        report(Problem::Divergence, std::string(warp.site.text()) + " in a warp with lanes missing", nullptr);
+        report(Problem::Divergence, warp.site.text() + " in a warp with lanes missing", nullptr);
+        stop_launch();
     }
 }
 
@@ -154,7 +156,10 @@ void ldmatrix(std::uint32_t* fragments, int count, bool transposed, const void* 
     const unsigned int lane = current_thread().lane;
     // Lanes beyond the last matrix give no row.
     if (lane >= static_cast<unsigned int>(count) * 8) row = nullptr;
-    if (row != nullptr) checker::read(row, 16, __builtin_return_address(0));
+    if (row != nullptr) {
+        require_aligned(row, 16, __builtin_return_address(0));
+        checker::read(row, 16, __builtin_return_address(0));
+    }
     std::memcpy(warp.in[lane], &row, sizeof row);
     collective(~0u, {file, line, "ldmatrix"}, transposed ? combine_ldmatrix<true> : combine_ldmatrix<false>);
     std::memcpy(fragments, warp.out[lane], static_cast<std::size_t>(count) * sizeof *fragments);
