@@ -141,7 +141,9 @@ fn build_kernels(
 fn kernel_flags(flavour: Flavour) -> Vec<String> {
     let runtime = emulator_folder().join("runtime");
     let mut flags: Vec<String> =
-        ["-std=c++20", "-fPIC", "-fno-exceptions", "-fno-strict-aliasing", "-ffp-contract=off"].map(String::from).into();
+        ["-std=c++20", "-fPIC", "-fno-exceptions", "-fno-strict-aliasing", "-ffp-contract=off"]
+            .map(String::from)
+            .into();
     flags.extend(["-Wno-unknown-pragmas", "-Werror=return-type", "-Werror=uninitialized"].map(String::from));
     for folder in [runtime.clone(), kernels_folder().join("cuda")] {
         flags.push(format!("-I{}", folder.display()));
