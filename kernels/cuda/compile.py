@@ -9,6 +9,7 @@ R530 on load, and its output has the same bytes on every machine, so a differenc
 this command was not run.
 
 It fails on errors, and on register spills: a kernel that keeps registers in memory is one whose tile is too large.
+Exit status: 1 for these and for stale files, 3 if the compiler cannot be had.
 """
 
 import argparse
@@ -40,7 +41,12 @@ def main() -> int:
     arguments = parser.parse_args()
 
     try:
-        files = compile_all(Nvrtc(install(arguments.cache)), arguments.source, arguments.verbose)
+        nvrtc = Nvrtc(install(arguments.cache))
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(f"{NVRTC}: {error}", file=sys.stderr)
+        return 3
+    try:
+        files = compile_all(nvrtc, arguments.source, arguments.verbose)
     except CompileError as error:
         print(error, file=sys.stderr)
         return 1
