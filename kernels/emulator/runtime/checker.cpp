@@ -53,7 +53,7 @@ void remove(const void* address) {
 
 bool is_private(const void* address) {
     const Launch& launch = current_launch();
-    return current_thread().fiber.holds(address) ||
+    return on_stack(address) ||
            number(address) - number(launch.parameters_begin) < launch.parameters_bytes;
 }
 
@@ -181,8 +181,6 @@ void end_copy(const void* shared, const void* global, std::size_t bytes, bool va
     if (valid) access(Access::Read, global, bytes, code);
     access(Access::EndCopy, shared, bytes, code);
 }
-
-void drop_pending_copies(Thread& thread) { thread.copies.clear(); }
 
 } // namespace emulator::checker
 

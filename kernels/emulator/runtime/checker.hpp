@@ -40,9 +40,8 @@ void read(const void* address, std::size_t bytes, const void* code);
 void write(const void* address, std::size_t bytes, const void* code);
 void atomic(const void* address, std::size_t bytes, const void* code);
 
-/// A copy to shared memory begins, ends, or never ends because its thread returns.
+/// A copy to shared memory begins or ends.
 void begin_copy(const void* shared, const void* global, std::size_t bytes, bool valid, const void* code);
 void end_copy(const void* shared, const void* global, std::size_t bytes, bool valid, const void* code);
-void drop_pending_copies(Thread& thread);
 
 } // namespace emulator::checker

@@ -24,6 +24,10 @@ struct Block {
     unsigned int warps_passed = 0;
     Thread* running = nullptr;
     Fiber main;
+    Fiber* running_fiber = nullptr;
+    std::vector<std::unique_ptr<Fiber>> fibers;
+    /// Those that no thread has.
+    std::vector<Fiber*> free_fibers;
     bool stopped = false;
     char* dynamic_shared = nullptr;
     std::size_t dynamic_shared_capacity = 0;
@@ -49,18 +53,33 @@ Thread* next_thread() {
     return nullptr;
 }
 
+void fiber_entry();
+
+Fiber* take_fiber() {
+    if (block.free_fibers.empty()) {
+        block.fibers.push_back(std::make_unique<Fiber>());
+        block.free_fibers.push_back(block.fibers.back().get());
+    }
+    Fiber* fiber = block.free_fibers.back();
+    block.free_fibers.pop_back();
+    fiber->start(fiber_entry, static_cast<unsigned int>(block.fibers.size() - block.free_fibers.size()));
+    return fiber;
+}
+
 /// Gives the processor to the next thread, or to `run_block` if all wait.
 void switch_away(Fiber& from) {
     Thread* next = block.stopped ? nullptr : next_thread();
     block.running = next;
-    Fiber& to = next != nullptr ? next->fiber : block.main;
+    if (next != nullptr && next->fiber == nullptr) next->fiber = take_fiber();
+    Fiber& to = next != nullptr ? *next->fiber : block.main;
+    block.running_fiber = &to;
     if (&to != &from) to.switch_from(from);
 }
 
 void wait(Thread& thread, Thread::State state) {
     thread.state = state;
     block.warps[thread.warp].ready &= ~(1u << thread.lane);
-    switch_away(thread.fiber);
+    switch_away(*thread.fiber);
 }
 
 /// Does the work of the collective that all lanes of `warp` are in, and lets them go on.
@@ -70,23 +89,40 @@ void complete_collective(Warp& warp) {
     warp.ready = warp.alive;
 }
 
-void thread_entry() {
-    const Launch& launch = block.launch;
-    launch.kernel->call(launch.kernel->kernel, launch.parameters);
-    Thread& thread = *block.running;
+/// What remains to do when a thread has returned from the kernel.
+void finish(Thread& thread) {
     Warp& warp = block.warps[thread.warp];
-    checker::drop_pending_copies(thread);
+    thread.copies.clear();
+    thread.fiber = nullptr;
     thread.state = Thread::State::Done;
     warp.alive &= ~(1u << thread.lane);
     warp.ready &= ~(1u << thread.lane);
     --block.alive;
     // Lanes that have returned are not waited for.
     if (warp.arrived != 0 && warp.arrived == warp.alive) complete_collective(warp);
-    switch_away(thread.fiber);
-    std::abort(); // A thread that returned is never run again.
+}
+
+/// Runs one thread after another, as long as the next in turn has not begun.
+void fiber_entry() {
+    const Launch& launch = block.launch;
+    Fiber& fiber = *block.running_fiber;
+    for (;;) {
+        launch.kernel->call(launch.kernel->kernel, launch.parameters);
+        finish(*block.running);
+        Thread* next = block.stopped ? nullptr : next_thread();
+        if (next == nullptr || next->fiber != nullptr) break;
+        next->fiber = &fiber;
+        block.running = next;
+    }
+    block.free_fibers.push_back(&fiber);
+    switch_away(fiber);
+    std::abort(); // A fiber that nobody has begins anew.
 }
 
 void start_block() {
+    // A launch that was stopped leaves its threads where they were.
+    block.free_fibers.clear();
+    for (const auto& fiber : block.fibers) block.free_fibers.push_back(fiber.get());
     const dim3 size = block.launch.block;
     block.thread_count = size.x * size.y * size.z;
     block.warp_count = (block.thread_count + 31) / 32;
@@ -101,7 +137,7 @@ void start_block() {
         thread.warp = number / 32;
         thread.copies.clear();
         thread.copy_group = 0;
-        thread.fiber.start(thread_entry, number);
+        thread.fiber = nullptr;
     }
     for (unsigned int number = 0; number < block.warp_count; ++number) {
         Warp& warp = block.warps[number];
@@ -182,8 +218,8 @@ void reserve_dynamic_shared(std::size_t bytes) {
 } // namespace
 
 bool Site::operator==(const Site& other) const {
-    return line == other.line && (file == other.file || std::strcmp(file, other.file) == 0) &&
-           std::strcmp(operation, other.operation) == 0;
+    const auto same = [](const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; };
+    return line == other.line && same(file, other.file) && same(operation, other.operation);
 }
 
 std::string Site::text() const {
@@ -213,13 +249,14 @@ void run(const Launch& launch, Order order) {
 const Launch& current_launch() { return block.launch; }
 const uint3& current_block() { return block.index; }
 Thread& current_thread() { return *block.running; }
+bool on_stack(const void* address) { return block.running_fiber->holds(address); }
 Warp& current_warp() { return block.warps[block.running->warp]; }
 
 void stop_launch() {
     block.stopped = true;
-    Thread& thread = *block.running;
+    Fiber& fiber = *block.running_fiber;
     block.running = nullptr;
-    block.main.switch_from(thread.fiber);
+    block.main.switch_from(fiber);
     std::abort(); // A stopped thread is never run again.
 }
 

@@ -2,7 +2,8 @@
 //
 // A thread runs until it waits in a barrier or a warp collective, or returns; then the next lane of its warp runs. Once
 // no lane of a warp can go on, the next warp runs; once no warp can, the block's barrier opens if everybody alive is
-// there, and else the block is stuck, which is reported. So the order is fixed, and can be turned round.
+// there, and else the block is stuck, which is reported. So the order is fixed, and can be turned round. A thread that
+// returns leaves its fiber to the next one: a kernel in which nobody waits needs a single fiber, and no switches.
 #pragma once
 
 #include "fiber.hpp"
@@ -35,7 +36,8 @@ struct PendingCopy {
 struct Thread {
     enum class State : unsigned char { Ready, AtBarrier, AtCollective, Done };
 
-    Fiber fiber;
+    /// Given when it first runs, taken back when it returns.
+    Fiber* fiber = nullptr;
     State state = State::Done;
     uint3 index{};
     unsigned int number = 0;
@@ -80,6 +82,8 @@ const Launch& current_launch();
 const uint3& current_block();
 Thread& current_thread();
 Warp& current_warp();
+/// Whether `address` is on the stack of the thread that runs: its registers and local arrays.
+bool on_stack(const void* address);
 
 /// Leaves the kernel for good: nothing of this launch runs any more. Called on a kernel's thread.
 [[noreturn]] void stop_launch();

@@ -77,7 +77,8 @@ pub(crate) fn build(files: &[PathBuf], flavour: Flavour) -> Result<Built, BuildE
 
 /// `libcuda.so` with the runtime in it, in a folder of its own: its name is what programs look for.
 fn build_driver(compiler: &Compiler, folder: &Path) -> Result<PathBuf, BuildError> {
-    let flags = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden"];
+    let mut flags = vec!["-std=c++20", "-O3", "-g1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"];
+    flags.extend(instruction_set());
     let mut key = compiler.key(&flags);
     let sources = [files_of("runtime", "cpp")?, files_of("driver", "cpp")?].concat();
     let headers = [files_of("runtime", "hpp")?, files_of("driver", "hpp")?].concat();
@@ -113,7 +114,7 @@ fn build_kernels(
     let flags = kernel_flags(flavour);
     let flag_names: Vec<&str> = flags.iter().map(String::as_str).collect();
     let mut common = compiler.key(&flag_names);
-    hash_files(&mut common, &[files_of("runtime", "hpp")?, headers_of_kernels()?].concat())?;
+    hash_files(&mut common, &[files_of("runtime", "hpp")?, headers_of_kernels(files)?].concat())?;
     driver.hash(&mut common);
     let mut all = common.clone();
     hash_files(&mut all, files)?;
@@ -165,13 +166,19 @@ fn kernel_flags(flavour: Flavour) -> Vec<String> {
         ),
         Flavour::Unchecked => {
             flags.push("-O3".into());
-            #[cfg(target_arch = "x86_64")]
-            if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-                flags.push("-march=x86-64-v3".into());
-            }
+            flags.extend(instruction_set().map(String::from));
         }
     }
     flags
+}
+
+/// Wider vectors where this machine has them. They change no bits: products and sums are not contracted.
+fn instruction_set() -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+        return Some("-march=x86-64-v3");
+    }
+    None
 }
 
 /// Compiles one `.cu` file, with a descriptor of each kernel appended.
@@ -278,9 +285,14 @@ fn files_of(folder: &str, extension: &str) -> Result<Vec<PathBuf>, BuildError> {
     files_in(&emulator_folder().join(folder), extension)
 }
 
-/// `device.cuh`, and any other header beside it.
-fn headers_of_kernels() -> Result<Vec<PathBuf>, BuildError> {
-    files_in(&kernels_folder().join("cuda"), "cuh")
+/// `device.cuh`, and the headers beside the kernels' files.
+fn headers_of_kernels(files: &[PathBuf]) -> Result<Vec<PathBuf>, BuildError> {
+    let mut folders = vec![kernels_folder().join("cuda")];
+    folders.extend(files.iter().filter_map(|file| Some(file.parent()?.to_owned())));
+    folders.sort();
+    folders.dedup();
+    let headers: Result<Vec<_>, _> = folders.iter().map(|folder| files_in(folder, "cuh")).collect();
+    Ok(headers?.concat())
 }
 
 fn files_in(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, BuildError> {
