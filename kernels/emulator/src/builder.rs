@@ -3,6 +3,7 @@
 //! Results lie in the folder `cuda-emulator` of Cargo's target folder, under names that contain a hash of everything
 //! they were made from: what is there is up to date, and two processes never write the same file.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -285,12 +286,10 @@ fn files_of(folder: &str, extension: &str) -> Result<Vec<PathBuf>, BuildError> {
     files_in(&emulator_folder().join(folder), extension)
 }
 
-/// `device.cuh`, and the headers beside the kernels' files.
+/// `device.cuh`, and the headers beside the files.
 fn headers_of_kernels(files: &[PathBuf]) -> Result<Vec<PathBuf>, BuildError> {
-    let mut folders = vec![kernels_folder().join("cuda")];
-    folders.extend(files.iter().filter_map(|file| Some(file.parent()?.to_owned())));
-    folders.sort();
-    folders.dedup();
+    let beside = files.iter().filter_map(|file| file.parent());
+    let folders: BTreeSet<PathBuf> = beside.map(Path::to_owned).chain([kernels_folder().join("cuda")]).collect();
     let headers: Result<Vec<_>, _> = folders.iter().map(|folder| files_in(folder, "cuh")).collect();
     Ok(headers?.concat())
 }
