@@ -133,7 +133,7 @@ DRIVER_FUNCTION cuCtxGetDevice(int* device) {
 
 DRIVER_FUNCTION cuCtxSynchronize() {
     ENTER();
-    return breaks_capture() ? CAPTURE_UNSUPPORTED : SUCCESS;
+    return refuse_in_capture(__func__);
 }
 
 DRIVER_FUNCTION cuCtxSetFlags(unsigned int) {

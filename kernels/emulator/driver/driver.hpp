@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace driver {
@@ -80,9 +81,16 @@ struct Allocation {
 
 using Work = std::function<Result()>;
 
+/// `CUstreamCaptureMode`: whose calls that do not belong into a capture break it.
+enum class CaptureMode : int { Global = 0, ThreadLocal = 1, Relaxed = 2 };
+
 struct Stream {
     Context* context = nullptr;
+    /// Whether the default stream does not wait for it.
+    bool non_blocking = false;
     bool capturing = false;
+    CaptureMode capture_mode = CaptureMode::Global;
+    std::thread::id capture_thread;
     bool capture_broken = false;
     std::vector<Work> recorded;
 };
@@ -102,8 +110,8 @@ struct State {
 State& state();
 Context*& current_context();
 
-/// Sets the text that `cuGetErrorString` adds for errors of this thread.
-void explain(const std::string& text);
+/// Sets what `cuGetErrorString` adds when this thread asks for the text of `result`. Gives `result`.
+Result explain(Result result, const std::string& text);
 
 /// What every call does first: whether it is to fail.
 Result enter(const char* function, bool needs_context);
@@ -112,8 +120,11 @@ Result enter(const char* function, bool needs_context);
 Stream* find_stream(void* handle);
 /// Does `work` now, or records it if the stream is being captured.
 Result submit(Stream& stream, Work work);
-/// Whether a stream is being captured; if so, a call that does not belong into a capture breaks it.
-bool breaks_capture();
+/// For a call that does not belong into a capture, such as an allocation: fails, and breaks the capture, if it is made
+/// during one that minds.
+Result refuse_in_capture(const char* function);
+/// For work on the default stream: fails if it would have to wait for a stream that is being captured.
+Result refuse_implicit_capture(const char* function);
 
 /// Whether `[pointer, pointer + bytes)` lies in one allocation.
 bool is_allocated(DevicePointer pointer, std::size_t bytes);

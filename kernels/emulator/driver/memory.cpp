@@ -62,8 +62,7 @@ Result copy_to_device(DevicePointer to, const void* from, std::size_t bytes) {
 Result copy_to_host(void* to, DevicePointer from, std::size_t bytes) {
     if (!is_allocated(from, bytes)) return INVALID_VALUE;
     if (!checker::initialised(memory_at(from), bytes)) {
-        explain("a copy to the host of memory that nobody has written");
-        return INVALID_VALUE;
+        return explain(INVALID_VALUE, "a copy to the host of memory that nobody has written");
     }
     std::memcpy(to, memory_at(from), bytes);
     return SUCCESS;
@@ -112,23 +111,27 @@ DRIVER_FUNCTION cuMemGetInfo_v2(std::size_t* available, std::size_t* total) {
 
 DRIVER_FUNCTION cuMemAlloc_v2(DevicePointer* pointer, std::size_t bytes) {
     ENTER();
-    return breaks_capture() ? CAPTURE_UNSUPPORTED : allocate(pointer, bytes);
+    if (const Result refused = refuse_in_capture(__func__)) return refused;
+    return allocate(pointer, bytes);
 }
 
 DRIVER_FUNCTION cuMemAllocAsync(DevicePointer* pointer, std::size_t bytes, void* handle) {
     ENTER();
     if (find_stream(handle) == nullptr) return INVALID_HANDLE;
-    return breaks_capture() ? CAPTURE_UNSUPPORTED : allocate(pointer, bytes);
+    if (const Result refused = refuse_in_capture(__func__)) return refused;
+    return allocate(pointer, bytes);
 }
 
 DRIVER_FUNCTION cuMemFree_v2(DevicePointer pointer) {
     ENTER_WITHOUT_CONTEXT();
-    return breaks_capture() ? CAPTURE_UNSUPPORTED : release(pointer);
+    if (const Result refused = refuse_in_capture(__func__)) return refused;
+    return release(pointer);
 }
 
 DRIVER_FUNCTION cuMemFreeAsync(DevicePointer pointer, void*) {
     ENTER_WITHOUT_CONTEXT();
-    return breaks_capture() ? CAPTURE_UNSUPPORTED : release(pointer);
+    if (const Result refused = refuse_in_capture(__func__)) return refused;
+    return release(pointer);
 }
 
 DRIVER_FUNCTION cuMemHostAlloc(void** pointer, std::size_t bytes, unsigned int) {
@@ -145,7 +148,8 @@ DRIVER_FUNCTION cuMemFreeHost(void* pointer) {
 
 DRIVER_FUNCTION cuMemcpyHtoD_v2(DevicePointer to, const void* from, std::size_t bytes) {
     ENTER();
-    return breaks_capture() ? CAPTURE_IMPLICIT : copy_to_device(to, from, bytes);
+    if (const Result refused = refuse_implicit_capture(__func__)) return refused;
+    return copy_to_device(to, from, bytes);
 }
 
 DRIVER_FUNCTION cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::size_t bytes, void* stream) {
@@ -155,7 +159,8 @@ DRIVER_FUNCTION cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::si
 
 DRIVER_FUNCTION cuMemcpyDtoH_v2(void* to, DevicePointer from, std::size_t bytes) {
     ENTER();
-    return breaks_capture() ? CAPTURE_IMPLICIT : copy_to_host(to, from, bytes);
+    if (const Result refused = refuse_implicit_capture(__func__)) return refused;
+    return copy_to_host(to, from, bytes);
 }
 
 DRIVER_FUNCTION cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, std::size_t bytes, void* stream) {
@@ -165,7 +170,8 @@ DRIVER_FUNCTION cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, std::size_t b
 
 DRIVER_FUNCTION cuMemcpyDtoD_v2(DevicePointer to, DevicePointer from, std::size_t bytes) {
     ENTER();
-    return breaks_capture() ? CAPTURE_IMPLICIT : copy_within(to, from, bytes);
+    if (const Result refused = refuse_implicit_capture(__func__)) return refused;
+    return copy_within(to, from, bytes);
 }
 
 DRIVER_FUNCTION cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, std::size_t bytes, void* stream) {
@@ -181,7 +187,8 @@ DRIVER_FUNCTION cuMemcpyPeerAsync(DevicePointer to, Context*, DevicePointer from
 
 DRIVER_FUNCTION cuMemsetD8_v2(DevicePointer to, unsigned char value, std::size_t bytes) {
     ENTER();
-    return breaks_capture() ? CAPTURE_IMPLICIT : fill(to, value, bytes);
+    if (const Result refused = refuse_implicit_capture(__func__)) return refused;
+    return fill(to, value, bytes);
 }
 
 DRIVER_FUNCTION cuMemsetD8Async(DevicePointer to, unsigned char value, std::size_t bytes, void* stream) {

@@ -43,12 +43,11 @@ Result run(const emulator::Kernel& kernel, dim3 grid, dim3 block, std::size_t sh
     emulator::clear_problems();
     emulator::run(launch, state().settings.reverse_order ? emulator::Order::Reverse : emulator::Order::Forward);
     if (emulator::problem_count() == 0) return SUCCESS;
-    explain(emulator::problem_text());
     const Result result = emulator::has_problem(emulator::Problem::OutOfBounds) ? ILLEGAL_ADDRESS
                           : emulator::has_problem(emulator::Problem::Misaligned) ? MISALIGNED_ADDRESS
                                                                                  : LAUNCH_FAILED;
     if (state().settings.sticky_errors) state().sticky = result;
-    return result;
+    return explain(result, emulator::problem_text());
 }
 
 } // namespace
@@ -61,19 +60,17 @@ DRIVER_FUNCTION cuDeviceGetAttribute(int* value, int attribute, int device);
 
 DRIVER_FUNCTION cuModuleLoadData(Module** module, const void* data) {
     ENTER();
-    if (breaks_capture()) return CAPTURE_UNSUPPORTED;
+    if (const Result refused = refuse_in_capture(__func__)) return refused;
     const Settings& settings = state().settings;
     auto made = std::make_unique<Module>();
     if (const Result result = Image::parse(data, settings, made->image)) return result;
     if (settings.kernels.empty()) {
-        explain("CUDA_EMULATOR_KERNELS names no library of kernels built for the CPU");
-        return NOT_FOUND;
+        return explain(NOT_FOUND, "CUDA_EMULATOR_KERNELS names no library of kernels built for the CPU");
     }
     std::string error;
     made->library = emulator::Library::open(settings.kernels, error);
     if (made->library == nullptr) {
-        explain(error);
-        return NOT_FOUND;
+        return explain(NOT_FOUND, error);
     }
     *module = made.release();
     return SUCCESS;
@@ -89,12 +86,10 @@ DRIVER_FUNCTION cuModuleGetFunction(Function** function, Module* module, const c
     ENTER();
     const emulator::Kernel* kernel = module->library->kernel(name);
     if (kernel == nullptr) {
-        explain(std::string("no kernel `") + name + "` is built for the CPU");
-        return NOT_FOUND;
+        return explain(NOT_FOUND, std::string("no kernel `") + name + "` is built for the CPU");
     }
     if (!module->image.has_kernel(name)) {
-        explain(std::string("the PTX or cubin has no kernel `") + name + "`: run kernels/cuda/compile.py");
-        return NOT_FOUND;
+        return explain(NOT_FOUND, std::string("the PTX or cubin has no kernel `") + name + "`: run kernels/cuda/compile.py");
     }
     // Functions live as long as their module on a GPU; here, as long as the process.
     auto* made = new Function;
@@ -142,15 +137,13 @@ DRIVER_FUNCTION cuLaunchKernel(Function* function, unsigned int grid_x, unsigned
     if (grid_x == 0 || grid_y == 0 || grid_z == 0 || threads == 0 || extra != nullptr) return INVALID_VALUE;
     if (grid_x > 0x7fffffffu || grid_y > 65535 || grid_z > 65535 || block_z > 64 || threads > 1024) return INVALID_VALUE;
     if (threads > kernel.max_threads_per_block) {
-        explain(std::string("kernel `") + kernel.name + "`: " + std::to_string(threads) +
+        return explain(LAUNCH_OUT_OF_RESOURCES, std::string("kernel `") + kernel.name + "`: " + std::to_string(threads) +
                 " threads are more than its __launch_bounds__ of " + std::to_string(kernel.max_threads_per_block));
-        return LAUNCH_OUT_OF_RESOURCES;
     }
     if (shared > static_cast<unsigned int>(function->most_dynamic_shared)) {
-        explain(std::string("kernel `") + kernel.name + "`: " + std::to_string(shared) +
+        return explain(INVALID_VALUE, std::string("kernel `") + kernel.name + "`: " + std::to_string(shared) +
                 " B of dynamic shared memory are more than the " + std::to_string(function->most_dynamic_shared) +
                 " B it may have");
-        return INVALID_VALUE;
     }
     Stream* stream = find_stream(handle);
     if (stream == nullptr) return INVALID_HANDLE;

@@ -50,6 +50,7 @@ Settings from_environment() {
 }
 
 thread_local std::string explanation;
+thread_local Result explained = SUCCESS;
 
 } // namespace
 
@@ -68,15 +69,18 @@ Context*& current_context() {
     return context;
 }
 
-void explain(const std::string& text) { explanation = text; }
+Result explain(Result result, const std::string& text) {
+    explained = result;
+    explanation = text;
+    return result;
+}
 
 Result enter(const char* function, bool needs_context) {
     Settings& settings = state().settings;
     if (!settings.fail_function.empty() && (settings.fail_function == "*" || settings.fail_function == function) &&
         --settings.fail_call == 0) {
         settings.fail_function.clear();
-        explain(std::string("the test made this call of ") + function + " fail");
-        return settings.fail_result;
+        return explain(settings.fail_result, std::string("the test made this call of ") + function + " fail");
     }
     if (!needs_context) return SUCCESS;
     if (!state().initialised) return NOT_INITIALIZED;
@@ -130,7 +134,7 @@ DRIVER_FUNCTION cuGetErrorString(Result error, const char** text) {
     const char* name = nullptr;
     cuGetErrorName(error, &name);
     kept = name;
-    if (error != SUCCESS && !explanation.empty()) kept += ": " + explanation;
+    if (error != SUCCESS && error == explained) kept += ": " + explanation;
     *text = kept.c_str();
     return SUCCESS;
 }

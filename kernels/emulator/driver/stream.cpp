@@ -19,11 +19,16 @@ struct Event {
     bool recorded = false;
 };
 
-Stream* any_capturing() {
+/// Breaks every capture that `minds`; says whether there was one.
+template <class Predicate>
+bool break_captures(Predicate minds) {
+    bool any = false;
     for (auto& [handle, stream] : state().streams) {
-        if (stream->capturing) return stream.get();
+        if (!stream->capturing || !minds(*stream)) continue;
+        stream->capture_broken = true;
+        any = true;
     }
-    return nullptr;
+    return any;
 }
 
 } // namespace
@@ -45,23 +50,35 @@ Result submit(Stream& stream, Work work) {
         return SUCCESS;
     }
     // The default stream waits for all others, one of which is being captured.
-    if (stream.context == nullptr && breaks_capture()) return CAPTURE_IMPLICIT;
+    if (stream.context == nullptr) {
+        if (const Result refused = refuse_implicit_capture("work on the default stream")) return refused;
+    }
     return work();
 }
 
-bool breaks_capture() {
-    Stream* capturing = any_capturing();
-    if (capturing != nullptr) capturing->capture_broken = true;
-    return capturing != nullptr;
+Result refuse_in_capture(const char* function) {
+    const bool broken = break_captures([](const Stream& stream) {
+        return stream.capture_mode == CaptureMode::Global ||
+               (stream.capture_mode == CaptureMode::ThreadLocal && stream.capture_thread == std::this_thread::get_id());
+    });
+    return broken ? explain(CAPTURE_UNSUPPORTED, std::string(function) + " during a capture") : SUCCESS;
+}
+
+Result refuse_implicit_capture(const char* function) {
+    const bool broken = break_captures(
+        [](const Stream& stream) { return stream.context == current_context() && !stream.non_blocking; });
+    return broken ? explain(CAPTURE_IMPLICIT, std::string(function) + " would wait for a capture") : SUCCESS;
 }
 
 } // namespace driver
 
 using namespace driver;
 
-DRIVER_FUNCTION cuStreamCreate(void** handle, unsigned int) {
+DRIVER_FUNCTION cuStreamCreate(void** handle, unsigned int flags) {
     ENTER();
+    constexpr unsigned int NON_BLOCKING = 1;
     auto stream = std::make_unique<Stream>();
+    stream->non_blocking = (flags & NON_BLOCKING) != 0;
     stream->context = current_context();
     *handle = stream.get();
     state().streams[*handle] = std::move(stream);
@@ -83,7 +100,7 @@ DRIVER_FUNCTION cuStreamSynchronize(void* handle) {
     if (stream == nullptr) return INVALID_HANDLE;
     if (!stream->capturing) return SUCCESS;
     stream->capture_broken = true;
-    return CAPTURE_UNSUPPORTED;
+    return explain(CAPTURE_UNSUPPORTED, "cuStreamSynchronize of a stream that is being captured");
 }
 
 DRIVER_FUNCTION cuStreamQuery(void* handle) { return cuStreamSynchronize(handle); }
@@ -93,13 +110,15 @@ DRIVER_FUNCTION cuStreamWaitEvent(void* handle, void*, unsigned int) {
     return find_stream(handle) == nullptr ? INVALID_HANDLE : SUCCESS;
 }
 
-DRIVER_FUNCTION cuStreamBeginCapture_v2(void* handle, int) {
+DRIVER_FUNCTION cuStreamBeginCapture_v2(void* handle, CaptureMode mode) {
     ENTER();
     Stream* stream = find_stream(handle);
     if (stream == nullptr) return INVALID_HANDLE;
     if (stream->context == nullptr || stream->capturing) return CAPTURE_UNSUPPORTED;
     stream->capturing = true;
     stream->capture_broken = false;
+    stream->capture_mode = mode;
+    stream->capture_thread = std::this_thread::get_id();
     stream->recorded.clear();
     return SUCCESS;
 }
@@ -184,7 +203,7 @@ DRIVER_FUNCTION cuEventRecord(Event* event, void* handle) {
 
 DRIVER_FUNCTION cuEventSynchronize(Event*) {
     ENTER();
-    return breaks_capture() ? CAPTURE_UNSUPPORTED : SUCCESS;
+    return refuse_in_capture(__func__);
 }
 
 DRIVER_FUNCTION cuEventQuery(Event*) {

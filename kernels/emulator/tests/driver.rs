@@ -158,7 +158,17 @@ fn capture(device: &Device) {
         assert_eq!(stream.capture_status().unwrap(), CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_INVALIDATED);
         refused(stream.end_capture(flags), CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
     }
-    // Nor can the default stream be captured.
+    // What another thread does breaks no capture that is its thread's own.
+    begin();
+    std::thread::scope(|scope| {
+        let other = || {
+            stream.context().bind_to_thread()?;
+            stream.context().new_stream()?.alloc_zeros::<u8>(1).map(|_| ())
+        };
+        scope.spawn(other).join().unwrap().unwrap();
+    });
+    stream.end_capture(flags).unwrap();
+    // The default stream cannot be captured.
     let default = stream.context().default_stream();
     let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
     refused(default.begin_capture(mode), CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
