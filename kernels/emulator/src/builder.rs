@@ -20,7 +20,7 @@ use crate::kernel_list::kernels;
 pub enum Flavour {
     /// Every memory access goes through the checker.
     Checked,
-    /// Optimised, for tests that train a network: 3 to 40 times as fast, and blind.
+    /// Optimised, for tests that train a network: 2 to 30 times as fast, and blind.
     Unchecked,
 }
 

@@ -23,7 +23,7 @@ pub fn install() -> bool {
     install_shipped(Flavour::Checked)
 }
 
-/// As [`install`], but without the checker: 3 to 40 times as fast, for tests that train a network.
+/// As [`install`], but without the checker: 2 to 30 times as fast, for tests that train a network.
 pub fn install_unchecked() -> bool {
     install_shipped(Flavour::Unchecked)
 }
