@@ -1,0 +1,121 @@
+// Softmax, mean cross-entropy, top-1 accuracy and the gradient of the logits. In float64, rounded at the end, as on the CPU.
+//
+// Grid: x = lane. A block has 16 warps, which score a sample each at a time, 32 classes side by side; the samples' losses are
+// added in a fixed order.
+#include "device.cuh"
+
+namespace softmax_cross_entropy {
+
+constexpr u32 THREADS = 512;
+constexpr u32 WARPS = THREADS / 32;
+constexpr u32 NO_CLASS = 0xffffffffu;
+
+struct Shared {
+    double losses[WARPS];
+    u32 correct[WARPS];
+};
+
+struct Sample {
+    double loss;
+    bool correct;
+};
+
+/// Scores a sample, by a whole warp. Writes its gradient times `scale` where `dlogits` is one.
+__device__ __forceinline__ Sample score(u32 classes, const float* logits, int label, double scale, float* dlogits) {
+    const u32 lane = lane_index();
+    float largest = -INFINITY;
+    for (u32 c = lane; c < classes; c += 32) largest = fmaxf(largest, logits[c]);
+    largest = warp_max(largest);
+    double sum = 0.0;
+    u32 first = NO_CLASS;
+    for (u32 c = lane; c < classes; c += 32) {
+        sum += exp(static_cast<double>(logits[c]) - static_cast<double>(largest));
+        if (logits[c] == largest) first = min(first, c);
+    }
+    sum = warp_sum(sum);
+#pragma unroll
+    for (int distance = 16; distance > 0; distance /= 2) first = min(first, __shfl_xor_sync(FULL_WARP, first, distance));
+    // NaN where the label is no class: that makes loss and gradients NaN.
+    const bool known = label >= 0 && static_cast<u32>(label) < classes;
+    const double label_logit = known ? static_cast<double>(logits[label]) : static_cast<double>(NAN);
+    const double loss = log(sum) + static_cast<double>(largest) - label_logit;
+    if (dlogits != nullptr) {
+        for (u32 c = lane; c < classes; c += 32) {
+            const double share = exp(static_cast<double>(logits[c]) - static_cast<double>(largest)) / sum;
+            const double target = static_cast<int>(c) == label ? 1.0 : 0.0;
+            dlogits[c] = loss != loss ? NAN : static_cast<float>((share - target) * scale);
+        }
+    }
+    return {loss, loss == loss && first == static_cast<u32>(label)};
+}
+
+/// Summed loss and right answers.
+struct Score {
+    double loss;
+    u32 correct;
+};
+
+/// Scores a batch. Thread 0 has the result.
+__device__ __forceinline__ Score score_batch(Shared& shared, u32 batch, u32 classes, const float* logits,
+                                             const int* labels, float* dlogits) {
+    const double scale = 1.0 / batch;
+    double loss = 0.0;
+    u32 correct = 0;
+    for (u32 row = warp_index(); row < batch; row += WARPS) {
+        const u64 at = u64{row} * classes;
+        const Sample sample = score(classes, logits + at, labels[row], scale, dlogits == nullptr ? nullptr : dlogits + at);
+        loss += sample.loss;
+        correct += sample.correct;
+    }
+    if (lane_index() == 0) {
+        shared.losses[warp_index()] = loss;
+        shared.correct[warp_index()] = correct;
+    }
+    __syncthreads();
+    Score total = {0.0, 0};
+    if (threadIdx.x == 0) {
+        for (u32 warp = 0; warp < WARPS; ++warp) {
+            total.loss += shared.losses[warp];
+            total.correct += shared.correct[warp];
+        }
+    }
+    return total;
+}
+
+/// What an evaluation has summed up. Mirrors `Total` in mod.rs.
+struct Total {
+    double loss;
+    u64 correct;
+};
+
+} // namespace softmax_cross_entropy
+
+/// The gradient of the mean loss, and, in the lane's row of `metrics`, `[row][lane][columns]`, mean loss and accuracy.
+extern "C" __global__ void __launch_bounds__(softmax_cross_entropy::THREADS)
+    softmax_cross_entropy_train(u32 batch, u32 classes, u32 columns, const LaneStep* steps, Lanes<const float> logits,
+                                Lanes<const int> labels, Lanes<float> dlogits, float* metrics) {
+    __shared__ softmax_cross_entropy::Shared shared;
+    const u32 lane = blockIdx.x;
+    const softmax_cross_entropy::Score score = softmax_cross_entropy::score_batch(
+        shared, batch, classes, logits[lane], labels[lane], dlogits.exists() ? dlogits[lane] : nullptr);
+    if (threadIdx.x == 0 && steps[lane].samples == batch) {
+        float* row = metrics + (u64{steps[lane].row} * gridDim.x + lane) * columns;
+        row[0] = static_cast<float>(score.loss / batch);
+        row[1] = static_cast<float>(score.correct) / static_cast<float>(batch);
+    }
+}
+
+/// Adds mean loss times samples, and right answers, to the lane's total.
+extern "C" __global__ void __launch_bounds__(softmax_cross_entropy::THREADS)
+    softmax_cross_entropy_evaluate(u32 batch, u32 classes, Lanes<const float> logits, Lanes<const int> labels,
+                                   softmax_cross_entropy::Total* totals) {
+    __shared__ softmax_cross_entropy::Shared shared;
+    const u32 lane = blockIdx.x;
+    const softmax_cross_entropy::Score score =
+        softmax_cross_entropy::score_batch(shared, batch, classes, logits[lane], labels[lane], nullptr);
+    if (threadIdx.x == 0) {
+        // The mean as a float, as the CPU has it.
+        totals[lane].loss += static_cast<double>(static_cast<float>(score.loss / batch)) * batch;
+        totals[lane].correct += score.correct;
+    }
+}
