@@ -258,3 +258,116 @@ __device__ __forceinline__ u32 below(u32 bits, u32 bound) { return static_cast<u
 
 /// A float in [0, 1), a multiple of 2^-24: `clr_rng::uniform`.
 __device__ __forceinline__ float uniform(u32 bits) { return static_cast<float>(bits >> 8) * (1.0f / 16777216.0f); }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What `<math.h>` has under names that NVRTC does not know.
+
+__device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000u); }
+__device__ __forceinline__ float not_a_number() { return __uint_as_float(0x7fffffffu); }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Lanes: K tensors of one shape.
+
+/// Where they lie: lane k's tensor begins at `first + k * stride`. A stride of 0 is one tensor that all lanes read.
+template <class T>
+struct Lanes {
+    T* first;
+    u64 stride;
+
+    __device__ __forceinline__ T* operator[](u32 lane) const { return first + lane * stride; }
+    /// Whether there is such a tensor.
+    __device__ __forceinline__ bool exists() const { return first != nullptr; }
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Groups of neighbouring floats: 4 that are read and written at once, aligned to 16 B, or 1.
+
+template <int N>
+struct Floats {
+    float at[N];
+};
+
+template <int N>
+__device__ __forceinline__ Floats<N> load(const float* from) {
+    if constexpr (N == 4) {
+        const float4 values = *reinterpret_cast<const float4*>(from);
+        return {values.x, values.y, values.z, values.w};
+    } else {
+        return {*from};
+    }
+}
+
+template <int N>
+__device__ __forceinline__ void store(float* to, const Floats<N>& values) {
+    if constexpr (N == 4) {
+        *reinterpret_cast<float4*>(to) = make_float4(values.at[0], values.at[1], values.at[2], values.at[3]);
+    } else {
+        *to = values.at[0];
+    }
+}
+
+template <int N>
+__device__ __forceinline__ Floats<N> filled(float value) {
+    Floats<N> values;
+#pragma unroll
+    for (int i = 0; i < N; ++i) values.at[i] = value;
+    return values;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Activations: functions of each value by itself, whose slope follows from the output. The numbers are those of
+// `clr_kernels::Activation`.
+
+enum Activation : u32 { NO_ACTIVATION = 0, RELU = 1, SIGMOID = 2 };
+
+/// exp(x) without branches, as on the CPU: with n the integer nearest x / ln 2 it is 2^n exp(r), and the polynomial for
+/// exp(r), |r| <= ln 2 / 2, is that of Cephes' `expf`. Arguments beyond +-87 count as +-87; NaN stays.
+__device__ __forceinline__ float bounded_exp(float x) {
+    // Adding 1.5 x 2^23 leaves no bits for a fraction: it rounds to an integer, which stands in the low bits.
+    constexpr float ROUND = 12582912.0f;
+    x = x < -87.0f ? -87.0f : x > 87.0f ? 87.0f : x;
+    const float shifted = x * 1.44269504f + ROUND;
+    const float n = shifted - ROUND;
+    // ln 2 in two parts, the first with few enough bits that its product with n is exact.
+    const float r = x - n * 0.693359375f - n * -2.12194440e-4f;
+    float p = 1.9875691e-4f;
+    p = p * r + 1.3981999e-3f;
+    p = p * r + 8.333452e-3f;
+    p = p * r + 4.1665796e-2f;
+    p = p * r + 0.16666665f;
+    p = p * r + 0.5f;
+    const float exp_r = p * r * r + r + 1.0f;
+    return exp_r * __uint_as_float((__float_as_uint(shifted) << 23) + 0x3f800000u);
+}
+
+/// The output. NaN stays, so that divergence shows.
+__device__ __forceinline__ float activate(u32 activation, float x) {
+    if (activation == RELU) return x < 0.0f ? 0.0f : x;
+    if (activation == SIGMOID) return 1.0f / (1.0f + bounded_exp(-x));
+    return x;
+}
+
+/// The gradient of what the function was applied to, from that of its output `y`.
+__device__ __forceinline__ float differentiate(u32 activation, float y, float gradient) {
+    if (activation == RELU) return y > 0.0f ? gradient : 0.0f;
+    if (activation == SIGMOID) return gradient * (y * (1.0f - y));
+    return gradient;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What a lane does in one step: written by `step_begin`, read by all that differs between steps. Mirrors `LaneStep` in
+// step/mod.rs.
+
+struct LaneStep {
+    /// Updates before this one.
+    u64 step;
+    /// Of the call's tables.
+    u32 row;
+    /// Of its batch. Where it is not the batch that a launch works on, the lane's state stays as it is.
+    u32 samples;
+    float lr, momentum, weight_decay, beta1, beta2;
+    /// 1 / sqrt(1 - beta2^t), with t = step + 1.
+    float second_correction;
+    /// 1 / (1 - beta1^t), and that times sqrt(1 - beta2^t).
+    double first_correction, both_corrections;
+};

@@ -1,17 +1,22 @@
 //! What follows an operation element by element, done in the same pass over memory.
 
+pub mod cuda;
+
 use crate::{relu, sigmoid};
 
 /// A function of each value by itself, whose slope follows from its output.
+///
+/// Kernels know them by their numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Activation {
     /// The value itself.
     #[default]
-    None,
+    None = 0,
     /// [`crate::relu`].
-    Relu,
+    Relu = 1,
     /// [`crate::sigmoid`].
-    Sigmoid,
+    Sigmoid = 2,
 }
 
 impl Activation {

@@ -1,6 +1,7 @@
 //! The sum of two values: where a residual branch meets its shortcut, and where two gradients of one value meet.
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::{accumulate, backward, forward};
 

@@ -4,6 +4,7 @@
 //! of the arithmetic here.
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::{backward, forward, statistics};
 

@@ -184,6 +184,11 @@ impl<T> Lanes<'_, T> {
     pub fn at(self, offset: usize) -> Self {
         Lanes { offset: self.offset + offset, ..self }
     }
+
+    /// Whether every lane begins at a multiple of four values.
+    pub(crate) fn is_aligned(&self) -> bool {
+        self.offset.is_multiple_of(4) && self.stride.is_multiple_of(4)
+    }
 }
 
 impl<T> Clone for Lanes<'_, T> {

@@ -39,6 +39,21 @@ struct DeviceLanes {
     stride: u64,
 }
 
+/// A number of values as kernels take it.
+///
+/// # Panics
+/// If it is 2^32 or more: such a tensor fits no GPU.
+#[track_caller]
+pub(crate) fn count(values: usize) -> u32 {
+    u32::try_from(values).expect("fewer than 2^32 values")
+}
+
+/// How many neighbouring floats a thread reads and writes at once: 4 where every run of `len` floats and every view begins
+/// at a multiple of four, else 1. No bit depends on it.
+pub(crate) fn width<const N: usize>(len: usize, aligned: [bool; N]) -> usize {
+    if len.is_multiple_of(4) && aligned.iter().all(|&aligned| aligned) { 4 } else { 1 }
+}
+
 impl<'a> Launch<'a> {
     pub(super) fn new(gpu: &'a Gpu, kernel: &'static str) -> Launch<'a> {
         let (arguments, allocations) = (Vec::new(), Vec::new());

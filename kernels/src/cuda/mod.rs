@@ -18,4 +18,4 @@ pub use buffer::{Buffer, Lanes};
 pub use error::GpuError;
 pub use gpu::{Gpu, Memory};
 pub use graph::Graph;
-pub(crate) use launch::Launch;
+pub(crate) use launch::{Launch, count, width};

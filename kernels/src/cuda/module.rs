@@ -11,10 +11,10 @@ use cudarc::driver::{CudaContext, DriverError, result, sys};
 use super::GpuError;
 
 /// All kernels for compute capability 9.0, which needs no compilation.
-const SM_90: &[u8] = &[];
+const SM_90: &[u8] = include_bytes!("../../cuda/kernels.sm_90.cubin");
 
 /// All kernels for 8.0 and later, which the driver compiles, and keeps in a cache.
-const COMPUTE_80: &str = "";
+const COMPUTE_80: &[u8] = include_bytes!("../../cuda/kernels.compute_80.ptx");
 
 /// Shared memory that a block has without asking.
 const SHARED_BYTES: u32 = 48 << 10;
@@ -47,7 +47,7 @@ impl Module {
         let image: *const c_void = if capability == (9, 0) {
             SM_90.as_ptr().cast()
         } else {
-            ptx = [COMPUTE_80.as_bytes(), b"\0"].concat();
+            ptx = [COMPUTE_80, b"\0"].concat();
             ptx.as_ptr().cast()
         };
         // SAFETY: a cubin says how long it is, and PTX ends in a zero.

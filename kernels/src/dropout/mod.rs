@@ -1,6 +1,7 @@
 //! Inverted dropout: nothing is kept, the mask is a function of seed, step and place.
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::apply;
 

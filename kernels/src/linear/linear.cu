@@ -32,10 +32,10 @@ struct Shared {
     float b[WARPS][DEPTH][COLUMNS + 1];
 };
 
-/// A lane's column of 16 rows, over the warp's part of the depth. Column `product.columns` is of ones, if there is one.
-template <bool HAS_ONES>
+/// A lane's column of 16 rows, over the warp's part of the depth. The column after the last is of ones, if it is wanted.
 __device__ __forceinline__ void multiply(const Product& product, Shared& shared, const float* a, const float* b,
-                                         u32 first_row, u32 first_column, u32 part, float (&sums)[ROWS]) {
+                                         u32 first_row, u32 first_column, u32 part, bool has_ones,
+                                         float (&sums)[ROWS]) {
     const u32 lane = lane_index(), warp = warp_index(), column = first_column + lane;
     float(&rows)[DEPTH][ROWS] = shared.a[warp];
     float(&columns)[DEPTH][COLUMNS + 1] = shared.b[warp];
@@ -77,7 +77,7 @@ __device__ __forceinline__ void multiply(const Product& product, Shared& shared,
             } else if (column < product.columns) {
                 value = b[u64{first + k} * product.b_depth + column];
             }
-            if (HAS_ONES && column == product.columns) value = 1.0f;
+            if (has_ones && column == product.columns) value = 1.0f;
 #pragma unroll
             for (u32 row = 0; row < ROWS; row += 4) {
                 const Floats<4> four = load<4>(&rows[k][row]);
@@ -89,14 +89,14 @@ __device__ __forceinline__ void multiply(const Product& product, Shared& shared,
 }
 
 /// The block's part of a product. `ones`, where it exists, becomes the product with a column of ones: `rows` values.
-template <bool HAS_ONES>
 __device__ __forceinline__ void run(const Product& product, Shared& shared, u32 block, const float* a, const float* b,
                                     const float* bias, float* c, float* ones) {
     const u32 lane = lane_index(), warp = warp_index();
-    const u32 part = warp % product.split, tile = block % product.column_blocks * (WARPS / product.split) + warp / product.split;
+    const u32 part = warp % product.split;
+    const u32 tile = block % product.column_blocks * (WARPS / product.split) + warp / product.split;
     const u32 first_row = block / product.column_blocks * ROWS, column = tile * COLUMNS + lane;
     float sums[ROWS];
-    multiply<HAS_ONES>(product, shared, a, b, first_row, tile * COLUMNS, part, sums);
+    multiply(product, shared, a, b, first_row, tile * COLUMNS, part, ones != nullptr, sums);
     if (product.split > 1) {
         // The parts in order, over the memory that the rows were in.
         float* partial = &shared.b[0][0][0];
@@ -117,7 +117,7 @@ __device__ __forceinline__ void run(const Product& product, Shared& shared, u32 
         if (first_row + row >= product.rows) continue;
         if (column < product.columns) {
             c[u64{first_row + row} * product.c_row + u64{column} * product.c_column] = sums[row] + start;
-        } else if (HAS_ONES && ones != nullptr && column == product.columns) {
+        } else if (ones != nullptr && column == product.columns) {
             ones[first_row + row] = sums[row];
         }
     }
@@ -131,7 +131,7 @@ extern "C" __global__ void __launch_bounds__(linear::THREADS)
                    Lanes<float> y) {
     __shared__ linear::Shared shared;
     const u32 lane = blockIdx.y;
-    linear::run<false>(product, shared, blockIdx.x, x[lane], w[lane], bias[lane], y[lane], nullptr);
+    linear::run(product, shared, blockIdx.x, x[lane], w[lane], bias[lane], y[lane], nullptr);
 }
 
 /// `dw = x^T dy`, with `db`, the column sums of `dy`, where it is asked for; and `dx = dy w^T`, likewise. Grid: x = the blocks
@@ -141,10 +141,8 @@ extern "C" __global__ void __launch_bounds__(linear::THREADS)
                     Lanes<const float> w, Lanes<const float> dy, Lanes<float> dw, Lanes<float> db, Lanes<float> dx) {
     __shared__ linear::Shared shared;
     const u32 lane = blockIdx.y, weight_blocks = weight_product.row_blocks * weight_product.column_blocks;
-    if (blockIdx.x < weight_blocks) {
-        linear::run<true>(weight_product, shared, blockIdx.x, dy[lane], x[lane], nullptr, dw[lane],
-                          db.exists() ? db[lane] : nullptr);
-    } else {
-        linear::run<false>(input_product, shared, blockIdx.x - weight_blocks, dy[lane], w[lane], nullptr, dx[lane], nullptr);
-    }
+    const bool is_weight = blockIdx.x < weight_blocks;
+    linear::run(is_weight ? weight_product : input_product, shared, is_weight ? blockIdx.x : blockIdx.x - weight_blocks,
+                dy[lane], is_weight ? x[lane] : w[lane], nullptr, is_weight ? dw[lane] : dx[lane],
+                is_weight && db.exists() ? db[lane] : nullptr);
 }

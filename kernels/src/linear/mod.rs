@@ -1,6 +1,7 @@
 //! A fully connected layer and its gradients.
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::{backward_input, backward_weight, forward};
 

@@ -1,6 +1,7 @@
 //! Local response normalisation, across channels and within a channel, and its gradient.
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::{backward, forward};
 

@@ -1,6 +1,7 @@
 //! The global L2 norm of a network's gradients.
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::l2_norm;
 

@@ -1,6 +1,7 @@
 //! One update of a parameter by each of the optimizers, in one pass over its values.
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::update;
 

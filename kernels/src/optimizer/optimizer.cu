@@ -137,12 +137,12 @@ __device__ __forceinline__ void update_group(const Rule& rule, const LaneStep& s
 
 /// Updates the weights `w` and the state of every lane that has a batch of `batch` samples, after its gradients `g` are scaled
 /// down to its limit. `squares`, `[square_count]`: sums of squares of `g`, from `norm_partials`. The norm goes to column
-/// `column` of the lane's row of `metrics`, `[row][lane][columns]`.
+/// `column` of the lane's row of `metrics`, `[rows][lane][columns]`.
 extern "C" __global__ void __launch_bounds__(optimizer::THREADS)
     optimizer_update(u32 groups, u32 width, u32 batch, u32 slot_count, const optimizer::Slot* slots,
                      const optimizer::Rule* rules, const LaneStep* steps, u32 square_count, Lanes<const double> squares,
-                     u32 column, u32 columns, float* metrics, Lanes<float> w, Lanes<const float> g, Lanes<float> first,
-                     Lanes<float> second) {
+                     u32 rows, u32 columns, u32 column, float* metrics, Lanes<float> w, Lanes<const float> g,
+                     Lanes<float> first, Lanes<float> second) {
     __shared__ double scratch[optimizer::THREADS / 32];
     const u32 group = blockIdx.x * optimizer::THREADS + threadIdx.x, lane = blockIdx.y;
     const LaneStep step = steps[lane];
@@ -150,7 +150,7 @@ extern "C" __global__ void __launch_bounds__(optimizer::THREADS)
     double sum = 0.0;
     for (u32 at = threadIdx.x; at < square_count; at += optimizer::THREADS) sum += squares[lane][at];
     const float norm = static_cast<float>(sqrt(block_sum<optimizer::THREADS>(sum, scratch)));
-    if (group == 0) metrics[(u64{step.row} * gridDim.y + lane) * columns + column] = norm;
+    if (group == 0 && step.row < rows) metrics[(u64{step.row} * gridDim.y + lane) * columns + column] = norm;
     if (group >= groups) return;
     const optimizer::Rule rule = rules[lane];
     const float scale = rule.clip > 0.0f && norm > rule.clip ? rule.clip / norm : 1.0f;

@@ -1,6 +1,7 @@
 //! Max and average pooling with Caffe's rounding, and their gradients.
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::{average_backward, average_forward, max_backward, max_forward};
 

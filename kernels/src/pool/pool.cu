@@ -70,7 +70,7 @@ __device__ __forceinline__ void max_forward(const Shape& shape, u32 activation, 
                                             u8* choice) {
     const Place place = place_of(index, shape.out_w, shape.out_h, shape.channels);
     const Span rows = span_of(shape, place.y, shape.in_h), columns = span_of(shape, place.x, shape.in_w);
-    Floats<N> best = filled<N>(-INFINITY);
+    Floats<N> best = filled<N>(-infinity());
     u32 chosen[N] = {};
     for (u32 in_y = rows.first; in_y < rows.end; ++in_y) {
         for (u32 in_x = columns.first; in_x < columns.end; ++in_x) {
@@ -142,6 +142,7 @@ template <int N>
 __device__ __forceinline__ void average_forward(const Shape& shape, u32 index, const float* x, float* y) {
     const Place place = place_of(index, shape.out_w, shape.out_h, shape.channels);
     const Span rows = span_of(shape, place.y, shape.in_h), columns = span_of(shape, place.x, shape.in_w);
+    const float share = share_of(rows, columns);
     Floats<N> sum = filled<N>(0.0f);
     for (u32 in_y = rows.first; in_y < rows.end; ++in_y) {
         for (u32 in_x = columns.first; in_x < columns.end; ++in_x) {
@@ -151,7 +152,6 @@ __device__ __forceinline__ void average_forward(const Shape& shape, u32 index, c
             for (int i = 0; i < N; ++i) sum.at[i] += values.at[i];
         }
     }
-    const float share = share_of(rows, columns);
 #pragma unroll
     for (int i = 0; i < N; ++i) sum.at[i] *= share;
     store(y + u64{index} * N, sum);
@@ -211,7 +211,7 @@ extern "C" __global__ void __launch_bounds__(pool::THREADS)
 }
 
 /// `y`: the mean of each window.
-extern "C" __global__ void __launch_bounds__(pool::THREADS)
+extern "C" __global__ void __launch_bounds__(pool::THREADS, 4)
     pool_average_forward(pool::Shape shape, Lanes<const float> x, Lanes<float> y) {
     const u32 index = blockIdx.x * pool::THREADS + threadIdx.x, lane = blockIdx.y;
     if (index >= shape.groups) return;

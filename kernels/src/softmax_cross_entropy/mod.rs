@@ -1,6 +1,7 @@
 //! Softmax, mean cross-entropy, top-1 accuracy and the gradient of the logits, in one pass.
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::softmax_cross_entropy;
 

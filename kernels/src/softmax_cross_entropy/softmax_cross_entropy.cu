@@ -23,7 +23,7 @@ struct Sample {
 /// Scores a sample, by a whole warp. Writes its gradient times `scale` where `dlogits` is one.
 __device__ __forceinline__ Sample score(u32 classes, const float* logits, int label, double scale, float* dlogits) {
     const u32 lane = lane_index();
-    float largest = -INFINITY;
+    float largest = -infinity();
     for (u32 c = lane; c < classes; c += 32) largest = fmaxf(largest, logits[c]);
     largest = warp_max(largest);
     double sum = 0.0;
@@ -37,13 +37,13 @@ __device__ __forceinline__ Sample score(u32 classes, const float* logits, int la
     for (int distance = 16; distance > 0; distance /= 2) first = min(first, __shfl_xor_sync(FULL_WARP, first, distance));
     // NaN where the label is no class: that makes loss and gradients NaN.
     const bool known = label >= 0 && static_cast<u32>(label) < classes;
-    const double label_logit = known ? static_cast<double>(logits[label]) : static_cast<double>(NAN);
+    const double label_logit = known ? static_cast<double>(logits[label]) : static_cast<double>(not_a_number());
     const double loss = log(sum) + static_cast<double>(largest) - label_logit;
     if (dlogits != nullptr) {
         for (u32 c = lane; c < classes; c += 32) {
             const double share = exp(static_cast<double>(logits[c]) - static_cast<double>(largest)) / sum;
             const double target = static_cast<int>(c) == label ? 1.0 : 0.0;
-            dlogits[c] = loss != loss ? NAN : static_cast<float>((share - target) * scale);
+            dlogits[c] = loss != loss ? not_a_number() : static_cast<float>((share - target) * scale);
         }
     }
     return {loss, loss == loss && first == static_cast<u32>(label)};
@@ -90,15 +90,16 @@ struct Total {
 
 } // namespace softmax_cross_entropy
 
-/// The gradient of the mean loss, and, in the lane's row of `metrics`, `[row][lane][columns]`, mean loss and accuracy.
+/// The gradient of the mean loss, and, in the lane's row of `metrics`, `[rows][lane][columns]`, mean loss and accuracy.
 extern "C" __global__ void __launch_bounds__(softmax_cross_entropy::THREADS)
-    softmax_cross_entropy_train(u32 batch, u32 classes, u32 columns, const LaneStep* steps, Lanes<const float> logits,
-                                Lanes<const int> labels, Lanes<float> dlogits, float* metrics) {
+    softmax_cross_entropy_train(u32 batch, u32 classes, u32 rows, u32 columns, const LaneStep* steps,
+                                Lanes<const float> logits, Lanes<const int> labels, Lanes<float> dlogits,
+                                float* metrics) {
     __shared__ softmax_cross_entropy::Shared shared;
     const u32 lane = blockIdx.x;
     const softmax_cross_entropy::Score score = softmax_cross_entropy::score_batch(
         shared, batch, classes, logits[lane], labels[lane], dlogits.exists() ? dlogits[lane] : nullptr);
-    if (threadIdx.x == 0 && steps[lane].samples == batch) {
+    if (threadIdx.x == 0 && steps[lane].samples == batch && steps[lane].row < rows) {
         float* row = metrics + (u64{steps[lane].row} * gridDim.x + lane) * columns;
         row[0] = static_cast<float>(score.loss / batch);
         row[1] = static_cast<float>(score.correct) / static_cast<float>(batch);

@@ -2,6 +2,7 @@
 //! and the channels grow (He et al. 2016, option A).
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::{backward, forward};
 

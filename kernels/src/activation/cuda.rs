@@ -1,0 +1,75 @@
+//! Activations on a GPU, by themselves.
+
+#![allow(unsafe_code)]
+
+use super::Activation;
+use crate::cuda::{Gpu, GpuError, Lanes, count, width};
+
+const THREADS: usize = 256;
+
+/// `y = activation(x)` of `len` values a lane; both may be the same. Without an activation it is a copy.
+///
+/// # Errors
+/// What the driver says.
+pub fn forward(
+    gpu: &Gpu,
+    lanes: usize,
+    activation: Activation,
+    len: usize,
+    x: Lanes<'_>,
+    y: Lanes<'_>,
+) -> Result<(), GpuError> {
+    let width = width(len, [x.is_aligned(), y.is_aligned()]);
+    let groups = len / width;
+    let launch = gpu.launch("activation_forward").blocks([groups.div_ceil(THREADS), lanes, 1]).threads(THREADS);
+    let launch = launch.value(count(groups)).value(width as u32).value(activation as u32);
+    // SAFETY: the arguments of `activation_forward`.
+    unsafe { launch.read(x, lanes, len).write(y, lanes, len).run() }
+}
+
+/// `dx`: the gradient of the input, from that of the output, `dy`, and the output `y`. `dx` may be `dy`.
+///
+/// # Errors
+/// What the driver says.
+pub fn backward(
+    gpu: &Gpu,
+    lanes: usize,
+    activation: Activation,
+    len: usize,
+    y: Lanes<'_>,
+    dy: Lanes<'_>,
+    dx: Lanes<'_>,
+) -> Result<(), GpuError> {
+    let width = width(len, [y.is_aligned(), dy.is_aligned(), dx.is_aligned()]);
+    let groups = len / width;
+    let launch = gpu.launch("activation_backward").blocks([groups.div_ceil(THREADS), lanes, 1]).threads(THREADS);
+    let launch = launch.value(count(groups)).value(width as u32).value(activation as u32);
+    // SAFETY: the arguments of `activation_backward`.
+    unsafe { launch.read(y, lanes, len).read(dy, lanes, len).write(dx, lanes, len).run() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Tensors, assert_close, join, lane_values, on_the_gpu, values, widened};
+
+    #[test]
+    fn outputs_and_gradients_are_those_of_the_cpu() {
+        for (activation, len) in
+            [Activation::None, Activation::Relu, Activation::Sigmoid].into_iter().zip([8, 1031, 1036])
+        {
+            for (lane, placing, result) in on_the_gpu(|gpu, placing, lanes| {
+                let [x, dy] = [1, 2].map(|seed| Tensors::new(gpu, placing, &lane_values(lanes, seed, len)));
+                let y = Tensors::unwritten(gpu, placing, lanes.len(), len);
+                forward(gpu, lanes.len(), activation, len, x.lanes(), y.lanes()).unwrap();
+                backward(gpu, lanes.len(), activation, len, y.lanes(), dy.lanes(), dy.lanes()).unwrap();
+                join([y.read(gpu), dy.read(gpu)])
+            }) {
+                let [mut y, mut dx] = [1, 2].map(|seed| values(1000 * lane + seed, len));
+                activation.apply(&mut y);
+                activation.differentiate(&y, &mut dx);
+                assert_close(&format!("{activation:?} {placing:?}"), &result, &widened(&[y, dx].concat()), 2e-7);
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Batch normalisation on a GPU, with what is remembered between steps.
+
+#![allow(unsafe_code)]
+
+use bytemuck::{Pod, Zeroable};
+
+use super::BatchNorm;
+use crate::Activation;
+use crate::cuda::{Buffer, Gpu, GpuError, Lanes, Launch, count, width};
+use crate::step::LaneStep;
+
+const THREADS: usize = 256;
+
+/// Rows that a thread sums in one go.
+const ROWS_PER_THREAD: usize = 8;
+
+/// Groups of channels side by side in a block, at most: 8 of 4 floats are the 128 bytes that a warp reads best.
+const MOST_COLUMNS: usize = 8;
+
+/// Chunks of rows, at most: every block of the second launch adds them all.
+const MOST_CHUNKS: usize = 32;
+
+/// What becomes of a batch's statistics between steps. `running` is `[2][channels]`: means and variances; for Caffe's form one
+/// more value, the sum of weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Running {
+    /// With f the fraction and s the sum of weights, each step makes `s = f s + 1`, and likewise sums of means and of unbiased
+    /// variances; evaluation divides those by s.
+    Caffe {
+        /// What is kept of the sums.
+        moving_average_fraction: f32,
+    },
+    /// Means and unbiased variances move by `momentum` of the way.
+    Torch {
+        /// The part of the way.
+        momentum: f32,
+    },
+}
+
+/// Mirrors `batch_norm::Shape` in batch_norm.cu.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Shape {
+    rows: u32,
+    channels: u32,
+    chunk_rows: u32,
+    chunks: u32,
+    columns: u32,
+    width: u32,
+    epsilon: f32,
+    affine: u32,
+}
+
+/// Mirrors `batch_norm::Memory` in batch_norm.cu.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Memory {
+    form: u32,
+    keep: f32,
+    add: f32,
+    unbiased: f32,
+}
+
+/// Floats of scratch memory that each lane needs for [`forward`] and for [`backward`].
+pub fn scratch_len(shape: &BatchNorm) -> usize {
+    2 * MOST_CHUNKS * shape.channels
+}
+
+/// As [`super::statistics`] and [`super::forward`], in each lane. Writes `moments`, `[2][channels]`, mean and variance, for the
+/// backward pass. Lanes whose batch has `batch` samples take them into `running`. `affine` is `[2][channels]`, weights and
+/// biases.
+///
+/// # Errors
+/// What the driver says.
+#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
+pub fn forward(
+    gpu: &Gpu,
+    lanes: usize,
+    shape: &BatchNorm,
+    form: Running,
+    activation: Activation,
+    batch: usize,
+    steps: &Buffer<LaneStep>,
+    x: Lanes<'_>,
+    affine: Option<Lanes<'_>>,
+    moments: Lanes<'_>,
+    running: Lanes<'_>,
+    y: Lanes<'_>,
+    scratch: Lanes<'_>,
+) -> Result<(), GpuError> {
+    let (len, channels) = (shape.len(), shape.channels);
+    let device = Shape::new(shape, affine.is_some(), [x.is_aligned(), y.is_aligned(), scratch.is_aligned()]);
+    let launch = device.begin(gpu, "batch_norm_statistics", lanes).read(x, lanes, len);
+    // SAFETY: the arguments of `batch_norm_statistics`.
+    unsafe { launch.write(scratch, lanes, device.partial_len()).run()? };
+    let launch = device.begin(gpu, "batch_norm_forward", lanes).value(form.memory(shape.rows));
+    let launch = launch.value(activation as u32).value(count(batch)).buffer(steps, lanes);
+    let launch = launch.read(x, lanes, len).read(scratch, lanes, device.partial_len());
+    let launch = launch.read_optional(affine, lanes, 2 * channels).write(moments, lanes, 2 * channels);
+    // SAFETY: the arguments of `batch_norm_forward`.
+    unsafe { launch.write(running, lanes, form.running_len(channels)).write(y, lanes, len).run() }
+}
+
+/// As [`super::forward`], in each lane, with the statistics that are remembered.
+///
+/// # Errors
+/// What the driver says.
+#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
+pub fn evaluate(
+    gpu: &Gpu,
+    lanes: usize,
+    shape: &BatchNorm,
+    form: Running,
+    activation: Activation,
+    x: Lanes<'_>,
+    affine: Option<Lanes<'_>>,
+    running: Lanes<'_>,
+    y: Lanes<'_>,
+) -> Result<(), GpuError> {
+    let (len, channels) = (shape.len(), shape.channels);
+    let device = Shape::new(shape, affine.is_some(), [x.is_aligned(), y.is_aligned(), true]);
+    let launch = device.begin(gpu, "batch_norm_evaluate", lanes).value(form.memory(shape.rows));
+    let launch = launch.value(activation as u32).read(x, lanes, len).read_optional(affine, lanes, 2 * channels);
+    // SAFETY: the arguments of `batch_norm_evaluate`.
+    unsafe { launch.read(running, lanes, form.running_len(channels)).write(y, lanes, len).run() }
+}
+
+/// As [`super::backward`], in each lane; `dy` stays as it is, and `y` is read for the sigmoid alone. `daffine` is
+/// `[2][channels]`, as `affine`: there are both or neither.
+///
+/// # Errors
+/// What the driver says.
+///
+/// # Panics
+/// If the activation is the sigmoid and there is no `y`, or there are weights without gradients.
+#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
+pub fn backward(
+    gpu: &Gpu,
+    lanes: usize,
+    shape: &BatchNorm,
+    activation: Activation,
+    x: Lanes<'_>,
+    moments: Lanes<'_>,
+    affine: Option<Lanes<'_>>,
+    y: Option<Lanes<'_>>,
+    dy: Lanes<'_>,
+    daffine: Option<Lanes<'_>>,
+    dx: Option<Lanes<'_>>,
+    scratch: Lanes<'_>,
+) -> Result<(), GpuError> {
+    let y = y.filter(|_| activation == Activation::Sigmoid);
+    assert!(y.is_some() || activation != Activation::Sigmoid, "the sigmoid's slope follows from its output");
+    assert_eq!(affine.is_some(), daffine.is_some(), "weights and their gradients");
+    let (len, channels) = (shape.len(), shape.channels);
+    let others = y.is_none_or(|y| y.is_aligned()) && dx.is_none_or(|dx| dx.is_aligned()) && dy.is_aligned();
+    let device = Shape::new(shape, affine.is_some(), [x.is_aligned(), others, scratch.is_aligned()]);
+    let launch = device.begin(gpu, "batch_norm_sums", lanes).value(activation as u32);
+    let launch = launch.read(x, lanes, len).read(moments, lanes, 2 * channels);
+    let launch = launch.read_optional(affine, lanes, 2 * channels).read_optional(y, lanes, len);
+    // SAFETY: the arguments of `batch_norm_sums`.
+    unsafe { launch.read(dy, lanes, len).write(scratch, lanes, device.partial_len()).run()? };
+    let mut launch = device.begin(gpu, "batch_norm_backward", lanes);
+    if dx.is_none() {
+        // The blocks of the first chunk, for the gradients of the weights.
+        launch = launch.blocks([1, device.tiles(), lanes]);
+    }
+    let launch = launch.value(activation as u32).read(x, lanes, len).read(moments, lanes, 2 * channels);
+    let launch = launch.read_optional(affine, lanes, 2 * channels).read_optional(y, lanes, len);
+    let launch = launch.read(dy, lanes, len).read(scratch, lanes, device.partial_len());
+    // SAFETY: the arguments of `batch_norm_backward`.
+    unsafe { launch.write_optional(daffine, lanes, 2 * channels).write_optional(dx, lanes, len).run() }
+}
+
+impl Running {
+    /// Floats of what is remembered.
+    pub fn running_len(self, channels: usize) -> usize {
+        match self {
+            Running::Caffe { .. } => 2 * channels + 1,
+            Running::Torch { .. } => 2 * channels,
+        }
+    }
+
+    fn memory(self, rows: usize) -> Memory {
+        // With a single row there is no unbiased variance; PyTorch refuses it, Caffe divides by 1.
+        let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
+        match self {
+            Running::Caffe { moving_average_fraction: keep } => Memory { form: 0, keep, add: 1.0, unbiased },
+            Running::Torch { momentum } => Memory { form: 1, keep: 1.0 - momentum, add: momentum, unbiased },
+        }
+    }
+}
+
+impl Shape {
+    fn new(shape: &BatchNorm, affine: bool, aligned: [bool; 3]) -> Shape {
+        let width = width(shape.channels, aligned);
+        let columns = (shape.channels / width).next_power_of_two().min(MOST_COLUMNS);
+        // Chunks are cut by the shape alone: their sums' order, and so the bits, are those of every number of lanes.
+        let sweep = ROWS_PER_THREAD * THREADS / columns;
+        let chunk_rows = shape.rows.div_ceil(MOST_CHUNKS).next_multiple_of(sweep).max(sweep);
+        Shape {
+            rows: count(shape.rows),
+            channels: count(shape.channels),
+            chunk_rows: count(chunk_rows),
+            chunks: count(shape.rows.div_ceil(chunk_rows)),
+            columns: count(columns),
+            width: width as u32,
+            epsilon: shape.epsilon,
+            affine: u32::from(affine),
+        }
+    }
+
+    fn begin<'a>(&self, gpu: &'a Gpu, kernel: &'static str, lanes: usize) -> Launch<'a> {
+        gpu.launch(kernel).blocks([self.chunks as usize, self.tiles(), lanes]).threads(THREADS).value(*self)
+    }
+
+    /// Tiles of channels.
+    fn tiles(&self) -> usize {
+        self.channels.div_ceil(self.columns * self.width) as usize
+    }
+
+    /// Floats of what each lane's chunks sum up.
+    fn partial_len(&self) -> usize {
+        2 * self.chunks as usize * self.channels as usize
+    }
+}

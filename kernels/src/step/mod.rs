@@ -1,0 +1,75 @@
+//! What differs from step to step of a captured graph, kept in tables on the GPU.
+//!
+//! A graph replays launches with the arguments that they were captured with. So its first launch, [`cuda::begin`], takes the
+//! next row of a table of hyper-parameters, and the others read what it wrote; what a step measures goes to a table too. The
+//! host fills the one before the first of many steps, and reads the other after the last.
+//!
+//! A lane takes part in a step if its batch has as many samples as the graph was captured for: a smaller batch is another
+//! graph. The state of the others stays as it is, whatever is computed for them.
+
+pub mod cuda;
+
+use bytemuck::{Pod, Zeroable};
+
+/// One step of one lane, as the host writes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct StepRow {
+    /// Of its batch. 0: the lane makes no step.
+    pub samples: u32,
+    /// Learning rate.
+    pub lr: f32,
+    /// Momentum.
+    pub momentum: f32,
+    /// Weight decay.
+    pub weight_decay: f32,
+    /// Adam's.
+    pub beta1: f32,
+    /// Adam's.
+    pub beta2: f32,
+}
+
+/// The step at hand of one lane, as kernels read it: `LaneStep` of `device.cuh`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct LaneStep {
+    /// Updates before this one.
+    pub step: u64,
+    /// Of the table of rows.
+    pub row: u32,
+    /// As in [`StepRow`]; 0 beyond the last row.
+    pub samples: u32,
+    /// As in [`StepRow`].
+    pub lr: f32,
+    /// As in [`StepRow`].
+    pub momentum: f32,
+    /// As in [`StepRow`].
+    pub weight_decay: f32,
+    /// As in [`StepRow`].
+    pub beta1: f32,
+    /// As in [`StepRow`].
+    pub beta2: f32,
+    /// `1 / sqrt(1 - beta2^t)`, with t = step + 1.
+    pub second_correction: f32,
+    /// `1 / (1 - beta1^t)`.
+    pub first_correction: f64,
+    /// `sqrt(1 - beta2^t) / (1 - beta1^t)`.
+    pub both_corrections: f64,
+}
+
+/// What steps measure: `[rows][lanes][columns]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics<'a> {
+    /// The table.
+    pub values: &'a crate::cuda::Buffer<f32>,
+    /// As many as the table of [`StepRow`] has.
+    pub rows: usize,
+    /// Values of a lane and step.
+    pub columns: usize,
+}
+
+impl Metrics<'_> {
+    pub(crate) fn len(&self, lanes: usize) -> usize {
+        self.rows * lanes * self.columns
+    }
+}
