@@ -223,3 +223,132 @@ impl Shape {
         2 * self.chunks as usize * self.channels as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cpu;
+    use crate::testing::{Tensors, assert_close, join, lane_values, on_the_gpu, values, widened};
+
+    const BATCH: usize = 2;
+
+    /// y, dx, daffine, moments, running statistics, and y of evaluation.
+    #[track_caller]
+    fn check(shape: &BatchNorm, form: Running, has_affine: bool, activation: Activation) {
+        let (cpu, len, channels) = (Cpu::new(1).unwrap(), shape.len(), shape.channels);
+        let running_len = form.running_len(channels);
+        // Lane 1 has no batch: all is computed, and nothing remembered.
+        let samples = |lane: u64| if lane == 1 { 0 } else { BATCH as u32 };
+        for (lane, placing, result) in on_the_gpu(|gpu, placing, lanes| {
+            let count = lanes.len();
+            let [x, dy] = [1, 2].map(|seed| Tensors::new(gpu, placing, &lane_values(lanes, seed, len)));
+            let affine = Tensors::new(gpu, placing, &lane_values(lanes, 3, 2 * channels));
+            let running = Tensors::new(gpu, placing, &vec![vec![0.5; running_len]; count]);
+            let unwritten = |len| Tensors::<f32>::unwritten(gpu, placing, count, len);
+            let [y, dx, evaluated] = [len; 3].map(unwritten);
+            let [moments, daffine] = [2 * channels; 2].map(unwritten);
+            let scratch = unwritten(scratch_len(shape));
+            let steps = lanes.iter().map(|&lane| LaneStep { samples: samples(lane), ..LaneStep::default() });
+            let steps = gpu.alloc_from(&steps.collect::<Vec<_>>()).unwrap();
+            let (x, y, dy) = (x.lanes(), y.lanes(), dy.lanes());
+            let weights = has_affine.then(|| affine.lanes());
+            let (kept, sums) = (moments.lanes(), scratch.lanes());
+            forward(gpu, count, shape, form, activation, BATCH, &steps, x, weights, kept, running.lanes(), y, sums)
+                .unwrap();
+            let dweights = has_affine.then(|| daffine.lanes());
+            let dx_lanes = Some(dx.lanes());
+            backward(gpu, count, shape, activation, x, kept, weights, Some(y), dy, dweights, dx_lanes, sums).unwrap();
+            evaluate(gpu, count, shape, form, activation, x, weights, running.lanes(), evaluated.lanes()).unwrap();
+            let dx_values = dx.read(gpu);
+            if has_affine {
+                let before = daffine.read(gpu);
+                backward(gpu, count, shape, activation, x, kept, weights, Some(y), dy, dweights, None, sums).unwrap();
+                assert_eq!(daffine.read(gpu), before, "with and without dx");
+            }
+            let daffine = if has_affine { daffine.read(gpu) } else { vec![Vec::new(); count] };
+            let y = read_lanes(gpu, y, count, len);
+            join([y, dx_values, daffine, moments.read(gpu), running.read(gpu), evaluated.read(gpu)])
+        }) {
+            let [x, mut dy] = [1, 2].map(|seed| values(1000 * lane + seed, len));
+            let affine = values(1000 * lane + 3, 2 * channels);
+            let affine = has_affine.then(|| affine.split_at(channels));
+            let [mut y, mut dx, mut evaluated] = [(); 3].map(|()| vec![f32::NAN; len]);
+            let [mut mean, mut variance, mut dweight, mut dbias] = [(); 4].map(|()| vec![f32::NAN; channels]);
+            let mut scratch = vec![0.0; shape.scratch_len()];
+            super::super::statistics(&cpu, shape, &x, &mut mean, &mut variance, &mut scratch);
+            super::super::forward(&cpu, shape, &x, &mean, &variance, affine, activation, &mut y, &mut scratch);
+            let sums = (&mut dweight[..], &mut dbias[..]);
+            super::super::backward(
+                &cpu,
+                shape,
+                &x,
+                &mean,
+                &variance,
+                affine,
+                activation,
+                &y,
+                &mut dy,
+                Some(&mut dx),
+                sums.0,
+                sums.1,
+                &mut scratch,
+            );
+            let mut running = vec![0.5; running_len];
+            if samples(lane) > 0 {
+                let Memory { keep, add, unbiased, .. } = form.memory(shape.rows);
+                for channel in 0..channels {
+                    running[channel] = keep * 0.5 + add * mean[channel];
+                    running[channels + channel] = keep * 0.5 + add * unbiased * variance[channel];
+                }
+                running.iter_mut().skip(2 * channels).for_each(|weights| *weights = keep * 0.5 + 1.0);
+            }
+            let scale = running.get(2 * channels).map_or(1.0, |weights| 1.0 / weights);
+            let remembered: Vec<f32> = running[..2 * channels].iter().map(|value| scale * value).collect();
+            let (means, variances) = remembered.split_at(channels);
+            super::super::forward(&cpu, shape, &x, means, variances, affine, activation, &mut evaluated, &mut scratch);
+            let daffine = if has_affine { [dweight, dbias].concat() } else { Vec::new() };
+            let expected = widened(&[y, dx, daffine, mean, variance, running, evaluated].concat());
+            assert_close(&format!("{shape:?} {form:?} {activation:?} {placing:?}"), &result, &expected, 1e-5);
+        }
+    }
+
+    fn read_lanes(gpu: &Gpu, lanes: Lanes<'_>, count: usize, len: usize) -> Vec<Vec<f32>> {
+        let read = |lane: usize| {
+            let mut values = vec![0.0; len];
+            gpu.download(lanes.buffer, lanes.offset + lane * lanes.stride, &mut values).unwrap();
+            values
+        };
+        (0..count).map(read).collect()
+    }
+
+    #[test]
+    fn passes_are_those_of_the_cpu() {
+        let caffe = Running::Caffe { moving_average_fraction: 0.5 };
+        let torch = Running::Torch { momentum: 0.1 };
+        // One row; channels by fours and not, more than a tile of them; several sweeps and several chunks of rows.
+        for (rows, channels, form, has_affine, activation) in [
+            (2, 3, caffe, false, Activation::Sigmoid),
+            (7, 36, torch, true, Activation::Relu),
+            (300, 9, torch, true, Activation::None),
+            (600, 32, caffe, false, Activation::None),
+            (1100, 8, torch, true, Activation::Sigmoid),
+        ] {
+            check(&BatchNorm { rows, channels, epsilon: 0.01 }, form, has_affine, activation);
+        }
+    }
+
+    /// Values near 1000 with a deviation of 0.5, as on the CPU, in several chunks.
+    #[test]
+    fn a_large_mean_costs_no_digits_of_the_variance() {
+        let Some(gpu) = crate::testing::gpu() else { return };
+        let shape = BatchNorm { rows: 5000, channels: 1, epsilon: 0.0 };
+        let x: Vec<f32> = (0..shape.rows).map(|i| if i % 2 == 0 { 1000.5 } else { 999.5 }).collect();
+        let x = gpu.alloc_from(&x).unwrap();
+        let [y, scratch, kept, running] = [shape.rows, scratch_len(&shape), 2, 2].map(|len| gpu.alloc(len).unwrap());
+        let steps = gpu.alloc(1).unwrap();
+        let (x, y, scratch) = (x.shared(), y.shared(), scratch.shared());
+        let (form, none) = (Running::Torch { momentum: 1.0 }, Activation::None);
+        forward(&gpu, 1, &shape, form, none, 1, &steps, x, None, kept.shared(), running.shared(), y, scratch).unwrap();
+        assert_eq!(read_lanes(&gpu, kept.shared(), 1, 2), [[1000.0, 0.25]]);
+    }
+}

@@ -19,3 +19,6 @@ pub use error::GpuError;
 pub use gpu::{Gpu, Memory};
 pub use graph::Graph;
 pub(crate) use launch::{Launch, count, width};
+
+#[cfg(test)]
+mod tests;

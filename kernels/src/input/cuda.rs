@@ -124,3 +124,144 @@ pub fn gather(
     // SAFETY: the arguments of `input_gather`.
     unsafe { launch.write(images, lanes, batch * image_len).write(labels, lanes, batch).run() }
 }
+
+#[cfg(test)]
+mod tests {
+    use clr_rng::{Philox, Stream, below};
+
+    use super::*;
+    use crate::testing::{Tensors, join, on_the_gpu, values};
+
+    const SHAPE: [usize; 3] = [5, 6, 3];
+    const SAMPLES: usize = 11;
+    const BATCH: usize = 4;
+    const ROWS: u64 = 2;
+
+    /// Which sample is at a place of a batch; the last one is none.
+    fn sample(lane: u64, row: u64, place: usize) -> u32 {
+        if place == BATCH - 1 { SAMPLES as u32 } else { ((7 * lane + 3 * row + place as u64) % SAMPLES as u64) as u32 }
+    }
+
+    fn epoch(lane: u64, row: u64, place: usize) -> u32 {
+        (lane + row) as u32 + place as u32
+    }
+
+    fn seed(lane: u64) -> u64 {
+        (lane << 33) + 3
+    }
+
+    /// By the words of `clr_plugin::Transform`, one value at a time.
+    fn reference(images: &[u8], transform: &Transform, training: Option<u64>, row: u64, lane: u64) -> Vec<f32> {
+        let [height, width, channels] = SHAPE.map(|len| len as isize);
+        let Transform { mean, scale, pad, crop, flip } = transform;
+        let spare = [height as usize + 2 * pad - crop[0], width as usize + 2 * pad - crop[1]];
+        let mut values = Vec::new();
+        for place in 0..BATCH {
+            let sample = sample(lane, row, place);
+            let (mut flipped, mut top, mut left) = (false, spare[0] / 2, spare[1] / 2);
+            if let Some(seed) = training {
+                let words = Philox::new(seed, Stream::Augment).block(u64::from(epoch(lane, row, place)), sample);
+                flipped = *flip && words[0] >> 31 == 1;
+                [top, left] = [0, 1].map(|side| below(words[side + 1], spare[side] as u32 + 1) as usize);
+            }
+            for index in 0..crop[0] * crop[1] * channels as usize {
+                let (pixel, channel) = (index / channels as usize, index % channels as usize);
+                let y = (pixel / crop[1] + top) as isize - *pad as isize;
+                let x = (pixel % crop[1] + left) as isize - *pad as isize;
+                let x = if flipped { width - 1 - x } else { x };
+                let inside = (0..height).contains(&y) && (0..width).contains(&x) && (sample as usize) < SAMPLES;
+                values.push(if inside {
+                    let offset = ((y * width + x) * channels) as usize + channel;
+                    let mean = [mean.get(offset), mean.get(channel)][usize::from(mean.len() == 3)].unwrap_or(&0.0);
+                    let scale = scale.get(if scale.len() == 1 { 0 } else { channel }).unwrap_or(&1.0);
+                    let image = &images[sample as usize * SHAPE.iter().product::<usize>()..];
+                    (f32::from(image[offset]) - mean) * scale
+                } else {
+                    0.0
+                });
+            }
+        }
+        values
+    }
+
+    struct Transform {
+        mean: Vec<f32>,
+        scale: Vec<f32>,
+        pad: usize,
+        crop: [usize; 2],
+        flip: bool,
+    }
+
+    #[track_caller]
+    fn check(transform: &Transform, is_training: bool, shares_samples: bool) {
+        let stored_len: usize = SHAPE.iter().product();
+        let stored: Vec<u8> =
+            values(9, SAMPLES * stored_len).iter().map(|value| (127.0 * value + 128.0) as u8).collect();
+        let image_len = transform.crop[0] * transform.crop[1] * SHAPE[2];
+        let of = |lane| if shares_samples { 0 } else { lane };
+        let last_row = ROWS - 1;
+        for (lane, placing, result) in on_the_gpu(|gpu, placing, lanes| {
+            let count = lanes.len();
+            let classes: Vec<i32> = (0..SAMPLES as i32).map(|sample| 100 + sample).collect();
+            let (images, labels) = (gpu.alloc_from(&stored).unwrap(), gpu.alloc_from(&classes).unwrap());
+            let [mean, scale] = [&transform.mean, &transform.scale].map(|values| gpu.alloc_from(values).unwrap());
+            let Transform { pad, crop, flip, .. } = *transform;
+            let source =
+                Images { images: &images, labels: &labels, shape: SHAPE, mean: &mean, scale: &scale, pad, crop, flip };
+            let in_table = if shares_samples { &[0][..] } else { lanes };
+            let table = |value: fn(u64, u64, usize) -> u32| {
+                let rows = (0..ROWS).flat_map(|row| in_table.iter().map(move |&lane| (lane, row)));
+                rows.flat_map(|(lane, row)| (0..BATCH).map(move |place| value(lane, row, place))).collect::<Vec<_>>()
+            };
+            let [samples, epochs] = [table(sample), table(epoch)].map(|table| gpu.alloc_from(&table).unwrap());
+            let seeds = gpu.alloc_from(&lanes.iter().map(|&lane| seed(lane)).collect::<Vec<_>>()).unwrap();
+            let batches = Batches {
+                samples: &samples,
+                epochs: &epochs,
+                rows: ROWS as usize,
+                lane_count: in_table.len(),
+                batch_size: BATCH,
+                data_seeds: is_training.then_some(&seeds),
+            };
+            let step = |row| vec![LaneStep { row, ..LaneStep::default() }; count];
+            let (batch, targets) = (
+                Tensors::unwritten(gpu, placing, count, BATCH * image_len),
+                Tensors::unwritten(gpu, placing, count, BATCH),
+            );
+            let steps = gpu.alloc_from(&step(last_row as u32)).unwrap();
+            gather(gpu, count, BATCH, &source, &batches, &steps, batch.lanes(), targets.lanes()).unwrap();
+            let found = targets.read(gpu).iter().map(|lane| lane.iter().map(|label| *label as f32).collect()).collect();
+            let images = batch.read(gpu);
+            // Beyond the table there are no samples.
+            let steps = gpu.alloc_from(&step(ROWS as u32)).unwrap();
+            gather(gpu, count, BATCH, &source, &batches, &steps, batch.lanes(), targets.lanes()).unwrap();
+            assert!(targets.read(gpu).iter().flatten().all(|label| *label == -1));
+            join([images, found])
+        }) {
+            let training = is_training.then(|| seed(lane));
+            let mut expected = reference(&stored, transform, training, last_row, of(lane));
+            expected.extend((0..BATCH).map(|place| match sample(of(lane), last_row, place) as usize {
+                SAMPLES => -1.0,
+                sample => 100.0 + sample as f32,
+            }));
+            assert_eq!(result, expected, "{placing:?}");
+        }
+    }
+
+    #[test]
+    fn batches_are_those_of_the_transform() {
+        let image_mean = values(5, SHAPE.iter().product());
+        check(&Transform { mean: vec![], scale: vec![], pad: 0, crop: [5, 6], flip: false }, true, true);
+        check(
+            &Transform { mean: vec![1.0, 2.5, 3.0], scale: vec![0.5], pad: 0, crop: [4, 3], flip: true },
+            true,
+            false,
+        );
+        check(
+            &Transform { mean: image_mean, scale: vec![0.5, 0.1, 2.0], pad: 2, crop: [5, 6], flip: true },
+            true,
+            false,
+        );
+        check(&Transform { mean: vec![1.0; 3], scale: vec![], pad: 3, crop: [9, 11], flip: true }, false, true);
+    }
+}

@@ -66,3 +66,79 @@ pub fn evaluate(
     // SAFETY: the arguments of `softmax_cross_entropy_evaluate`.
     unsafe { launch.buffer(totals, lanes).run() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cpu;
+    use crate::softmax_cross_entropy::{Score, softmax_cross_entropy};
+    use crate::testing::{Tensors, assert_close, join, on_the_gpu, values, widened};
+
+    /// Rows of the table of metrics, and the one that a step writes.
+    const ROWS: usize = 3;
+    const ROW: usize = 1;
+
+    /// Lane 1 has another batch than the others.
+    fn steps(lanes: &[u64], batch: usize) -> Vec<LaneStep> {
+        let samples = |lane| if lane == 1 { batch as u32 + 1 } else { batch as u32 };
+        lanes.iter().map(|&lane| LaneStep { samples: samples(lane), row: ROW as u32, ..LaneStep::default() }).collect()
+    }
+
+    #[track_caller]
+    fn check(classes: usize, logits: impl Fn(u64) -> Vec<f32>, labels: impl Fn(u64) -> Vec<i32>) {
+        let (cpu, batch) = (Cpu::new(1).unwrap(), labels(0).len());
+        for (lane, placing, result) in on_the_gpu(|gpu, placing, lanes| {
+            let count = lanes.len();
+            let given = Tensors::new(gpu, placing, &lanes.iter().map(|&lane| logits(lane)).collect::<Vec<_>>());
+            let targets = Tensors::new(gpu, placing, &lanes.iter().map(|&lane| labels(lane)).collect::<Vec<_>>());
+            let dlogits = Tensors::unwritten(gpu, placing, count, batch * classes);
+            let table = gpu.alloc_from(&vec![7.0_f32; ROWS * count * 3]).unwrap();
+            let metrics = Metrics { values: &table, rows: ROWS, columns: 3 };
+            let steps = gpu.alloc_from(&steps(lanes, batch)).unwrap();
+            let (logits, labels) = (given.lanes(), targets.lanes());
+            train(gpu, count, batch, classes, &steps, logits, labels, Some(dlogits.lanes()), &metrics).unwrap();
+            let totals = gpu.alloc_from(&vec![Total { loss: 0.5, correct: 2 }; count]).unwrap();
+            evaluate(gpu, count, batch, classes, logits, labels, &totals).unwrap();
+            evaluate(gpu, count, batch, classes, logits, labels, &totals).unwrap();
+            let (mut found, mut summed) = (vec![0.0; table.len()], vec![Total::default(); count]);
+            gpu.download(&table, 0, &mut found).unwrap();
+            gpu.download(&totals, 0, &mut summed).unwrap();
+            let others = found[..ROW * count * 3].iter().chain(&found[(ROW + 1) * count * 3..]);
+            assert!(others.into_iter().all(|value| *value == 7.0), "metrics of another step");
+            let found = found[ROW * count * 3..].chunks(3).take(count).map(<[f32]>::to_vec).collect();
+            let summed = summed.iter().map(|total| vec![total.loss as f32, total.correct as f32]).collect();
+            join([dlogits.read(gpu), found, summed])
+        }) {
+            let mut dlogits = vec![f32::NAN; batch * classes];
+            let Score { loss, correct } =
+                softmax_cross_entropy(&cpu, classes, &logits(lane), &labels(lane), Some(&mut dlogits));
+            let metrics = if lane == 1 { vec![7.0; 3] } else { vec![loss, correct as f32 / batch as f32, 7.0] };
+            let totals = vec![0.5 + 2.0 * loss * batch as f32, 2.0 + 2.0 * correct as f32];
+            // NaN where NaN is expected, as a number that both have.
+            let plain = |values: Vec<f32>| values.into_iter().map(|value| if value.is_nan() { 9e9 } else { value });
+            let result: Vec<f32> = plain(result).collect();
+            let expected: Vec<f32> = plain([dlogits, metrics, totals].concat()).collect();
+            assert_close(&format!("{batch} x {classes} {placing:?}"), &result, &widened(&expected), 2e-7);
+        }
+    }
+
+    #[test]
+    fn scores_are_those_of_the_cpu() {
+        for (batch, classes) in [(1, 1), (3, 10), (40, 7), (5, 70)] {
+            let logits = |lane: u64| values(lane + 1, batch * classes).iter().map(|value| 4.0 * value).collect();
+            check(classes, logits, |lane| (0..batch as i32).map(|i| (i * 7 + lane as i32) % classes as i32).collect());
+        }
+    }
+
+    #[test]
+    fn what_has_no_loss_is_nan_and_not_right() {
+        const NAN: f32 = f32::NAN;
+        let rows =
+            [[NAN, 0.0], [0.0, NAN], [f32::INFINITY, 0.0], [f32::NEG_INFINITY; 2], [0.0, 1.0], [1.0, 1.0], [0.0; 2]];
+        let labels = [1, 1, 0, 0, 2, 0, 1];
+        for (row, label) in rows.into_iter().zip(labels) {
+            check(2, |_| row.to_vec(), |_| vec![label]);
+        }
+        check(2, |_| vec![0.0, 1.0], |_| vec![-1]);
+    }
+}
