@@ -1,6 +1,7 @@
 //! Convolution of NHWC images in two dimensions, and its gradients.
 
 mod cpu;
+pub mod cuda;
 mod direct;
 mod side;
 mod winograd;

@@ -3,9 +3,9 @@ use crate::testing::{assert_close, assert_gradient, goldens, on_every_cpu, value
 use crate::{Cpu, relu};
 
 /// batch, (in_h, in_w, in_c), out_c, (kernel_h, kernel_w), stride, pad, groups
-type Case = (usize, (usize, usize, usize), usize, (usize, usize), usize, usize, usize);
+pub(super) type Case = (usize, (usize, usize, usize), usize, (usize, usize), usize, usize, usize);
 
-const CASES: [Case; 26] = [
+pub(super) const CASES: [Case; 26] = [
     // The layers of cifar10_quick and cifar10_full, on smaller images.
     (3, (9, 9, 3), 32, (5, 5), 1, 2, 1),
     (9, (5, 5, 32), 32, (5, 5), 1, 2, 1),
@@ -42,7 +42,7 @@ const CASES: [Case; 26] = [
     (100, (3, 3, 2), 4, (3, 3), 1, 1, 1),
 ];
 
-fn geometry((batch, (in_h, in_w, in_c), out_c, (kernel_h, kernel_w), stride, pad, groups): Case) -> Conv2d {
+pub(super) fn geometry((batch, (in_h, in_w, in_c), out_c, (kernel_h, kernel_w), stride, pad, groups): Case) -> Conv2d {
     Conv2d { batch, in_h, in_w, in_c, out_c, kernel_h, kernel_w, stride, pad, groups, algorithm: Algorithm::Auto }
 }
 
@@ -70,7 +70,7 @@ fn for_each_multiplication(g: &Conv2d, mut visit: impl FnMut(usize, usize, usize
 }
 
 /// y, dx, dw, db in f64.
-fn definition(g: &Conv2d, x: &[f32], w: &[f32], bias: &[f32], dy: &[f32]) -> [Vec<f64>; 4] {
+pub(super) fn definition(g: &Conv2d, x: &[f32], w: &[f32], bias: &[f32], dy: &[f32]) -> [Vec<f64>; 4] {
     let mut y: Vec<f64> = (0..g.output_len()).map(|i| f64::from(bias[i % g.out_c])).collect();
     let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; w.len()], vec![0.0; bias.len()]);
     for_each_multiplication(g, |i, j, k| {
@@ -114,7 +114,7 @@ fn the_direct_method_agrees_with_the_definition() {
 }
 
 /// Shapes for which [`Algorithm::Auto`] is Winograd's.
-const WINOGRAD_CASES: [Case; 9] = [
+pub(super) const WINOGRAD_CASES: [Case; 9] = [
     (3, (8, 8, 16), 16, (3, 3), 1, 1, 1),
     (2, (8, 8, 32), 64, (5, 5), 1, 2, 1),
     (2, (16, 12, 16), 48, (5, 5), 1, 2, 1),

@@ -13,12 +13,14 @@ mod gpu;
 mod graph;
 mod launch;
 mod module;
+mod precision;
 
 pub use buffer::{Buffer, Lanes};
 pub use error::GpuError;
 pub use gpu::{Gpu, Memory};
 pub use graph::Graph;
 pub(crate) use launch::{Launch, count, width};
+pub use precision::Precision;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,207 @@
+//! All kernels on the emulated device, under its checker, with the shapes of the CPU's tests.
+
+use super::*;
+use crate::conv2d::tests::{CASES, Case, WINOGRAD_CASES, definition, geometry};
+use crate::testing::values;
+
+const PRECISIONS: [Precision; 3] = [Precision::Float32, Precision::Tf32, Precision::Bf16];
+
+/// Shapes that need what those of the CPU's tests do not: several blocks, slices and parts in each direction.
+const CUDA_CASES: [Case; 7] = [
+    // More taps than a block has rows; a patch larger than shared memory, which is staged by rows of the kernel.
+    (1, (13, 12, 32), 8, (11, 9), 1, 4, 1),
+    (1, (70, 64, 2), 3, (64, 60), 1, 0, 1),
+    (1, (40, 40, 16), 3, (33, 33), 1, 0, 1),
+    // Several images, then parts of one, in a tile; more than 32 channels of a group on both sides.
+    (5, (6, 6, 40), 72, (3, 3), 1, 1, 1),
+    (1, (18, 40, 8), 36, (1, 1), 1, 0, 1),
+    // Channels that cannot be read in runs of four; a stride that leaves phases without taps and padding.
+    (2, (6, 5, 9), 35, (3, 2), 1, 1, 1),
+    (1, (9, 10, 18), 34, (2, 3), 4, 1, 2),
+];
+
+/// What one lane gets and gives.
+struct Lane {
+    x: Vec<f32>,
+    w: Vec<f32>,
+    bias: Vec<f32>,
+    dy: Vec<f32>,
+}
+
+/// `y`, `dx`, `dw`, `db`.
+type Outputs = [Vec<f32>; 4];
+
+impl Lane {
+    fn new(g: &Conv2d, lane: u64) -> Lane {
+        let values = |seed, len| values(4 * lane + seed, len);
+        let (x, w) = (values(1, g.input_len()), values(2, g.weight_len()));
+        Lane { x, w, bias: values(3, g.out_c), dy: values(4, g.output_len()) }
+    }
+}
+
+/// How tensors lie in their buffers, and what is fused.
+#[derive(Clone, Copy)]
+struct Setup {
+    precision: Precision,
+    relu: bool,
+    bias: bool,
+    /// All lanes read the first one's x.
+    shared_x: bool,
+    /// Floats before each tensor.
+    offset: usize,
+}
+
+impl Setup {
+    fn new(precision: Precision) -> Setup {
+        Setup { precision, relu: false, bias: true, shared_x: false, offset: 0 }
+    }
+}
+
+/// The emulated device, if there is a compiler to build it.
+fn device() -> Option<Gpu> {
+    clr_cuda_emulator::install().then(|| Gpu::open(0).unwrap())
+}
+
+/// Runs the three passes of all lanes at once. Outputs and scratch memory start as NaN, so that what is not written shows.
+fn run(gpu: &Gpu, g: &Conv2d, setup: Setup, lanes: &[Lane]) -> Vec<Outputs> {
+    let Setup { precision, relu, bias, shared_x, offset } = setup;
+    let upload = |len: usize, of: &dyn Fn(usize) -> Option<Vec<f32>>| {
+        let mut floats = vec![f32::NAN; lanes.len() * (offset + len)];
+        for (k, floats) in floats.chunks_exact_mut((offset + len).max(1)).enumerate() {
+            if let Some(values) = of(k) {
+                floats[offset..].copy_from_slice(&values);
+            }
+        }
+        gpu.alloc_from(&floats).unwrap()
+    };
+    let conv = Conv2dKernels::new(g, precision).unwrap();
+    let lens = [g.output_len(), g.input_len(), g.weight_len(), g.out_c];
+    let x = upload(g.input_len(), &|k| Some(lanes[k].x.clone()));
+    let w = upload(g.weight_len(), &|k| Some(lanes[k].w.clone()));
+    let b = upload(g.out_c, &|k| Some(lanes[k].bias.clone()));
+    let dy = upload(g.output_len(), &|k| Some(lanes[k].dy.clone()));
+    let [y, dx, dw, db] = lens.map(|len| upload(len, &|_| None));
+    let scratch = upload(conv.scratch_len(), &|_| None);
+
+    let view = |buffer, len: usize| Lanes { buffer, offset, stride: offset + len };
+    let mut x_view = view(&x, g.input_len());
+    if shared_x {
+        x_view.stride = 0;
+    }
+    let [y_view, dx_view, dw_view, db_view] = [(&y, 0), (&dx, 1), (&dw, 2), (&db, 3)].map(|(b, i)| view(b, lens[i]));
+    let (w_view, dy_view) = (view(&w, g.weight_len()), view(&dy, g.output_len()));
+    let epilogue = LaneEpilogue {
+        bias: bias.then(|| view(&b, g.out_c)),
+        activation: if relu { Activation::Relu } else { Activation::None },
+    };
+    conv.forward(gpu, lanes.len(), x_view, w_view, epilogue, y_view).unwrap();
+    let dy = LaneOutputGradient { dy: dy_view, relu_y: relu.then_some(y_view) };
+    conv.backward_input(gpu, lanes.len(), dy, w_view, dx_view).unwrap();
+    let gradients = LaneWeightGradients { dw: dw_view, db: bias.then_some(db_view) };
+    conv.backward_weight(gpu, lanes.len(), x_view, dy, gradients, view(&scratch, conv.scratch_len())).unwrap();
+
+    let download = |k: usize, buffer, len: usize| {
+        let mut floats = vec![0.0; len];
+        gpu.download(buffer, k * (offset + len) + offset, &mut floats).unwrap();
+        floats
+    };
+    (0..lanes.len())
+        .map(|k| [(&y, 0), (&dx, 1), (&dw, 2), (&db, 3)].map(|(buffer, i)| download(k, buffer, lens[i])))
+        .collect()
+}
+
+/// A factor as tensor cores see it.
+fn rounded(precision: Precision, values: &[f32]) -> Vec<f32> {
+    let round = |value: &f32| {
+        let bits = value.to_bits();
+        f32::from_bits(match precision {
+            Precision::Float32 => bits,
+            // To nearest, halves away from zero.
+            Precision::Tf32 => (bits + 0x1000) & !0x1fff,
+            // To nearest, halves to even.
+            Precision::Bf16 => (bits + 0x7fff + (bits >> 16 & 1)) & !0xffff,
+        })
+    };
+    values.iter().map(round).collect()
+}
+
+/// Checks a lane against the definition in f64.
+///
+/// With factors that are rounded already, products are exact in float32 (two TF32 factors have 22 bits), and what is left is
+/// the error of a float32 sum of n terms: at most n 2^-23 of the sum of absolute values, in any order and even if the tensor
+/// cores truncate. With the factors as they were, each product adds up to 2 u + u^2 of itself, u being 2^-11 for TF32 and
+/// 2^-8 for bfloat16.
+#[track_caller]
+fn check(what: &str, g: &Conv2d, setup: Setup, lane: &Lane, actual: &Outputs) {
+    let precision = setup.precision;
+    let bias = if setup.bias { lane.bias.clone() } else { vec![0.0; g.out_c] };
+    let mut dy = lane.dy.clone();
+    if setup.relu {
+        dy.iter_mut().zip(&actual[0]).filter(|(_, y)| **y <= 0.0).for_each(|(dy, _)| *dy = 0.0);
+    }
+    let absolute = |values: &[f32]| values.iter().map(|value| value.abs()).collect::<Vec<_>>();
+    let size = definition(g, &absolute(&lane.x), &absolute(&lane.w), &absolute(&bias), &absolute(&dy));
+    let exact = definition(g, &lane.x, &lane.w, &bias, &dy);
+    let [x, w, rounded_dy] = [&lane.x, &lane.w, &dy].map(|values| rounded(precision, values));
+    let mut expected = definition(g, &x, &w, &bias, &rounded_dy);
+    // The bias gradient is a sum, not a product: nothing is rounded.
+    expected[3].clone_from(&exact[3]);
+    let unit = match precision {
+        Precision::Float32 => 0.0,
+        Precision::Tf32 => f64::powi(2.0, -11),
+        Precision::Bf16 => f64::powi(2.0, -8),
+    };
+    let taps = g.kernel_h * g.kernel_w;
+    let pixels = g.batch * g.out_h() * g.out_w();
+    let terms = [taps * g.in_c / g.groups + 1, taps * g.out_c / g.groups, pixels, pixels];
+    for (i, name) in ["y", "dx", "dw", "db"].into_iter().enumerate() {
+        if name == "db" && !setup.bias {
+            assert!(actual[i].iter().all(|value| value.is_nan()), "{what}: db is written");
+            continue;
+        }
+        assert_eq!(actual[i].len(), expected[i].len(), "{what}: {name}");
+        for (at, actual) in actual[i].iter().enumerate() {
+            let (mut expected, mut exact) = (expected[i][at], exact[i][at]);
+            if name == "y" && setup.relu {
+                (expected, exact) = (expected.max(0.0), exact.max(0.0));
+            }
+            let sum = (terms[i] as f64 + 1.0) * f64::powi(2.0, -23) * size[i][at];
+            let error = (f64::from(*actual) - expected).abs();
+            assert!(error <= sum, "{what} {name}[{at}]: {actual} instead of {expected}, {error} and not {sum}");
+            let error = (f64::from(*actual) - exact).abs();
+            let bound = sum + (2.0 * unit + unit * unit) * (size[i][at] + sum);
+            assert!(error <= bound, "{what} {name}[{at}]: {actual} instead of {exact} exactly");
+        }
+    }
+}
+
+fn cases() -> impl Iterator<Item = Case> {
+    CASES.into_iter().chain(WINOGRAD_CASES).chain(CUDA_CASES)
+}
+
+/// The lanes' results, checked, with `count` lanes.
+fn checked(gpu: &Gpu, case: Case, setup: Setup, count: u64) -> Vec<Outputs> {
+    let g = geometry(case);
+    let mut lanes: Vec<Lane> = (0..count).map(|lane| Lane::new(&g, lane)).collect();
+    let outputs = run(gpu, &g, setup, &lanes);
+    for (k, actual) in outputs.iter().enumerate() {
+        if setup.shared_x {
+            lanes[k].x = lanes[0].x.clone();
+        }
+        check(&format!("{:?} {case:?} lane {k}", setup.precision), &g, setup, &lanes[k], actual);
+    }
+    outputs
+}
+
+#[test]
+fn all_passes_agree_with_the_definition_and_lanes_do_not_depend_on_each_other() {
+    let Some(gpu) = device() else { return };
+    for precision in PRECISIONS {
+        for case in cases() {
+            let setup = Setup::new(precision);
+            let bits = |outputs: &Outputs| outputs.concat().iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            let (one, three) = (checked(&gpu, case, setup, 1), checked(&gpu, case, setup, 3));
+            assert_eq!(bits(&one[0]), bits(&three[0]), "{precision:?} {case:?}: one lane and three");
+        }
+    }
+}
