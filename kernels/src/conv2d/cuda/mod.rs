@@ -6,7 +6,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use self::plan::{CorrelationPlan, WeightGradientPlan};
+use self::plan::{CorrelationPlan, MAX_SHARED_BYTES, WeightGradientPlan};
 use super::{Activation, Conv2d};
 use crate::cuda::{Gpu, GpuError, Lanes, Precision};
 
@@ -52,8 +52,12 @@ impl Conv2dKernels {
     ///
     /// # Errors
     /// [`GpuError::Failed`] if a single row of the kernel, with the pixels that it meets, exceeds a block's shared memory
-    /// (kernels some thousand pixels wide), or a size exceeds 2^31.
+    /// (kernels more than a thousand pixels wide), or a size exceeds 2^31.
     pub fn new(geometry: &Conv2d, precision: Precision) -> Result<Conv2dKernels, GpuError> {
+        Self::within(geometry, precision, MAX_SHARED_BYTES)
+    }
+
+    fn within(geometry: &Conv2d, precision: Precision, shared_bytes: usize) -> Result<Conv2dKernels, GpuError> {
         let too_large = || GpuError::Failed {
             action: "planning a convolution".to_owned(),
             message: format!(
@@ -64,9 +68,9 @@ impl Conv2dKernels {
         Ok(Conv2dKernels {
             geometry: *geometry,
             precision,
-            forward: CorrelationPlan::new(geometry, precision, false).ok_or_else(too_large)?,
-            backward_input: CorrelationPlan::new(geometry, precision, true).ok_or_else(too_large)?,
-            backward_weight: WeightGradientPlan::new(geometry, precision).ok_or_else(too_large)?,
+            forward: CorrelationPlan::new(geometry, precision, false, shared_bytes).ok_or_else(too_large)?,
+            backward_input: CorrelationPlan::new(geometry, precision, true, shared_bytes).ok_or_else(too_large)?,
+            backward_weight: WeightGradientPlan::new(geometry, precision, shared_bytes).ok_or_else(too_large)?,
         })
     }
 

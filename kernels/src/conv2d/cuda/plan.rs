@@ -9,7 +9,7 @@ use crate::cuda::Precision;
 const PREFERRED_SHARED_BYTES: usize = 72 << 10;
 
 /// What a block can have on every GPU since Ampere.
-const MAX_SHARED_BYTES: usize = 99 << 10;
+pub(super) const MAX_SHARED_BYTES: usize = 99 << 10;
 
 /// Pixels and channels of the target that a block of `correlate.cu` computes, and weights of the depth that it holds at once.
 const CORRELATE_PIXELS: usize = 256;
@@ -231,8 +231,13 @@ fn aligned(channels: usize, group: usize) -> i32 {
 }
 
 impl CorrelationPlan {
-    /// The plan of a forward pass, or of the gradient of the input. None if the convolution is too large for a GPU.
-    pub fn new(g: &Conv2d, precision: Precision, is_gradient: bool) -> Option<CorrelationPlan> {
+    /// The plan of a forward pass, or of the gradient of the input. None if a block would need more shared memory.
+    pub fn new(
+        g: &Conv2d,
+        precision: Precision,
+        is_gradient: bool,
+        max_shared_bytes: usize,
+    ) -> Option<CorrelationPlan> {
         let (group_in, group_out) = (g.in_c / g.groups, g.out_c / g.groups);
         let input = ((g.in_h, g.in_w), g.in_c, group_in, g.out_c);
         let output = ((g.out_h(), g.out_w()), g.out_c, group_out, 1);
@@ -266,7 +271,7 @@ impl CorrelationPlan {
                 let slices = axes.taps.0.div_ceil(slice_rows) * source.2.div_ceil(channels.len);
                 let slice = channels.len * (CORRELATE_PIXELS / 2 * taps + patch_pixels) + 8192;
                 let cost = (tile.count() * slices * slice, usize::from(shared_bytes > PREFERRED_SHARED_BYTES));
-                (shared_bytes <= MAX_SHARED_BYTES).then_some((
+                (shared_bytes <= max_shared_bytes).then_some((
                     (cost.1, cost.0),
                     channels,
                     slice_rows,
@@ -322,8 +327,8 @@ impl CorrelationPlan {
 }
 
 impl WeightGradientPlan {
-    /// None if the convolution is too large for a GPU.
-    pub fn new(g: &Conv2d, precision: Precision) -> Option<WeightGradientPlan> {
+    /// None if a block would need more shared memory.
+    pub fn new(g: &Conv2d, precision: Precision, max_shared_bytes: usize) -> Option<WeightGradientPlan> {
         let (group_in, group_out) = (g.in_c / g.groups, g.out_c / g.groups);
         let taps = g.kernel_h * g.kernel_w;
         let axes = Axes { count: (g.out_h(), g.out_w()), taps: (g.kernel_h, g.kernel_w), step: g.stride };
@@ -356,7 +361,7 @@ impl WeightGradientPlan {
                 let products = row_warps * GRADIENT_ROWS * GRADIENT_CHANNELS * padded_pixels / 64;
                 let tile_cost = products + patch_pixels * channels.len + padded_pixels * GRADIENT_CHANNELS + 2048;
                 let cost = (usize::from(shared_bytes > PREFERRED_SHARED_BYTES), tile.count() * blocks * tile_cost);
-                (shared_bytes <= MAX_SHARED_BYTES).then_some((
+                (shared_bytes <= max_shared_bytes).then_some((
                     cost,
                     channels,
                     (block_taps, row_warps, turns),

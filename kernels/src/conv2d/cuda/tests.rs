@@ -1,23 +1,30 @@
 //! All kernels on the emulated device, under its checker, with the shapes of the CPU's tests.
 
 use super::*;
-use crate::conv2d::tests::{CASES, Case, WINOGRAD_CASES, definition, geometry};
+use crate::conv2d::tests::{CASES, Case, definition, geometry};
 use crate::testing::values;
 
 const PRECISIONS: [Precision; 3] = [Precision::Float32, Precision::Tf32, Precision::Bf16];
 
 /// Shapes that need what those of the CPU's tests do not: several blocks, slices and parts in each direction.
-const CUDA_CASES: [Case; 7] = [
-    // More taps than a block has rows; a patch larger than shared memory, which is staged by rows of the kernel.
-    (1, (13, 12, 32), 8, (11, 9), 1, 4, 1),
-    (1, (70, 64, 2), 3, (64, 60), 1, 0, 1),
-    (1, (40, 40, 16), 3, (33, 33), 1, 0, 1),
+const CUDA_CASES: [Case; 6] = [
+    // More taps than a block has rows.
+    (1, (11, 9, 32), 8, (11, 9), 1, 4, 1),
     // Several images, then parts of one, in a tile; more than 32 channels of a group on both sides.
     (5, (6, 6, 40), 72, (3, 3), 1, 1, 1),
     (1, (18, 40, 8), 36, (1, 1), 1, 0, 1),
+    (1, (20, 17, 3), 8, (5, 5), 1, 2, 1),
     // Channels that cannot be read in runs of four; a stride that leaves phases without taps and padding.
     (2, (6, 5, 9), 35, (3, 2), 1, 1, 1),
     (1, (9, 10, 18), 34, (2, 3), 4, 1, 2),
+];
+
+/// A few shapes, wide and narrow, for what does not depend on the shape.
+const FEW_CASES: [Case; 4] = [
+    (3, (9, 9, 3), 32, (5, 5), 1, 2, 1),
+    (2, (4, 4, 32), 64, (5, 5), 1, 2, 1),
+    (2, (8, 8, 16), 32, (3, 3), 2, 1, 1),
+    (2, (6, 6, 8), 12, (5, 5), 1, 2, 2),
 ];
 
 /// What one lane gets and gives.
@@ -49,11 +56,12 @@ struct Setup {
     shared_x: bool,
     /// Floats before each tensor.
     offset: usize,
+    shared_bytes: usize,
 }
 
 impl Setup {
     fn new(precision: Precision) -> Setup {
-        Setup { precision, relu: false, bias: true, shared_x: false, offset: 0 }
+        Setup { precision, relu: false, bias: true, shared_x: false, offset: 0, shared_bytes: MAX_SHARED_BYTES }
     }
 }
 
@@ -64,7 +72,7 @@ fn device() -> Option<Gpu> {
 
 /// Runs the three passes of all lanes at once. Outputs and scratch memory start as NaN, so that what is not written shows.
 fn run(gpu: &Gpu, g: &Conv2d, setup: Setup, lanes: &[Lane]) -> Vec<Outputs> {
-    let Setup { precision, relu, bias, shared_x, offset } = setup;
+    let Setup { precision, relu, bias, shared_x, offset, shared_bytes } = setup;
     let upload = |len: usize, of: &dyn Fn(usize) -> Option<Vec<f32>>| {
         let mut floats = vec![f32::NAN; lanes.len() * (offset + len)];
         for (k, floats) in floats.chunks_exact_mut((offset + len).max(1)).enumerate() {
@@ -74,7 +82,7 @@ fn run(gpu: &Gpu, g: &Conv2d, setup: Setup, lanes: &[Lane]) -> Vec<Outputs> {
         }
         gpu.alloc_from(&floats).unwrap()
     };
-    let conv = Conv2dKernels::new(g, precision).unwrap();
+    let conv = Conv2dKernels::within(g, precision, shared_bytes).unwrap();
     let lens = [g.output_len(), g.input_len(), g.weight_len(), g.out_c];
     let x = upload(g.input_len(), &|k| Some(lanes[k].x.clone()));
     let w = upload(g.weight_len(), &|k| Some(lanes[k].w.clone()));
@@ -175,10 +183,6 @@ fn check(what: &str, g: &Conv2d, setup: Setup, lane: &Lane, actual: &Outputs) {
     }
 }
 
-fn cases() -> impl Iterator<Item = Case> {
-    CASES.into_iter().chain(WINOGRAD_CASES).chain(CUDA_CASES)
-}
-
 /// The lanes' results, checked, with `count` lanes.
 fn checked(gpu: &Gpu, case: Case, setup: Setup, count: u64) -> Vec<Outputs> {
     let g = geometry(case);
@@ -193,15 +197,109 @@ fn checked(gpu: &Gpu, case: Case, setup: Setup, count: u64) -> Vec<Outputs> {
     outputs
 }
 
+#[track_caller]
+fn check_lanes(precision: Precision) {
+    let Some(gpu) = device() else { return };
+    for case in CASES.into_iter().chain(CUDA_CASES) {
+        let setup = Setup::new(precision);
+        let bits = |outputs: &Outputs| outputs.concat().iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let (one, three) = (checked(&gpu, case, setup, 1), checked(&gpu, case, setup, 3));
+        assert_eq!(bits(&one[0]), bits(&three[0]), "{precision:?} {case:?}: one lane and three");
+    }
+}
+
 #[test]
-fn all_passes_agree_with_the_definition_and_lanes_do_not_depend_on_each_other() {
+fn float32_agrees_with_the_definition_and_lanes_do_not_depend_on_each_other() {
+    check_lanes(Precision::Float32);
+}
+
+#[test]
+fn tf32_agrees_with_the_definition_and_lanes_do_not_depend_on_each_other() {
+    check_lanes(Precision::Tf32);
+}
+
+#[test]
+fn bf16_agrees_with_the_definition_and_lanes_do_not_depend_on_each_other() {
+    check_lanes(Precision::Bf16);
+}
+
+#[track_caller]
+fn check_setup(setup: impl Fn(Setup) -> Setup) {
     let Some(gpu) = device() else { return };
     for precision in PRECISIONS {
-        for case in cases() {
-            let setup = Setup::new(precision);
-            let bits = |outputs: &Outputs| outputs.concat().iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-            let (one, three) = (checked(&gpu, case, setup, 1), checked(&gpu, case, setup, 3));
-            assert_eq!(bits(&one[0]), bits(&three[0]), "{precision:?} {case:?}: one lane and three");
+        for case in FEW_CASES {
+            checked(&gpu, case, setup(Setup::new(precision)), 2);
         }
     }
+}
+
+#[test]
+fn relu_is_fused() {
+    check_setup(|setup| Setup { relu: true, ..setup });
+}
+
+#[test]
+fn without_bias_sums_start_from_zero() {
+    check_setup(|setup| Setup { bias: false, ..setup });
+}
+
+#[test]
+fn lanes_share_images_and_lie_anywhere() {
+    check_setup(|setup| Setup { shared_x: true, relu: true, offset: 3, ..setup });
+}
+
+/// With little shared memory, patches are staged by rows of the kernel, and weight gradients cut into blocks of taps.
+#[test]
+fn large_kernels_are_cut_into_slices() {
+    let g = geometry(FEW_CASES[1]);
+    let plan = |shared_bytes| Conv2dKernels::within(&g, Precision::Tf32, shared_bytes).unwrap();
+    assert_ne!(plan(MAX_SHARED_BYTES).forward, plan(11 << 10).forward);
+    check_setup(|setup| Setup { shared_bytes: 11 << 10, ..setup });
+}
+
+#[test]
+fn a_kernel_beyond_the_image_gives_no_output_and_no_gradient() {
+    let Some(gpu) = device() else { return };
+    let g = geometry((2, (3, 3, 2), 4, (5, 5), 1, 0, 1));
+    let [y, dx, dw, db] = &run(&gpu, &g, Setup::new(Precision::Float32), &[Lane::new(&g, 0)])[0];
+    assert!(y.is_empty());
+    assert_eq!([dx, dw, db].map(|gradient| gradient.iter().all(|value| *value == 0.0)), [true; 3]);
+}
+
+#[test]
+fn what_is_too_large_is_an_error() {
+    let rows = |case| Conv2dKernels::new(&geometry(case), Precision::Float32).err().map(|error| error.to_string());
+    assert_eq!(rows((1, (3, 1200, 8), 8, (1, 1200), 1, 0, 1)), None);
+    assert_eq!(
+        rows((1, (3, 9000, 8), 8, (1, 9000), 1, 0, 1)).unwrap(),
+        "GPU: planning a convolution: a 1x9000 kernel over 8 channels on 1 images of 3x9000 is too large"
+    );
+    assert!(rows((1 << 31, (3, 3, 8), 8, (3, 3), 1, 1, 1)).is_some());
+}
+
+/// How the layers of cifar10_quick are cut at a batch of 100: for forward, input gradient and weight gradient, bytes of
+/// shared memory, and blocks of a lane. Three blocks of 67 KiB fit on a multiprocessor of an H100.
+#[test]
+fn plans_of_cifar10_quick() {
+    #[track_caller]
+    fn check((image, out_c): ((usize, usize, usize), usize), precision: Precision, expected: [(usize, [usize; 2]); 3]) {
+        let g = geometry((100, image, out_c, (5, 5), 1, 2, 1));
+        let conv = Conv2dKernels::new(&g, precision).unwrap();
+        let (forward, backward_input, backward_weight) = (conv.forward, conv.backward_input, conv.backward_weight);
+        let actual = [
+            (forward.shared_bytes, forward.blocks),
+            (backward_input.shared_bytes, backward_input.blocks),
+            (backward_weight.shared_bytes, backward_weight.blocks),
+        ];
+        assert_eq!(actual, expected, "{precision:?} {image:?}");
+    }
+    let [first, second, third] = [((32, 32, 3), 32), ((16, 16, 32), 32), ((8, 8, 32), 64)];
+    for precision in [Precision::Float32, Precision::Tf32] {
+        check(first, precision, [(14_616, [400, 1]), (67_016, [400, 1]), (23_872, [16, 1])]);
+        check(second, precision, [(67_016, [100, 1]), (67_016, [100, 1]), (44_032, [16, 2])]);
+        check(third, precision, [(55_496, [25, 2]), (55_496, [25, 1]), (48_640, [8, 4])]);
+    }
+    check(first, Precision::Bf16, [(10_520, [400, 1]), (37_320, [400, 1]), (13_632, [16, 1])]);
+    check(second, Precision::Bf16, [(37_320, [100, 1]), (37_320, [100, 1]), (22_272, [16, 2])]);
+    check(third, Precision::Bf16, [(51_400, [25, 2]), (51_400, [25, 1]), (24_576, [8, 4])]);
 }
