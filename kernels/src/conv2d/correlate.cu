@@ -9,8 +9,8 @@
 // depth: the next ones are fetched into registers while the tensor cores work on these. A warp computes 64 x 32, which
 // reads 3 KiB of shared memory for each 64 KFLOP of bfloat16.
 //
-// With stride s, the input pixels i with (i + pad) % s = p meet the kernel positions k with k % s = p only. So the input
-// gradient is s x s correlations of stride 1, the phases, each over its part of the kernel and of the target.
+// With stride s, the input pixels i with (i + pad) % s = p meet the kernel positions k with k % s = p only. So the
+// input gradient is s x s correlations of stride 1, the phases, each over its part of the kernel and of the target.
 //
 // Grid: x = phase, image tile, row tile, column tile; y = group, channel tile; z = lane. Block: 128 threads.
 // Nothing depends on the number of lanes, and no sum crosses blocks.
@@ -49,8 +49,8 @@ struct Correlation {
     int relu;
 };
 
-/// Rows or columns of one phase: target position t is `target_first + t * target_step` in the image and meets, by tap v,
-/// the source at `source_first + t * source_step + v` with the weight at `weight_first + v * weight_step`.
+/// Rows or columns of one phase: target position t is `target_first + t * target_step` in the image and meets, by tap
+/// v, the source at `source_first + t * source_step + v` with the weight at `weight_first + v * weight_step`.
 struct Axis {
     int count, taps;
     int target_first, target_step;
@@ -85,8 +85,8 @@ struct Depth {
     int len, bits;
 };
 
-/// Fetches this thread's 8 of the 32 x 32 weights that begin at `first` of the depth. Forward, these are channels
-/// 4 q to 4 q + 3 at depths 2 p and 2 p + 1, since neighbours in the weights are channels of the target; for the gradient,
+/// Fetches this thread's 8 of the 32 x 32 weights that begin at `first` of the depth. Forward, these are channels 4 q
+/// to 4 q + 3 at depths 2 p and 2 p + 1, since neighbours in the weights are channels of the target; for the gradient,
 /// where they are channels of the source, one channel at 8 depths.
 template <bool NARROW>
 __device__ __forceinline__ void fetch_weights(float4 (&fetched)[2], const Correlation& shape,
@@ -170,8 +170,8 @@ __device__ __forceinline__ void multiply_wide(Sums& sums, const unsigned char* p
     }
 }
 
-/// As `multiply_wide` where neither pixels nor taps are aligned: this lane's values one by one. `rows` are floats of the
-/// patch to pixels 8 i + g, and `first` is where the step begins.
+/// As `multiply_wide` where neither pixels nor taps are aligned: this lane's values one by one. `rows` are floats of
+/// the patch to pixels 8 i + g, and `first` is where the step begins.
 template <class Precision>
 __device__ __forceinline__ void multiply_narrow(Sums& sums, const float* patch, const int (&rows)[8],
                                                 const Depth& depth, int first,
@@ -309,8 +309,8 @@ __device__ __forceinline__ void correlate(const Correlation& shape, const float*
     weights += static_cast<u64>(group) * shape.weight_group_stride +
                static_cast<u64>(first_channel) * shape.weight_target_stride;
 
-    // A pixel of the tile, and the pixel of the patch that it meets by the first tap. Pixels beyond the tile are computed
-    // as the first one and not stored.
+    // A pixel of the tile, and the pixel of the patch that it meets by the first tap. Pixels beyond the tile are
+    // computed as the first one and not stored.
     const int tile_pixels = shape.tile_images * shape.tile_rows * shape.tile_columns;
     const auto patch_pixel = [&](int pixel) {
         if (pixel >= tile_pixels) return 0;
@@ -415,15 +415,17 @@ __device__ __forceinline__ void correlate(const Correlation& shape, const float*
                         }
                     }
                 }
-                if (more) store_weights<Precision>(weight_tiles + (buffer ^ 1) * WEIGHT_TILE, fetched, shape.is_gradient);
+                if (more) {
+                    store_weights<Precision>(weight_tiles + (buffer ^ 1) * WEIGHT_TILE, fetched, shape.is_gradient);
+                }
                 __syncthreads();
             }
         }
     }
 
-    // This lane's channels: pairs of neighbours. Without ReLU, the lowest value is minus infinity. A comparison keeps NaN,
-    // which fmaxf would not.
-    const float lowest = shape.relu ? 0.0f : __uint_as_float(0xff800000u);
+    // This lane's channels: pairs of neighbours. Without ReLU, the lowest value is minus infinity. A comparison keeps
+    // NaN, which fmaxf would not.
+    const float lowest = shape.relu ? 0.0f : -infinity();
     const int first_target = group * shape.target_group + first_channel;
     const int pair = lane % 4 * 2;
     float2 start[4];
@@ -444,12 +446,15 @@ __device__ __forceinline__ void correlate(const Correlation& shape, const float*
         if (pixel >= tile_pixels || !inside) continue;
         const int target_row = rows.target_first + row * rows.target_step;
         const int target_column = columns.target_first + column * columns.target_step;
-        const u64 at = (static_cast<u64>(image) * shape.target_height + target_row) * shape.target_width + target_column;
+        const u64 target_line = static_cast<u64>(image) * shape.target_height + target_row;
+        const u64 at = target_line * shape.target_width + target_column;
         float* const to = target + at * shape.target_channels + first_target + pair;
         const int channels = target_channels - pair;
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
-            float2 values = make_float2(sums[i / 2][n][i % 2 * 2] + start[n].x, sums[i / 2][n][i % 2 * 2 + 1] + start[n].y);
+            float2 values = make_float2(sums[i / 2][n][i % 2 * 2], sums[i / 2][n][i % 2 * 2 + 1]);
+            values.x += start[n].x;
+            values.y += start[n].y;
             values.x = values.x < lowest ? lowest : values.x;
             values.y = values.y < lowest ? lowest : values.y;
             if (shape.target_aligned && n * 8 + 1 < channels) {

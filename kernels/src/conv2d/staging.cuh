@@ -1,10 +1,10 @@
 // What the kernels of a convolution share: the three precisions, and how an image patch gets into shared memory.
 //
-// A block works on a tile: a box of neighbouring pixels in one or several images. It stages the patch of the source that
-// the tile meets, padding included, once, and all positions of the kernel read it there: no matrix of patches is built.
-// Values are rounded to the precision while they are staged, through registers, so each is rounded once and not once for
-// each of its uses (25 x 4 of them for a 5x5 kernel), and bfloat16 takes half the shared memory and half its bandwidth.
-// The latency of staging is hidden by the other blocks of the multiprocessor.
+// A block works on a tile: a box of neighbouring pixels in one or several images. It stages the patch of the source
+// that the tile meets, padding included, once, and all positions of the kernel read it there: no matrix of patches is
+// built. Values are rounded to the precision while they are staged, through registers, so each is rounded once and not
+// once for each of its uses (25 x 4 of them for a 5x5 kernel), and bfloat16 takes half the shared memory and half its
+// bandwidth. The latency of staging is hidden by the other blocks of the multiprocessor.
 #pragma once
 
 #include "device.cuh"
@@ -80,8 +80,8 @@ __device__ __forceinline__ void store_2(typename Precision::Element* to, float f
     }
 }
 
-/// A part of the source to stage: `images x rows x columns` pixels with `channels` of their channels, from `first_*` on.
-/// What lies outside the source is zero.
+/// A part of the source to stage: `images x rows x columns` pixels with `channels` of their channels, from `first_*`
+/// on. What lies outside the source is zero.
 struct Patch {
     int images, rows, columns, channels;
     int first_image, first_row, first_column, first_channel;

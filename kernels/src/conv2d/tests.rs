@@ -114,7 +114,7 @@ fn the_direct_method_agrees_with_the_definition() {
 }
 
 /// Shapes for which [`Algorithm::Auto`] is Winograd's.
-pub(super) const WINOGRAD_CASES: [Case; 9] = [
+const WINOGRAD_CASES: [Case; 9] = [
     (3, (8, 8, 16), 16, (3, 3), 1, 1, 1),
     (2, (8, 8, 32), 64, (5, 5), 1, 2, 1),
     (2, (16, 12, 16), 48, (5, 5), 1, 2, 1),

@@ -3,13 +3,14 @@
 //   dw[tap][c][o] = sum over output pixels of x[the pixel that tap meets][c] dy[pixel][o]      dy where relu_y > 0
 //   db[o]         = sum over output pixels of dy[pixel][o]
 //
-// As a matrix product: rows are (tap, c), columns are o, and the depth is all output pixels. A block has a range of taps
-// and channels (up to 640 rows), 32 columns, and a part of the depth. It stages a tile of 128 pixels of dy and the patch of
-// x that they meet (staging.cuh), adds their products to sums in registers, and goes on to the next tile. A warp
-// holds 80 rows x 32 columns. Where the rows are few, several warps have the same rows and take turns at the pixels.
+// As a matrix product: rows are (tap, c), columns are o, and the depth is all output pixels. A block has a range of
+// taps and channels (up to 640 rows), 32 columns, and a part of the depth. It stages a tile of 128 pixels of dy and the
+// patch of x that they meet (staging.cuh), adds their products to sums in registers, and goes on to the next tile. A
+// warp holds 80 rows x 32 columns. Where the rows are few, several warps have the same rows and take turns at the
+// pixels.
 //
-// Each part of the depth writes sums of its own, and `conv2d_backward_weight_sum` adds them from first to last. The parts
-// depend on the shape alone, so a lane's bits do not depend on its neighbours.
+// Each part of the depth writes sums of its own, and `conv2d_backward_weight_sum` adds them from first to last. The
+// parts depend on the shape alone, so a lane's bits do not depend on its neighbours.
 //
 // Grid: x = part; y = group, column tile, channels, taps; z = lane. Block: a warp for each 80 rows, times turns.
 #include "device.cuh"
@@ -87,8 +88,8 @@ __device__ __forceinline__ void stage_output(typename Precision::Element* shared
     }
 }
 
-/// 16 pixels in bfloat16, both operands transposed by `ldmatrix`. `rows[j]` are bytes of the patch from a pixel to the 8
-/// channels whose address this lane gives, `-1` where there are none.
+/// 16 pixels in bfloat16, both operands transposed by `ldmatrix`. `rows[j]` are bytes of the patch from a pixel to the
+/// 8 channels whose address this lane gives, `-1` where there are none.
 __device__ __forceinline__ void add_products_by_matrices(WeightGradientSums& sums, const unsigned char* patch,
                                                          const int* pixels, int first,
                                                          const int (&rows)[WEIGHT_GRADIENT_FRAGMENTS], int fragments,
@@ -309,7 +310,8 @@ __device__ __forceinline__ void backward_weight(const WeightGradient& shape, con
         stage_output<Precision>(output, bias_sums, shape, dy, relu_output, padded_pixels, first_image, first_line,
                                 first_column, group * shape.out_group + first_out, (group + 1) * shape.out_group);
         __syncthreads();
-        for (int first = turn * WEIGHT_GRADIENT_STEP; first < padded_pixels; first += shape.turns * WEIGHT_GRADIENT_STEP) {
+        const int step = shape.turns * WEIGHT_GRADIENT_STEP;
+        for (int first = turn * WEIGHT_GRADIENT_STEP; first < padded_pixels; first += step) {
             if constexpr (MATRICES) {
                 add_products_by_matrices(sums, patch_memory, pixels, first, rows, fragments, output);
             } else {

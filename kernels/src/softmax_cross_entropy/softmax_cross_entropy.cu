@@ -6,6 +6,7 @@
 
 namespace softmax_cross_entropy {
 
+// Kernels ask for one block of a multiprocessor: unasked, ptxas aims at three in a large module, and spills.
 constexpr u32 THREADS = 512;
 constexpr u32 WARPS = THREADS / 32;
 constexpr u32 NO_CLASS = 0xffffffffu;
@@ -91,7 +92,7 @@ struct Total {
 } // namespace softmax_cross_entropy
 
 /// The gradient of the mean loss, and, in the lane's row of `metrics`, `[rows][lane][columns]`, mean loss and accuracy.
-extern "C" __global__ void __launch_bounds__(softmax_cross_entropy::THREADS)
+extern "C" __global__ void __launch_bounds__(softmax_cross_entropy::THREADS, 1)
     softmax_cross_entropy_train(u32 batch, u32 classes, u32 rows, u32 columns, const LaneStep* steps,
                                 Lanes<const float> logits, Lanes<const int> labels, Lanes<float> dlogits,
                                 float* metrics) {
@@ -107,7 +108,7 @@ extern "C" __global__ void __launch_bounds__(softmax_cross_entropy::THREADS)
 }
 
 /// Adds mean loss times samples, and right answers, to the lane's total.
-extern "C" __global__ void __launch_bounds__(softmax_cross_entropy::THREADS)
+extern "C" __global__ void __launch_bounds__(softmax_cross_entropy::THREADS, 1)
     softmax_cross_entropy_evaluate(u32 batch, u32 classes, Lanes<const float> logits, Lanes<const int> labels,
                                    softmax_cross_entropy::Total* totals) {
     __shared__ softmax_cross_entropy::Shared shared;

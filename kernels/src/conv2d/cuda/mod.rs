@@ -51,8 +51,8 @@ impl Conv2dKernels {
     /// Plans the launches.
     ///
     /// # Errors
-    /// [`GpuError::Failed`] if a single row of the kernel, with the pixels that it meets, exceeds a block's shared memory
-    /// (kernels more than a thousand pixels wide), or a size exceeds 2^31.
+    /// [`GpuError::Failed`] if a single row of the kernel, with the pixels that it meets, exceeds a block's shared
+    /// memory (kernels more than a thousand pixels wide), or a size exceeds 2^31.
     pub fn new(geometry: &Conv2d, precision: Precision) -> Result<Conv2dKernels, GpuError> {
         Self::within(geometry, precision, MAX_SHARED_BYTES)
     }
@@ -240,5 +240,5 @@ impl Conv2dKernels {
 
 /// Whether every lane begins at a multiple of so many floats: buffers themselves do.
 fn aligned(lanes: Lanes<'_>, floats: usize) -> i32 {
-    i32::from(lanes.offset % floats == 0 && lanes.stride % floats == 0)
+    i32::from(lanes.offset.is_multiple_of(floats) && lanes.stride.is_multiple_of(floats))
 }

@@ -5,13 +5,14 @@ use bytemuck::{Pod, Zeroable};
 use crate::conv2d::Conv2d;
 use crate::cuda::Precision;
 
-/// Shared memory at which three blocks fit on a multiprocessor of an A100 or H100 would be this: taken where the shape allows.
+/// At most this where the shape allows: three blocks fit on a multiprocessor of an H100, two on that of an A100.
 const PREFERRED_SHARED_BYTES: usize = 72 << 10;
 
 /// What a block can have on every GPU since Ampere.
 pub(super) const MAX_SHARED_BYTES: usize = 99 << 10;
 
-/// Pixels and channels of the target that a block of `correlate.cu` computes, and weights of the depth that it holds at once.
+/// Pixels and channels of the target that a block of `correlate.cu` computes, and weights of the depth that it holds at
+/// once.
 const CORRELATE_PIXELS: usize = 256;
 const CORRELATE_CHANNELS: usize = 32;
 const CORRELATE_DEPTH: usize = 32;
@@ -26,8 +27,8 @@ const GRADIENT_STEP: usize = 16;
 /// Elements between two output pixels in shared memory.
 const GRADIENT_STRIDE: usize = GRADIENT_CHANNELS + 8;
 
-/// Blocks of a weight gradient to aim at for one lane, by cutting the batch: some lanes fill the GPU, and the partial sums
-/// of large weights stay few.
+/// Blocks of a weight gradient to aim at for one lane, by cutting the batch: some lanes fill the GPU, and the partial
+/// sums of large weights stay few.
 const GRADIENT_BLOCKS: usize = 32;
 const MAX_PARTS: usize = 16;
 
@@ -179,18 +180,18 @@ impl Tile {
         self.image_tiles * self.row_tiles * self.column_tiles
     }
 
-    /// The boxes of up to `max` pixels that cover `images` of `height` x `width`: of each width, the highest, and halves of
-    /// it for patches that are too large. Several images only as a whole.
+    /// The boxes of up to `max` pixels that cover `images` of `height` x `width`: of each width, the highest, and
+    /// halves of it for patches that are too large. Several images only as a whole.
     fn candidates(images: usize, (height, width): (usize, usize), max: usize) -> impl Iterator<Item = Tile> {
         let (height, width) = (height.max(1), width.max(1));
         // As many tiles, and these as equal as can be.
         let even = |len: usize, most: usize| len.div_ceil(len.div_ceil(most.clamp(1, len)));
         (1..=width.min(max)).rev().filter(move |columns| even(width, *columns) == *columns).flat_map(move |columns| {
-            (0..8).flat_map(move |halves| {
-                let rows = even(height, (max / columns) >> halves);
+            halves(max / columns).flat_map(move |rows| {
+                let rows = even(height, rows);
                 let whole = rows == height && columns == width;
-                (0..if whole { 8 } else { 1 }).map(move |halves| {
-                    let tile_images = if whole { even(images.max(1), (max / (rows * columns)) >> halves) } else { 1 };
+                halves(if whole { max / (rows * columns) } else { 1 }).map(move |tile_images| {
+                    let tile_images = even(images.max(1), tile_images);
                     Tile {
                         images: tile_images,
                         rows,
@@ -208,8 +209,8 @@ impl Tile {
 impl Channels {
     /// What can be staged of a group: 8, 16 or 32 channels at a time, the rest zeros; or all of few, as they are.
     ///
-    /// `least` is what a step of the depth needs, and `padding(len)` the elements after each pixel that keep fragments from
-    /// meeting a bank of shared memory twice.
+    /// `least` is what a step of the depth needs, and `padding(len)` the elements after each pixel that keep fragments
+    /// from meeting a bank of shared memory twice.
     fn candidates(group: usize, least: usize, padding: impl Fn(usize) -> usize) -> impl Iterator<Item = Channels> {
         // Few channels are read one by one, which costs about as much as half of them being zeros.
         let narrow = group < least && 3 * group < 2 * least;
@@ -220,6 +221,11 @@ impl Channels {
     }
 }
 
+/// The number, half of it and so on, down to 1.
+fn halves(number: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(number.max(1)), |number| (*number > 1).then_some(number / 2))
+}
+
 /// What a kernel takes as an integer.
 fn int(value: usize) -> Option<i32> {
     i32::try_from(value).ok()
@@ -227,7 +233,7 @@ fn int(value: usize) -> Option<i32> {
 
 /// Whether channels may be read in runs of four.
 fn aligned(channels: usize, group: usize) -> i32 {
-    i32::from(channels % 4 == 0 && group % 4 == 0)
+    i32::from(channels.is_multiple_of(4) && group.is_multiple_of(4))
 }
 
 impl CorrelationPlan {
@@ -255,7 +261,7 @@ impl CorrelationPlan {
         let least = if precision == Precision::Bf16 { 16 } else { 8 };
         let weight_bytes = 2 * CORRELATE_CHANNELS * (CORRELATE_DEPTH * element_bytes + 16);
         let best = Channels::candidates(source.2, least, |_| 16 / element_bytes)
-            .flat_map(|channels| (0..8).map(move |halves| (channels, (axes.taps.0 >> halves).max(1))))
+            .flat_map(|channels| halves(axes.taps.0).map(move |slice_rows| (channels, slice_rows)))
             .flat_map(|(channels, slice_rows)| {
                 Tile::candidates(g.batch, axes.count, CORRELATE_PIXELS).map(move |tile| (channels, slice_rows, tile))
             })
@@ -267,7 +273,8 @@ impl CorrelationPlan {
                 let table_len = taps * if channels.narrow { channels.len } else { 1 };
                 let shared_bytes =
                     weight_bytes + (patch_pixels * channels.pixel_stride * bytes).next_multiple_of(16) + 8 * table_len;
-                // A tensor core makes 512 products in the time in which 32 B are staged; each patch costs something, too.
+                // A tensor core makes 512 products in the time in which 32 B are staged; each patch costs something,
+                // too.
                 let slices = axes.taps.0.div_ceil(slice_rows) * source.2.div_ceil(channels.len);
                 let slice = channels.len * (CORRELATE_PIXELS / 2 * taps + patch_pixels) + 8192;
                 let cost = (tile.count() * slices * slice, usize::from(shared_bytes > PREFERRED_SHARED_BYTES));
@@ -317,7 +324,7 @@ impl CorrelationPlan {
             pixel_stride: int(channels.pixel_stride)?,
             source_aligned: aligned(source.1, source.2),
             weight_aligned: aligned(g.out_c, group_out),
-            target_aligned: i32::from(target.1 % 2 == 0 && target.2 % 2 == 0),
+            target_aligned: i32::from(target.1.is_multiple_of(2) && target.2.is_multiple_of(2)),
             relu: 0,
         };
         let blocks = [phases * tile.count(), g.groups * target.2.div_ceil(CORRELATE_CHANNELS)];
@@ -337,10 +344,12 @@ impl WeightGradientPlan {
 
         let element_bytes = if precision == Precision::Bf16 { 2 } else { 4 };
         let best = Channels::candidates(group_in, 8, |len| if len == 8 { 0 } else { 8 })
-            .flat_map(|channels| (0..8).map(move |halves| (channels, halves)))
-            .flat_map(|(channels, halves)| {
-                let most = (GRADIENT_WARPS * GRADIENT_ROWS / channels.len).min(taps).max(1);
-                let block_taps = taps.div_ceil(taps.div_ceil((most >> halves).max(1)));
+            .flat_map(|channels| {
+                let most = (GRADIENT_WARPS * GRADIENT_ROWS / channels.len).min(taps);
+                // As many blocks, and these as equal as can be.
+                halves(most).map(move |block_taps| (channels, taps.div_ceil(taps.div_ceil(block_taps))))
+            })
+            .flat_map(|(channels, block_taps)| {
                 Tile::candidates(images, axes.count, GRADIENT_PIXELS).map(move |tile| (channels, block_taps, tile))
             })
             .filter_map(|(channels, block_taps, tile)| {

@@ -70,7 +70,8 @@ fn device() -> Option<Gpu> {
     clr_cuda_emulator::install().then(|| Gpu::open(0).unwrap())
 }
 
-/// Runs the three passes of all lanes at once. Outputs and scratch memory start as NaN, so that what is not written shows.
+/// Runs the three passes of all lanes at once. Outputs and scratch memory start as NaN, so that what is not written
+/// shows.
 fn run(gpu: &Gpu, g: &Conv2d, setup: Setup, lanes: &[Lane]) -> Vec<Outputs> {
     let Setup { precision, relu, bias, shared_x, offset, shared_bytes } = setup;
     let upload = |len: usize, of: &dyn Fn(usize) -> Option<Vec<f32>>| {
@@ -135,10 +136,10 @@ fn rounded(precision: Precision, values: &[f32]) -> Vec<f32> {
 
 /// Checks a lane against the definition in f64.
 ///
-/// With factors that are rounded already, products are exact in float32 (two TF32 factors have 22 bits), and what is left is
-/// the error of a float32 sum of n terms: at most n 2^-23 of the sum of absolute values, in any order and even if the tensor
-/// cores truncate. With the factors as they were, each product adds up to 2 u + u^2 of itself, u being 2^-11 for TF32 and
-/// 2^-8 for bfloat16.
+/// With factors that are rounded already, products are exact in float32 (two TF32 factors have 22 bits), and what is
+/// left is the error of a float32 sum of n terms: at most n 2^-23 of the sum of absolute values, in any order and even
+/// if the tensor cores truncate. With the factors as they were, each product adds up to 2 u + u^2 of itself, u being
+/// 2^-11 for TF32 and 2^-8 for bfloat16.
 #[track_caller]
 fn check(what: &str, g: &Conv2d, setup: Setup, lane: &Lane, actual: &Outputs) {
     let precision = setup.precision;
@@ -156,8 +157,8 @@ fn check(what: &str, g: &Conv2d, setup: Setup, lane: &Lane, actual: &Outputs) {
     expected[3].clone_from(&exact[3]);
     let unit = match precision {
         Precision::Float32 => 0.0,
-        Precision::Tf32 => f64::powi(2.0, -11),
-        Precision::Bf16 => f64::powi(2.0, -8),
+        Precision::Tf32 => 1.0 / 2048.0,
+        Precision::Bf16 => 1.0 / 256.0,
     };
     let taps = g.kernel_h * g.kernel_w;
     let pixels = g.batch * g.out_h() * g.out_w();
@@ -173,7 +174,7 @@ fn check(what: &str, g: &Conv2d, setup: Setup, lane: &Lane, actual: &Outputs) {
             if name == "y" && setup.relu {
                 (expected, exact) = (expected.max(0.0), exact.max(0.0));
             }
-            let sum = (terms[i] as f64 + 1.0) * f64::powi(2.0, -23) * size[i][at];
+            let sum = (terms[i] as f64 + 1.0) * f64::from(f32::EPSILON) * size[i][at];
             let error = (f64::from(*actual) - expected).abs();
             assert!(error <= sum, "{what} {name}[{at}]: {actual} instead of {expected}, {error} and not {sum}");
             let error = (f64::from(*actual) - exact).abs();
