@@ -71,25 +71,40 @@ impl Gpu {
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
+    /// Major and minor compute capability of GPU `ordinal`, counted from 0. Does not open it.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`], but for what loading the kernels fails with.
+    pub fn capability_of(ordinal: usize) -> Result<(u32, u32), GpuError> {
+        let count = Gpu::count()?;
+        let device = i32::try_from(ordinal).ok().filter(|_| ordinal < count);
+        let failed = |error| GpuError::failed(format!("asking for the compute capability of GPU {ordinal}"), error);
+        let device = result::device::get(device.ok_or(GpuError::NoSuchGpu { ordinal, count })?).map_err(failed)?;
+        use sys::CUdevice_attribute::{
+            CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR,
+            CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+        };
+        // SAFETY: the driver gave the device.
+        let attribute = |attribute| unsafe { result::device::get_attribute(device, attribute) }.map_err(failed);
+        let found = (attribute(MAJOR)? as u32, attribute(MINOR)? as u32);
+        if found < NEEDED_CAPABILITY {
+            let name = result::device::get_name(device).map_err(failed)?;
+            return Err(GpuError::GpuTooOld { ordinal, name, found, needed: NEEDED_CAPABILITY });
+        }
+        Ok(found)
+    }
+
     /// Opens GPU `ordinal`, counted from 0, and loads the kernels.
     ///
     /// # Errors
     /// As [`Gpu::count`]; [`GpuError::NoSuchGpu`], [`GpuError::GpuTooOld`].
     pub fn open(ordinal: usize) -> Result<Gpu, GpuError> {
-        let count = Gpu::count()?;
-        if ordinal >= count {
-            return Err(GpuError::NoSuchGpu { ordinal, count });
-        }
+        let capability = Gpu::capability_of(ordinal)?;
         let failed = |error| GpuError::failed(format!("opening GPU {ordinal}"), error);
         let context = CudaContext::new(ordinal).map_err(failed)?;
         // SAFETY: all work goes through one stream, in order.
         unsafe { context.disable_event_tracking() };
         let name = context.name().map_err(failed)?;
-        let (major, minor) = context.compute_capability().map_err(failed)?;
-        let capability = (major as u32, minor as u32);
-        if capability < NEEDED_CAPABILITY {
-            return Err(GpuError::GpuTooOld { ordinal, name, found: capability, needed: NEEDED_CAPABILITY });
-        }
         // Waiting threads sleep: a processor may have fewer threads than there are workers.
         context.set_blocking_synchronize().map_err(failed)?;
         // The default stream cannot be captured.

@@ -4,11 +4,13 @@ use clr_kernels::Cpu;
 use clr_plugin::{Description, Error, Footprint, SessionConfig};
 use serde_json::{Map, Value, json};
 
+use crate::cuda::{self, CudaSession};
+use crate::device::{Device, Inner, NetworkSession};
 use crate::lane::Model;
 use crate::network::{BuildError, Network};
 use crate::optimizer::{HYPERS, Optimizer};
 use crate::options::Options;
-use crate::session::NetworkSession;
+use crate::session::CpuSession;
 
 /// A plugin's family of networks.
 pub trait Family: 'static {
@@ -95,7 +97,7 @@ pub fn description<F: Family>() -> Description {
         name: F::NAME,
         version: F::VERSION,
         numerics_revision: 1000 * ENGINE_REVISION + F::NUMERICS_REVISION,
-        devices: vec!["cpu"],
+        devices: vec!["cpu", "cuda"],
         models: models.collect(),
         optimizers: Optimizer::descriptions(),
     }
@@ -103,8 +105,10 @@ pub fn description<F: Family>() -> Description {
 
 /// What a session would use. [`export!`] calls it.
 pub fn footprint<F: Family>(config: &SessionConfig<'_>) -> Result<Footprint, Error> {
-    let model = model::<F>(config)?;
-    let optimizers = optimizers(config)?;
+    let (device, model, optimizers) = (Device::new(config)?, model::<F>(config)?, optimizers(config)?);
+    if let Device::Cuda { ordinal, precision } = device {
+        return cuda::footprint(config, &model, &optimizers, ordinal, precision);
+    }
     // Not `Cpu::new`, which would start threads.
     let cpu = Cpu::new(1).map_err(|error| Error::device(error.to_string()))?;
     let state_count = optimizers.iter().map(|optimizer| optimizer.state_names().len()).max().unwrap_or(0);
@@ -118,14 +122,17 @@ pub fn footprint<F: Family>(config: &SessionConfig<'_>) -> Result<Footprint, Err
 
 /// A session. [`export!`] calls it.
 pub fn session<F: Family>(config: &SessionConfig<'_>) -> Result<NetworkSession, Error> {
-    NetworkSession::new(config, model::<F>(config)?, optimizers(config)?)
+    let (device, model, optimizers) = (Device::new(config)?, model::<F>(config)?, optimizers(config)?);
+    Ok(NetworkSession(match device {
+        Device::Cpu => Inner::Cpu(CpuSession::new(config, model, optimizers)?),
+        Device::Cuda { ordinal, precision } => {
+            Inner::Cuda(Box::new(CudaSession::new(config, model, optimizers, ordinal, precision)?))
+        }
+    }))
 }
 
 /// The network that a configuration asks for.
 pub(crate) fn model<F: Family>(config: &SessionConfig<'_>) -> Result<Model, Error> {
-    if config.device != "cpu" {
-        return Err(Error::unsupported(format!("device {}: {} was built for cpu alone", config.device, F::NAME)));
-    }
     let architectures = F::architectures();
     let Some(architecture) = architectures.iter().find(|architecture| architecture.name == config.model) else {
         let known: Vec<&str> = architectures.iter().map(|architecture| architecture.name).collect();
@@ -133,12 +140,8 @@ pub(crate) fn model<F: Family>(config: &SessionConfig<'_>) -> Result<Model, Erro
     };
     let mut given: Map<String, Value> = serde_json::from_str(config.options)
         .map_err(|error| Error::invalid(format!("the options of model {}: {error}", architecture.name)))?;
-    match given.shift_remove("precision") {
-        Some(precision) if precision != "f32" => {
-            return Err(Error::unsupported(format!("precision {precision}: the CPU computes in \"f32\"")));
-        }
-        _ => {}
-    }
+    // The device's.
+    given.shift_remove("precision");
     let what = format!("the options of model {}", architecture.name);
     let options = Options::parse(&Value::Object(given).to_string(), architecture.options_schema, &what)?;
     let mut network = Network::new(config.dataset.input_shape(), config.dataset.class_count());

@@ -92,14 +92,16 @@ impl Model {
         4 * ((1 + state_count) * self.network.parameter_len() + self.network.buffer_len()) as u64
     }
 
-    fn kept_lens(&self) -> impl Iterator<Item = crate::layer::KeptLen> {
+    /// What each node keeps for its backward pass.
+    pub fn kept_lens(&self) -> impl Iterator<Item = crate::layer::KeptLen> {
         self.network.nodes().iter().map(|node| match &node.kind {
             NodeKind::Layer(layer) => layer.kept_len(self.batch_size),
             NodeKind::Elementwise(_) | NodeKind::Add(_) => crate::layer::KeptLen::default(),
         })
     }
 
-    fn input_len(&self) -> usize {
+    /// Floats of an image.
+    pub fn input_len(&self) -> usize {
         self.network.shape(self.network.input()).len()
     }
 }

@@ -40,9 +40,12 @@
 //!
 //! From there on: `network` checks shapes as the description is built and gives a list of nodes; `fuse` makes one of
 //! those that can run as one; `plan` finds memory for every activation and gradient, once; `lane` runs forward, backward and update; `session` speaks the plugin ABI.
+//! `cuda` is the same as `lane` and `session` for a GPU, and `device` chooses between them.
 //! Layers are in `layer`, one a file; the arithmetic is in `clr-kernels`.
 
 mod architecture;
+mod cuda;
+mod device;
 mod filler;
 mod fuse;
 mod lane;
@@ -53,13 +56,14 @@ mod options;
 mod plan;
 mod profile;
 mod session;
+mod state;
 
 pub use architecture::{Architecture, Family, Published, description, footprint, session};
 /// What a plugin is made with; [`export!`] uses it.
 pub use clr_plugin as sdk;
+pub use device::NetworkSession;
 pub use filler::Filler;
 pub use layer::{BatchNorm, Convolution, Linear, Lrn, LrnRegion, Pool};
 pub use network::{BuildError, Network, Parameter, Shape, Value};
 pub use options::Options;
 pub use profile::{NodeTime, Profile, profile};
-pub use session::NetworkSession;

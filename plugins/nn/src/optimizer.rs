@@ -1,5 +1,6 @@
 //! The optimizers that every network can be trained by: names, options, and the hyper-parameters that each reads.
 
+use clr_kernels::optimizer::cuda::{Kind as KernelKind, LaneRule};
 use clr_kernels::optimizer::{Adam, Form, Rule};
 use clr_plugin::Error;
 use serde_json::{Map, Value, json};
@@ -188,6 +189,21 @@ impl Optimizer {
     /// What gradients are multiplied by, given their norm.
     pub fn gradient_scale(&self, grad_norm: f32) -> f32 {
         if self.clip_gradients > 0.0 && grad_norm > self.clip_gradients { self.clip_gradients / grad_norm } else { 1.0 }
+    }
+
+    /// What a GPU's kernels know it by.
+    pub fn lane_rule(&self) -> LaneRule {
+        let Optimizer { kind, form, epsilon, decay, clip_gradients } = *self;
+        let kind = match kind {
+            Kind::Sgd => KernelKind::Sgd,
+            Kind::Nesterov => KernelKind::Nesterov,
+            Kind::Adam => KernelKind::Adam,
+            Kind::AdamW => KernelKind::AdamW,
+            Kind::RmsProp => KernelKind::RmsProp,
+            Kind::AdaGrad => KernelKind::AdaGrad,
+            Kind::AdaDelta => KernelKind::AdaDelta,
+        };
+        LaneRule::new(kind, form, epsilon, decay, clip_gradients)
     }
 
     /// The rule for a parameter at a step, and the weight decay that is added to its gradient.

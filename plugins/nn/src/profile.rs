@@ -7,6 +7,7 @@ use clr_kernels::Cpu;
 use clr_plugin::{Augment, Error, SessionConfig, Split};
 
 use crate::architecture::{Family, model, optimizers};
+use crate::device::Device;
 use crate::lane::{Batch, Lane, Workspace};
 use crate::optimizer::{HYPERS, Hypers};
 
@@ -105,6 +106,9 @@ impl Clock for Profile {
 /// # Errors
 /// As for a session of the configuration; or the dataset's train split is smaller than a batch.
 pub fn profile<F: Family>(config: &SessionConfig<'_>, steps: usize) -> Result<Profile, Error> {
+    if Device::new(config)? != Device::Cpu {
+        return Err(Error::unsupported(format!("device {}: profiles are of the CPU", config.device)));
+    }
     let model = model::<F>(config)?;
     let optimizer = optimizers(config)?.into_iter().next().ok_or_else(|| Error::invalid("a session of no lanes"))?;
     let cpu = Cpu::new(config.thread_count).map_err(|error| Error::device(error.to_string()))?;

@@ -1,23 +1,22 @@
-//! A session: K lanes on one device, driven through the plugin ABI.
+//! A session on the CPU: K lanes, driven through the plugin ABI.
 
 use std::sync::{Mutex, PoisonError};
 
 use clr_kernels::Cpu;
-use clr_plugin::{
-    Augment, Dataset, Error, Evaluate, LaneSteps, Role, Session, SessionConfig, Split, StepTable, Tensor,
-};
+use clr_plugin::{Augment, Dataset, Error, Evaluate, LaneSteps, Session, SessionConfig, Split, StepTable, Tensor};
 
 use crate::architecture::METRICS;
 use crate::lane::{Batch, Lane, Model, Workspace};
 use crate::optimizer::{HYPERS, Hypers, Optimizer};
 use crate::profile::NoClock;
+use crate::state::{self, Part};
 
 /// K networks of one architecture that train side by side.
 ///
 /// While there are lanes enough for all threads, a lane is one thread's work; the rest of the lanes share the threads
 /// within their operations. Neither changes a bit.
 #[derive(Debug)]
-pub struct NetworkSession {
+pub(crate) struct CpuSession {
     model: Model,
     lanes: Vec<Lane>,
     threads: Cpu,
@@ -26,12 +25,12 @@ pub struct NetworkSession {
     workspaces: Mutex<Vec<Workspace>>,
 }
 
-impl NetworkSession {
+impl CpuSession {
     pub(crate) fn new(
         config: &SessionConfig<'_>,
         model: Model,
         optimizers: Vec<Optimizer>,
-    ) -> Result<NetworkSession, Error> {
+    ) -> Result<CpuSession, Error> {
         let cpu = |thread_count| Cpu::new(thread_count).map_err(|error| Error::device(error.to_string()));
         let lanes = config
             .lanes
@@ -40,7 +39,7 @@ impl NetworkSession {
             .map(|(lane, optimizer)| Lane::new(&model.network, optimizer, lane.init_seed, lane.data_seed));
         let lanes = lanes.collect();
         let workspaces = (0..config.thread_count.min(config.lanes.len())).map(|_| Workspace::new(&model)).collect();
-        Ok(NetworkSession {
+        Ok(CpuSession {
             lanes,
             threads: cpu(config.thread_count)?,
             one_thread: cpu(1)?,
@@ -56,7 +55,7 @@ impl NetworkSession {
         inputs: Vec<(usize, I)>,
         work: impl Fn(&Cpu, &Model, &mut Lane, &mut Workspace, I) -> Result<(), Error> + Sync,
     ) -> Result<(), Error> {
-        let NetworkSession { model, lanes, threads, one_thread, workspaces } = self;
+        let CpuSession { model, lanes, threads, one_thread, workspaces } = self;
         let workspaces = &*workspaces;
         let mut inputs = inputs.into_iter().peekable();
         let mut tasks: Vec<Task<'_, I>> = Vec::new();
@@ -89,7 +88,7 @@ struct Task<'a, I> {
     result: Result<(), Error>,
 }
 
-impl Session for NetworkSession {
+impl Session for CpuSession {
     fn step(&mut self, table: &mut StepTable<'_>) -> Result<(), Error> {
         let dataset = table.dataset();
         let inputs = table.lanes().into_iter().map(|steps| (steps.lane(), steps)).collect();
@@ -124,26 +123,7 @@ impl Session for NetworkSession {
     }
 
     fn tensors(&self, lane: usize) -> Vec<Tensor> {
-        let network = &self.model.network;
-        let parameters = network.parameters();
-        let weights = parameters.iter().map(|slot| Tensor {
-            name: slot.name.clone(),
-            role: Role::Weight,
-            shape: slot.shape.clone(),
-        });
-        let state = self.lanes[lane].optimizer.state_names().iter().flat_map(|state| {
-            parameters.iter().map(move |slot| Tensor {
-                name: format!("{}.{state}", slot.name),
-                role: Role::OptimizerState,
-                shape: slot.shape.clone(),
-            })
-        });
-        let buffers = network.buffers().iter().map(|buffer| Tensor {
-            name: buffer.name.clone(),
-            role: Role::Buffer,
-            shape: vec![buffer.range.len()],
-        });
-        weights.chain(state).chain(buffers).collect()
+        state::tensors(&self.model.network, &self.lanes[lane].optimizer)
     }
 
     fn save(&mut self, lane: usize, tensor: usize, values: &mut [f32]) -> Result<(), Error> {
@@ -157,21 +137,18 @@ impl Session for NetworkSession {
     }
 }
 
-impl NetworkSession {
+impl CpuSession {
     /// The values of tensor number `tensor` in the list of [`Session::tensors`].
     fn tensor(&mut self, lane: usize, tensor: usize) -> Result<&mut [f32], Error> {
-        let (parameters, buffers) = (self.model.network.parameters(), self.model.network.buffers());
-        let Lane { optimizer, weights, buffers: buffer_values, state, .. } = &mut self.lanes[lane];
-        let copies = 1 + optimizer.state_names().len();
-        let found = if tensor < copies * parameters.len() {
-            let range = parameters[tensor % parameters.len()].range.clone();
-            let [first, second] = state;
-            let values = [weights, first, second].into_iter().nth(tensor / parameters.len());
-            values.and_then(|values| values.get_mut(range))
-        } else {
-            let buffer = buffers.get(tensor - copies * parameters.len());
-            buffer.and_then(|buffer| buffer_values.get_mut(buffer.range.clone()))
-        };
+        let lane_state = &mut self.lanes[lane];
+        let found = state::place(&self.model.network, &lane_state.optimizer, tensor).and_then(|place| {
+            let values = match place.part {
+                Part::Weights => &mut lane_state.weights,
+                Part::Optimizer(index) => lane_state.state.get_mut(index)?,
+                Part::Buffers => &mut lane_state.buffers,
+            };
+            values.get_mut(place.range)
+        });
         found.ok_or_else(|| Error::invalid(format!("no tensor {tensor} in lane {lane}")))
     }
 }

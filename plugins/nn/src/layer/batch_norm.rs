@@ -1,8 +1,10 @@
 //! Batch normalisation, in Caffe's form and in PyTorch's.
 
+use clr_kernels::batch_norm::cuda::Running;
+use clr_kernels::cuda::{GpuError, Precision};
 use clr_kernels::{Activation, batch_norm};
 
-use super::{Backward, Forward, KeptLen, Layer, Pass};
+use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer, Pass};
 use crate::network::{Parameter, Shape};
 
 /// What surrounds the normalisation. Training normalises by the batch's own mean and biased variance in both forms.
@@ -67,6 +69,18 @@ impl BatchNormLayer {
             BatchNorm::Caffe { .. } => None,
             BatchNorm::Torch { .. } => Some(weights.split_at(self.shape.channels)),
         }
+    }
+
+    /// [`BatchNormLayer::remember`] and [`BatchNormLayer::recall`] for a GPU.
+    fn running(&self) -> Running {
+        match self.form {
+            BatchNorm::Caffe { moving_average_fraction, .. } => Running::Caffe { moving_average_fraction },
+            BatchNorm::Torch { momentum, .. } => Running::Torch { momentum },
+        }
+    }
+
+    fn has_weights(&self) -> bool {
+        matches!(self.form, BatchNorm::Torch { .. })
     }
 
     /// Takes a batch's statistics into what is remembered.
@@ -173,6 +187,33 @@ impl Layer for BatchNormLayer {
         let (dweight, dbias) = if affine.is_some() { dweights } else { sums }.split_at_mut(channels);
         let (cpu, geometry) = (pass.cpu, self.geometry(pass.batch));
         batch_norm::backward(cpu, &geometry, x, mean, variance, affine, self.slope, y, dy, dx, dweight, dbias, scratch);
+    }
+
+    fn scratch_len_on_gpu(&self, batch: usize, _precision: Precision) -> Result<usize, GpuError> {
+        Ok(batch_norm::cuda::scratch_len(&self.geometry(batch)))
+    }
+
+    fn forward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuForward<'_>) -> Result<(), GpuError> {
+        let GpuForward { x, y, weights, buffers, kept, scratch } = tensors;
+        let &GpuPass { gpu, lanes, batch, steps, .. } = pass;
+        let (geometry, form, activation) = (self.geometry(batch), self.running(), self.activation);
+        let affine = self.has_weights().then_some(weights);
+        if pass.training {
+            let moments = kept.floats;
+            batch_norm::cuda::forward(
+                gpu, lanes, &geometry, form, activation, batch, steps, x, affine, moments, buffers, y, scratch,
+            )
+        } else {
+            batch_norm::cuda::evaluate(gpu, lanes, &geometry, form, activation, x, affine, buffers, y)
+        }
+    }
+
+    fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError> {
+        let GpuBackward { x, y, dy, dx, weights, dweights, kept, scratch } = tensors;
+        let (&GpuPass { gpu, lanes, .. }, geometry) = (pass, self.geometry(pass.batch));
+        let (affine, daffine) = (self.has_weights().then_some(weights), self.has_weights().then_some(dweights));
+        let moments = kept.floats;
+        batch_norm::cuda::backward(gpu, lanes, &geometry, self.slope, x, moments, affine, y, dy, daffine, dx, scratch)
     }
 }
 

@@ -1,9 +1,13 @@
 //! Convolution.
 
 use clr_kernels::Activation;
+use clr_kernels::conv2d::cuda::{Conv2dKernels, LaneEpilogue, LaneOutputGradient, LaneWeightGradients};
 use clr_kernels::conv2d::{self, Algorithm, Conv2d, Epilogue, OutputGradient};
+use clr_kernels::cuda::{GpuError, Precision};
 
-use super::{Backward, Forward, Layer, Pass, split_bias, split_bias_mut};
+use super::{
+    Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass, split_bias, split_bias_lanes, split_bias_mut,
+};
 use crate::network::{Parameter, Shape};
 
 /// A convolution with square kernels.
@@ -100,6 +104,10 @@ impl ConvolutionLayer {
     fn bias_len(&self) -> Option<usize> {
         self.has_bias.then_some(self.geometry.out_c)
     }
+
+    fn activation(&self) -> conv2d::Activation {
+        if self.relu { conv2d::Activation::Relu } else { conv2d::Activation::None }
+    }
 }
 
 impl Layer for ConvolutionLayer {
@@ -138,8 +146,7 @@ impl Layer for ConvolutionLayer {
 
     fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, scratch, .. }: Forward<'_>) {
         let (weight, bias) = split_bias(weights, self.bias_len());
-        let activation = if self.relu { conv2d::Activation::Relu } else { conv2d::Activation::None };
-        let epilogue = Epilogue { bias, activation };
+        let epilogue = Epilogue { bias, activation: self.activation() };
         conv2d::forward(pass.cpu, &self.geometry(pass.batch), x, weight, epilogue, y, scratch);
     }
 
@@ -152,5 +159,27 @@ impl Layer for ConvolutionLayer {
         if let Some(dx) = dx {
             conv2d::backward_input(pass.cpu, &geometry, dy, weight, dx, scratch);
         }
+    }
+
+    fn scratch_len_on_gpu(&self, batch: usize, precision: Precision) -> Result<usize, GpuError> {
+        Ok(Conv2dKernels::new(&self.geometry(batch), precision)?.scratch_len())
+    }
+
+    fn forward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuForward<'_>) -> Result<(), GpuError> {
+        let GpuForward { x, y, weights, .. } = tensors;
+        let kernels = Conv2dKernels::new(&self.geometry(pass.batch), pass.precision)?;
+        let (weight, bias) = split_bias_lanes(weights, self.geometry.weight_len(), self.has_bias);
+        let epilogue = LaneEpilogue { bias, activation: self.activation() };
+        kernels.forward(pass.gpu, pass.lanes, x, weight, epilogue, y)
+    }
+
+    fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError> {
+        let GpuBackward { x, y, dy, dx, weights, dweights, scratch, .. } = tensors;
+        let kernels = Conv2dKernels::new(&self.geometry(pass.batch), pass.precision)?;
+        let dy = LaneOutputGradient { dy, relu_y: y.filter(|_| self.relu_slope) };
+        let (dw, db) = split_bias_lanes(dweights, self.geometry.weight_len(), self.has_bias);
+        kernels.backward_weight(pass.gpu, pass.lanes, x, dy, LaneWeightGradients { dw, db }, scratch)?;
+        let Some(dx) = dx else { return Ok(()) };
+        kernels.backward_input(pass.gpu, pass.lanes, dy, weights, dx)
     }
 }

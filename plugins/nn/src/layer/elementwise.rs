@@ -1,10 +1,11 @@
 //! Operations on each value by itself: rectifier, sigmoid, dropout. They run in place where nobody else reads the input, and
 //! vanish into the layer before them where that can do them in its own pass.
 
-use clr_kernels::{Activation, dropout, relu, sigmoid};
+use clr_kernels::cuda::{GpuError, Lanes};
+use clr_kernels::{Activation, activation, dropout, relu, sigmoid};
 use clr_rng::{Philox, Stream};
 
-use super::Pass;
+use super::{GpuPass, Pass};
 
 /// An operation on each value by itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +54,46 @@ impl Elementwise {
             Elementwise::Dropout { probability, first_word } => drop(pass, probability, first_word, gradients),
         }
     }
+
+    /// Computes `len` outputs `y` of the inputs `x` in every lane; both may be the same.
+    pub fn forward_on_gpu(self, pass: &GpuPass<'_>, len: usize, x: Lanes<'_>, y: Lanes<'_>) -> Result<(), GpuError> {
+        match self {
+            Elementwise::Dropout { probability, first_word } if pass.training => {
+                drop_on_gpu(pass, probability, first_word, len, x, y)
+            }
+            _ => activation::cuda::forward(pass.gpu, pass.lanes, self.activation(), len, x, y),
+        }
+    }
+
+    /// As [`Elementwise::backward`] in every lane.
+    pub fn backward_on_gpu(
+        self,
+        pass: &GpuPass<'_>,
+        len: usize,
+        outputs: Lanes<'_>,
+        gradients: Lanes<'_>,
+    ) -> Result<(), GpuError> {
+        match self {
+            Elementwise::Dropout { probability, first_word } => {
+                drop_on_gpu(pass, probability, first_word, len, gradients, gradients)
+            }
+            _ => {
+                activation::cuda::backward(pass.gpu, pass.lanes, self.activation(), len, outputs, gradients, gradients)
+            }
+        }
+    }
+}
+
+fn drop_on_gpu(
+    pass: &GpuPass<'_>,
+    probability: f32,
+    first_word: u64,
+    len: usize,
+    x: Lanes<'_>,
+    y: Lanes<'_>,
+) -> Result<(), GpuError> {
+    let drop = dropout::cuda::Drop { first_word: first_word * pass.batch_size as u64, probability };
+    dropout::cuda::apply(pass.gpu, pass.lanes, drop, len, pass.init_seeds, pass.steps, x, y)
 }
 
 fn drop(pass: &Pass<'_>, probability: f32, first_word: u64, values: &mut [f32]) {

@@ -1,8 +1,11 @@
 //! The fully connected layer.
 
+use clr_kernels::cuda::GpuError;
 use clr_kernels::linear;
 
-use super::{Backward, Forward, Layer, Pass, split_bias, split_bias_mut};
+use super::{
+    Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass, split_bias, split_bias_lanes, split_bias_mut,
+};
 use crate::network::{Parameter, Shape};
 
 /// A fully connected layer.
@@ -66,5 +69,17 @@ impl Layer for LinearLayer {
         if let Some(dx) = dx {
             linear::backward_input(pass.cpu, &shape, dy, weight, dx, scratch);
         }
+    }
+
+    fn forward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuForward<'_>) -> Result<(), GpuError> {
+        let GpuForward { x, y, weights, .. } = tensors;
+        let (weight, bias) = split_bias_lanes(weights, self.inputs * self.outputs, self.has_bias);
+        linear::cuda::forward(pass.gpu, pass.lanes, &self.shape(pass.batch), x, weight, bias, y)
+    }
+
+    fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError> {
+        let GpuBackward { x, dy, dx, weights, dweights, .. } = tensors;
+        let (dw, db) = split_bias_lanes(dweights, self.inputs * self.outputs, self.has_bias);
+        linear::cuda::backward(pass.gpu, pass.lanes, &self.shape(pass.batch), x, weights, dy, dw, db, dx)
     }
 }

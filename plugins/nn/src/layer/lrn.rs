@@ -1,8 +1,9 @@
 //! Local response normalisation.
 
+use clr_kernels::cuda::GpuError;
 use clr_kernels::lrn;
 
-use super::{Backward, Forward, Layer, Pass};
+use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass};
 use crate::network::Shape;
 
 pub use clr_kernels::lrn::Region as LrnRegion;
@@ -62,5 +63,15 @@ impl Layer for LrnLayer {
         if let Some(dx) = dx {
             lrn::backward(pass.cpu, &self.geometry(pass.batch), x, dy, dx, scratch);
         }
+    }
+
+    fn forward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuForward<'_>) -> Result<(), GpuError> {
+        lrn::cuda::forward(pass.gpu, pass.lanes, &self.geometry(pass.batch), tensors.x, tensors.y)
+    }
+
+    fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError> {
+        let GpuBackward { x, dy, dx, .. } = tensors;
+        let Some(dx) = dx else { return Ok(()) };
+        lrn::cuda::backward(pass.gpu, pass.lanes, &self.geometry(pass.batch), x, dy, dx)
     }
 }

@@ -4,6 +4,7 @@ mod add;
 mod batch_norm;
 mod convolution;
 mod elementwise;
+mod gpu;
 mod linear;
 mod lrn;
 mod pool;
@@ -11,6 +12,7 @@ mod subsample;
 
 use std::fmt::Debug;
 
+use clr_kernels::cuda::{GpuError, Lanes, Precision};
 use clr_kernels::{Activation, Cpu};
 
 use crate::network::Shape;
@@ -21,6 +23,7 @@ pub(crate) use batch_norm::BatchNormLayer;
 pub use convolution::Convolution;
 pub(crate) use convolution::ConvolutionLayer;
 pub(crate) use elementwise::Elementwise;
+pub(crate) use gpu::{GpuBackward, GpuForward, GpuKept, GpuPass};
 pub use linear::Linear;
 pub(crate) use linear::LinearLayer;
 pub(crate) use lrn::LrnLayer;
@@ -85,6 +88,21 @@ pub(crate) trait Layer: Debug + Send + Sync {
 
     /// Computes `dweights` and, where it is asked for, `dx`.
     fn backward(&self, pass: &Pass<'_>, arrays: Backward<'_>);
+
+    /// As [`Layer::scratch_len`] on a GPU, for each lane.
+    ///
+    /// # Errors
+    /// That the layer is too large for a GPU's kernels.
+    fn scratch_len_on_gpu(&self, batch: usize, precision: Precision) -> Result<usize, GpuError> {
+        let _ = (batch, precision);
+        Ok(0)
+    }
+
+    /// As [`Layer::forward`], launched for all lanes.
+    fn forward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuForward<'_>) -> Result<(), GpuError>;
+
+    /// As [`Layer::backward`], launched for all lanes. Leaves `dy` as it is.
+    fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError>;
 }
 
 /// The circumstances of a forward or backward pass.
@@ -158,6 +176,11 @@ fn split_bias(weights: &[f32], bias_len: Option<usize>) -> (&[f32], Option<&[f32
         }
         None => (weights, None),
     }
+}
+
+/// Where a layer's weights lie on a GPU, `weight` and, if there is one, `bias`.
+fn split_bias_lanes(weights: Lanes<'_>, weight_len: usize, has_bias: bool) -> (Lanes<'_>, Option<Lanes<'_>>) {
+    (weights, has_bias.then(|| weights.at(weight_len)))
 }
 
 /// As [`split_bias`], for gradients.

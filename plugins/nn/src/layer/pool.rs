@@ -1,9 +1,10 @@
 //! Max and average pooling.
 
 use clr_kernels::Activation;
+use clr_kernels::cuda::GpuError;
 use clr_kernels::pool::{self, Pool2d};
 
-use super::{Backward, Forward, KeptLen, Layer, Pass};
+use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer, Pass};
 use crate::network::Shape;
 
 /// A pooling with square windows and Caffe's rounding: see [`Pool2d`].
@@ -134,6 +135,27 @@ impl Layer for PoolLayer {
                 pool::max_backward(pass.cpu, &geometry, self.activation, y, choice, dy, dx);
             }
             PoolKind::Average => pool::average_backward(pass.cpu, &geometry, self.input_activation, x, dy, dx),
+        }
+    }
+
+    fn forward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuForward<'_>) -> Result<(), GpuError> {
+        let (&GpuPass { gpu, lanes, .. }, geometry) = (pass, self.geometry(pass.batch));
+        let GpuForward { x, y, kept, .. } = tensors;
+        match self.kind {
+            PoolKind::Max => pool::cuda::max_forward(gpu, lanes, &geometry, self.activation, x, y, kept.bytes),
+            PoolKind::Average => pool::cuda::average_forward(gpu, lanes, &geometry, x, y),
+        }
+    }
+
+    fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError> {
+        let (&GpuPass { gpu, lanes, .. }, geometry) = (pass, self.geometry(pass.batch));
+        let GpuBackward { x, y, dy, dx, kept, .. } = tensors;
+        let Some(dx) = dx else { return Ok(()) };
+        match self.kind {
+            PoolKind::Max => pool::cuda::max_backward(gpu, lanes, &geometry, self.activation, y, kept.bytes, dy, dx),
+            PoolKind::Average => {
+                pool::cuda::average_backward(gpu, lanes, &geometry, self.input_activation, Some(x), dy, dx)
+            }
         }
     }
 }

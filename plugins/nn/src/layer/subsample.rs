@@ -1,8 +1,9 @@
 //! The shortcut of a residual network where the image shrinks and the channels grow.
 
+use clr_kernels::cuda::GpuError;
 use clr_kernels::subsample;
 
-use super::{Backward, Forward, Layer, Pass};
+use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass};
 use crate::network::Shape;
 
 #[derive(Debug)]
@@ -44,5 +45,14 @@ impl Layer for SubsampleLayer {
         if let Some(dx) = dx {
             subsample::backward(pass.cpu, &self.geometry(pass.batch), dy, dx);
         }
+    }
+
+    fn forward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuForward<'_>) -> Result<(), GpuError> {
+        subsample::cuda::forward(pass.gpu, pass.lanes, &self.geometry(pass.batch), tensors.x, tensors.y)
+    }
+
+    fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError> {
+        let Some(dx) = tensors.dx else { return Ok(()) };
+        subsample::cuda::backward(pass.gpu, pass.lanes, &self.geometry(pass.batch), tensors.dy, dx)
     }
 }

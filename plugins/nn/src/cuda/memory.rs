@@ -1,0 +1,208 @@
+//! What a session has in a GPU's memory besides the data set: K tensors of everything that a lane has, found once.
+
+use bytemuck::Pod;
+use clr_kernels::cuda::{Buffer, Gpu, GpuError, Lanes, Precision};
+use clr_kernels::norm::cuda::partial_count;
+use clr_kernels::optimizer::cuda::{LaneRule, Slot};
+use clr_plugin::Error;
+
+use crate::lane::{Lane, Model};
+use crate::layer::KeptLen;
+use crate::network::NodeKind;
+
+/// K tensors of one length, each at a multiple of four values.
+#[derive(Debug)]
+pub(super) struct Tensors<T = f32> {
+    pub buffer: Buffer<T>,
+    /// Values from one lane to the next.
+    pub stride: usize,
+}
+
+/// The length of each tensor of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// Weights, and as many gradients; a multiple of four, so that a thread can update four at once.
+    pub parameters: usize,
+    /// What layers remember.
+    pub buffers: usize,
+    /// As in [`Plan`](crate::plan::Plan).
+    pub slots: Vec<usize>,
+    /// Where each node's part of what is kept begins.
+    pub kept_places: Vec<KeptLen>,
+    /// What all nodes keep.
+    pub kept: KeptLen,
+    /// The largest scratch memory that a layer asks for.
+    pub scratch: usize,
+    /// A batch of images.
+    pub images: usize,
+    /// And its labels.
+    pub labels: usize,
+}
+
+/// All tensors of a session.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub weights: Tensors,
+    pub gradients: Tensors,
+    /// The first value that optimizers keep for each weight.
+    pub first: Tensors,
+    /// The second, where a lane's optimizer keeps one.
+    pub second: Option<Tensors>,
+    /// Partial sums of squares of the gradients.
+    pub squares: Tensors<f64>,
+    pub buffers: Tensors,
+    pub slots: Vec<Tensors>,
+    pub kept_floats: Tensors,
+    pub kept_bytes: Tensors<u8>,
+    pub scratch: Tensors,
+    pub images: Tensors,
+    pub labels: Tensors<i32>,
+    /// `[K]`: keys initial weights and dropout.
+    pub init_seeds: Buffer<u64>,
+    /// `[K]`: keys augmentation.
+    pub data_seeds: Buffer<u64>,
+    /// `[K]`.
+    pub rules: Buffer<LaneRule>,
+    /// One for each parameter of the network.
+    pub parameter_slots: Buffer<Slot>,
+}
+
+impl<T: Pod> Tensors<T> {
+    pub fn new(gpu: &Gpu, lanes: usize, len: usize) -> Result<Tensors<T>, GpuError> {
+        let stride = len.next_multiple_of(4);
+        Ok(Tensors { buffer: gpu.alloc(lanes.saturating_mul(stride))?, stride })
+    }
+
+    pub fn lanes(&self) -> Lanes<'_, T> {
+        self.buffer.lanes(self.stride)
+    }
+}
+
+/// What grids and the kernels' 32-bit indices allow.
+const MOST_LANES: usize = 65_535;
+const MOST_SAMPLES: usize = 65_535;
+const MOST_VALUES: usize = i32::MAX as usize;
+
+impl Sizes {
+    /// Of a lane of `model`, for the batch sizes `batches`.
+    ///
+    /// # Errors
+    /// That something is too large for the kernels.
+    pub fn new(model: &Model, lane_count: usize, precision: Precision, batches: &[usize]) -> Result<Sizes, Error> {
+        let (network, plan, batch) = (&model.network, &model.plan, model.batch_size);
+        if lane_count > MOST_LANES || batch > MOST_SAMPLES {
+            return Err(Error::unsupported(format!(
+                "{lane_count} lanes with batches of {batch}: a GPU takes up to {MOST_LANES} and {MOST_SAMPLES}"
+            )));
+        }
+        if network.parameters().is_empty() {
+            return Err(Error::unsupported("a network without parameters: there is nothing to train on a GPU"));
+        }
+        let (mut kept_places, mut kept) = (Vec::new(), KeptLen::default());
+        for len in model.kept_lens() {
+            kept_places.push(kept);
+            kept.floats += len.floats.next_multiple_of(4);
+            kept.bytes += len.bytes.next_multiple_of(4);
+        }
+        let mut scratch = 0;
+        for &batch in batches {
+            scratch = scratch.max(scratch_len(model, batch, precision).map_err(|error| match error {
+                GpuError::Failed { message, .. } => Error::unsupported(message),
+                error => super::failure(error),
+            })?);
+        }
+        let sizes = Sizes {
+            parameters: network.parameter_len().next_multiple_of(4),
+            buffers: network.buffer_len(),
+            slots: plan.slots.clone(),
+            kept_places,
+            kept,
+            scratch,
+            images: batch * model.input_len(),
+            labels: batch,
+        };
+        let largest = sizes.slots.iter().copied().chain([sizes.parameters, sizes.images, kept.bytes]).max();
+        match largest.filter(|&largest| largest > MOST_VALUES) {
+            Some(largest) => Err(Error::unsupported(format!(
+                "a tensor of {largest} values: a GPU's kernels take up to {MOST_VALUES}; try a smaller batch"
+            ))),
+            None => Ok(sizes),
+        }
+    }
+
+    /// Bytes that each lane adds, if some lane's optimizer keeps `state_count` values for each weight.
+    pub fn bytes_per_lane(&self, state_count: usize) -> u64 {
+        let tensors = [(2 + state_count) * self.parameters, self.buffers, self.kept.floats, self.scratch, self.images];
+        let floats = tensors.iter().chain(&self.slots).map(|len| len.next_multiple_of(4)).sum::<usize>();
+        let words = floats + self.labels.next_multiple_of(4);
+        let squares = 8 * partial_count(self.parameters).next_multiple_of(4);
+        let lane = 2 * size_of::<u64>() + size_of::<LaneRule>();
+        (4 * words + squares + self.kept.bytes + lane) as u64
+    }
+
+    /// Bytes that do not grow with the lanes, of a network with so many parameters; and how many allocations there are.
+    pub fn shared_bytes(&self, parameter_count: usize) -> (u64, u64) {
+        ((parameter_count * size_of::<Slot>()) as u64, 15 + self.slots.len() as u64)
+    }
+}
+
+/// Floats of scratch memory that a layer needs at most in a step on `batch` samples.
+pub(super) fn scratch_len(model: &Model, batch: usize, precision: Precision) -> Result<usize, GpuError> {
+    let mut most = 0;
+    for node in model.network.nodes() {
+        if let NodeKind::Layer(layer) = &node.kind {
+            most = most.max(layer.scratch_len_on_gpu(batch, precision)?);
+        }
+    }
+    Ok(most)
+}
+
+impl Memory {
+    /// Tensors of `lanes` lanes that hold zeros, but for what is the same in all of them.
+    pub fn new(gpu: &Gpu, model: &Model, sizes: &Sizes, lanes: usize, state_count: usize) -> Result<Memory, GpuError> {
+        let tensors = |len| Tensors::new(gpu, lanes, len);
+        let mut parameter_slots: Vec<Slot> = model.network.parameters().iter().map(slot).collect();
+        // What lies beyond the last parameter is 0 and stays 0.
+        if let Some(last) = parameter_slots.last_mut() {
+            last.end = sizes.parameters as u32;
+        }
+        Ok(Memory {
+            weights: tensors(sizes.parameters)?,
+            gradients: tensors(sizes.parameters)?,
+            first: tensors(sizes.parameters)?,
+            second: (state_count > 1).then(|| tensors(sizes.parameters)).transpose()?,
+            squares: Tensors::new(gpu, lanes, partial_count(sizes.parameters))?,
+            buffers: tensors(sizes.buffers)?,
+            slots: sizes.slots.iter().map(|&len| tensors(len)).collect::<Result<_, _>>()?,
+            kept_floats: tensors(sizes.kept.floats)?,
+            kept_bytes: Tensors::new(gpu, lanes, sizes.kept.bytes)?,
+            scratch: tensors(sizes.scratch)?,
+            images: tensors(sizes.images)?,
+            labels: Tensors::new(gpu, lanes, sizes.labels)?,
+            init_seeds: gpu.alloc(lanes)?,
+            data_seeds: gpu.alloc(lanes)?,
+            rules: gpu.alloc(lanes)?,
+            parameter_slots: gpu.alloc_from(&parameter_slots)?,
+        })
+    }
+
+    /// Copies the state of `source`, a lane on the host, to lane `lane`.
+    pub fn put(&self, gpu: &Gpu, lane: usize, source: &Lane) -> Result<(), GpuError> {
+        gpu.upload(&self.weights.buffer, lane * self.weights.stride, &source.weights)?;
+        let [first, second] = &source.state;
+        gpu.upload(&self.first.buffer, lane * self.first.stride, first)?;
+        // What the optimizer does not keep is not read.
+        if let Some(tensors) = &self.second {
+            gpu.upload(&tensors.buffer, lane * tensors.stride, second)?;
+        }
+        gpu.upload(&self.buffers.buffer, lane * self.buffers.stride, &source.buffers)?;
+        gpu.upload(&self.init_seeds, lane, &[source.init_seed])?;
+        gpu.upload(&self.data_seeds, lane, &[source.data_seed])?;
+        gpu.upload(&self.rules, lane, &[source.optimizer.lane_rule()])
+    }
+}
+
+fn slot(slot: &crate::network::ParameterSlot) -> Slot {
+    let (end, parameter) = (slot.range.end as u32, &slot.parameter);
+    Slot { end, lr_mult: parameter.lr_mult, decay_mult: parameter.decay_mult }
+}

@@ -1,0 +1,63 @@
+//! A lane's state as named tensors: the same names, order and shapes on every device, so that a checkpoint goes to any.
+
+use std::ops::Range;
+
+use clr_plugin::{Role, Tensor};
+
+use crate::network::Network;
+use crate::optimizer::Optimizer;
+
+/// Where the values of a tensor are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub part: Part,
+    /// In the flat buffer of that part.
+    pub range: Range<usize>,
+}
+
+/// The flat buffers of a lane's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All parameters.
+    Weights,
+    /// The first or second of what the optimizer keeps for each weight.
+    Optimizer(usize),
+    /// What layers remember.
+    Buffers,
+}
+
+/// The tensors of a lane with this optimizer: the parameters, what the optimizer keeps of each, and what layers remember.
+pub(crate) fn tensors(network: &Network, optimizer: &Optimizer) -> Vec<Tensor> {
+    let parameters = network.parameters();
+    let weights =
+        parameters.iter().map(|slot| Tensor { name: slot.name.clone(), role: Role::Weight, shape: slot.shape.clone() });
+    let state = optimizer.state_names().iter().flat_map(|state| {
+        parameters.iter().map(move |slot| Tensor {
+            name: format!("{}.{state}", slot.name),
+            role: Role::OptimizerState,
+            shape: slot.shape.clone(),
+        })
+    });
+    let buffers = network.buffers().iter().map(|buffer| Tensor {
+        name: buffer.name.clone(),
+        role: Role::Buffer,
+        shape: vec![buffer.range.len()],
+    });
+    weights.chain(state).chain(buffers).collect()
+}
+
+/// Where number `tensor` of [`tensors`] is.
+pub(crate) fn place(network: &Network, optimizer: &Optimizer, tensor: usize) -> Option<Place> {
+    let (parameters, buffers) = (network.parameters(), network.buffers());
+    let copies = 1 + optimizer.state_names().len();
+    if tensor < copies * parameters.len() {
+        let range = parameters[tensor % parameters.len()].range.clone();
+        let part = match tensor / parameters.len() {
+            0 => Part::Weights,
+            copy => Part::Optimizer(copy - 1),
+        };
+        return Some(Place { part, range });
+    }
+    let buffer = buffers.get(tensor - copies * parameters.len())?;
+    Some(Place { part: Part::Buffers, range: buffer.range.clone() })
+}
