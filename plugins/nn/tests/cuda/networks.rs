@@ -1,0 +1,91 @@
+//! Two tiny networks that between them have every layer.
+
+use clr_nn::{
+    Architecture, BatchNorm, BuildError, Convolution, Family, Filler, Linear, Lrn, LrnRegion, Network, Options,
+    Parameter, Pool, Published, Value,
+};
+
+/// The family of both.
+pub struct Tiny;
+
+impl Family for Tiny {
+    const NAME: &'static str = "tiny";
+    const VERSION: &'static str = "0";
+    const NUMERICS_REVISION: u32 = 1;
+
+    fn architectures() -> Vec<Architecture> {
+        let build = [("plain", plain as fn(&mut Network, &Options) -> Result<(), BuildError>), ("residual", residual)];
+        build
+            .map(|(name, build)| Architecture {
+                name,
+                options_schema: r#"{"type": "object", "properties": {}}"#,
+                published: Published { momentum: 0.9, weight_decay: 0.004 },
+                build,
+            })
+            .to_vec()
+    }
+}
+
+fn weight() -> Parameter {
+    Parameter::new(Filler::Msra)
+}
+
+fn bias() -> Option<Parameter> {
+    Some(Parameter::new(Filler::Gaussian { deviation: 0.1 }).lr_mult(2.0).decay_mult(0.0))
+}
+
+/// As the networks of CIFAR-10: activations and slopes in the passes of other layers, both kinds of pooling and of LRN.
+fn plain(network: &mut Network, _options: &Options) -> Result<(), BuildError> {
+    let x = network.input();
+    let x = network.convolution("conv1", x, Convolution::new(8, 3, weight(), bias()).pad(1))?;
+    let x = network.pool("pool1", x, Pool::max(3, 2))?;
+    let x = network.relu(x)?;
+    let x = network.lrn("norm1", x, lrn(LrnRegion::WithinChannel))?;
+    let x = network.convolution("conv2", x, Convolution::new(12, 3, weight(), bias()).pad(1).groups(2))?;
+    let x = network.relu(x)?;
+    let x = network.pool("pool2", x, Pool::average(3, 2))?;
+    let x = network.lrn("norm2", x, lrn(LrnRegion::AcrossChannels))?;
+    let x = network.batch_norm("bn", x, BatchNorm::Caffe { moving_average_fraction: 0.9, epsilon: 1e-3 })?;
+    let x = network.sigmoid(x)?;
+    let x = network.dropout("drop", x, 0.3)?;
+    scores(network, x)
+}
+
+fn lrn(region: LrnRegion) -> Lrn {
+    Lrn { region, size: 3, alpha: 0.5, beta: 0.75 }
+}
+
+/// A block of ResNet that shrinks the image, with a shortcut that is read twice.
+fn residual(network: &mut Network, _options: &Options) -> Result<(), BuildError> {
+    let x = network.input();
+    let x = normalised(network, "conv1", x, 8, 1)?;
+    let x = network.relu(x)?;
+    let y = normalised(network, "conv2", x, 12, 2)?;
+    let y = network.sigmoid(y)?;
+    let y = normalised(network, "conv3", y, 12, 1)?;
+    let shortcut = network.subsample("shortcut", x, 2, 12)?;
+    let x = network.add("sum1", y, shortcut)?;
+    let x = network.relu(x)?;
+    let y = network.sigmoid(x)?;
+    let x = network.add("sum2", x, y)?;
+    let x = network.pool("pool", x, Pool::average(4, 4))?;
+    scores(network, x)
+}
+
+fn normalised(
+    network: &mut Network,
+    name: &str,
+    x: Value,
+    filters: usize,
+    stride: usize,
+) -> Result<Value, BuildError> {
+    let x = network.convolution(name, x, Convolution::new(filters, 3, weight(), None).pad(1).stride(stride))?;
+    let [weight, bias] = [1.0, 0.0].map(|value| Parameter::new(Filler::Constant { value }));
+    network.batch_norm(&format!("{name}.bn"), x, BatchNorm::Torch { momentum: 0.1, epsilon: 1e-3, weight, bias })
+}
+
+fn scores(network: &mut Network, x: Value) -> Result<(), BuildError> {
+    let outputs = network.class_count();
+    let x = network.linear("ip1", x, Linear { outputs, weight: weight(), bias: bias() })?;
+    network.logits(x)
+}
