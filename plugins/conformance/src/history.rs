@@ -97,6 +97,7 @@ pub(crate) struct Reference {
 #[derive(Debug)]
 pub(crate) struct Bench<'a> {
     pub(crate) rig: &'a Rig,
+    pub(crate) device: &'a str,
     pub(crate) model: &'a OfferedModel,
     pub(crate) images: Images,
     pub(crate) batch_size: u32,
@@ -106,7 +107,7 @@ pub(crate) struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     /// Runs each trial alone: one of each optimizer with the first model, three with the others.
-    pub(crate) fn new(rig: &'a Rig, model: usize, size: &DataSize) -> Result<Bench<'a>, String> {
+    pub(crate) fn new(rig: &'a Rig, device: &'a str, model: usize, size: &DataSize) -> Result<Bench<'a>, String> {
         let optimizers = &rig.offer().optimizers;
         let count = if model == 0 { optimizers.len().max(3) } else { 3 };
         let trials = (0..count).map(|index| {
@@ -121,6 +122,7 @@ impl<'a> Bench<'a> {
         });
         let mut bench = Bench {
             rig,
+            device,
             model: &rig.offer().models[model],
             images: Images::new(size),
             batch_size: size.batch_size.max(2),
@@ -168,7 +170,7 @@ impl<'a> Bench<'a> {
 
     pub(crate) fn setup(&self, trials: &[usize]) -> Setup {
         Setup {
-            device: "cpu".to_owned(),
+            device: self.device.to_owned(),
             model: self.model.name.clone(),
             options: "{}".to_owned(),
             trials: trials.iter().map(|&trial| self.trials[trial].clone()).collect(),

@@ -26,6 +26,11 @@ use crate::report::Verdict;
 /// Runs every check. The plugin's functions are called with arguments as the header has them, so a plugin that keeps to
 /// the header does nothing undefined; one that does not may crash the process.
 pub fn run(api: &clr_abi::Api, size: &DataSize) -> Report {
+    run_on("cpu", api, size)
+}
+
+/// As [`run`], on a device such as "cuda:0".
+pub fn run_on(device: &str, api: &clr_abi::Api, size: &DataSize) -> Report {
     let mut report = Report::default();
     let rig = match Rig::new(api) {
         Ok(rig) => rig,
@@ -40,7 +45,7 @@ pub fn run(api: &clr_abi::Api, size: &DataSize) -> Report {
     report.add("destroying no session", refusals::destroy_null(&rig));
     for (index, model) in rig.offer().models.iter().enumerate() {
         let name = |check: &str| format!("{}: {check}", model.name);
-        let bench = match Bench::new(&rig, index, size) {
+        let bench = match Bench::new(&rig, device, index, size) {
             Ok(bench) => bench,
             Err(problem) => {
                 report.add(name("trials alone"), Verdict::Failed(problem));

@@ -124,7 +124,7 @@ pub fn footprint<F: Family>(config: &SessionConfig<'_>) -> Result<Footprint, Err
 pub fn session<F: Family>(config: &SessionConfig<'_>) -> Result<NetworkSession, Error> {
     let (device, model, optimizers) = (Device::new(config)?, model::<F>(config)?, optimizers(config)?);
     Ok(NetworkSession(match device {
-        Device::Cpu => Inner::Cpu(CpuSession::new(config, model, optimizers)?),
+        Device::Cpu => Inner::Cpu(Box::new(CpuSession::new(config, model, optimizers)?)),
         Device::Cuda { ordinal, precision } => {
             Inner::Cuda(Box::new(CudaSession::new(config, model, optimizers, ordinal, precision)?))
         }

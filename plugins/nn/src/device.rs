@@ -13,7 +13,7 @@ pub struct NetworkSession(pub(crate) Inner);
 
 #[derive(Debug)]
 pub(crate) enum Inner {
-    Cpu(CpuSession),
+    Cpu(Box<CpuSession>),
     Cuda(Box<CudaSession>),
 }
 
@@ -60,14 +60,14 @@ impl Device {
 impl NetworkSession {
     fn session(&self) -> &dyn Session {
         match &self.0 {
-            Inner::Cpu(session) => session,
+            Inner::Cpu(session) => &**session,
             Inner::Cuda(session) => &**session,
         }
     }
 
     fn session_mut(&mut self) -> &mut dyn Session {
         match &mut self.0 {
-            Inner::Cpu(session) => session,
+            Inner::Cpu(session) => &mut **session,
             Inner::Cuda(session) => &mut **session,
         }
     }
