@@ -37,7 +37,7 @@ pub enum GpuError {
     },
     /// An allocation did not fit.
     OutOfMemory {
-        /// What was asked for.
+        /// What was asked for; 0 where the driver does not say.
         bytes: usize,
         /// What was free.
         free: usize,
@@ -88,6 +88,9 @@ impl fmt::Display for GpuError {
                 "GPU {ordinal} ({name}) is too old: its compute capability is {}.{}, and {}.{} is needed (Ampere or newer)",
                 found.0, found.1, needed.0, needed.1
             ),
+            GpuError::OutOfMemory { bytes: 0, free, total } => {
+                write!(f, "out of GPU memory: {} of {} MiB are free", free / MIB, total / MIB)
+            }
             GpuError::OutOfMemory { bytes, free, total } => write!(
                 f,
                 "out of GPU memory: {} MiB were asked for, {} of {} MiB are free",
@@ -125,5 +128,6 @@ mod tests {
             GpuError::OutOfMemory { bytes: 3 * MIB - 1, free: MIB, total: 2 * MIB },
             "out of GPU memory: 3 MiB were asked for, 1 of 2 MiB are free",
         );
+        check(GpuError::OutOfMemory { bytes: 0, free: MIB, total: 2 * MIB }, "out of GPU memory: 1 of 2 MiB are free");
     }
 }

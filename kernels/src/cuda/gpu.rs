@@ -148,14 +148,17 @@ impl Gpu {
 
     /// Zeroed memory.
     pub(super) fn allocate(&self, bytes: usize) -> Result<Allocation, GpuError> {
-        Allocation::new(&self.inner, bytes).map_err(|error| {
-            if is_out_of_memory(error) {
-                let Memory { free, total } = self.memory().unwrap_or(Memory { free: 0, total: 0 });
-                GpuError::OutOfMemory { bytes, free, total }
-            } else {
-                GpuError::failed(format!("allocating {bytes} bytes"), error)
-            }
-        })
+        let failed = |error| self.failed(format!("allocating {bytes} bytes"), bytes, error);
+        Allocation::new(&self.inner, bytes).map_err(failed)
+    }
+
+    /// What the driver says of something that takes memory: `bytes`, or 0 where the driver alone knows.
+    pub(super) fn failed(&self, action: impl Into<String>, bytes: usize, error: DriverError) -> GpuError {
+        if !is_out_of_memory(error) {
+            return GpuError::failed(action, error);
+        }
+        let Memory { free, total } = self.memory().unwrap_or(Memory { free: 0, total: 0 });
+        GpuError::OutOfMemory { bytes, free, total }
     }
 
     pub(super) fn inner(&self) -> &Arc<Inner> {

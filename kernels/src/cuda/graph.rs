@@ -56,14 +56,14 @@ impl Gpu {
                 let worked = work(self);
                 // Ended in any case, or the stream would be of no more use.
                 let ended = stream.end_capture(CUgraphInstantiate_flags(0));
-                worked.and_then(|()| ended.map_err(|error| GpuError::failed("making a graph", error)))
+                worked.and_then(|()| ended.map_err(|error| self.failed("making a graph", 0, error)))
             });
         let capture = self.inner().with_capture(Option::take).unwrap_or_default();
         let graph = result?.ok_or_else(|| GpuError::Failed {
             action: "making a graph".to_owned(),
             message: "the driver gave none".to_owned(),
         })?;
-        graph.upload().map_err(|error| GpuError::failed("making a graph", error))?;
+        graph.upload().map_err(|error| self.failed("making a graph", 0, error))?;
         Ok(Graph { graph, gpu: self.clone(), _allocations: capture.allocations })
     }
 }

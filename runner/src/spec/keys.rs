@@ -225,7 +225,12 @@ pub static TRAIN: Section = Section {
             "An evaluation after every so many updates; 0 for only the first and the last.",
         )
         .integer(0),
-        Key::new("precision", Kind::OneOf(&["f32"]), "The arithmetic of the model.").text("f32"),
+        Key::new(
+            "precision",
+            Kind::OneOf(&["f32", "tf32", "bf16"]),
+            "What factors of products are rounded to: not at all, or, on a GPU, to fewer bits for its tensor cores.",
+        )
+        .text("f32"),
         Key::new(
             "clip_gradients",
             Kind::Number(Range::NotNegative),

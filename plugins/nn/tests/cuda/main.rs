@@ -324,6 +324,9 @@ fn memory_that_runs_out_leaves_nothing_behind() {
         assert_eq!(error.status, Status::OutOfMemory, "{error}");
         assert_eq!(gpu.memory().unwrap().free, before, "allocation {call}");
     }
+    let mut run = setup.start(&TRIALS).unwrap();
+    clr_cuda_emulator::set(Setting::Fail { function: "cuGraphUpload", call: 1, result: OUT_OF_MEMORY });
+    assert_eq!(run.advance(&[1; 3]).unwrap_err().status, Status::OutOfMemory, "the driver's memory for a graph");
     setup.start(&TRIALS).unwrap().advance(&[1; 3]).unwrap();
 }
 
