@@ -26,7 +26,8 @@ pub(crate) enum Part {
     Buffers,
 }
 
-/// The tensors of a lane with this optimizer: the parameters, what the optimizer keeps of each, and what layers remember.
+/// The tensors of a lane with this optimizer: the parameters, what the optimizer keeps of each, and what layers
+/// remember.
 pub(crate) fn tensors(network: &Network, optimizer: &Optimizer) -> Vec<Tensor> {
     let parameters = network.parameters();
     let weights =

@@ -80,8 +80,8 @@ impl CudaSession {
         Ok(())
     }
 
-    /// Makes sure of scratch memory for batches of this size. A full batch and the last of an epoch have theirs; another one
-    /// rarely needs more, where its convolutions are cut in another way.
+    /// Makes sure of scratch memory for batches of this size. A full batch and the last of an epoch have theirs; another
+    /// one rarely needs more, where its convolutions are cut in another way.
     fn find_scratch(&mut self, batch: usize) -> Result<(), GpuError> {
         let needed = scratch_len(&self.model, batch, self.precision)?;
         if needed > self.sizes.scratch {

@@ -1,13 +1,14 @@
 //! A session on an NVIDIA GPU: K lanes in the same kernel launches.
 //!
-//! A training step is one graph of launches: take the step's row of the tables, gather the images, forward, loss, backward,
-//! the gradient's norm, and one update of all parameters of all lanes. It is captured when a batch of its size first comes
-//! up, and replayed for every step; the host copies the tables of [`ROWS`] steps at a time, and their metrics back. An
-//! evaluation is a graph in the same way. All memory is found when the session is made.
+//! A training step is one graph of launches: take the step's row of the tables, gather the images, forward, loss,
+//! backward, the gradient's norm, and one update of all parameters of all lanes. It is captured when a batch of its size
+//! first comes up, and replayed for every step; the host copies the tables of [`ROWS`] steps at a time, and their metrics
+//! back. An evaluation is a graph in the same way. All memory is found when the session is made: `memory` and `tables`
+//! have it, and `source` the data set.
 //!
-//! Every launch computes all lanes. A lane that makes no step, or whose batch has another size, is computed on whatever is
-//! there; its state stays as it is. So lanes may pause, end and begin at different steps, and a lane's bits are those that
-//! it has alone.
+//! Every launch computes all lanes. A lane that makes no step, or whose batch has another size, is computed on whatever
+//! is there; its state stays as it is. So lanes may pause, end and begin at different steps, and a lane's bits are those
+//! that it has alone.
 
 mod graphs;
 mod memory;
@@ -55,8 +56,8 @@ struct Trial {
     data_seed: u64,
 }
 
-/// What a session would use, without opening the GPU: exactly what it allocates, but for the rounding of each allocation.
-/// What the driver takes for itself, some hundred MiB for a process, is not counted.
+/// What a session would use, without opening the GPU: exactly what it allocates, but for the rounding of each
+/// allocation. What the driver takes for itself, some hundred MiB for a process, is not counted.
 pub(crate) fn footprint(
     config: &SessionConfig<'_>,
     model: &Model,
@@ -225,7 +226,8 @@ impl CudaSession {
         Ok(Some(totals))
     }
 
-    /// The values of tensor number `tensor` in the list of [`Session::tensors`]: where they begin, and how many there are.
+    /// The values of tensor number `tensor` in the list of [`Session::tensors`]: where they begin, and how many there
+    /// are.
     fn tensor(&self, lane: usize, tensor: usize) -> Result<(&Tensors, usize, usize), Error> {
         let place = state::place(&self.model.network, &self.lanes[lane].optimizer, tensor);
         let found = place.and_then(|place| {

@@ -1,4 +1,4 @@
-//! What a layer's passes are given on a GPU: the tensors of all lanes at once, and what the kernels read from step to step.
+//! What a layer's passes are given on a GPU: the tensors of all lanes at once, and what kernels read from step to step.
 
 use clr_kernels::cuda::{Buffer, Gpu, Lanes, Precision};
 use clr_kernels::step::LaneStep;
