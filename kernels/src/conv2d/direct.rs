@@ -240,7 +240,10 @@ impl Band<'_> {
         for group in 0..groups {
             let pixels = self.images * self.rows.len() * out_w;
             let dy = &self.dy[group * group_out..];
-            let b = pack(isa, packed, dy, (pixels, group_out), 1, |pixel| pixel * out_c);
+            let b = match Packed::in_place(isa, dy, (pixels, group_out), out_c) {
+                Some(b) => b,
+                None => pack(isa, packed, dy, (pixels, group_out), 1, |pixel| pixel * out_c),
+            };
             if let Some(db) = &mut db {
                 b.add_columns(isa, &mut db[group * group_out..][..group_out]);
             }

@@ -235,7 +235,15 @@ fn pack_panels(
     }
 }
 
-impl Packed<'_> {
+impl<'a> Packed<'a> {
+    /// B where it lies, if that is how [`pack`] would lay it out: one panel without padding. B[k][j] is
+    /// `source[k * row_stride + j]`.
+    pub fn in_place(isa: Isa, source: &'a [f32], (depth, columns): (usize, usize), row_stride: usize) -> Option<Self> {
+        let mut panels = panels(lanes(isa), columns);
+        let fills_a_panel = panels.next().is_some_and(|panel| panel.width == columns) && panels.next().is_none();
+        (fills_a_panel && row_stride == columns).then_some(Self { floats: source, depth, columns, first: 0 })
+    }
+
     /// `sums[j] +=` the sum of column j, in the order of [`add_rows`].
     pub fn add_columns(&self, isa: Isa, sums: &mut [f32]) {
         for panel in panels(lanes(isa), self.columns) {
