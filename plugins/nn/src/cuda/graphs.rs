@@ -87,6 +87,8 @@ impl CudaSession {
         if needed > self.sizes.scratch {
             self.memory.scratch = Tensors::new(&self.gpu, self.lanes.len(), needed)?;
             self.sizes.scratch = needed;
+            // They were captured with the old one.
+            self.graphs.clear();
         }
         Ok(())
     }
