@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
     let layout = Layout::cpu(1, 1);
 
     let trial = &plan.trials[0];
-    let mut session = resources.plugin(&trial.shape).session(resources.session_config(&plan, &[0], &layout))?;
+    let mut session = resources.plugin(&trial.shape).session(resources.session_config(&plan, &[0], &layout, "cpu"))?;
     let tensors: Vec<_> =
         session.tensors(0)?.iter().map(|tensor| (tensor.name.clone(), tensor.element_count)).collect();
     for (index, (name, count)) in tensors.into_iter().enumerate() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::device::Wanted;
 use crate::host::Pin;
 
 /// Train every cell of a grid of learning-rate policies and optimizers from one TOML file, and write Parquet.
@@ -115,23 +116,14 @@ pub struct IsolationArgs {
 }
 
 /// On what to train.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
-    /// What to compute on.
-    #[arg(long, value_enum, default_value_t = Device::Auto)]
-    pub device: Device,
+    /// What to compute on: `auto` (all GPUs that can be used, else the CPU), `cpu`, `cuda` (all GPUs), `cuda:0`, `cuda:0,1`.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Wanted,
     /// How many CPU threads to use in all. Default: all cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub jobs: Option<u32>,
-}
-
-/// A kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Device {
-    /// The best that there is. In this version that is always the CPU.
-    Auto,
-    /// The processor.
-    Cpu,
 }
 
 /// What stands between the run and its plugins.

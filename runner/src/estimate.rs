@@ -49,7 +49,7 @@ pub fn of_plan(plan: &Plan, resources: &Resources, layout: &Layout, probe: bool)
     }
     if probe {
         let seconds = plan.groups.iter().map(|group| seconds_of_group(plan, group, resources, layout));
-        estimates.seconds = Some(seconds.sum::<Result<f64, EstimateError>>()? / layout.slots as f64);
+        estimates.seconds = Some(seconds.sum::<Result<f64, EstimateError>>()? / layout.slots() as f64);
     }
     Ok(estimates)
 }
@@ -75,7 +75,7 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
         limits: plan.limits,
         checkpointing: Checkpointing { every: Every::Never, keep: Keep::Nothing },
     };
-    let layout = Layout { slots: 1, ..layout.clone() };
+    let layout = layout.with_one_slot();
     let cancel = AtomicBool::new(false);
     let started = Instant::now();
     let (mut evaluated, mut steps, mut last, mut failed) = (None, 0, started, None);

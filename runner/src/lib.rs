@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod cli;
 mod contain;
 pub mod dataset;
+pub mod device;
 pub mod estimate;
 pub mod event;
 #[cfg(any(test, fuzzing))]

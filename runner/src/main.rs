@@ -22,10 +22,10 @@ use clr_run::progress::{Progress, Style};
 use clr_run::signals::Signals;
 use clr_run::spec::{self, SourceFile};
 use clr_run::store::{self, Kept, RunInfo, Store};
-use clr_run::train::{self, Layout, Resources};
+use clr_run::train::{self, Resources};
 use clr_run::words::counted;
 use clr_run::worker::{Known, Launch};
-use clr_run::{dataset, estimate, logs, recipe, show, status, verify};
+use clr_run::{dataset, device, estimate, logs, recipe, show, status, verify};
 
 /// Bad input, or nothing that could run.
 const BAD_INPUT: u8 = 2;
@@ -74,7 +74,8 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let jobs = jobs(&args.device);
     let isolation = isolation(args.spec.isolation, &args.spec.search)?;
-    let layout = Layout { isolation, ..Layout::cpu(jobs, plan.trials.len()) };
+    let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
+    let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?;
     let recipe = recipe::of_run(&source.text, &plan, &resources, &layout, args.rerun_other_numerics)?;
     let recipe = RunInfo {
         spec_folder: std::path::absolute(path).map(|path| folder_of(&path).to_owned()).unwrap_or_default(),
@@ -101,7 +102,7 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let signals = Signals::install()?;
     let mut progress =
         Progress::new(&plan, &unfinished, Style::for_stderr(args.quiet || nothing_to_do, log.is_on_stderr()));
-    let layout = Layout { isolation: layout.isolation, ..Layout::cpu(jobs, unfinished.len()) };
+    let layout = devices.layout(&plan, &resources, &unfinished, jobs, &isolation)?;
     let trained = train::run_with_pauses(&plan, work, &resources, &layout, signals.cancel(), |event| {
         let Some(event) = event else { return store.commit_if_due() };
         progress.show(&event);
@@ -153,7 +154,8 @@ fn show_plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let isolation = isolation(args.spec.isolation, &args.spec.search)?;
-    let layout = Layout { isolation, ..Layout::cpu(jobs(&args.device), plan.trials.len()) };
+    let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
+    let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs(&args.device), &isolation)?;
     let estimates = estimate::of_plan(&plan, &resources, &layout, !args.no_probe)?;
     if args.json {
         let mut out = BufWriter::new(io::stdout().lock());
@@ -205,10 +207,11 @@ fn verify_output(args: &VerifyArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let Some((gathered, plan)) = resolved else { return Ok(ExitCode::from(BAD_INPUT)) };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let jobs = jobs(&args.device);
-    let layout = Layout { isolation, ..Layout::cpu(jobs, plan.trials.len()) };
+    let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
+    let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?;
     let numerics = recipe::numerics(&plan, &resources, &layout)?;
     let selection = verify::select(&args.output, &plan, &numerics, &checked, &args.trials)?;
-    let layout = Layout { isolation: layout.isolation, ..Layout::cpu(jobs, selection.trials.len()) };
+    let layout = devices.layout(&plan, &resources, &selection.trials, jobs, &isolation)?;
     let signals = Signals::install()?;
     let mut progress = Progress::new(&plan, &selection.trials, Style::for_stderr(args.quiet, log.is_on_stderr()));
     let rows = args.rows.clone().unwrap_or(0..u64::MAX);
@@ -371,6 +374,10 @@ fn say(text: &str) {
 
 fn terminal_width() -> usize {
     terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
+}
+
+fn all_trials(plan: &Plan) -> Vec<usize> {
+    (0..plan.trials.len()).collect()
 }
 
 fn jobs(args: &DeviceArgs) -> usize {

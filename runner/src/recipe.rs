@@ -1,6 +1,6 @@
 //! A result carries its recipe: what a run was, for the manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::host::HostError;
 use crate::plan::Plan;
@@ -27,9 +27,9 @@ pub fn of_run(
     Ok(RunInfo {
         spec_text: spec_text.to_owned(),
         command: std::env::args().collect(),
-        jobs: layout.slots * layout.threads_per_session as usize,
+        jobs: layout.slots() * layout.threads_per_session as usize,
         numerics: numerics(plan, resources, layout)?,
-        devices: vec![layout.device.clone()],
+        devices: layout.devices.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect(),
         versions,
         rerun_other_numerics,
         ..RunInfo::default()

@@ -154,8 +154,9 @@ fn last_words(stderr: &str) -> String {
 }
 
 /// The functions that errors name.
-const FUNCTIONS: [Function; 9] = [
+const FUNCTIONS: [Function; 10] = [
     "describe",
+    "devices",
     "footprint",
     "session_create",
     "session_step",

@@ -28,6 +28,7 @@ pub use work::{Interrupted, Work};
 
 use crate::dataset::Dataset;
 use crate::dataset::order::SamplerError;
+use crate::device::GpuInfo;
 use crate::event::Event;
 use crate::host::{Footprint, HostError, SessionConfig};
 use crate::plan::{Plan, Shape};
@@ -92,7 +93,9 @@ impl Resources {
         for (name, plugin) in &self.plugins {
             let is_its = |&index: &usize| plan.groups[index].shape.plugin == *name;
             let groups: Vec<usize> = (0..plan.groups.len()).filter(is_its).collect();
-            let config = |&index: &usize| self.session_config(plan, &plan.groups[index].trials[..1], layout);
+            let config = |&index: &usize| {
+                self.session_config(plan, &one_of_each_optimizer(plan, index), layout, &layout.devices[0])
+            };
             let configs: Vec<SessionConfig> = groups.iter().map(config).collect();
             for (group, footprint) in groups.into_iter().zip(plugin.footprints(&configs)?) {
                 footprints[group] = Some(footprint);
@@ -101,11 +104,11 @@ impl Resources {
         Ok(footprints.into_iter().map(|footprint| footprint.expect("each group has a plugin")).collect())
     }
 
-    /// The configuration of a session whose lanes hold `trials`, which are of one group.
-    pub fn session_config(&self, plan: &Plan, trials: &[usize], layout: &Layout) -> SessionConfig {
+    /// The configuration of a session on one of the layout's devices, whose lanes hold `trials`, which are of one group.
+    pub fn session_config(&self, plan: &Plan, trials: &[usize], layout: &Layout, device: &str) -> SessionConfig {
         let shape = &plan.trials[trials[0]].shape;
         SessionConfig {
-            device: layout.device.clone(),
+            device: device.to_owned(),
             model: shape.architecture.clone(),
             model_json: shape.model_json.clone(),
             dataset: self.feed(shape).data.clone(),
@@ -116,22 +119,35 @@ impl Resources {
     }
 }
 
+/// A trial for each kind of optimizer in a group: what a lane takes may depend on it.
+fn one_of_each_optimizer(plan: &Plan, group: usize) -> Vec<usize> {
+    let mut found: Vec<usize> = Vec::new();
+    for &trial in &plan.groups[group].trials {
+        let kind = &plan.trials[trial].optimizer_kind;
+        if !found.iter().any(|&other| plan.trials[other].optimizer_kind == *kind) {
+            found.push(trial);
+        }
+    }
+    found
+}
+
 /// How to spread trials over the machine. None of it changes a trial's numbers.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// As plugins name it: "cpu".
-    pub device: String,
-    /// Sessions that run at once.
-    pub slots: usize,
+    /// One for each session that runs at once, as plugins name it: "cpu", or "cuda:0" and so on.
+    pub devices: Vec<String>,
     /// Threads of each session.
     pub threads_per_session: u32,
-    /// Trials that share a session at once.
-    pub lanes: usize,
+    /// Trials that share a session at once, of each group of the plan: one where there is no entry.
+    pub lanes: Vec<usize>,
     /// At most so many steps go into one call of a plugin, however fast it is.
     pub steps_per_call: u64,
     /// Where sessions live.
     pub isolation: Isolation,
 }
+
+/// What the driver takes of a GPU's memory for a process, and what is left to others that come later.
+const DRIVER_BYTES: u64 = 1 << 30;
 
 /// Rows of a call are held in memory until it returns.
 const STEPS_PER_CALL: u64 = 4096;
@@ -142,13 +158,44 @@ impl Layout {
     pub fn cpu(jobs: usize, trial_count: usize) -> Layout {
         let slots = jobs.min(trial_count).max(1);
         Layout {
-            device: "cpu".into(),
-            slots,
+            devices: vec!["cpu".to_owned(); slots],
             threads_per_session: (jobs / slots).max(1) as u32,
-            lanes: 1,
+            lanes: Vec::new(),
             steps_per_call: STEPS_PER_CALL,
             isolation: Isolation::None,
         }
+    }
+
+    /// One session for each GPU, with the trials of a group spread over all GPUs, as many at once as fit by `footprints`.
+    /// `trial_counts` are the trials to train of each group.
+    ///
+    /// # Panics
+    ///
+    /// Without a GPU.
+    pub fn gpus(gpus: &[GpuInfo], jobs: usize, footprints: &[Footprint], trial_counts: &[usize]) -> Layout {
+        let free = gpus.iter().map(|gpu| gpu.free).min().expect("a layout has a device");
+        let room = free.saturating_sub(DRIVER_BYTES);
+        let lanes = footprints.iter().zip(trial_counts).map(|(footprint, &count)| {
+            let fitting = room.saturating_sub(footprint.bytes_shared) / footprint.bytes_per_lane.max(1);
+            usize::try_from(fitting).unwrap_or(usize::MAX).min(count.div_ceil(gpus.len())).max(1)
+        });
+        Layout {
+            devices: gpus.iter().map(GpuInfo::device).collect(),
+            threads_per_session: (jobs / gpus.len()).max(1) as u32,
+            lanes: lanes.collect(),
+            steps_per_call: STEPS_PER_CALL,
+            isolation: Isolation::None,
+        }
+    }
+
+    /// As this one, with one session at once.
+    pub fn with_one_slot(&self) -> Layout {
+        Layout { devices: self.devices[..1].to_vec(), ..self.clone() }
+    }
+
+    /// Sessions that run at once.
+    pub fn slots(&self) -> usize {
+        self.devices.len()
     }
 }
 
@@ -182,16 +229,16 @@ pub fn run_with_pauses<E: Send>(
 ) -> Result<(), E> {
     let queue = Queue::new(plan, unfinished);
     // Bounded, so that a slow disk holds training back instead of filling memory.
-    let (sender, receiver) = crossbeam_channel::bounded::<Event>(64 * layout.slots);
+    let (sender, receiver) = crossbeam_channel::bounded::<Event>(64 * layout.slots());
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(layout.slots)
+        .num_threads(layout.slots())
         .thread_name(|slot| format!("clr-slot-{slot}"))
         .build()
         .expect("the system has threads to give");
     let mut result = Ok(());
     pool.in_place_scope(|scope| {
-        for _ in 0..layout.slots {
-            let slot = Slot::new(plan, &queue, resources, layout, cancel, sender.clone());
+        for device in &layout.devices {
+            let slot = Slot::new(plan, &queue, resources, layout, device, cancel, sender.clone());
             scope.spawn(move |_| slot.run());
         }
         drop(sender);

@@ -48,12 +48,12 @@ impl Queue {
         Queue { waiting: Mutex::new(waiting), changed: Condvar::new() }
     }
 
-    /// A set to train: one that failed, or up to `count` trials of the first group that has any. Waits while there is
-    /// none but others are training, since what they train may come back.
-    pub fn take_set(&self, count: usize) -> Option<(Set, Turn<'_>)> {
+    /// A set to train: one that failed, or trials of the first group that has any, at most as many as `lanes` says for
+    /// that group. Waits while there is none but others are training, since what they train may come back.
+    pub fn take_set(&self, lanes: &[usize]) -> Option<(Set, Turn<'_>)> {
         let mut waiting = self.lock();
         loop {
-            if let Some(set) = waiting.next(count) {
+            if let Some(set) = waiting.next(lanes) {
                 waiting.running += 1;
                 return Some((set, Turn { queue: self, again: Vec::new() }));
             }
@@ -92,11 +92,12 @@ impl Drop for Turn<'_> {
 }
 
 impl Waiting {
-    fn next(&mut self, count: usize) -> Option<Set> {
+    fn next(&mut self, lanes: &[usize]) -> Option<Set> {
         if let Some(set) = self.sets.pop_front() {
             return Some(set);
         }
         let (group, trials) = self.groups.iter_mut().enumerate().find(|(_, trials)| !trials.is_empty())?;
+        let count = lanes.get(group).copied().unwrap_or(1);
         let work = trials.drain(..count.min(trials.len())).collect();
         Some(Set { group, work, failures: 0, is_suspect: false })
     }

@@ -32,6 +32,8 @@ pub struct Slot<'a> {
     queue: &'a Queue,
     resources: &'a Resources,
     layout: &'a Layout,
+    /// One of the layout's.
+    device: &'a str,
     cancel: &'a AtomicBool,
     events: Sender<Event>,
     /// Used again for as long as it lives.
@@ -54,15 +56,16 @@ impl<'a> Slot<'a> {
         queue: &'a Queue,
         resources: &'a Resources,
         layout: &'a Layout,
+        device: &'a str,
         cancel: &'a AtomicBool,
         events: Sender<Event>,
     ) -> Slot<'a> {
-        Slot { plan, queue, resources, layout, cancel, events, worker: None }
+        Slot { plan, queue, resources, layout, device, cancel, events, worker: None }
     }
 
     /// Trains until nothing is left, or the run is cancelled.
     pub fn run(mut self) {
-        while let Some((set, mut turn)) = self.queue.take_set(self.layout.lanes) {
+        while let Some((set, mut turn)) = self.queue.take_set(&self.layout.lanes) {
             if self.cancel.load(Ordering::Relaxed) {
                 return;
             }
@@ -78,7 +81,7 @@ impl<'a> Slot<'a> {
         let shape = &*self.plan.groups[set.group].shape;
         let (plugin, feed) = (self.resources.plugin(shape), self.resources.feed(shape));
         let trials: Vec<usize> = work.iter().map(|work| work.trial).collect();
-        let config = self.resources.session_config(self.plan, &trials, self.layout);
+        let config = self.resources.session_config(self.plan, &trials, self.layout, self.device);
         let opened = match &self.layout.isolation {
             Isolation::None => plugin.session(config).map(Engine::InProcess),
             Isolation::Process(launch) => living(&mut self.worker, launch, self.plan.limits)

@@ -12,11 +12,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Encoder, Kind, MOST};
+use crate::device::GpuInfo;
 use crate::event::Split;
 use crate::host::{Data, Footprint, HostError, Lane, PluginInfo, SessionConfig, SplitData, TensorInfo, Transform};
 
 /// Raised by any change of frames or messages.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// What a supervisor asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +81,8 @@ pub enum Request {
     },
     /// `host::Plugin::footprint`, of a session on data of these sizes.
     Footprint(Open, DataSizes),
+    /// `device::gpus`, of these numbers.
+    Gpus(Vec<u32>),
 }
 
 /// What a worker answers.
@@ -109,6 +112,8 @@ pub enum Reply {
     Described(String),
     /// To `Footprint`.
     Footprint(Footprint),
+    /// To `Gpus`: what there is, or why there is none.
+    Gpus(Result<Vec<GpuInfo>, String>),
 }
 
 impl Reply {

@@ -12,7 +12,7 @@
 //!
 //! - `frame.rs` cuts the pipe's bytes into frames, `message.rs` says what is in them;
 //! - `process.rs` starts a worker, talks to it, watches over it and ends it; `memory.rs` and `tail.rs` help it;
-//! - `session.rs` is a session as the supervisor sees it, `probe.rs` a plugin before it has one;
+//! - `session.rs` is a session as the supervisor sees it, `probe.rs` a plugin or a GPU before it has one;
 //! - `serve.rs` is the worker's own side, the hidden command `clr-run worker`; `inherited.rs` closes what it must not hold.
 //!
 //! A worker ends when its pipe closes, also in the middle of a call: no worker outlives its supervisor.
@@ -34,7 +34,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use probe::Known;
+pub use probe::{Known, gpus};
 pub use serve::serve;
 pub use session::{Session, Worker};
 

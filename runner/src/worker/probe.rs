@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::message::{Open, Reply, Request, encode};
 use super::process::{Call, Process};
 use super::{Isolation, Launch};
+use crate::device::{self, GpuInfo};
 use crate::host::{self, Death, Footprint, Function, HostError, PluginInfo, SearchPath, SessionConfig};
 use crate::limits::Limits;
 
@@ -82,6 +83,22 @@ impl Known {
             Known::There { info, .. } => host::Plugin::load_pinned(&info.path, &info.digest)?.session(config),
         }
     }
+}
+
+/// The GPUs of these numbers, or all that can be used where none is given, asked for where `isolation` says.
+///
+/// # Errors
+///
+/// Why there is none, or one cannot be used.
+pub fn gpus(isolation: &Isolation, limits: Limits, ordinals: &[u32]) -> Result<Vec<GpuInfo>, String> {
+    let Isolation::Process(launch) = isolation else { return device::gpus(ordinals) };
+    let asked = Asking::new(launch, limits, "cuda".to_owned(), "devices").and_then(|mut asking| {
+        match asking.ask(&Request::Gpus(ordinals.to_vec()))? {
+            Reply::Gpus(found) => Ok(found),
+            other => Err(asking.out_of_turn(&other)),
+        }
+    });
+    asked.unwrap_or_else(|error| Err(format!("the NVIDIA driver could not be asked: {error}")))
 }
 
 /// What the plugin in a file says of itself, if the file has the digest.

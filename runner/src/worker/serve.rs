@@ -12,6 +12,7 @@ use super::frame::{Decoder, Encoder, Kind};
 use super::inherited;
 use super::message::{DataSource, Filling, Open, PROTOCOL, Reply, Request, decode, encode, write_frames};
 use crate::dataset;
+use crate::device;
 use crate::host::{self, Completion, HostError, Images, Plugin, Session, SplitData, StepCall};
 
 /// Exit code of a worker that does not understand its supervisor.
@@ -83,6 +84,10 @@ impl Served {
                 let plugin = self.plugin(open.plugin.clone().into(), &open.plugin_digest)?;
                 let footprint = plugin.footprint(&open.config(Arc::new(sizes.into())))?;
                 self.replies.send(&Reply::Footprint(footprint), &[]);
+                Ok(())
+            }
+            Request::Gpus(ordinals) => {
+                self.replies.send(&Reply::Gpus(device::gpus(&ordinals)), &[]);
                 Ok(())
             }
             Request::Data(source) => {

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::frame::{Decoder, Encoder, MOST};
 use super::message::{DataSource, Filling, Open, Reply, Request, SplitName, decode, encode, write_frames};
+use crate::device::GpuInfo;
 use crate::host::{Data, Death, Footprint, HostError, Lane, Role, SplitData, TensorInfo, Transform};
 
 fn requests() -> Vec<Request> {
@@ -28,6 +29,7 @@ fn requests() -> Vec<Request> {
     vec![
         Request::Describe { plugin: path.into(), plugin_digest: "cd34".into() },
         Request::Footprint(open.clone(), (&data).into()),
+        Request::Gpus(vec![0, 3]),
         Request::Data(DataSource {
             name: "cifar10".into(),
             digest: Some("ab12".into()),
@@ -80,6 +82,8 @@ fn replies() -> Vec<Reply> {
         Reply::Saved,
         Reply::Described(r#"{"name": "bowl"}"#.into()),
         Reply::Footprint(Footprint { bytes_shared: 1, bytes_per_lane: 2, numerics: "cpu-avx2".into() }),
+        Reply::Gpus(Ok(vec![GpuInfo { ordinal: 3, name: "NVIDIA H100".into(), free: 1 << 36, total: 1 << 37 }])),
+        Reply::Gpus(Err("no NVIDIA driver".into())),
     ];
     replies.extend(errors().into_iter().map(Reply::Failed));
     replies
@@ -136,7 +140,7 @@ fn garbage_is_an_error() {
             let _ = decode::<Reply>(&garbage);
             let _ = decode::<Request>(&garbage);
         }
-        if (11..0x80).contains(&first) {
+        if (12..0x80).contains(&first) {
             assert!(decode::<Request>(&[first, 0, 0]).is_err(), "there is no request {first}");
         }
     }

@@ -209,7 +209,7 @@ impl Train for Fused {
         let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets).unwrap();
         let program = if faults { with_faults(world) } else { env!("CARGO_BIN_EXE_clr-run").into() };
         let isolation = Isolation::Process(Launch { program, roots, cache });
-        let layout = Layout { lanes: 4, isolation, ..Layout::cpu(1, 1) };
+        let layout = Layout { lanes: vec![4], isolation, ..Layout::cpu(1, 1) };
         let run = recipe::of_run(&text, &plan, &resources, &layout, false).unwrap();
         let run = RunInfo { retry_failed: true, ..run };
         let mut store = Store::open(&world.path(outputs), &plan, run).unwrap();

@@ -109,9 +109,13 @@ impl Prepared {
     }
 }
 
+fn two_sessions() -> Vec<String> {
+    vec!["cpu".to_owned(); 2]
+}
+
 /// One trial after the other, on one thread, with as many steps a call as there can be.
 pub fn plainest() -> Layout {
-    Layout { slots: 1, threads_per_session: 1, lanes: 1, ..Layout::cpu(1, 1) }
+    Layout { threads_per_session: 1, ..Layout::cpu(1, 1) }
 }
 
 #[test]
@@ -130,13 +134,16 @@ fn the_layout_of_a_run_changes_no_bit() {
     let layouts = [
         ("two threads a session", Layout { threads_per_session: 2, ..plainest() }),
         ("three threads a session", Layout { threads_per_session: 3, ..plainest() }),
-        ("two sessions", Layout { slots: 2, ..plainest() }),
+        ("two sessions", Layout { devices: two_sessions(), ..plainest() }),
         ("one step a call", Layout { steps_per_call: 1, ..plainest() }),
         ("at most three steps a call", Layout { steps_per_call: 3, ..plainest() }),
-        ("16 lanes", Layout { lanes: 16, ..plainest() }),
-        ("16 lanes, one step a call", Layout { lanes: 16, steps_per_call: 1, ..plainest() }),
-        ("5 lanes, refilled", Layout { lanes: 5, ..plainest() }),
-        ("two sessions of 3 lanes and 2 threads", Layout { slots: 2, lanes: 3, threads_per_session: 2, ..plainest() }),
+        ("16 lanes", Layout { lanes: vec![16], ..plainest() }),
+        ("16 lanes, one step a call", Layout { lanes: vec![16], steps_per_call: 1, ..plainest() }),
+        ("5 lanes, refilled", Layout { lanes: vec![5], ..plainest() }),
+        (
+            "two sessions of 3 lanes and 2 threads",
+            Layout { devices: two_sessions(), lanes: vec![3], threads_per_session: 2, ..plainest() },
+        ),
     ];
     for (name, layout) in layouts {
         assert!(prepared.train(&all, &layout) == expected, "{name}: other bits");
@@ -149,7 +156,7 @@ fn a_trial_alone_and_as_first_and_last_of_16_lanes_has_equal_bits() {
     // The first 16 of the group are those of seed 1: lane 0 to lane 15 of the first fill.
     let together = &prepared.plan.groups[0].trials[..16];
     let reversed: Vec<usize> = together.iter().rev().copied().collect();
-    let lanes = Layout { lanes: 16, ..plainest() };
+    let lanes = Layout { lanes: vec![16], ..plainest() };
     let among_others = prepared.train(together, &lanes);
     assert_eq!(among_others, prepared.train(&reversed, &lanes), "the order of what is unfinished decides nothing");
     for trial in [together[0], together[15]] {

@@ -68,7 +68,7 @@ fn iterations(count: u64) -> Every {
 }
 
 fn lanes(count: usize) -> Layout {
-    Layout { lanes: count, ..plainest() }
+    Layout { lanes: vec![count], ..plainest() }
 }
 
 /// What was sent of a trial, floats as bits.

@@ -84,7 +84,7 @@ fn struck(fault: &str, lanes: usize) -> (Outcome, u64) {
 #[track_caller]
 fn struck_in(spec: &str, fault: &str, lanes: usize) -> (Outcome, u64) {
     let mut prepared = prepared(spec, fault);
-    let layout = Layout { slots: 2, lanes, ..Layout::cpu(1, 1) };
+    let layout = Layout { devices: vec!["cpu".to_owned(); 2], lanes: vec![lanes], ..Layout::cpu(1, 1) };
     let undisturbed = prepared.train(&layout, false);
     assert_eq!(undisturbed.len(), 5);
     prepared.program = with_faults(&prepared);
@@ -193,7 +193,7 @@ fn the_run_stops_after_the_first_failure_where_it_is_to() {
         let spec = SPEC.replace("[limits]", &format!("[limits]\non_error = \"{on_error}\""));
         let mut prepared = prepared(&spec, "fault = \"error\"");
         prepared.program = with_faults(&prepared);
-        let histories = prepared.train(&Layout { slots: 1, ..Layout::cpu(1, 1) }, true);
+        let histories = prepared.train(&Layout::cpu(1, 1), true);
         assert!(matches!(histories[GUILTY].outcome, Some(Outcome::Failed { .. })), "{histories:?}");
         assert_eq!(histories.len(), ended, "{on_error}");
     }

@@ -77,7 +77,7 @@ impl Prepared {
     /// A session of the first `lanes` trials.
     pub fn config(&self, lanes: usize) -> SessionConfig {
         let layout = Layout::cpu(1, 1);
-        self.resources.session_config(&self.plan, &self.plan.groups[0].trials[..lanes], &layout)
+        self.resources.session_config(&self.plan, &self.plan.groups[0].trials[..lanes], &layout, "cpu")
     }
 
     pub fn here(&self, lanes: usize) -> Engine<'static> {

@@ -91,10 +91,14 @@ fn a_worker_gives_the_bits_of_this_process() {
 #[test]
 fn a_run_in_workers_gives_the_bits_of_this_process() {
     let prepared = Prepared::new(BOWL);
-    let plain = Layout { slots: 1, threads_per_session: 1, lanes: 1, ..Layout::cpu(1, 1) };
+    let plain = Layout { threads_per_session: 1, ..Layout::cpu(1, 1) };
     let expected = prepared.train(&plain, false);
     assert_eq!(expected.len(), 3);
-    for layout in [plain.clone(), Layout { slots: 2, ..plain.clone() }, Layout { lanes: 3, ..plain }] {
+    for layout in [
+        plain.clone(),
+        Layout { devices: vec!["cpu".to_owned(); 2], ..plain.clone() },
+        Layout { lanes: vec![3], ..plain },
+    ] {
         assert_eq!(prepared.train(&layout, true), expected, "{layout:?}");
     }
 }

@@ -1,0 +1,194 @@
+//! Devices: what `--device` asks for, which GPUs there are, and what a run takes of them.
+//!
+//! GPUs are asked about in a worker, as plugins are: a driver that crashes or hangs costs an answer and not the command,
+//! and the supervisor, which outlives every worker, never holds a GPU's memory.
+
+use std::collections::HashSet;
+use std::str::FromStr;
+
+use clr_kernels::cuda::{Gpu, GpuError};
+use serde::{Deserialize, Serialize};
+
+use crate::host::HostError;
+use crate::plan::{Group, Plan};
+use crate::train::{Layout, Resources};
+use crate::worker::{self, Isolation};
+
+/// What `--device` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All usable GPUs, where every plugin of the plan can use one; else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// GPUs by number; none: all that there are.
+    Gpus(Vec<u32>),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Wanted, String> {
+        let expected = || "expected `auto`, `cpu`, `cuda`, `cuda:0` or `cuda:0,1`".to_owned();
+        let numbers = match text {
+            "auto" => return Ok(Wanted::Auto),
+            "cpu" => return Ok(Wanted::Cpu),
+            "cuda" => return Ok(Wanted::Gpus(Vec::new())),
+            _ => text.strip_prefix("cuda:").ok_or_else(expected)?,
+        };
+        let mut wanted = Vec::new();
+        for number in numbers.split(',') {
+            let number = number.parse().map_err(|_| expected())?;
+            if wanted.contains(&number) {
+                return Err(format!("GPU {number} is named twice"));
+            }
+            wanted.push(number);
+        }
+        Ok(Wanted::Gpus(wanted))
+    }
+}
+
+/// A GPU, as its driver describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuInfo {
+    /// Counted from 0.
+    pub ordinal: u32,
+    /// The model.
+    pub name: String,
+    /// Bytes of memory that nobody used when it was asked.
+    pub free: u64,
+    /// Bytes of memory.
+    pub total: u64,
+}
+
+impl GpuInfo {
+    /// As plugins name it.
+    pub fn device(&self) -> String {
+        format!("cuda:{}", self.ordinal)
+    }
+}
+
+/// What a run computes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Devices {
+    /// The CPU; why no GPU, where one was looked for.
+    Cpu(Option<String>),
+    /// These, of which there is at least one.
+    Gpus(Vec<GpuInfo>),
+}
+
+impl Devices {
+    /// How to spread `trials` of the plan over the devices, with so many CPU threads in all.
+    ///
+    /// # Errors
+    ///
+    /// What a plugin has against the configuration of a group, or how it died.
+    pub fn layout(
+        &self,
+        plan: &Plan,
+        resources: &Resources,
+        trials: &[usize],
+        jobs: usize,
+        isolation: &Isolation,
+    ) -> Result<Layout, HostError> {
+        let layout = match self {
+            Devices::Cpu(_) => Layout::cpu(jobs, trials.len()),
+            Devices::Gpus(gpus) => {
+                let alone = Layout { isolation: isolation.clone(), ..Layout::gpus(gpus, jobs, &[], &[]) };
+                let footprints = resources.footprints(plan, &alone)?;
+                let trials: HashSet<usize> = trials.iter().copied().collect();
+                let count = |group: &Group| group.trials.iter().filter(|trial| trials.contains(trial)).count();
+                let counts: Vec<usize> = plan.groups.iter().map(count).collect();
+                Layout::gpus(gpus, jobs, &footprints, &counts)
+            }
+        };
+        Ok(Layout { isolation: isolation.clone(), ..layout })
+    }
+}
+
+/// Why the GPUs that were asked for cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("--device: {0}")]
+pub struct DeviceError(String);
+
+/// The devices for `plan`.
+///
+/// # Errors
+///
+/// What is wrong with a GPU that was asked for. With [`Wanted::Auto`] there is none.
+pub fn choose(
+    wanted: &Wanted,
+    plan: &Plan,
+    resources: &Resources,
+    isolation: &Isolation,
+) -> Result<Devices, DeviceError> {
+    let ordinals = match wanted {
+        Wanted::Cpu => return Ok(Devices::Cpu(None)),
+        Wanted::Auto => None,
+        Wanted::Gpus(ordinals) => Some(ordinals.as_slice()),
+    };
+    let without = resources.plugins().values().find(|plugin| !plugin.info().devices.iter().any(|kind| kind == "cuda"));
+    let found = match without {
+        Some(plugin) => Err(format!("plugin `{}` computes on the CPU only", plugin.info().name)),
+        None => worker::gpus(isolation, plan.limits, ordinals.unwrap_or_default()),
+    };
+    match (found, wanted) {
+        (Ok(gpus), _) => {
+            tracing::info!(?gpus, "training on GPUs");
+            Ok(Devices::Gpus(gpus))
+        }
+        (Err(reason), Wanted::Auto) => {
+            tracing::info!(reason, "training on the CPU");
+            Ok(Devices::Cpu(Some(reason)))
+        }
+        (Err(reason), _) => Err(DeviceError(reason)),
+    }
+}
+
+/// The GPUs of these numbers, or all that can be used.
+///
+/// # Errors
+///
+/// Why one of those cannot be used, or that there is none.
+pub fn gpus(ordinals: &[u32]) -> Result<Vec<GpuInfo>, String> {
+    let text = |error: GpuError| error.to_string();
+    if !ordinals.is_empty() {
+        return ordinals.iter().map(|&ordinal| gpu(ordinal)).collect();
+    }
+    let count = Gpu::count().map_err(text)?;
+    let found: Vec<Result<GpuInfo, String>> = (0..count as u32).map(gpu).collect();
+    let usable: Vec<GpuInfo> = found.iter().flatten().cloned().collect();
+    match found.into_iter().find_map(Result::err) {
+        Some(reason) if usable.is_empty() => Err(reason),
+        None if usable.is_empty() => Err(text(GpuError::NoSuchGpu { ordinal: 0, count })),
+        _ => Ok(usable),
+    }
+}
+
+fn gpu(ordinal: u32) -> Result<GpuInfo, String> {
+    let asked = Gpu::open(ordinal as usize).and_then(|gpu| Ok((gpu.memory()?, gpu)));
+    let (memory, gpu) = asked.map_err(|error| error.to_string())?;
+    Ok(GpuInfo { ordinal, name: gpu.name().to_owned(), free: memory.free as u64, total: memory.total as u64 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<Wanted, &str>) {
+        assert_eq!(text.parse(), expected.map_err(str::to_owned), "{text}");
+    }
+
+    #[test]
+    fn devices_are_asked_for_by_kind_and_number() {
+        check("auto", Ok(Wanted::Auto));
+        check("cpu", Ok(Wanted::Cpu));
+        check("cuda", Ok(Wanted::Gpus(vec![])));
+        check("cuda:0", Ok(Wanted::Gpus(vec![0])));
+        check("cuda:2,0", Ok(Wanted::Gpus(vec![2, 0])));
+        let expected = "expected `auto`, `cpu`, `cuda`, `cuda:0` or `cuda:0,1`";
+        ["", "gpu", "cuda:", "cuda:-1", "cuda:0,", "CUDA"].iter().for_each(|text| check(text, Err(expected)));
+        check("cuda:1,1", Err("GPU 1 is named twice"));
+    }
+}
