@@ -124,6 +124,9 @@ pub struct DeviceArgs {
     /// How many CPU threads to use in all. Default: all cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub jobs: Option<u32>,
+    /// How many trials to train at once on each GPU, at most. Default: as many as fit into its memory. Changes no numbers.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub lanes: Option<u32>,
 }
 
 /// What stands between the run and its plugins.
@@ -154,7 +157,7 @@ pub enum Command {
     /// List, describe and download datasets.
     #[command(subcommand)]
     Data(DataCommand),
-    /// Write the weights of a trial that was kept, for Python and others.
+    /// Write the weights of a trial that was kept, or any trial's rows as CSV, for Python and others.
     Export(ExportArgs),
     /// Print the JSON Schema of specs, for editors.
     Schema,
@@ -234,13 +237,15 @@ pub struct ExportArgs {
     pub out: Option<PathBuf>,
 }
 
-/// A format of weights.
+/// What to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
     /// For safetensors.numpy, safetensors.torch and others.
     Safetensors,
     /// For numpy.load.
     Npz,
+    /// Not weights but the rows of metrics, as text.
+    Csv,
 }
 
 /// `clr-run status`
@@ -324,6 +329,12 @@ pub enum PluginCommand {
     Check {
         /// The library.
         path: PathBuf,
+        /// Where its sessions compute: `cpu`, or a GPU such as `cuda:0`.
+        #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+        device: String,
+        /// Height and width of the random images that it is tried on.
+        #[arg(long, value_name = "PIXELS", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
+        side: u32,
     },
 }
 

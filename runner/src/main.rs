@@ -21,7 +21,7 @@ use clr_run::plan::{Plan, plan};
 use clr_run::progress::{Progress, Style};
 use clr_run::signals::Signals;
 use clr_run::spec::{self, SourceFile};
-use clr_run::store::{self, Kept, RunInfo, Store};
+use clr_run::store::{self, Kept, RunInfo, Store, TrialCsv};
 use clr_run::train::{self, Resources};
 use clr_run::words::counted;
 use clr_run::worker::{Known, Launch};
@@ -75,7 +75,7 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let jobs = jobs(&args.device);
     let isolation = isolation(args.spec.isolation, &args.spec.search)?;
     let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
-    let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?;
+    let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?.with_lanes(args.device.lanes);
     let recipe = recipe::of_run(&source.text, &plan, &resources, &layout, args.rerun_other_numerics)?;
     let recipe = RunInfo {
         spec_folder: std::path::absolute(path).map(|path| folder_of(&path).to_owned()).unwrap_or_default(),
@@ -102,7 +102,7 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let signals = Signals::install()?;
     let mut progress =
         Progress::new(&plan, &unfinished, Style::for_stderr(args.quiet || nothing_to_do, log.is_on_stderr()));
-    let layout = devices.layout(&plan, &resources, &unfinished, jobs, &isolation)?;
+    let layout = devices.layout(&plan, &resources, &unfinished, jobs, &isolation)?.with_lanes(args.device.lanes);
     let trained = train::run_with_pauses(&plan, work, &resources, &layout, signals.cancel(), |event| {
         let Some(event) = event else { return store.commit_if_due() };
         progress.show(&event);
@@ -155,7 +155,9 @@ fn show_plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let isolation = isolation(args.spec.isolation, &args.spec.search)?;
     let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
-    let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs(&args.device), &isolation)?;
+    let layout = devices
+        .layout(&plan, &resources, &all_trials(&plan), jobs(&args.device), &isolation)?
+        .with_lanes(args.device.lanes);
     let estimates = estimate::of_plan(&plan, &resources, &layout, !args.no_probe)?;
     if args.json {
         let mut out = BufWriter::new(io::stdout().lock());
@@ -208,10 +210,10 @@ fn verify_output(args: &VerifyArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let jobs = jobs(&args.device);
     let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
-    let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?;
+    let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?.with_lanes(args.device.lanes);
     let numerics = recipe::numerics(&plan, &resources, &layout)?;
     let selection = verify::select(&args.output, &plan, &numerics, &checked, &args.trials)?;
-    let layout = devices.layout(&plan, &resources, &selection.trials, jobs, &isolation)?;
+    let layout = devices.layout(&plan, &resources, &selection.trials, jobs, &isolation)?.with_lanes(args.device.lanes);
     let signals = Signals::install()?;
     let mut progress = Progress::new(&plan, &selection.trials, Style::for_stderr(args.quiet, log.is_on_stderr()));
     let rows = args.rows.clone().unwrap_or(0..u64::MAX);
@@ -240,8 +242,9 @@ fn plugin(command: &PluginCommand) -> anyhow::Result<ExitCode> {
             let known = Known::find(&plugins, name, &isolation(*kind, args)?, Limits::default())?;
             write!(io::stdout(), "{}", show::plugin(known.info()))?;
         }
-        PluginCommand::Check { path } => {
-            let report = clr_conformance::run(Plugin::load(path)?.api(), &clr_conformance::DataSize::default());
+        PluginCommand::Check { path, device, side } => {
+            let size = clr_conformance::DataSize { height: *side, width: *side, ..Default::default() };
+            let report = clr_conformance::run_on(device, Plugin::load(path)?.api(), &size);
             writeln!(io::stdout(), "{report}")?;
             return Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -270,19 +273,27 @@ fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    let Kept { label, checkpoint } = store::kept(&args.output, &args.trial)?;
-    let (format, extension) = match args.format {
-        ExportFormat::Safetensors => (Format::Safetensors, "safetensors"),
-        ExportFormat::Npz => (Format::Npz, "npz"),
+    let weights = |format| -> anyhow::Result<_> {
+        let Kept { label, checkpoint } = store::kept(&args.output, &args.trial)?;
+        let (count, step) = (counted(checkpoint.weights().count(), "tensor"), checkpoint.step);
+        let what = format!("{count} of `{label}` after {}", counted(step as usize, "iteration"));
+        Ok((checkpoint.export(&label, format)?, what, label))
+    };
+    let ((bytes, what, label), extension) = match args.format {
+        ExportFormat::Safetensors => (weights(Format::Safetensors)?, "safetensors"),
+        ExportFormat::Npz => (weights(Format::Npz)?, "npz"),
+        ExportFormat::Csv => {
+            let TrialCsv { label, rows, text } = store::csv(&args.output, &args.trial)?;
+            ((text.into_bytes(), format!("{} of `{label}`", counted(rows, "row")), label), "csv")
+        }
     };
     let file_name = || {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "._=-".contains(c) { c } else { '_' };
         PathBuf::from(format!("{}.{extension}", label.chars().map(plain).collect::<String>()))
     };
     let out = args.out.clone().unwrap_or_else(file_name);
-    store::write(&out, &checkpoint.export(&label, format)?)?;
-    let (count, step) = (counted(checkpoint.weights().count(), "tensor"), checkpoint.step);
-    writeln!(io::stdout(), "{count} of `{label}` after {} in {}", counted(step as usize, "iteration"), out.display())?;
+    store::write(&out, &bytes)?;
+    writeln!(io::stdout(), "{what} in {}", out.display())?;
     Ok(ExitCode::SUCCESS)
 }
 

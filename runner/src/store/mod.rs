@@ -23,6 +23,7 @@
 
 mod commit;
 mod compact;
+mod csv;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod example;
@@ -54,6 +55,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+pub use self::csv::{TrialCsv, csv};
 pub use self::error::StoreError;
 pub use self::kept::{Kept, kept, write};
 pub use self::result::{Numbers, Status, TrialResult};

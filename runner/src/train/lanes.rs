@@ -338,7 +338,9 @@ impl<'a> Driver<'a> {
 
         let started = Instant::now();
         self.tables.call(&mut self.session, shared, self.cancel)?;
-        self.seconds_per_step = Some(started.elapsed().as_secs_f64() / step_count as f64);
+        let seconds = started.elapsed().as_secs_f64();
+        self.seconds_per_step = Some(seconds / step_count as f64);
+        tracing::debug!(lanes = self.lanes.iter().flatten().count(), steps = step_count, seconds, "called");
 
         for (lane, columns) in columns.into_iter().enumerate() {
             let Some((in_flight, hypers)) = self.lanes[lane].as_mut().zip(columns) else { continue };

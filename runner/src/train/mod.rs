@@ -188,6 +188,12 @@ impl Layout {
         }
     }
 
+    /// As this one, with at most so many lanes in a session, if given.
+    pub fn with_lanes(self, most: Option<u32>) -> Layout {
+        let most = most.map_or(usize::MAX, |most| (most as usize).max(1));
+        Layout { lanes: self.lanes.into_iter().map(|lanes| lanes.min(most)).collect(), ..self }
+    }
+
     /// As this one, with one session at once.
     pub fn with_one_slot(&self) -> Layout {
         Layout { devices: self.devices[..1].to_vec(), ..self.clone() }

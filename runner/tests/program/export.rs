@@ -1,4 +1,4 @@
-//! What `clr-run export` writes is read by NumPy and by the Python package safetensors.
+//! What `clr-run export` writes is read by NumPy, by the Python package safetensors, and by anything that reads text.
 
 use std::process::Command;
 
@@ -78,4 +78,29 @@ fn what_cannot_be_exported_is_named() {
         "did you mean `triangular sgd seed=1`?",
     );
     check_refused(&world, &["outputs/bowl", "--trial", "triangular sgd seed=1"], "was kept; set `keep = \"last\"`");
+}
+
+#[test]
+fn rows_are_written_as_text() {
+    let world = World::new(BOWL);
+    world.train(&[]);
+    for (label, rows) in [("triangular sgd seed=1", 30), ("hot gd seed=1", 0)] {
+        let ran = world.run(&["export", "outputs/bowl", "--trial", label, "--format", "csv", "--out", "rows.csv"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let text = std::fs::read_to_string(world.path("rows.csv")).unwrap();
+        let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let names = lines.next().unwrap();
+        assert_eq!((names[0], names.contains(&"lr"), names.contains(&"loss")), ("iteration", true, true), "{names:?}");
+        let (loss, lines) = (names.iter().position(|name| *name == "loss").unwrap(), lines.collect::<Vec<_>>());
+        assert!(ran.stdout.contains(&format!("{} of `{label}` in rows.csv", counted(lines.len()))), "{ran:?}");
+        assert!(lines.len() == rows || rows == 0 && (1..30).contains(&lines.len()), "{text}");
+        assert!(lines.iter().enumerate().all(|(row, line)| line[0] == row.to_string() && line.len() == names.len()));
+        // The last row of a trial that diverged may have no loss.
+        let losses = lines[..lines.len() - 1].iter().map(|line| line[loss].parse::<f32>());
+        assert!(losses.into_iter().all(|loss| loss.is_ok_and(f32::is_finite)), "{text}");
+    }
+}
+
+fn counted(rows: usize) -> String {
+    if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") }
 }
