@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::HostError;
 use crate::plan::{Group, Plan};
 use crate::train::{Layout, Resources};
+use crate::words;
 use crate::worker::{self, Isolation};
 
 /// What `--device` asks for.
@@ -132,6 +133,7 @@ pub fn choose(
         Some(plugin) => Err(format!("plugin `{}` computes on the CPU only", plugin.info().name)),
         None => worker::gpus(isolation, plan.limits, ordinals.unwrap_or_default()),
     };
+    let found = found.and_then(|gpus| has_room(&gpus, plan, resources, isolation).map(|()| gpus));
     match (found, wanted) {
         (Ok(gpus), _) => {
             tracing::info!(?gpus, "training on GPUs");
@@ -143,6 +145,24 @@ pub fn choose(
         }
         (Err(reason), _) => Err(DeviceError(reason)),
     }
+}
+
+/// Refuses GPUs one of which has no room for a trial of each group alone.
+fn has_room(gpus: &[GpuInfo], plan: &Plan, resources: &Resources, isolation: &Isolation) -> Result<(), String> {
+    let alone = Layout { isolation: isolation.clone(), ..Layout::gpus(gpus, 1, &[], &[]) };
+    // What a plugin has against a group, it says where the trials are spread.
+    let footprints = resources.footprints(plan, &alone).unwrap_or_default();
+    for (group, footprint) in plan.groups.iter().zip(&footprints) {
+        let needed = footprint.bytes_shared.saturating_add(footprint.bytes_per_lane);
+        if let Some(gpu) = gpus.iter().find(|gpu| gpu.free < needed) {
+            let (GpuInfo { ordinal, free, total, .. }, model) = (gpu, &group.shape.architecture);
+            let [needed, free, total] = [needed, *free, *total].map(words::bytes);
+            return Err(format!(
+                "GPU {ordinal} is out of memory: a trial of {model} takes {needed}, and {free} of {total} are free"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The GPUs of these numbers, or all that can be used.

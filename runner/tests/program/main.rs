@@ -5,6 +5,7 @@ mod devices;
 mod equal_bytes;
 mod export;
 mod interruption;
+mod no_gpu;
 mod plugins_in_c;
 mod results;
 mod resuming;
