@@ -4,6 +4,7 @@ mod command_line;
 mod devices;
 mod equal_bytes;
 mod export;
+mod gpu_check;
 mod interruption;
 mod no_gpu;
 mod plugins_in_c;

@@ -1,0 +1,1 @@
+"""The steps of `kernels/gpu-check`. Its `--help` says what they do."""
