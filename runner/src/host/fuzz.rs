@@ -98,17 +98,25 @@ fn text(expected: &str) -> Str {
 fn array<T: Copy>(elements: &[T]) -> (*const T, u32) {
     let count = elements.len() as u32;
     let size = size_of::<T>();
+    let are_structs = size > size_of::<Str>();
     // Structs of a later minor version are longer.
-    let longer = if size > size_of::<Str>() && lies() { 8 * usize::from(byte()) } else { 0 };
-    // With room for strides of whatever size the structs say.
-    let mut bytes = vec![0; elements.len() * (size + longer + usize::from(u8::MAX))];
-    for (element, place) in elements.iter().zip(bytes.chunks_exact_mut(size + longer)) {
+    let longer = if are_structs && lies() { size + 8 * usize::from(byte()) } else { size };
+    let mut stride = longer;
+    let mut bytes = Vec::new();
+    for (index, element) in elements.iter().enumerate() {
         // SAFETY: an element is `size` bytes that may be read; padding, if any, is copied by no one's leave but C's.
         let source = unsafe { std::slice::from_raw_parts(std::ptr::from_ref(element).cast::<u8>(), size) };
-        place[..size].copy_from_slice(source);
-        if longer > 0 && !lies() {
-            place[..8].copy_from_slice(&(size + longer).to_ne_bytes());
+        let mut element = source.to_vec();
+        if longer > size && !lies() {
+            element[..8].copy_from_slice(&longer.to_ne_bytes());
         }
+        if are_structs && index == 0 {
+            // The host steps by the size that the first struct says it has, so the next ones are there.
+            let said = element.first_chunk().map_or(size, |said| usize::from_ne_bytes(*said));
+            stride = said.max(size);
+        }
+        element.resize(stride, 0);
+        bytes.extend(element);
     }
     let pointer = keep(&bytes).cast::<T>().cast_const();
     if !lies() {

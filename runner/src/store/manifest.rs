@@ -247,8 +247,9 @@ impl Manifest {
         }
         let mut segments: Vec<(&str, &Segment)> = self.segments().collect();
         for (id, Segment(file, first, count)) in &segments {
-            let rows = self.files.get(file).map_or(0, |entry| entry.rows);
-            if first.checked_add(*count).is_none_or(|end| end > rows) {
+            // No rows of a file that is not listed are too many as well.
+            let rows = self.files.get(file).map(|entry| entry.rows);
+            if first.checked_add(*count).is_none_or(|end| rows.is_none_or(|rows| end > rows)) {
                 return Err(wrong(format!(
                     "trial {id} has rows {first}..+{count} in `{file}`, which it does not list"
                 )));
