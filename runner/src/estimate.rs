@@ -98,7 +98,7 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
         });
     let Ok(()) = result;
     if let Some(message) = failed {
-        return Err(EstimateError::Probe { label: trial.label.clone(), message });
+        return Err(EstimateError::Probe { label: trial.label.to_string(), message });
     }
     let evaluated = evaluated.unwrap_or(started);
     let per_evaluation = (evaluated - started).as_secs_f64();

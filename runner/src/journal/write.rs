@@ -121,11 +121,11 @@ impl<'a> Journal<'a> {
                     *attempts += 1;
                     *attempts
                 });
-                let (id, label) = (asked.id.as_str().into(), asked.label.as_str().into());
+                let (id, label) = ((&*asked.id).into(), (&*asked.label).into());
                 shared.push(Record::Started { trial: id, label, attempt, step: *step });
                 let lane = Lane {
-                    trial: asked.id.clone(),
-                    label: asked.label.clone(),
+                    trial: asked.id.to_string(),
+                    label: asked.label.to_string(),
                     step: *step,
                     iterations: asked.iterations,
                     first_step: *step,
@@ -146,14 +146,14 @@ impl<'a> Journal<'a> {
             }
             Event::Saved { trial, checkpoint, .. } => {
                 let Some(asked) = self.plan.trials.get(*trial) else { return };
-                let (id, label) = (asked.id.as_str().into(), asked.label.as_str().into());
+                let (id, label) = ((&*asked.id).into(), (&*asked.label).into());
                 shared.push(Record::Saved { trial: id, label, step: checkpoint.step });
             }
             Event::Retried { trials, message } => {
                 let asked = || trials.iter().filter_map(|&trial| self.plan.trials.get(trial));
                 shared.push(Record::Retried {
-                    trials: asked().map(|trial| trial.id.as_str().into()).collect(),
-                    labels: asked().map(|trial| trial.label.as_str().into()).collect(),
+                    trials: asked().map(|trial| (&*trial.id).into()).collect(),
+                    labels: asked().map(|trial| (&*trial.label).into()).collect(),
                     message: message.into(),
                 });
             }
@@ -162,8 +162,8 @@ impl<'a> Journal<'a> {
                 let (outcome, message) = ending(outcome);
                 let step = shared.lanes.remove(trial).map_or(0, |lane| lane.step);
                 shared.push(Record::Ended {
-                    trial: asked.id.as_str().into(),
-                    label: asked.label.as_str().into(),
+                    trial: (&*asked.id).into(),
+                    label: (&*asked.label).into(),
                     step,
                     outcome,
                     message: message.map(Into::into),
@@ -308,8 +308,8 @@ fn evaluated<'a>(plan: &'a Plan, best: &mut [f32; 2], evaluation: &Evaluation) -
     }
     let finite = |value: f32| value.is_finite().then_some(value);
     (is_best || evaluation.iteration >= trial.iterations).then(|| Record::Evaluated {
-        trial: trial.id.as_str().into(),
-        label: trial.label.as_str().into(),
+        trial: (&*trial.id).into(),
+        label: (&*trial.label).into(),
         step: evaluation.iteration,
         split: split_name(evaluation.split).into(),
         loss: finite(evaluation.loss),

@@ -151,7 +151,7 @@ struct Builder<'b> {
     trials: Vec<Trial>,
     /// The pair and the choices of each trial, to explain duplicates.
     cells: Vec<(usize, Arc<[usize]>)>,
-    by_id: HashMap<String, usize>,
+    by_id: HashMap<Arc<str>, usize>,
     shared_names: HashMap<String, Arc<str>>,
 }
 
@@ -169,7 +169,7 @@ impl Builder<'_> {
         let mut canonical = body.canonical.clone();
         canonical.extend(seeding.init.to_le_bytes());
         canonical.extend(seeding.data.to_le_bytes());
-        let id = identity::id(&canonical);
+        let id: Arc<str> = identity::id(&canonical).into();
 
         let pair = &pairs[pair_index];
         let mut name =
@@ -195,7 +195,7 @@ impl Builder<'_> {
             problems.push(self.duplicate(pairs, first, pair_index, cell, &label));
             return;
         }
-        self.by_id.insert(id.clone(), self.trials.len());
+        self.by_id.insert(Arc::clone(&id), self.trials.len());
         let choice = match self.cells.last() {
             Some((last, choice)) if *last == pair_index && **choice == *cell.choice => Arc::clone(choice),
             _ => cell.choice.into(),
@@ -203,7 +203,7 @@ impl Builder<'_> {
         self.cells.push((pair_index, choice));
         self.trials.push(Trial {
             id,
-            label,
+            label: label.into(),
             axes,
             shape: Arc::clone(&body.group.shape),
             optimizer_json: Arc::clone(&body.optimizer_json),

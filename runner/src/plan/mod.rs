@@ -90,9 +90,9 @@ pub enum AxisValue {
 #[derive(Clone, Debug)]
 pub struct Trial {
     /// 32 hexadecimal digits: a hash of all that was asked, labels left out.
-    pub id: String,
+    pub id: Arc<str>,
     /// For people: `triangular2 nesterov max_lr=0.006 seed=1`.
-    pub label: String,
+    pub label: Arc<str>,
     /// One value (or none) for each of [`Plan::axes`].
     pub axes: Vec<Option<AxisValue>>,
     /// What all trials of a group share.

@@ -57,7 +57,7 @@ impl Board {
             .trials
             .iter()
             .map(|trial| TrialInfo {
-                label: trial.label.clone(),
+                label: trial.label.to_string(),
                 iterations: trial.iterations,
                 loss: trial.shape.metric("loss"),
                 lr: trial.schedules.iter().position(|(name, _)| &**name == "lr"),

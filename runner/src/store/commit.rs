@@ -1,5 +1,6 @@
 //! From memory to the disk: rows that wait are sealed as parts, the manifest is replaced, parts become tables.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
@@ -43,6 +44,7 @@ impl Store {
         let results = self.results();
         self.write_small("trials.parquet", trials::trials_batch(&self.plan, &self.columns, &results))?;
         self.write_small("timings.parquet", trials::timings_batch(&self.plan, &results))?;
+        drop(results);
         if let Some(run) = self.manifest.runs.last_mut() {
             run.ended = Some(now());
         }
@@ -118,7 +120,7 @@ impl Store {
         let start = Instant::now();
         let layout = self.columns.layout(table);
         let directory = self.folder.join("parts");
-        let name = compact::part_name(table, self.manifest.next_part);
+        let name: Arc<str> = compact::part_name(table, self.manifest.next_part).into();
         let mut writer = TableWriter::new(&layout, &directory, self.limits.parts);
         let going = self.flights.values_mut().filter(|flight| everything || flight.saved.is_some());
         let over = self.landed.iter_mut().map(|(flight, _)| flight).chain(&mut self.parked);
@@ -128,14 +130,14 @@ impl Store {
             let trial = &self.plan.trials[flight.trial];
             if let Some(values) = flight.take_values(table, trial, &self.columns) {
                 let range = writer.push(Owner { id: &trial.id, axes: &trial.axes }, &values)?;
-                flight.add_segment(table, Segment(name.clone(), range.start, range.end - range.start));
+                flight.add_segment(table, Segment(Arc::clone(&name), range.start, range.end - range.start));
             }
         }
         for file in writer.finish()? {
-            let entry = file.rename(&self.folder.join(&name))?;
+            let entry = file.rename(&self.folder.join(&*name))?;
             files::sync_directory(&directory)?;
-            tracing::debug!(part = name, rows = entry.rows, bytes = entry.bytes, took = ?start.elapsed(), "sealed");
-            self.manifest.files.insert(name.clone(), entry);
+            tracing::debug!(part = &*name, rows = entry.rows, bytes = entry.bytes, took = ?start.elapsed(), "sealed");
+            self.manifest.files.insert(name.to_string(), entry);
         }
         Ok(())
     }
@@ -153,9 +155,11 @@ impl Store {
         for name in ["parts", "metrics", "evals"] {
             files::sync_directory(&self.folder.join(name))?;
         }
-        for ((id, table), segments) in compaction.segments {
+        let moved = |(id, table, _): &(Arc<str>, Table, Segment)| (Arc::clone(id), *table);
+        for of_trial in compaction.segments.chunk_by(|a, b| moved(a) == moved(b)) {
+            let (id, table) = moved(&of_trial[0]);
             if let Some(record) = self.manifest.trials.get_mut(&id) {
-                *record.segments_mut(table) = segments;
+                *record.segments_mut(table) = of_trial.iter().map(|(_, _, segment)| segment.clone()).collect();
             }
         }
         self.manifest.next_part = compaction.next_part;

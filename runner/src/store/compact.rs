@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::StoreError;
 use super::files::Unnamed;
@@ -16,8 +17,8 @@ use crate::plan::{AxisValue, Plan};
 pub(crate) struct Compaction {
     /// By path in the folder.
     pub files: Vec<(String, Unnamed)>,
-    /// The new segments of every trial whose rows moved, by id.
-    pub segments: BTreeMap<(String, Table), Vec<Segment>>,
+    /// The new segments of every trial whose rows moved, with its id; those of one trial and table side by side, in order.
+    pub segments: Vec<(Arc<str>, Table, Segment)>,
     /// The number of the next sealed part.
     pub next_part: u64,
 }
@@ -84,9 +85,9 @@ pub(crate) fn compact(
     tables: Cut,
     parts: Cut,
 ) -> Result<Compaction, StoreError> {
-    let mut compaction = Compaction { files: Vec::new(), segments: BTreeMap::new(), next_part: manifest.next_part };
+    let mut compaction = Compaction { files: Vec::new(), segments: Vec::new(), next_part: manifest.next_part };
     let mut sources = Sources::new(folder, manifest);
-    let ids: HashSet<&str> = plan.trials.iter().map(|trial| trial.id.as_str()).collect();
+    let ids: HashSet<&str> = plan.trials.iter().map(|trial| &*trial.id).collect();
     for table in [Table::Metrics, Table::Evals] {
         let layout = columns.layout(table);
         let directory = folder.join(table.name());
@@ -97,8 +98,8 @@ pub(crate) fn compact(
         };
         compaction.write(&mut sources, &layout, &directory, tables, trials, name)?;
 
-        let mut retained: BTreeMap<&str, Vec<(&str, &[Segment])>> = BTreeMap::new();
-        for (id, record) in manifest.trials.iter().filter(|(id, _)| !ids.contains(id.as_str())) {
+        let mut retained: BTreeMap<&str, Vec<(&Arc<str>, &[Segment])>> = BTreeMap::new();
+        for (id, record) in manifest.trials.iter().filter(|(id, _)| !ids.contains(&***id)) {
             for segment in record.segments(table).iter().filter(|segment| segment.is_compacted(table)) {
                 retained.entry(&segment.0).or_default().push((id, std::slice::from_ref(segment)));
             }
@@ -133,7 +134,7 @@ impl Compaction {
         name: impl Fn(usize, &Unnamed) -> String,
     ) -> Result<(), StoreError> {
         let mut writer = TableWriter::new(layout, directory, cut);
-        let mut moved: Vec<(&str, Range<u64>)> = Vec::new();
+        let mut moved: Vec<(&Arc<str>, Range<u64>)> = Vec::new();
         for (owner, segments) in trials {
             for segment in segments {
                 sources.read(segment, &layout.values, |values| {
@@ -146,28 +147,27 @@ impl Compaction {
                 })?;
             }
         }
-        let files: Vec<(String, Unnamed)> =
-            writer.finish()?.into_iter().enumerate().map(|(index, file)| (name(index, &file), file)).collect();
-        for (id, range) in moved {
-            let segments = self.segments.entry((id.to_owned(), layout.table)).or_default();
-            segments.extend(locate(&files, range));
+        let mut start = 0;
+        let mut named: Vec<(Arc<str>, Range<u64>)> = Vec::new();
+        for (index, file) in writer.finish()?.into_iter().enumerate() {
+            let name = name(index, &file);
+            named.push((name.as_str().into(), start..start + file.entry.rows));
+            start += file.entry.rows;
+            self.files.push((name, file));
         }
-        self.files.extend(files);
+        for (id, range) in moved {
+            self.segments.extend(locate(&named, &range).map(|segment| (Arc::clone(id), layout.table, segment)));
+        }
         Ok(())
     }
 }
 
-/// Cuts a range of rows, counted over all files, at the files' ends.
-fn locate(files: &[(String, Unnamed)], range: Range<u64>) -> Vec<Segment> {
-    let mut segments = Vec::new();
-    let mut start = 0;
-    for (name, file) in files {
-        let end = start + file.entry.rows;
-        let (first, last) = (range.start.max(start), range.end.min(end));
-        if first < last {
-            segments.push(Segment(name.clone(), first - start, last - first));
-        }
-        start = end;
-    }
-    segments
+/// Cuts a range of rows, counted over all files, at the files' ends. Of each file: its name, and which rows it has.
+fn locate<'f>(files: &'f [(Arc<str>, Range<u64>)], range: &Range<u64>) -> impl Iterator<Item = Segment> + use<'f> {
+    let range = range.clone();
+    let from = files.partition_point(|(_, rows)| rows.end <= range.start);
+    files[from..].iter().map_while(move |(name, rows)| {
+        let (first, last) = (range.start.max(rows.start), range.end.min(rows.end));
+        (first < last).then(|| Segment(Arc::clone(name), first - rows.start, last - first))
+    })
 }

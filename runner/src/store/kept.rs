@@ -33,7 +33,7 @@ pub fn kept(folder: &Path, trial: &str) -> Result<Kept, StoreError> {
 
 /// The id and the label of the one trial that is meant.
 pub(super) fn find<'m>(folder: &Path, manifest: &'m Manifest, trial: &str) -> Result<(&'m str, &'m str), StoreError> {
-    let trials = || manifest.trials.iter().map(|(id, record)| (id.as_str(), record.label.as_str()));
+    let trials = || manifest.trials.iter().map(|(id, record)| (&**id, &*record.label));
     let mut found: Vec<_> = trials().filter(|&(id, label)| id == trial || label == trial).collect();
     if found.is_empty() && !trial.is_empty() {
         found = trials().filter(|(id, _)| id.starts_with(trial)).collect();

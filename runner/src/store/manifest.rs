@@ -3,10 +3,11 @@
 //! It is replaced atomically. A file that it does not list does not exist, whatever the folder shows; a trial's rows are
 //! those of its segments and no others. So no crash, at any instant, leaves a gap or a duplicate.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -31,10 +32,17 @@ pub(crate) struct Manifest {
     /// By path in the folder, with `/`.
     pub files: BTreeMap<String, FileEntry>,
     /// By trial id. Holds trials of earlier specs too.
-    pub trials: BTreeMap<String, TrialRecord>,
+    pub trials: BTreeMap<Arc<str>, TrialRecord>,
     /// By trial id: what trials that were saved and are not over go on from.
     #[serde(default)]
-    pub unfinished: BTreeMap<String, UnfinishedRecord>,
+    pub unfinished: BTreeMap<Arc<str>, UnfinishedRecord>,
+}
+
+/// By what it is known whether the rest can be read.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    format: serde_json::Value,
 }
 
 /// One command that wrote here.
@@ -92,12 +100,12 @@ const MOST_PARTS: u64 = 1 << 53;
 pub(crate) struct TrialRecord {
     pub status: Status,
     /// As in the spec that ran it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub label: String,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub label: Arc<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub numerics: Option<String>,
+    pub numerics: Option<Arc<str>>,
     pub attempts: u32,
     /// RFC 3339, UTC: when the attempt that counts began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,7 +182,7 @@ impl UnfinishedRecord {
 
 /// Consecutive rows of one file: (path, first row, row count).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Segment(pub String, pub u64, pub u64);
+pub(crate) struct Segment(pub Arc<str>, pub u64, pub u64);
 
 impl Segment {
     /// Whether the rows are in a compacted file of `table`, not in a part.
@@ -214,13 +222,31 @@ impl Manifest {
             Err(error) => return Err(StoreError::io("read", &path, error)),
         };
         let malformed = |message: String| StoreError::Manifest { path: path.clone(), message };
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
-        match value.get("format").and_then(serde_json::Value::as_u64) {
+        let head: Head = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        match head.format.as_u64() {
             Some(format) if format == u64::from(FORMAT) => {}
             Some(format) => return Err(StoreError::Format { path, found: format }),
             None => return Err(malformed("it has no `format`".to_owned())),
         }
-        serde_json::from_value(value).map(Some).map_err(|error| malformed(error.to_string()))
+        let mut manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        manifest.share_names();
+        Ok(Some(manifest))
+    }
+
+    /// What names the same file or numerics shares its memory.
+    fn share_names(&mut self) {
+        let mut known: HashSet<Arc<str>> = HashSet::new();
+        let mut share = |name: &mut Arc<str>| match known.get(name) {
+            Some(same) => *name = Arc::clone(same),
+            None => drop(known.insert(Arc::clone(name))),
+        };
+        for record in self.trials.values_mut() {
+            let segments = record.metrics.iter_mut().chain(&mut record.evals);
+            segments.map(|segment| &mut segment.0).chain(&mut record.numerics).for_each(&mut share);
+        }
+        for record in self.unfinished.values_mut() {
+            record.metrics.iter_mut().chain(&mut record.evals).for_each(|segment| share(&mut segment.0));
+        }
     }
 
     /// Reads the manifest of `folder` for its checkpoints alone: files of rows may be missing.
@@ -248,7 +274,7 @@ impl Manifest {
         let mut segments: Vec<(&str, &Segment)> = self.segments().collect();
         for (id, Segment(file, first, count)) in &segments {
             // No rows of a file that is not listed are too many as well.
-            let rows = self.files.get(file).map(|entry| entry.rows);
+            let rows = self.files.get(&**file).map(|entry| entry.rows);
             if first.checked_add(*count).is_none_or(|end| rows.is_none_or(|rows| end > rows)) {
                 return Err(wrong(format!(
                     "trial {id} has rows {first}..+{count} in `{file}`, which it does not list"
@@ -328,7 +354,7 @@ impl Manifest {
         let unfinished = self.unfinished.iter().map(|(id, record)| (id, &record.metrics, &record.evals));
         trials
             .chain(unfinished)
-            .flat_map(|(id, metrics, evals)| metrics.iter().chain(evals).map(move |segment| (id.as_str(), segment)))
+            .flat_map(|(id, metrics, evals)| metrics.iter().chain(evals).map(move |segment| (&**id, segment)))
     }
 
     /// The paths of a trial's checkpoints, kept and to go on from.
@@ -348,7 +374,7 @@ impl Manifest {
 
     /// JSON with a line for each file and each trial, so that it can be read, searched and compared.
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        fn lines<V: Serialize>(out: &mut dyn Write, name: &str, map: &BTreeMap<String, V>) -> io::Result<()> {
+        fn lines<K: Serialize, V: Serialize>(out: &mut dyn Write, name: &str, map: &BTreeMap<K, V>) -> io::Result<()> {
             write!(out, ",\n  \"{name}\": {{")?;
             for (index, (key, value)) in map.iter().enumerate() {
                 out.write_all(if index == 0 { b"\n    " } else { b",\n    " })?;

@@ -80,7 +80,7 @@ pub struct Store {
     columns: Columns,
     limits: Limits,
     /// For each trial of the plan.
-    numerics: Vec<String>,
+    numerics: Vec<Arc<str>>,
     rerun_other_numerics: bool,
     retry_failed: bool,
     notes: Vec<String>,
@@ -299,7 +299,7 @@ impl Store {
     fn save(&mut self, index: usize, checkpoint: &Arc<Checkpoint>, elapsed: Duration) -> Result<(), StoreError> {
         let keep_best = self.plan.checkpointing.keep == Keep::Best;
         let (flight, trial) = self.flight(index)?;
-        if checkpoint.trial_id != trial.id {
+        if *checkpoint.trial_id != *trial.id {
             return Err(unexpected(trial, format!("a checkpoint came of trial {}", checkpoint.trial_id)));
         }
         flight.push_checkpoint(checkpoint, elapsed, keep_best).map_err(|message| unexpected(trial, message))?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
@@ -47,11 +48,12 @@ impl Store {
             lock: None,
         };
         // Whoever has the lock may be replacing what this looks at: what is wrong here is looked at again under the lock.
-        let seen = Manifest::load(&store.folder);
-        if let Ok(Some(manifest)) = &seen {
-            store.manifest = manifest.clone();
-            store.notes = notes::failed(plan, manifest).filter(|_| !run.retry_failed).into_iter().collect();
-        }
+        let seen = Manifest::load(&store.folder).map(|manifest| {
+            let Some(manifest) = manifest else { return false };
+            store.notes = notes::failed(plan, &manifest).filter(|_| !run.retry_failed).into_iter().collect();
+            store.manifest = manifest;
+            true
+        });
         let is_complete = store.is_complete();
         if is_complete && store.has_recipe(&run) {
             tracing::info!(folder = %store.folder.display(), "store complete: nothing to write");
@@ -63,7 +65,7 @@ impl Store {
             // Only the recipe is another: in the spec's comments, say.
             Err(_) if is_complete => Ok(store),
             Err(error) => match (seen?, error) {
-                (Some(_), StoreError::Io { source, .. }) => {
+                (true, StoreError::Io { source, .. }) => {
                     let left = store.unfinished().len();
                     Err(StoreError::ReadOnly { folder: store.folder, left, source })
                 }
@@ -77,6 +79,7 @@ impl Store {
         let (folder, plan) = (&self.folder, &self.plan);
         files::create_directory(folder)?;
         self.lock = Some(files::lock(folder)?);
+        self.manifest = Manifest::new(&plan.name);
         let mut manifest = match Manifest::load(folder)? {
             Some(manifest) => {
                 manifest.check_plan(folder, plan)?;
@@ -146,15 +149,16 @@ fn write_plan(plan: &Plan) -> impl Fn(&mut dyn Write) -> io::Result<()> {
     move |out| write_json(plan, &Estimates::default(), out)
 }
 
-fn numerics_of_trials(plan: &Plan, run: &RunInfo) -> Result<Vec<String>, StoreError> {
+fn numerics_of_trials(plan: &Plan, run: &RunInfo) -> Result<Vec<Arc<str>>, StoreError> {
     if run.numerics.len() != plan.groups.len() {
         return Err(StoreError::Numerics { found: run.numerics.len(), expected: plan.groups.len() });
     }
-    let mut numerics = vec![String::new(); plan.trials.len()];
+    let mut numerics: Vec<Arc<str>> = vec!["".into(); plan.trials.len()];
     for (group, name) in plan.groups.iter().zip(&run.numerics) {
+        let name: Arc<str> = name.as_str().into();
         for &trial in &group.trials {
             if let Some(slot) = numerics.get_mut(trial) {
-                slot.clone_from(name);
+                *slot = Arc::clone(&name);
             }
         }
     }
@@ -165,7 +169,7 @@ fn check_ids(plan: &Plan) -> Result<(), StoreError> {
     let mut labels = HashMap::new();
     for trial in plan.trials.iter() {
         if let Some(first) = labels.insert(&trial.id, &trial.label) {
-            return Err(StoreError::Duplicate { first: first.clone(), second: trial.label.clone() });
+            return Err(StoreError::Duplicate { first: first.to_string(), second: trial.label.to_string() });
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Entering trials in the manifest: those that are done, and what unfinished ones go on from.
 
+use std::sync::Arc;
+
 use super::flight::{Best, Flight};
 use super::manifest::{Manifest, TrialRecord, UnfinishedRecord};
 use super::result::Status;
@@ -49,7 +51,7 @@ impl Store {
             checkpoint: self.write_checkpoint(&flight, &checkpoint)?,
             step: checkpoint.step,
             evaluated: checkpoint.evaluated,
-            numerics: self.numerics[flight.trial].clone(),
+            numerics: self.numerics[flight.trial].to_string(),
             best: match flight.best() {
                 Some(Best::Written(path, step)) => Some((path.clone(), *step)),
                 Some(Best::Pending(_)) | None => None,
@@ -59,7 +61,7 @@ impl Store {
             metrics,
             evals,
         };
-        let id = checkpoint.trial_id.clone();
+        let id = Arc::clone(&self.plan.trials[flight.trial].id);
         self.update_checkpoints(&id, |manifest| {
             let known = manifest.trials.entry(id.clone()).or_default();
             if !known.status.is_done() {

@@ -1,5 +1,7 @@
 //! What a trial came to: its status and the few numbers that stand for its rows.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Evaluation, Split};
@@ -14,7 +16,7 @@ pub struct TrialResult {
     /// Why it failed.
     pub error: Option<String>,
     /// What it ran on, as far as that decides bits.
-    pub numerics: Option<String>,
+    pub numerics: Option<Arc<str>>,
     /// Wall time of all attempts.
     pub seconds: Option<f64>,
     /// How often it was started.

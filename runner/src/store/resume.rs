@@ -37,7 +37,7 @@ pub(crate) struct Resumable {
 pub(crate) fn resumable(
     folder: &Path,
     plan: &Plan,
-    numerics: &[String],
+    numerics: &[Arc<str>],
     manifest: &Manifest,
 ) -> (HashMap<usize, Resumable>, Vec<String>) {
     let mut sources = Sources::new(folder, manifest);
@@ -45,7 +45,7 @@ pub(crate) fn resumable(
     let mut others: Vec<&str> = Vec::new();
     for (index, trial) in plan.trials.iter().enumerate() {
         let Some(record) = manifest.unfinished.get(&trial.id) else { continue };
-        if record.numerics != numerics[index] {
+        if *record.numerics != *numerics[index] {
             others.push(&trial.label);
             continue;
         }
@@ -108,7 +108,7 @@ fn evaluations<'a>(
     ];
     let mut evaluations = Vec::new();
     for segment in record.segments(Table::Evals) {
-        let corrupt = |what: &str| StoreError::Corrupt { path: segment.0.clone().into(), what: what.to_owned() };
+        let corrupt = |what: &str| StoreError::Corrupt { path: (&*segment.0).into(), what: what.to_owned() };
         sources.read(segment, &fields, |columns| {
             // Sources has checked the types.
             let iterations = columns[0].as_primitive::<Int64Type>();

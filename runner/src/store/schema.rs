@@ -146,7 +146,7 @@ impl Columns {
                     .zip(&axes)
                     .all(|(value, axis)| value.as_ref().is_none_or(|v| has_kind(v, axis.kind)));
             if !fits {
-                return Err(StoreError::Axes { label: trial.label.clone() });
+                return Err(StoreError::Axes { label: trial.label.to_string() });
             }
         }
         Ok(Columns { axes, plan_axes: plan.axes.clone(), hypers, metrics })

@@ -33,9 +33,18 @@ pub(crate) struct Sources<'a> {
     folder: &'a Path,
     manifest: &'a Manifest,
     files: HashMap<&'a str, Source>,
-    groups: HashMap<(&'a str, usize), (u64, RecordBatch)>,
+    groups: HashMap<(&'a str, usize), Group>,
     cached_rows: usize,
     clock: u64,
+}
+
+/// A decoded row group.
+struct Group {
+    batch: RecordBatch,
+    /// When it was last read from.
+    used: u64,
+    /// Rows that nobody has read yet. Whoever reads one again decodes the group again.
+    left: u64,
 }
 
 struct Source {
@@ -98,6 +107,7 @@ impl<'a> Sources<'a> {
                     None => new_null_array(field.data_type(), rows),
                 });
             }
+            self.forget(file, group, stop - first);
             take(&columns)?;
             first = stop;
         }
@@ -126,23 +136,38 @@ impl<'a> Sources<'a> {
     /// A decoded row group.
     fn group(&mut self, file: &'a str, group: usize) -> Result<RecordBatch, StoreError> {
         self.clock += 1;
-        if let Some((used, batch)) = self.groups.get_mut(&(file, group)) {
-            *used = self.clock;
-            return Ok(batch.clone());
+        if let Some(group) = self.groups.get_mut(&(file, group)) {
+            group.used = self.clock;
+            return Ok(group.batch.clone());
         }
         let source = self.open(file)?;
         let batch = contain(|| source.decode(group)).unwrap_or_else(|| Err(unreadable(&source.path)))?;
         self.cached_rows += batch.num_rows();
         while self.cached_rows > CACHED_ROWS {
-            let Some(oldest) = self.groups.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| *key) else {
+            let Some(oldest) = self.groups.iter().min_by_key(|(_, group)| group.used).map(|(key, _)| *key) else {
                 break;
             };
-            if let Some((_, evicted)) = self.groups.remove(&oldest) {
-                self.cached_rows -= evicted.num_rows();
+            self.evict(oldest);
+        }
+        let left = batch.num_rows() as u64;
+        self.groups.insert((file, group), Group { batch: batch.clone(), used: self.clock, left });
+        Ok(batch)
+    }
+
+    /// Notes that so many rows of a group were read, and drops it after the last.
+    fn forget(&mut self, file: &'a str, group: usize, rows: u64) {
+        if let Some(read) = self.groups.get_mut(&(file, group)) {
+            read.left = read.left.saturating_sub(rows);
+            if read.left == 0 {
+                self.evict((file, group));
             }
         }
-        self.groups.insert((file, group), (self.clock, batch.clone()));
-        Ok(batch)
+    }
+
+    fn evict(&mut self, key: (&'a str, usize)) {
+        if let Some(evicted) = self.groups.remove(&key) {
+            self.cached_rows -= evicted.batch.num_rows();
+        }
     }
 }
 

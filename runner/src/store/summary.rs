@@ -51,7 +51,7 @@ pub fn text(plan: &Plan, results: &[TrialResult]) -> String {
     for result in &ranked[..listed] {
         let numbers = &result.numbers;
         table.add_row([
-            plan.trials[result.trial].label.clone(),
+            plan.trials[result.trial].label.to_string(),
             percent(numbers.best_test_accuracy),
             percent(numbers.final_test_accuracy),
             numbers.final_train_loss.map_or_else(dash, |loss| format!("{loss:.4}")),

@@ -21,7 +21,7 @@ use crate::plan::{AxisKind, AxisValue};
 /// Whose rows they are: what the columns `trial` and the axes hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Owner<'a> {
-    pub id: &'a str,
+    pub id: &'a Arc<str>,
     /// One for each axis of the layout.
     pub axes: &'a [Option<AxisValue>],
 }
@@ -120,7 +120,7 @@ impl<'a> TableWriter<'a> {
 
     fn batch(&self) -> Result<RecordBatch, arrow_schema::ArrowError> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.layout.schema.fields().len());
-        columns.push(text_column(self.queue.iter().map(|run| (Some(run.owner.id), run.rows))));
+        columns.push(text_column(self.queue.iter().map(|run| (Some(&**run.owner.id), run.rows))));
         for (index, axis) in self.layout.axes.iter().enumerate() {
             columns
                 .push(axis_column(axis.kind, self.queue.iter().map(|run| (run.owner.axes[index].as_ref(), run.rows))));

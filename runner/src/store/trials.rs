@@ -16,25 +16,20 @@ use crate::plan::{Axis, AxisKind, AxisValue, LastBatch, Normalize, Order, Plan, 
 /// The table of trials: what each was, and what it came to. Pure, so equal results give equal bytes.
 pub(crate) fn trials_batch(plan: &Plan, columns: &Columns, results: &[TrialResult]) -> Result<RecordBatch, ArrowError> {
     let trials = &plan.trials;
-    let settings: Vec<Vec<Option<AxisValue>>> = trials.iter().map(settings).collect();
     let mut table = TableColumns::default();
     table.text("trial", trials.iter().map(|trial| Some(&*trial.id)));
 
     // An axis that is also a setting shares its column: the axis is null where a trial lacks it, the setting never is.
-    let setting_of = |axis: &Axis| SETTINGS.iter().position(|&(name, kind)| name == axis.name && kind == axis.kind);
+    let setting_of = |axis: &Axis| SETTINGS.iter().find(|&&(name, kind, _)| name == axis.name && kind == axis.kind);
     for (index, axis) in columns.axes.iter().enumerate() {
         let setting = setting_of(&columns.plan_axes[index]);
-        let values = trials.iter().zip(&settings).map(|(trial, settings)| {
-            let value = trial.axes[index].as_ref();
-            (value.or_else(|| setting.and_then(|setting| settings[setting].as_ref())), 1)
-        });
-        table.push(&axis.name, axis_column(axis.kind, values), true);
+        let value = |trial: &Trial| trial.axes[index].clone().or_else(|| setting.and_then(|(_, _, of)| of(trial)));
+        table.setting(&axis.name, axis.kind, trials, value);
     }
     table.push("label", Arc::new(StringArray::from_iter_values(trials.iter().map(|trial| &*trial.label))), false);
-    for (index, (name, kind)) in SETTINGS.into_iter().enumerate() {
+    for (name, kind, value) in SETTINGS {
         if !columns.axes.iter().any(|axis| axis.name == name) {
-            let values = settings.iter().map(|settings| (settings[index].as_ref(), 1));
-            table.push(name, axis_column(kind, values), true);
+            table.setting(name, kind, trials, value);
         }
     }
 
@@ -95,77 +90,71 @@ impl TableColumns {
         self.push(name, text_column(values.map(|value| (value, 1))), true);
     }
 
+    /// A column of a value of each trial.
+    fn setting(&mut self, name: &str, kind: AxisKind, trials: &[Trial], value: impl Fn(&Trial) -> Option<AxisValue>) {
+        let values: Vec<Option<AxisValue>> = trials.iter().map(value).collect();
+        self.push(name, axis_column(kind, values.iter().map(|value| (value.as_ref(), 1))), true);
+    }
+
     fn into_batch(self) -> Result<RecordBatch, ArrowError> {
         RecordBatch::try_new(Arc::new(Schema::new(self.fields)), self.columns)
     }
 }
 
-/// The resolved settings that `trials.parquet` shows, in order.
-const SETTINGS: [(&str, AxisKind); 21] = [
-    ("plugin", AxisKind::Text),
-    ("architecture", AxisKind::Text),
-    ("precision", AxisKind::Text),
-    ("dataset", AxisKind::Text),
-    ("dataset_digest", AxisKind::Text),
-    ("batch_size", AxisKind::Integer),
-    ("train_count", AxisKind::Integer),
-    ("validation_count", AxisKind::Integer),
-    ("order", AxisKind::Text),
-    ("last_batch", AxisKind::Text),
-    ("normalize", AxisKind::Text),
-    ("scale", AxisKind::Float),
-    ("flip", AxisKind::Boolean),
-    ("pad", AxisKind::Integer),
-    ("optimizer_kind", AxisKind::Text),
-    ("init_seed", AxisKind::Integer),
-    ("data_seed", AxisKind::Integer),
-    ("iterations", AxisKind::Integer),
-    ("eval_every", AxisKind::Integer),
-    ("model_json", AxisKind::Text),
-    ("optimizer_json", AxisKind::Text),
-];
+/// A setting's name, the type of its column, and its value.
+type Setting = (&'static str, AxisKind, fn(&Trial) -> Option<AxisValue>);
 
-/// The values of [`SETTINGS`] for one trial.
-fn settings(trial: &Trial) -> Vec<Option<AxisValue>> {
-    let shape = &*trial.shape;
-    let data = &shape.data;
-    let text = |text: &str| Some(AxisValue::Text(text.into()));
-    // Seeds and counts come from TOML, whose integers are signed; what exceeds them cannot be shown.
-    let integer = |value: u64| i64::try_from(value).ok().map(AxisValue::Integer);
-    let precision = serde_json::from_str::<serde_json::Value>(&shape.model_json).ok();
-    vec![
-        text(&shape.plugin),
-        text(&shape.architecture),
-        precision.as_ref().and_then(|model| model.get("precision")?.as_str()).and_then(text),
-        text(&data.dataset),
-        data.digest.as_deref().and_then(text),
-        integer(u64::from(data.batch_size)),
-        integer(data.train_count),
-        integer(data.validation_count),
-        text(match data.order {
+/// The resolved settings that `trials.parquet` shows, in order.
+const SETTINGS: [Setting; 21] = [
+    ("plugin", AxisKind::Text, |trial| text(&trial.shape.plugin)),
+    ("architecture", AxisKind::Text, |trial| text(&trial.shape.architecture)),
+    ("precision", AxisKind::Text, |trial| {
+        let model: serde_json::Value = serde_json::from_str(&trial.shape.model_json).ok()?;
+        text(model.get("precision")?.as_str()?)
+    }),
+    ("dataset", AxisKind::Text, |trial| text(&trial.shape.data.dataset)),
+    ("dataset_digest", AxisKind::Text, |trial| text(trial.shape.data.digest.as_deref()?)),
+    ("batch_size", AxisKind::Integer, |trial| integer(u64::from(trial.shape.data.batch_size))),
+    ("train_count", AxisKind::Integer, |trial| integer(trial.shape.data.train_count)),
+    ("validation_count", AxisKind::Integer, |trial| integer(trial.shape.data.validation_count)),
+    ("order", AxisKind::Text, |trial| {
+        text(match trial.shape.data.order {
             Order::Shuffled => "shuffled",
             Order::Stored => "stored",
-        }),
-        text(match data.last_batch {
+        })
+    }),
+    ("last_batch", AxisKind::Text, |trial| {
+        text(match trial.shape.data.last_batch {
             LastBatch::Wrap => "wrap",
             LastBatch::Drop => "drop",
             LastBatch::Keep => "keep",
-        }),
-        text(match data.normalize {
+        })
+    }),
+    ("normalize", AxisKind::Text, |trial| {
+        text(match trial.shape.data.normalize {
             Normalize::None => "none",
             Normalize::PixelMean => "pixel_mean",
             Normalize::ChannelMean => "channel_mean",
             Normalize::ChannelStandard => "channel_standard",
-        }),
-        Some(AxisValue::Float(data.scale)),
-        Some(AxisValue::Boolean(data.flip)),
-        integer(u64::from(data.pad)),
-        text(&trial.optimizer_kind),
-        integer(trial.init_seed),
-        integer(trial.data_seed),
-        integer(trial.iterations),
-        integer(trial.eval_every),
-        text(&shape.model_json),
-        text(&trial.optimizer_json),
-    ]
+        })
+    }),
+    ("scale", AxisKind::Float, |trial| Some(AxisValue::Float(trial.shape.data.scale))),
+    ("flip", AxisKind::Boolean, |trial| Some(AxisValue::Boolean(trial.shape.data.flip))),
+    ("pad", AxisKind::Integer, |trial| integer(u64::from(trial.shape.data.pad))),
+    ("optimizer_kind", AxisKind::Text, |trial| text(&trial.optimizer_kind)),
+    ("init_seed", AxisKind::Integer, |trial| integer(trial.init_seed)),
+    ("data_seed", AxisKind::Integer, |trial| integer(trial.data_seed)),
+    ("iterations", AxisKind::Integer, |trial| integer(trial.iterations)),
+    ("eval_every", AxisKind::Integer, |trial| integer(trial.eval_every)),
+    ("model_json", AxisKind::Text, |trial| text(&trial.shape.model_json)),
+    ("optimizer_json", AxisKind::Text, |trial| text(&trial.optimizer_json)),
+];
+
+fn text(text: &str) -> Option<AxisValue> {
+    Some(AxisValue::Text(text.into()))
+}
+
+/// Seeds and counts come from TOML, whose integers are signed; what exceeds them cannot be shown.
+fn integer(value: u64) -> Option<AxisValue> {
+    i64::try_from(value).ok().map(AxisValue::Integer)
 }

@@ -302,7 +302,7 @@ impl<'a> Driver<'a> {
         self.pace.note_cost(started.elapsed());
         let (trial_id, step) =
             self.lanes[lane].as_ref().map_or_else(Default::default, |it| (it.trial.id.clone(), it.step));
-        Ok(Arc::new(Checkpoint { trial_id, step, evaluated, tensors }))
+        Ok(Arc::new(Checkpoint { trial_id: trial_id.to_string(), step, evaluated, tensors }))
     }
 
     fn hand_on(&mut self, lane: usize, checkpoint: Arc<Checkpoint>) {

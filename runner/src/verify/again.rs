@@ -79,7 +79,7 @@ pub fn again(
         comparison.take(&event)
     })?;
     let Comparison { differences, mut proof, .. } = comparison;
-    let labelled = differences.into_iter().map(|(trial, what)| (plan.trials[trial].label.clone(), what));
+    let labelled = differences.into_iter().map(|(trial, what)| (plan.trials[trial].label.to_string(), what));
     proof.differences = labelled.collect();
     Ok(proof)
 }
@@ -264,7 +264,7 @@ fn located(segments: &[Segment], rows: Range<u64>) -> Vec<(&str, Range<u64>)> {
         let end = start + count;
         let (from, to) = (rows.start.max(start), rows.end.min(end));
         if from < to {
-            found.push((file.as_str(), first + (from - start)..first + (to - start)));
+            found.push((&**file, first + (from - start)..first + (to - start)));
         }
         start = end;
     }
@@ -335,5 +335,5 @@ fn value(column: &ArrayRef, row: usize) -> String {
 }
 
 fn bug(trial: &Trial, message: String) -> StoreError {
-    StoreError::Event { trial: trial.label.clone(), message }
+    StoreError::Event { trial: trial.label.to_string(), message }
 }

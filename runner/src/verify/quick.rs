@@ -363,7 +363,7 @@ impl<'a> Check<'a> {
         }
         let of = |table: Table| {
             let segments = claim.segments(table).iter().enumerate();
-            segments.map(move |(number, segment)| (segment.0.as_str(), &contents[&(index, table, number)]))
+            segments.map(move |(number, segment)| (&*segment.0, &contents[&(index, table, number)]))
         };
         let mut problems = Vec::new();
         let mut last = -1;

@@ -45,7 +45,7 @@ pub fn select(
     for (index, trial) in plan.trials.iter().enumerate().filter(|&(index, _)| wanted[index]) {
         match obstacle(manifest.trials.get(&trial.id), numerics_of[index], checked) {
             None => selection.trials.push(index),
-            Some(why) => selection.unproven.push((trial.label.clone(), why)),
+            Some(why) => selection.unproven.push((trial.label.to_string(), why)),
         }
     }
     Ok(selection)
@@ -62,19 +62,19 @@ fn obstacle(record: Option<&TrialRecord>, numerics: &str, checked: &Checked) -> 
         return Some(format!("its rows are of {stored}, and this is {numerics}, whose last bits differ"));
     }
     let mut files = record.metrics.iter().chain(&record.evals).map(|segment| &segment.0);
-    files.find(|file| checked.damaged.contains(*file)).map(|file| format!("{file} is damaged"))
+    files.find(|file| checked.damaged.contains(&***file)).map(|file| format!("{file} is damaged"))
 }
 
 /// Every trial that the output's own plan has must be planned again, with the same id.
 fn check_ids(folder: &Path, plan: &Plan, manifest: &Manifest) -> Result<(), VerifyError> {
-    let planned: HashMap<&str, &Trial> = plan.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
+    let planned: HashMap<&str, &Trial> = plan.trials.iter().map(|trial| (&*trial.id, trial)).collect();
     let recipe = |message: String| VerifyError::Recipe { folder: folder.to_owned(), message };
     for (id, label) in super::quick::planned_ids(folder).map_err(recipe)? {
         if planned.contains_key(id.as_str()) {
             continue;
         }
-        let was_run = if manifest.trials.contains_key(&id) { "was run" } else { "was planned" };
-        let now = plan.trials.iter().find(|trial| trial.label == label);
+        let was_run = if manifest.trials.contains_key(&*id) { "was run" } else { "was planned" };
+        let now = plan.trials.iter().find(|trial| *trial.label == *label);
         let now = now.map_or("does not give it".to_owned(), |trial| format!("gives {}", trial.id));
         let message = format!(
             "trial `{label}` {was_run} as {id}, and spec.toml {now}; the data, the plugin or a table of values is another"
@@ -86,7 +86,7 @@ fn check_ids(folder: &Path, plan: &Plan, manifest: &Manifest) -> Result<(), Veri
 
 /// A trial by label, id or the first digits of its id.
 fn find(plan: &Plan, asked: &str) -> Result<usize, VerifyError> {
-    let is_exact = |trial: &Trial| trial.label == asked || trial.id == asked;
+    let is_exact = |trial: &Trial| *trial.label == *asked || *trial.id == *asked;
     if let Some(index) = plan.trials.iter().position(is_exact) {
         return Ok(index);
     }
