@@ -275,8 +275,8 @@ mod tests {
             metrics: vec!["loss".into()],
         });
         let trial = |index: usize, &(policy, optimizer, iterations, schedules): &Row<'_>| Trial {
-            id: format!("{index:032x}"),
-            label: format!("{policy} {optimizer}"),
+            id: format!("{index:032x}").into(),
+            label: format!("{policy} {optimizer}").into(),
             axes: vec![Some(AxisValue::Text(policy.into())), Some(AxisValue::Text(optimizer.into()))],
             shape: shape.clone(),
             optimizer_json: "{}".into(),

@@ -1,17 +1,19 @@
 //! From memory to the disk: rows that wait are sealed as parts, the manifest is replaced, parts become tables.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
-use parquet::file::properties::WriterProperties;
 
+use super::files::{FileEntry, ParquetFile};
 use super::flight::Flight;
 use super::folder::{delete_unlisted, forget_unused};
 use super::manifest::Segment;
-use super::schema::{Table, writer_properties};
+use super::schema::Table;
 use super::table::{Owner, TableWriter};
+use super::trials::TrialsBatch;
 use super::{Limits, Store, StoreError, Summary, compact, files, now, saved, trials};
 
 impl Store {
@@ -41,10 +43,8 @@ impl Store {
             self.manifest.save(&self.folder)?;
             self.compact(digest)?;
         }
-        let results = self.results();
-        self.write_small("trials.parquet", trials::trials_batch(&self.plan, &self.columns, &results))?;
-        self.write_small("timings.parquet", trials::timings_batch(&self.plan, &results))?;
-        drop(results);
+        self.write_of_trials("trials.parquet", trials::trials_batch)?;
+        self.write_of_trials("timings.parquet", trials::timings_batch)?;
         if let Some(run) = self.manifest.runs.last_mut() {
             run.ended = Some(now());
         }
@@ -170,20 +170,32 @@ impl Store {
         delete_unlisted(&self.folder, &self.manifest)
     }
 
-    /// How a table of one row per trial is written.
-    pub(super) fn small_properties(&self, batch: &RecordBatch) -> WriterProperties {
-        writer_properties(&batch.schema(), batch.num_columns(), self.limits.tables.group_rows)
-    }
-
     /// Writes a table of one row per trial.
-    fn write_small(&mut self, name: &str, batch: Result<RecordBatch, ArrowError>) -> Result<(), StoreError> {
+    fn write_of_trials(&mut self, name: &str, batch: TrialsBatch) -> Result<(), StoreError> {
         let path = self.folder.join(name);
-        let batch = batch.map_err(|source| StoreError::arrow(&path, source))?;
-        let properties = self.small_properties(&batch);
-        let mut file = files::ParquetFile::create(&self.folder, batch.schema(), properties)?;
-        file.write(&batch)?;
+        let wrong = |source| StoreError::arrow(&path, source);
+        let batches = self.batches_of_trials(batch);
+        let empty = batches(0..0).map_err(wrong)?;
+        let mut file = ParquetFile::create(&self.folder, empty.schema(), trials::properties(&empty))?;
+        for rows in trials::batches(self.plan.trials.len()) {
+            file.write(&batches(rows).map_err(wrong)?)?;
+        }
+        drop(batches);
         let entry = file.close()?.rename(&path)?;
         self.manifest.files.insert(name.to_owned(), entry);
         files::sync_directory(&self.folder)
+    }
+
+    /// What the manifest would say of that table.
+    pub(super) fn entry_of_trials(&self, batch: TrialsBatch) -> Option<FileEntry> {
+        let batches = self.batches_of_trials(batch);
+        let empty = batches(0..0).ok()?;
+        let rows = trials::batches(self.plan.trials.len()).map(|rows| batches(rows).ok());
+        files::entry_of(empty.schema(), trials::properties(&empty), rows).ok().flatten()
+    }
+
+    /// Makes some rows of a table of one row per trial.
+    fn batches_of_trials(&self, batch: TrialsBatch) -> impl Fn(Range<usize>) -> Result<RecordBatch, ArrowError> {
+        move |rows| batch(&self.plan.trials[rows.clone()], &self.columns, &self.results_of(rows))
     }
 }

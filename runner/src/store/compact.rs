@@ -114,6 +114,8 @@ pub(crate) fn compact(
             compaction.write(&mut sources, &layout, &directory, parts, owned, name)?;
         }
     }
+    // Rows of one trial may have come out of several old files.
+    compaction.segments.sort_by(|(a, of_a, _), (b, of_b, _)| (a, of_a).cmp(&(b, of_b)));
     Ok(compaction)
 }
 

@@ -45,7 +45,7 @@ impl Grid<'_> {
                         if self.max_lrs.is_empty() {
                             trial.axes.remove(1);
                         } else {
-                            trial.label += &format!(" max_lr={max_lr}");
+                            trial.label = format!("{} max_lr={max_lr}", trial.label).into();
                         }
                         trials.push(trial);
                     }
@@ -62,8 +62,8 @@ impl Grid<'_> {
         let second = if optimizer == "adam" { "beta1" } else { "momentum" };
         let lr = Schedule::Linear { from: max_lr, to: 0.0, steps: self.iterations };
         Trial {
-            id: blake3::hash(asked.as_bytes()).to_hex()[..32].to_owned(),
-            label: format!("{policy} {optimizer} seed={seed}"),
+            id: blake3::hash(asked.as_bytes()).to_hex()[..32].into(),
+            label: format!("{policy} {optimizer} seed={seed}").into(),
             axes: vec![
                 Some(AxisValue::Text(policy.into())),
                 Some(AxisValue::Float(max_lr)),

@@ -72,11 +72,20 @@ impl Unnamed {
     }
 }
 
-/// What the manifest would say of a file that held `batch`. Writes nothing.
-pub(crate) fn entry_of(batch: &RecordBatch, properties: WriterProperties) -> Result<FileEntry, ParquetError> {
-    let mut writer = ArrowWriter::try_new(Digesting::new(io::sink()), batch.schema(), Some(properties))?;
-    writer.write(batch)?;
-    Ok(writer.into_inner()?.entry(batch.num_rows() as u64))
+/// What the manifest would say of a file that held `batches`. Writes nothing. None where a batch is none.
+pub(crate) fn entry_of(
+    schema: SchemaRef,
+    properties: WriterProperties,
+    batches: impl Iterator<Item = Option<RecordBatch>>,
+) -> Result<Option<FileEntry>, ParquetError> {
+    let mut writer = ArrowWriter::try_new(Digesting::new(io::sink()), schema, Some(properties))?;
+    let mut rows = 0;
+    for batch in batches {
+        let Some(batch) = batch else { return Ok(None) };
+        writer.write(&batch)?;
+        rows += batch.num_rows() as u64;
+    }
+    Ok(Some(writer.into_inner()?.entry(rows)))
 }
 
 /// Hashes what it writes.

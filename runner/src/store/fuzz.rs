@@ -114,7 +114,7 @@ fn read_part(bytes: &[u8]) {
         "status": "finished", "numerics": "example/1 cpu", "attempts": 1, "numbers": { "rows": 9 },
         "metrics": [["parts/metrics-000000.parquet", 0, 9]],
     });
-    let id = plan.trials[0].id.as_str();
+    let id = &*plan.trials[0].id;
     let manifest = serde_json::json!({
         "format": super::schema::FORMAT, "name": "example", "runs": [], "layout": null, "next_part": 1,
         "files": { "parts/metrics-000000.parquet": entry }, "trials": { id: record },

@@ -49,6 +49,7 @@ mod tests;
 mod trials;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -221,11 +222,15 @@ impl Store {
 
     /// What is known of every trial of the plan, in its order, as far as it was committed.
     pub fn results(&self) -> Vec<TrialResult> {
+        self.results_of(0..self.plan.trials.len())
+    }
+
+    /// What is known of some trials of the plan.
+    fn results_of(&self, trials: Range<usize>) -> Vec<TrialResult> {
         let unknown = TrialRecord::default();
-        let trials = self.plan.trials.iter().enumerate();
         trials
-            .map(|(index, trial)| {
-                let record = self.manifest.trials.get(&trial.id).unwrap_or(&unknown);
+            .map(|index| {
+                let record = self.manifest.trials.get(&self.plan.trials[index].id).unwrap_or(&unknown);
                 TrialResult {
                     trial: index,
                     status: record.status,

@@ -6,12 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow_array::RecordBatch;
-use arrow_schema::ArrowError;
-
 use super::folder::{delete_unlisted, folder_name, forget_unused};
 use super::manifest::{Manifest, RunHistory, RunRecord};
 use super::schema::Columns;
+use super::trials::TrialsBatch;
 use super::{Limits, RunInfo, Store, StoreError, compact, files, notes, now, resume, trials};
 use crate::plan::Plan;
 use crate::plan::show::{Estimates, write_json};
@@ -120,8 +118,8 @@ impl Store {
 
     /// Whether the folder has all that a run of the plan would leave.
     fn is_complete(&self) -> bool {
-        let is_there = |name: &str, batch: Result<RecordBatch, ArrowError>| {
-            let entry = batch.ok().and_then(|batch| files::entry_of(&batch, self.small_properties(&batch)).ok());
+        let is_there = |name: &str, batch: TrialsBatch| {
+            let entry = self.entry_of_trials(batch);
             entry.is_some() && self.manifest.files.get(name) == entry.as_ref() && self.folder.join(name).exists()
         };
         let trials = self.plan.trials.iter().enumerate();
@@ -129,10 +127,9 @@ impl Store {
             return false;
         }
         let digest = compact::layout_digest(&self.plan, &self.columns, &self.manifest);
-        let results = self.results();
         compact::is_compacted(&self.plan, &digest, &self.manifest)
-            && is_there("trials.parquet", trials::trials_batch(&self.plan, &self.columns, &results))
-            && is_there("timings.parquet", trials::timings_batch(&self.plan, &results))
+            && is_there("trials.parquet", trials::trials_batch)
+            && is_there("timings.parquet", trials::timings_batch)
     }
 
     /// Whether the folder's spec and plan are those of `run`.

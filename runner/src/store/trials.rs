@@ -1,5 +1,6 @@
 //! `trials.parquet` and `timings.parquet`: one row per trial of the spec.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -7,15 +8,35 @@ use arrow_array::{ArrayRef, Float32Array, Float64Array, Int64Array, StringArray,
 use arrow_schema::ArrowError;
 use arrow_schema::{Field, Schema};
 use jiff::Timestamp;
+use parquet::file::properties::WriterProperties;
 
 use super::result::{Numbers, TrialResult};
-use super::schema::Columns;
+use super::schema::{Columns, writer_properties};
 use super::table::{axis_column, text_column};
-use crate::plan::{Axis, AxisKind, AxisValue, LastBatch, Normalize, Order, Plan, Trial};
+use crate::plan::{Axis, AxisKind, AxisValue, LastBatch, Normalize, Order, Trial};
 
-/// The table of trials: what each was, and what it came to. Pure, so equal results give equal bytes.
-pub(crate) fn trials_batch(plan: &Plan, columns: &Columns, results: &[TrialResult]) -> Result<RecordBatch, ArrowError> {
-    let trials = &plan.trials;
+/// Rows of a table of trials, made of trials and what they came to. Pure, so equal results give equal bytes.
+pub(crate) type TrialsBatch = fn(&[Trial], &Columns, &[TrialResult]) -> Result<RecordBatch, ArrowError>;
+
+/// Rows that are made at once.
+const BATCH: usize = 1024;
+
+/// The rows of each batch of a table of so many trials.
+pub(crate) fn batches(count: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count).step_by(BATCH).map(move |first| first..count.min(first + BATCH))
+}
+
+/// How a table with the columns of `batch` is written.
+pub(crate) fn properties(batch: &RecordBatch) -> WriterProperties {
+    writer_properties(&batch.schema(), batch.num_columns(), 2 * BATCH)
+}
+
+/// The table of trials: what each was, and what it came to.
+pub(crate) fn trials_batch(
+    trials: &[Trial],
+    columns: &Columns,
+    results: &[TrialResult],
+) -> Result<RecordBatch, ArrowError> {
     let mut table = TableColumns::default();
     table.text("trial", trials.iter().map(|trial| Some(&*trial.id)));
 
@@ -59,9 +80,13 @@ pub(crate) fn trials_batch(plan: &Plan, columns: &Columns, results: &[TrialResul
 }
 
 /// The table of timings.
-pub(crate) fn timings_batch(plan: &Plan, results: &[TrialResult]) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn timings_batch(
+    trials: &[Trial],
+    _columns: &Columns,
+    results: &[TrialResult],
+) -> Result<RecordBatch, ArrowError> {
     let mut table = TableColumns::default();
-    table.text("trial", plan.trials.iter().map(|trial| Some(&*trial.id)));
+    table.text("trial", trials.iter().map(|trial| Some(&*trial.id)));
     let started = results.iter().map(|result| {
         let text = result.started.as_deref()?;
         text.parse::<Timestamp>().ok().map(|timestamp| timestamp.as_millisecond())

@@ -93,7 +93,7 @@ impl Prepared {
         let isolation = if isolated { Isolation::Process(self.launch()) } else { Isolation::None };
         let layout = Layout { isolation, ..layout.clone() };
         let mut histories: BTreeMap<String, History> = BTreeMap::new();
-        let label = |trial: usize| self.plan.trials[trial].label.clone();
+        let label = |trial: usize| self.plan.trials[trial].label.to_string();
         let unfinished = (0..self.plan.trials.len()).map(Work::new).collect();
         let cancel = AtomicBool::new(false);
         let result: Result<(), Infallible> =

@@ -332,7 +332,7 @@ fn seeds_apart_are_columns_of_their_own() {
     let text = format!("{HEAD}{SGD}{FIXED}")
         .replace("name = \"test\"", "name = \"test\"\nseeds = [7, 8]\ninit_seeds = [1, 2]");
     let plan = planned(&text);
-    let labels: Vec<&str> = plan.trials.iter().map(|trial| trial.label.as_str()).collect();
+    let labels: Vec<&str> = plan.trials.iter().map(|trial| &*trial.label).collect();
     assert_eq!(
         labels,
         [
@@ -364,7 +364,7 @@ fn groups_have_equal_shapes_and_keep_data_seeds_together() {
 /// The ids of stored trials: a change here orphans every result that anyone has.
 #[test]
 fn ids_are_stable_and_free_of_labels() {
-    let id = |text: &str| planned(text).trials[0].id.clone();
+    let id = |text: &str| planned(text).trials[0].id.to_string();
     let text = format!("{HEAD}{SGD}{FIXED}");
     assert_eq!(id(&text), "d45faf763d116029fd3080524a1f2c7f");
     for (same, with) in [
@@ -434,8 +434,8 @@ fn large_grids_are_small() {
     assert!(std::sync::Arc::ptr_eq(&trial.optimizer_json, &plan.trials[0].optimizer_json));
     let schedules = trial.schedules.len() * size_of::<(std::sync::Arc<str>, Schedule)>();
     let bytes = size_of::<Trial>()
-        + trial.id.capacity()
-        + trial.label.capacity()
+        + trial.id.len()
+        + trial.label.len()
         + trial.axes.capacity() * size_of::<Option<AxisValue>>()
         + schedules;
     assert!(bytes < 1024, "{bytes}");

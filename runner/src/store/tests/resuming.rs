@@ -19,7 +19,7 @@ fn plan(keep: Keep) -> Plan {
 fn checkpoint(plan: &Plan, trial: usize, step: u64, evaluated: Option<u64>) -> Arc<Checkpoint> {
     let info = TensorInfo { name: "w".into(), role: Role::Weight, shape: vec![1], element_count: 1 };
     let tensors = vec![Tensor { info, values: vec![step as f32] }];
-    Arc::new(Checkpoint { trial_id: plan.trials[trial].id.clone(), step, evaluated, tensors })
+    Arc::new(Checkpoint { trial_id: plan.trials[trial].id.to_string(), step, evaluated, tensors })
 }
 
 /// What a driver sends of a trial that goes on from `work`, saved after every block of rows and, like the driver, after
