@@ -98,16 +98,17 @@ pub(crate) fn compact(
         };
         compaction.write(&mut sources, &layout, &directory, tables, trials, name)?;
 
-        let mut retained: BTreeMap<&str, Vec<(&Arc<str>, &[Segment])>> = BTreeMap::new();
+        let mut retained: BTreeMap<&str, Vec<(&Arc<str>, &Segment)>> = BTreeMap::new();
         for (id, record) in manifest.trials.iter().filter(|(id, _)| !ids.contains(&***id)) {
             for segment in record.segments(table).iter().filter(|segment| segment.is_compacted(table)) {
-                retained.entry(&segment.0).or_default().push((id, std::slice::from_ref(segment)));
+                retained.entry(&segment.0).or_default().push((id, segment));
             }
         }
         let directory = folder.join("parts");
         for (file, trials) in retained {
             let layout = Layout::new(table, Vec::new(), sources.values(file)?);
-            let owned = trials.into_iter().map(|(id, segments)| (Owner { id, axes: &[] }, segments));
+            let owned =
+                trials.into_iter().map(|(id, segment)| (Owner { id, axes: &[] }, std::slice::from_ref(segment)));
             let number = compaction.next_part;
             compaction.next_part += 1;
             let name = |_, _: &Unnamed| part_name(table, number);
