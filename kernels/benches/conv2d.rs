@@ -58,14 +58,16 @@ fn main() -> Result<(), CpuError> {
     let peak = peak(cpu.isa());
     println!("{}, peak of one thread {peak:.1} GFLOP/s", cpu.isa().name());
     println!(
-        "{:48} {:>23} {:>23} {:>23}",
+        "{:50} {:>23} {:>23} {:>23}",
         "layer, ms, GFLOP/s, of peak", "forward", "backward_input", "backward_weight"
     );
     for (name, geometry) in LAYERS {
         let Conv2d { batch, in_h, in_w, in_c, out_c, kernel_h, kernel_w, stride, .. } = geometry;
         let shape = format!("{name} {kernel_h}x{kernel_w}/{stride} {in_c}->{out_c} at {batch}x{in_h}x{in_w}");
-        for (algorithm, key) in [(Algorithm::Direct, "direct"), (Algorithm::Auto, "auto")] {
-            let line = format!("{shape:41} {key:6}");
+        for (algorithm, key) in
+            [(Algorithm::Direct, "direct"), (Algorithm::Auto, "auto"), (Algorithm::Winograd, "winograd")]
+        {
+            let line = format!("{shape:41} {key:8}");
             if !wanted.iter().all(|word| line.contains(word.as_str())) {
                 continue;
             }
@@ -89,7 +91,7 @@ fn times(cpu: &Cpu, geometry: &Conv2d) -> [Duration; 3] {
     let mut db = bias.clone();
     let epilogue = Epilogue { bias: Some(&bias), activation: Activation::None };
     let dy = OutputGradient { dy: &dy, relu_y: None };
-    let mut scratch = vec![0.0; geometry.scratch_len()];
+    let mut scratch = vec![0.0; geometry.scratch_len(cpu.thread_count())];
     [
         best(|| conv2d::forward(cpu, geometry, &x, &w, epilogue, &mut y, &mut scratch)),
         best(|| conv2d::backward_input(cpu, geometry, dy, &w, &mut dx, &mut scratch)),

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::side::{Segment, Side};
-use super::{Activation, Conv2d, Epilogue, OutputGradient};
+use super::{Activation, Conv2d, Epilogue, OutputGradient, winograd};
 use crate::cpu::{Ahead, Cpu, Depth, Isa, Level, Packed, Planes, Product, Rows, Start, pack, packed_len, sum_partials};
 
 /// Tasks that the images of a batch are spread over. No sum crosses images.
@@ -138,7 +138,7 @@ pub(super) fn backward_input(
 
     let per_task = geometry.batch.div_ceil(IMAGE_TASKS);
     let masked_at_once = geometry.images_masked_at_once();
-    cpu.for_each_chunk_pair_mut((dx, per_task * dx_len), (masked, masked_at_once * dy_len), |task, dx, masked| {
+    cpu.for_each_chunk_mut_with((dx, per_task * dx_len), (masked, masked_at_once * dy_len), |task, dx, masked| {
         let first = task * per_task * dy_len;
         let dy = &dy[first..];
         let Some(y) = relu_y.map(|y| &y[first..]) else {
@@ -386,20 +386,23 @@ impl Correlation<'_> {
     }
 }
 
-impl Conv2d {
-    /// Floats of scratch memory that suffice for each of the three operations, on any instruction set.
-    pub(super) fn direct_scratch_len(&self) -> usize {
-        let &Self { batch, kernel_h, kernel_w, groups, .. } = self;
-        let (group_in, group_out) = (self.in_c / groups, self.out_c / groups);
-        let taps = kernel_h * kernel_w;
-        let output = self.out_h() * self.out_w() * self.out_c;
+/// Floats of scratch memory that suffice for those operations that the direct method computes, on any instruction set.
+pub(super) fn scratch_len(geometry: &Conv2d, thread_count: usize) -> usize {
+    let &Conv2d { batch, kernel_h, kernel_w, groups, .. } = geometry;
+    let (group_in, group_out) = (geometry.in_c / groups, geometry.out_c / groups);
+    let taps = kernel_h * kernel_w;
+    let output = geometry.out_h() * geometry.out_w() * geometry.out_c;
+    let filters = || {
         let forward = groups * packed_len(taps * group_in, group_out);
-        let backward_input = groups * packed_len(taps * group_out, group_in)
-            + batch.min(IMAGE_TASKS) * self.images_masked_at_once() * output;
-        let backward_weight = batch.min(WEIGHT_PARTS) * self.weight_part_len();
-        forward.max(backward_input).max(backward_weight)
-    }
+        let masked = IMAGE_TASKS.min(thread_count) * geometry.images_masked_at_once() * output;
+        forward.max(groups * packed_len(taps * group_out, group_in) + masked)
+    };
+    let weights = || batch.min(WEIGHT_PARTS) * geometry.weight_part_len();
+    let filters = if winograd::filter_tile(geometry).is_none() { filters() } else { 0 };
+    filters.max(if winograd::weight_tile(geometry).is_none() { weights() } else { 0 })
+}
 
+impl Conv2d {
     /// Height and width, as [`forward`] sees them.
     fn sides(&self) -> (Side, Side) {
         let &Self { in_h, in_w, kernel_h, kernel_w, stride, pad, .. } = self;

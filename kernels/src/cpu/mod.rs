@@ -14,6 +14,7 @@ pub(crate) use product::{Ahead, Depth, Level, Packed, Planes, Product, Rows, Sta
 pub(crate) use sum::{add_rows, sum_partials};
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
@@ -151,6 +152,37 @@ impl Cpu {
                 .enumerate()
                 .for_each(|(i, (left, right))| f(i, left, right)),
         }
+    }
+
+    /// Calls `f(i, chunk, scratch)` for every run of `chunk_len` items, as [`Cpu::for_each_chunk_mut`] does. Each thread has
+    /// `scratch_len` floats of `scratch` of its own, in which the last call left what it liked; where there is scratch memory
+    /// for some of the threads only, no more of them work.
+    ///
+    /// # Panics
+    /// If `chunk_len` or `scratch_len` is 0 and there are items, or `scratch` is shorter than `scratch_len`.
+    pub fn for_each_chunk_mut_with<T: Send>(
+        &self,
+        (items, chunk_len): (&mut [T], usize),
+        (scratch, scratch_len): (&mut [f32], usize),
+        f: impl Fn(usize, &mut [T], &mut [f32]) + Sync,
+    ) {
+        if items.is_empty() {
+            return;
+        }
+        assert!(
+            scratch.len() >= scratch_len,
+            "{} floats of scratch memory where one thread takes {scratch_len}",
+            scratch.len()
+        );
+        let used = (scratch.len() / scratch_len).min(self.thread_count()) * scratch_len;
+        let chunks = Mutex::new(items.chunks_mut(chunk_len).enumerate());
+        self.for_each_chunk_mut(&mut scratch[..used], scratch_len, |_, scratch| {
+            // A statement of its own, so that the lock is free while `f` runs.
+            let next = || chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some((i, chunk)) = next() {
+                f(i, chunk, scratch);
+            }
+        });
     }
 
     /// Runs both, possibly at once.

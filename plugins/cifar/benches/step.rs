@@ -1,7 +1,7 @@
 //! Milliseconds for an iteration of each network at its published batch size, on images of CIFAR-10's shape; and where they
 //! go, node by node. Each time is the least over the repetitions.
 //!
-//!     cargo bench -p clr-cifar --bench step [-- [THREADS] [LANES] [MODEL] [--nodes]]
+//!     cargo bench -p clr-cifar --bench step [-- [THREADS] [LANES] [MODEL] [auto|direct|winograd] [--nodes]]
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,9 @@ fn main() {
     let thread_count = numbers.first().copied().unwrap_or(1);
     let lane_count = numbers.get(1).copied().unwrap_or(1);
     let with_nodes = arguments.iter().any(|argument| argument == "--nodes");
+    let mut ways = ["auto", "direct", "winograd"].into_iter();
+    let way = ways.find(|way| arguments.iter().any(|argument| argument == way)).unwrap_or("auto");
+    let options = format!(r#"{{"convolution": "{way}"}}"#);
     let images: Vec<u8> = (0..BATCH * 3072).map(|i| (i * 7919 % 251) as u8).collect();
     let labels: Vec<i32> = (0..BATCH as i32).map(|i| i % 10).collect();
     let train = SplitData { count: BATCH, images: Some(&images), labels: Some(&labels) };
@@ -31,14 +34,14 @@ fn main() {
         let config = SessionConfig {
             device: "cpu",
             model,
-            options: "{}",
+            options: &options,
             dataset: &dataset,
             batch_size: BATCH,
             thread_count,
             lanes: vec![Lane { options: r#"{"optimizer": "sgd"}"#, init_seed: 1, data_seed: 1 }; lane_count],
         };
         let time = milliseconds(iteration(&config));
-        println!("{model:24} {time:7.2} ms/iteration ({thread_count} threads, {lane_count} lanes)");
+        println!("{model:24} {time:7.2} ms/iteration ({way}, {thread_count} threads, {lane_count} lanes)");
         if with_nodes {
             println!("{}", clr_nn::profile::<Cifar>(&config, STEPS * ROUNDS as usize).expect("a profile"));
         }

@@ -39,6 +39,7 @@ seeds = {seeds}
 [model]
 plugin       = "cifar"
 architecture = "{arch}"
+convolution  = "{convolution}"
 
 [data]
 dataset    = "{dataset}"
@@ -209,7 +210,8 @@ def clr_rate(options, arch, jobs, iterations):
             spec = os.path.join(folder, "side_by_side.toml")
             with open(spec, "w") as file:
                 file.write(SPEC.format(seeds=list(range(1, jobs + 1)), arch=arch, dataset=options.dataset,
-                                       batch=BATCH.get(arch, 100), iterations=count))
+                                       batch=BATCH.get(arch, 100), iterations=count,
+                                       convolution=options.convolution))
             command = [options.clr_run, spec, "--quiet", "--device", "cpu", "--jobs", str(jobs), "--outputs", folder]
             command += ["--data", options.data] if options.data else []
             begin = time.perf_counter()
@@ -282,6 +284,7 @@ def main():
                         help="of these and resnet20")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=300, help="of a clr-run trial")
+    parser.add_argument("--convolution", default="direct", choices=("direct", "auto", "winograd"), help="of clr-run")
     parser.add_argument("--seconds", type=float, default=10, help="that PyTorch is timed for")
     parser.add_argument("--compiled", type=int, choices=(0, 1), default=1, help="whether to try torch.compile")
     parser.add_argument("--torch", metavar="ARCH", help=argparse.SUPPRESS)

@@ -50,3 +50,26 @@ fn smaller_images_are_refused() {
     check([3, 8, 3], 10, Err(&format!("layer pool2: {problem} (its input is 1 x 4 x 32)")));
     check([7, 8, 3], 10, Err(&format!("layer pool3: {problem} (its input is 1 x 2 x 64)")));
 }
+
+/// What another trial at once adds to a run: the rest of a worker process takes 4 to 6 MiB.
+#[test]
+fn a_trial_of_one_thread_takes_less_than_36_mib() {
+    let split = SplitData { count: 100, images: None, labels: None };
+    let dataset = Dataset::new([32, 32, 3], 10, [split; 3], Transform::default(), None).unwrap();
+    for model in Cifar::description().models {
+        for options in [r#"{"convolution": "auto"}"#, r#"{"convolution": "direct"}"#] {
+            let footprint = Cifar::footprint(&SessionConfig {
+                device: "cpu",
+                model: model.name,
+                options,
+                dataset: &dataset,
+                batch_size: 100,
+                thread_count: 1,
+                lanes: vec![Lane { options: r#"{"optimizer": "sgd"}"#, init_seed: 0, data_seed: 0 }],
+            });
+            let footprint = footprint.unwrap();
+            let bytes = footprint.bytes_shared + footprint.bytes_per_lane;
+            assert!(bytes < 36 << 20, "{} with {options}: {:.1} MiB", model.name, bytes as f64 / f64::from(1 << 20));
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! From descriptions of networks to a plugin.
 
 use clr_kernels::Cpu;
+use clr_kernels::conv2d::Algorithm;
 use clr_plugin::{Description, Error, Footprint, SessionConfig};
 use serde_json::{Map, Value, json};
 
@@ -30,7 +31,7 @@ pub trait Family: 'static {
 pub struct Architecture {
     /// The name that specs use, such as "cifar10_full".
     pub name: &'static str,
-    /// JSON Schema of its options: an object with `properties`.
+    /// JSON Schema of its options: an object with `properties`. The engine adds its own, `convolution`.
     pub options_schema: &'static str,
     /// What it was published with; a spec that says nothing gets these.
     pub published: Published,
@@ -74,7 +75,7 @@ macro_rules! export {
 }
 
 /// Raised by any change to this crate or to the kernels that changes a bit of any result.
-const ENGINE_REVISION: u32 = 2;
+const ENGINE_REVISION: u32 = 3;
 
 /// The columns of the metrics table.
 pub(crate) const METRICS: [&str; 3] = ["loss", "accuracy", "grad_norm"];
@@ -85,7 +86,7 @@ pub fn description<F: Family>() -> Description {
         let Published { momentum, weight_decay } = architecture.published;
         clr_plugin::Model {
             name: architecture.name,
-            options_schema: architecture.options_schema.to_owned(),
+            options_schema: options_schema(&architecture),
             // The betas are those of Kingma and Ba (2015), which Caffe and PyTorch took over.
             defaults: json!({"momentum": momentum, "weight_decay": weight_decay, "beta1": 0.9, "beta2": 0.999})
                 .to_string(),
@@ -143,11 +144,33 @@ pub(crate) fn model<F: Family>(config: &SessionConfig<'_>) -> Result<Model, Erro
     // The device's.
     given.shift_remove("precision");
     let what = format!("the options of model {}", architecture.name);
-    let options = Options::parse(&Value::Object(given).to_string(), architecture.options_schema, &what)?;
-    let mut network = Network::new(config.dataset.input_shape(), config.dataset.class_count());
+    let options = Options::parse(&Value::Object(given).to_string(), &options_schema(architecture), &what)?;
+    let algorithm = match options.text("convolution") {
+        Some("direct") => Algorithm::Direct,
+        Some("winograd") => Algorithm::Winograd,
+        _ => Algorithm::Auto,
+    };
+    let network = Network::new(config.dataset.input_shape(), config.dataset.class_count());
+    let mut network = network.convolved_by(algorithm);
     let network = (architecture.build)(&mut network, &options).and_then(|()| network.finish());
     let network = network.map_err(|error| Error::unsupported(format!("{}: {error}", architecture.name)))?;
-    Ok(Model::new(network, config.batch_size))
+    Ok(Model::new(network, config.batch_size, config.thread_count))
+}
+
+/// The schema of an architecture's options, with those that all networks have.
+fn options_schema(architecture: &Architecture) -> String {
+    let Ok(Value::Object(mut schema)) = serde_json::from_str(architecture.options_schema) else {
+        return architecture.options_schema.to_owned(); // Reading options by it will say what is wrong.
+    };
+    if let Value::Object(properties) = schema.entry("properties").or_insert_with(|| json!({})) {
+        let convolution = json!({
+            "type": "string", "enum": ["auto", "direct", "winograd"], "default": "auto",
+            "description": "how convolutions are computed. direct: each product by itself; auto: 5x5 kernels by small tiles of \
+                Winograd's filtering, but for gradients of weights; winograd: by large tiles, fastest, with more rounding",
+        });
+        properties.insert("convolution".to_owned(), convolution);
+    }
+    Value::Object(schema).to_string()
 }
 
 pub(crate) fn optimizers(config: &SessionConfig<'_>) -> Result<Vec<Optimizer>, Error> {

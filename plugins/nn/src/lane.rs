@@ -65,15 +65,15 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Fuses what can be and finds memory.
-    pub fn new(mut network: Network, batch_size: usize) -> Model {
+    /// Fuses what can be and finds memory, for so many threads at most.
+    pub fn new(mut network: Network, batch_size: usize, thread_count: usize) -> Model {
         fuse(&mut network);
-        Model::as_it_is(network, batch_size)
+        Model::as_it_is(network, batch_size, thread_count)
     }
 
     /// Without fusion: for tests, to hold the fused network against.
-    fn as_it_is(network: Network, batch_size: usize) -> Model {
-        let plan = Plan::new(&network, batch_size);
+    fn as_it_is(network: Network, batch_size: usize, thread_count: usize) -> Model {
+        let plan = Plan::new(&network, batch_size, thread_count);
         Model { network, plan, batch_size }
     }
 
@@ -378,7 +378,7 @@ mod tests {
     type Describe = fn(&mut Network, Value) -> Result<Value, BuildError>;
 
     fn model(describe: Describe) -> Model {
-        Model::new(network(describe), BATCH)
+        Model::new(network(describe), BATCH, 1)
     }
 
     /// The described layers between a convolution and the scores.
@@ -407,7 +407,7 @@ mod tests {
     #[track_caller]
     fn check(describe: Describe) {
         let gradients = check_model(model(describe));
-        let unfused = check_model(Model::as_it_is(network(describe), BATCH));
+        let unfused = check_model(Model::as_it_is(network(describe), BATCH, 1));
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&gradients), bits(&unfused));
     }

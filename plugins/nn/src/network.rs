@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use clr_kernels::conv2d::Algorithm;
+
 use crate::Filler;
 use crate::layer::{
     Add, BatchNorm, BatchNormLayer, Convolution, ConvolutionLayer, Elementwise, Layer, Linear, LinearLayer, Lrn,
@@ -20,6 +22,8 @@ pub struct Network {
     dropout_words: u64,
     class_count: usize,
     logits: Option<Value>,
+    /// How convolutions are computed.
+    algorithm: Algorithm,
 }
 
 /// What the layers pass on: the network's input, or the output of a node.
@@ -150,7 +154,14 @@ impl Network {
             dropout_words: 0,
             class_count,
             logits: None,
+            algorithm: Algorithm::default(),
         }
+    }
+
+    /// Sets how the convolutions that follow are computed.
+    #[must_use]
+    pub(crate) fn convolved_by(self, algorithm: Algorithm) -> Network {
+        Network { algorithm, ..self }
     }
 
     /// The images.
@@ -170,7 +181,7 @@ impl Network {
 
     /// Convolution, with `NAME.weight` of `[size][size][channels / groups][filters]` and `NAME.bias`.
     pub fn convolution(&mut self, name: &str, input: Value, convolution: Convolution) -> Result<Value, BuildError> {
-        let layer = self.fitted(name, input, ConvolutionLayer::new(convolution, self.shape(input)))?;
+        let layer = self.fitted(name, input, ConvolutionLayer::new(convolution, self.shape(input), self.algorithm))?;
         let shape = vec![convolution.size, convolution.size, layer.channels_per_group(), convolution.filters];
         let fan_in = convolution.size * convolution.size * layer.channels_per_group();
         self.push_parameter(format!("{name}.weight"), shape, fan_in, convolution.weight);

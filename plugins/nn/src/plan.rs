@@ -49,6 +49,7 @@ struct Lifetime {
 struct Planner<'a> {
     network: &'a Network,
     batch_size: usize,
+    thread_count: usize,
     lifetimes: Vec<Lifetime>,
     values: Vec<Option<usize>>,
     gradients: Vec<Option<usize>>,
@@ -58,11 +59,12 @@ struct Planner<'a> {
 }
 
 impl Plan {
-    pub fn new(network: &Network, batch_size: usize) -> Plan {
+    pub fn new(network: &Network, batch_size: usize, thread_count: usize) -> Plan {
         let (nodes, value_count) = (network.nodes(), network.value_count());
         let mut planner = Planner {
             network,
             batch_size,
+            thread_count,
             lifetimes: Vec::new(),
             values: vec![None; value_count],
             gradients: vec![None; value_count],
@@ -212,7 +214,7 @@ impl Planner<'_> {
             Contribution::Nothing | Contribution::Same => contribution,
         };
         let scratch_lens = self.network.nodes().iter().map(|node| match &node.kind {
-            NodeKind::Layer(layer) => layer.scratch_len(self.batch_size),
+            NodeKind::Layer(layer) => layer.scratch_len(self.batch_size, self.thread_count),
             NodeKind::Elementwise(_) | NodeKind::Add(_) => 0,
         });
         Plan {
@@ -270,7 +272,7 @@ mod tests {
     fn plan(describe: impl FnOnce(&mut Network) -> Result<(), BuildError>) -> Plan {
         let mut network = Network::new([8, 8, 2], 3);
         describe(&mut network).unwrap();
-        Plan::new(&network, 10)
+        Plan::new(&network, 10, 1)
     }
 
     #[test]

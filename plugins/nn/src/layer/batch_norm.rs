@@ -157,7 +157,7 @@ impl Layer for BatchNormLayer {
         self.slope = Activation::None;
     }
 
-    fn scratch_len(&self, batch: usize) -> usize {
+    fn scratch_len(&self, batch: usize, _thread_count: usize) -> usize {
         // The gradients of weight and bias are computed in either form; Caffe's has no other place for them.
         self.geometry(batch).scratch_len() + 2 * self.shape.channels
     }
@@ -230,7 +230,7 @@ mod tests {
         let layer = BatchNormLayer::new(form, Shape { height: 1, width: 1, channels: 1 }).unwrap();
         let cpu = Cpu::with_isa(1, Isa::Portable).unwrap();
         let mut kept = Kept::new(layer.kept_len(2));
-        let mut scratch = vec![0.0; layer.scratch_len(2)];
+        let mut scratch = vec![0.0; layer.scratch_len(2, 1)];
         let mut buffers: Vec<f32> = layer.buffers().iter().map(|(_, _, initial)| *initial).collect();
         let weights: &[f32] = if layer.affine(&[1.0, 0.0]).is_some() { &[3.0, 0.5] } else { &[] };
         let mut y = [0.0; 2];

@@ -66,7 +66,7 @@ impl Convolution {
 }
 
 impl ConvolutionLayer {
-    pub fn new(convolution: Convolution, input: Shape) -> Result<ConvolutionLayer, String> {
+    pub fn new(convolution: Convolution, input: Shape, algorithm: Algorithm) -> Result<ConvolutionLayer, String> {
         let Convolution { filters, size, stride, pad, groups, .. } = convolution;
         if filters == 0 || size == 0 || stride == 0 || groups == 0 {
             return Err("filters, size, stride and groups must be at least 1".to_owned());
@@ -85,7 +85,7 @@ impl ConvolutionLayer {
             stride,
             pad,
             groups,
-            algorithm: Algorithm::Direct,
+            algorithm,
         };
         if geometry.output_len() == 0 {
             return Err(format!("a kernel of {size} x {size} is larger than the image padded by {pad}"));
@@ -140,8 +140,8 @@ impl Layer for ConvolutionLayer {
         self.relu_slope = false;
     }
 
-    fn scratch_len(&self, batch: usize) -> usize {
-        self.geometry(batch).scratch_len()
+    fn scratch_len(&self, batch: usize, thread_count: usize) -> usize {
+        self.geometry(batch).scratch_len(thread_count)
     }
 
     fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, scratch, .. }: Forward<'_>) {

@@ -52,7 +52,7 @@ impl Layer for LinearLayer {
         true
     }
 
-    fn scratch_len(&self, batch: usize) -> usize {
+    fn scratch_len(&self, batch: usize, _thread_count: usize) -> usize {
         self.shape(batch).scratch_len()
     }
 

@@ -51,7 +51,7 @@ impl Layer for LrnLayer {
         true
     }
 
-    fn scratch_len(&self, batch: usize) -> usize {
+    fn scratch_len(&self, batch: usize, _thread_count: usize) -> usize {
         self.geometry(batch).scratch_len()
     }
 

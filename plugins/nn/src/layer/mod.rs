@@ -50,9 +50,10 @@ pub(crate) trait Layer: Debug + Send + Sync {
         false
     }
 
-    /// Floats of scratch memory that either pass needs at most, for a batch of so many samples.
-    fn scratch_len(&self, batch: usize) -> usize {
-        let _ = batch;
+    /// Floats of scratch memory that either pass needs at most, for a batch of so many samples, on so many
+    /// threads at most.
+    fn scratch_len(&self, batch: usize, thread_count: usize) -> usize {
+        let _ = (batch, thread_count);
         0
     }
 
