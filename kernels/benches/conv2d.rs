@@ -58,16 +58,14 @@ fn main() -> Result<(), CpuError> {
     let peak = peak(cpu.isa());
     println!("{}, peak of one thread {peak:.1} GFLOP/s", cpu.isa().name());
     println!(
-        "{:50} {:>23} {:>23} {:>23}",
+        "{:48} {:>23} {:>23} {:>23}",
         "layer, ms, GFLOP/s, of peak", "forward", "backward_input", "backward_weight"
     );
     for (name, geometry) in LAYERS {
         let Conv2d { batch, in_h, in_w, in_c, out_c, kernel_h, kernel_w, stride, .. } = geometry;
         let shape = format!("{name} {kernel_h}x{kernel_w}/{stride} {in_c}->{out_c} at {batch}x{in_h}x{in_w}");
-        for (algorithm, key) in
-            [(Algorithm::Direct, "direct"), (Algorithm::Auto, "auto"), (Algorithm::Winograd, "winograd")]
-        {
-            let line = format!("{shape:41} {key:8}");
+        for (algorithm, key) in [(Algorithm::Direct, "direct"), (Algorithm::Auto, "auto")] {
+            let line = format!("{shape:41} {key:6}");
             if !wanted.iter().all(|word| line.contains(word.as_str())) {
                 continue;
             }

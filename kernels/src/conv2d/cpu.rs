@@ -20,8 +20,8 @@ pub fn forward(
     if y.is_empty() {
         return;
     }
-    if let Some(tile) = winograd::filter_tile(geometry) {
-        winograd::forward(cpu, (geometry, tile), x, w, epilogue, y, scratch);
+    if winograd::is_chosen(geometry) {
+        winograd::forward(cpu, geometry, x, w, epilogue, y, scratch);
     } else {
         direct::forward(cpu, geometry, x, w, epilogue, y, scratch);
     }
@@ -44,8 +44,8 @@ pub fn backward_input(
     if dy.dy.is_empty() || dx.is_empty() {
         return dx.fill(0.0);
     }
-    if let Some(tile) = winograd::filter_tile(geometry) {
-        winograd::backward_input(cpu, (geometry, tile), dy, w, dx, scratch);
+    if winograd::is_chosen(geometry) {
+        winograd::backward_input(cpu, geometry, dy, w, dx, scratch);
     } else {
         direct::backward_input(cpu, geometry, dy, w, dx, scratch);
     }
@@ -70,8 +70,8 @@ pub fn backward_weight(
         dw.fill(0.0);
         return db.into_iter().for_each(|db| db.fill(0.0));
     }
-    if let Some(tile) = winograd::weight_tile(geometry) {
-        winograd::backward_weight(cpu, (geometry, tile), x, dy, dw, db, scratch);
+    if winograd::is_chosen(geometry) {
+        winograd::backward_weight(cpu, geometry, x, dy, dw, db, scratch);
     } else {
         direct::backward_weight(cpu, geometry, x, dy, dw, db, scratch);
     }
@@ -80,7 +80,11 @@ pub fn backward_weight(
 impl Conv2d {
     /// Floats of scratch memory that suffice for each of the three operations on so many threads, on any instruction set.
     pub fn scratch_len(&self, thread_count: usize) -> usize {
-        direct::scratch_len(self, thread_count).max(winograd::scratch_len(self, thread_count))
+        if winograd::is_chosen(self) {
+            winograd::scratch_len(self, thread_count)
+        } else {
+            direct::scratch_len(self, thread_count)
+        }
     }
 
     fn check(&self, input_len: usize, weight_len: usize, output_len: usize) {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::side::{Segment, Side};
-use super::{Activation, Conv2d, Epilogue, OutputGradient, winograd};
+use super::{Activation, Conv2d, Epilogue, OutputGradient};
 use crate::cpu::{Ahead, Cpu, Depth, Isa, Level, Packed, Planes, Product, Rows, Start, pack, packed_len, sum_partials};
 
 /// Tasks that the images of a batch are spread over. No sum crosses images.
@@ -386,20 +386,17 @@ impl Correlation<'_> {
     }
 }
 
-/// Floats of scratch memory that suffice for those operations that the direct method computes, on any instruction set.
+/// Floats of scratch memory that suffice for each of the three operations on so many threads, on any instruction set.
 pub(super) fn scratch_len(geometry: &Conv2d, thread_count: usize) -> usize {
     let &Conv2d { batch, kernel_h, kernel_w, groups, .. } = geometry;
     let (group_in, group_out) = (geometry.in_c / groups, geometry.out_c / groups);
     let taps = kernel_h * kernel_w;
     let output = geometry.out_h() * geometry.out_w() * geometry.out_c;
-    let filters = || {
-        let forward = groups * packed_len(taps * group_in, group_out);
-        let masked = IMAGE_TASKS.min(thread_count) * geometry.images_masked_at_once() * output;
-        forward.max(groups * packed_len(taps * group_out, group_in) + masked)
-    };
-    let weights = || batch.min(WEIGHT_PARTS) * geometry.weight_part_len();
-    let filters = if winograd::filter_tile(geometry).is_none() { filters() } else { 0 };
-    filters.max(if winograd::weight_tile(geometry).is_none() { weights() } else { 0 })
+    let forward = groups * packed_len(taps * group_in, group_out);
+    let backward_input = groups * packed_len(taps * group_out, group_in)
+        + IMAGE_TASKS.min(thread_count) * geometry.images_masked_at_once() * output;
+    let backward_weight = batch.min(WEIGHT_PARTS) * geometry.weight_part_len();
+    forward.max(backward_input).max(backward_weight)
 }
 
 impl Conv2d {

@@ -35,18 +35,15 @@ pub struct Conv2d {
     pub algorithm: Algorithm,
 }
 
-/// How a convolution is computed. The bits depend on it.
+/// How a convolution is computed on the CPU. The bits depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// Outputs and gradients of the input by Winograd's filtering in tiles of 2x2, for 5x5 taps where the shape allows it;
-    /// all else by the direct method. Held to the same curves of PyTorch as the direct method (clr-cifar).
+    /// Winograd's filtering where the shape allows it, else the direct method: fewer multiplications, and somewhat more
+    /// rounding.
     #[default]
     Auto,
     /// Every product of the definition is multiplied and added.
     Direct,
-    /// Winograd's filtering in tiles of 4x4 where the shape allows it, for gradients of the weights too: fewer multiplications,
-    /// and more rounding.
-    Winograd,
 }
 
 /// What [`forward`] does to a sum before it stores it: first the bias, then the activation.

@@ -113,7 +113,7 @@ fn the_direct_method_agrees_with_the_definition() {
     }
 }
 
-/// Shapes that Winograd's filtering is for.
+/// Shapes for which [`Algorithm::Auto`] is Winograd's.
 const WINOGRAD_CASES: [Case; 9] = [
     (3, (8, 8, 16), 16, (3, 3), 1, 1, 1),
     (2, (8, 8, 32), 64, (5, 5), 1, 2, 1),
@@ -131,38 +131,22 @@ const WINOGRAD_CASES: [Case; 9] = [
 #[test]
 fn winograd_agrees_with_the_definition() {
     for case in WINOGRAD_CASES {
-        let small = (geometry(case).kernel_h == 5).then_some(2);
-        check_winograd(
-            Conv2d { algorithm: Algorithm::Auto, ..geometry(case) },
-            (small, None),
-            if small.is_some() { 1.5e-5 } else { 2e-5 },
-        );
-        let tolerance = if geometry(case).kernel_h == 3 { 1.5e-5 } else { 4e-5 };
-        check_winograd(Conv2d { algorithm: Algorithm::Winograd, ..geometry(case) }, (Some(4), Some(4)), tolerance);
-        assert_eq!(tiles(&Conv2d { algorithm: Algorithm::Direct, ..geometry(case) }), (None, None));
-    }
-}
-
-/// Tiles of outputs and input gradients, and of weight gradients.
-fn tiles(g: &Conv2d) -> (Option<usize>, Option<usize>) {
-    (winograd::filter_tile(g), winograd::weight_tile(g))
-}
-
-/// The tolerance is relative to the root mean square: some values are sums that cancel.
-#[track_caller]
-fn check_winograd(g: Conv2d, expected_tiles: (Option<usize>, Option<usize>), tolerance: f64) {
-    assert_eq!(tiles(&g), expected_tiles, "{g:?}");
-    let (x, w, bias, dy) =
-        (values(1, g.input_len()), values(2, g.weight_len()), values(3, g.out_c), values(4, g.output_len()));
-    let expected = definition(&g, &x, &w, &bias, &dy);
-    for (isa, actual) in on_every_cpu(|cpu| run(cpu, &g, &x, &w, Some(&bias), &dy)) {
-        let mut rest = actual.as_slice();
-        for (name, expected) in ["y", "dx", "dw", "db"].into_iter().zip(&expected) {
-            let actual = rest.split_off(..expected.len()).unwrap();
-            let size = (expected.iter().map(|value| value * value).sum::<f64>() / expected.len() as f64).sqrt();
-            for (i, (actual, expected)) in actual.iter().zip(expected).enumerate() {
-                let error = (f64::from(*actual) - expected).abs() / size;
-                assert!(error <= tolerance, "{isa:?} {g:?} {name}[{i}]: {actual} instead of {expected}");
+        let g = geometry(case);
+        assert!(winograd::is_chosen(&g) && !winograd::is_chosen(&Conv2d { algorithm: Algorithm::Direct, ..g }));
+        // Relative to the root mean square: some values are sums that cancel.
+        let tolerance = if g.kernel_h == 3 { 1.5e-5 } else { 4e-5 };
+        let (x, w, bias, dy) =
+            (values(1, g.input_len()), values(2, g.weight_len()), values(3, g.out_c), values(4, g.output_len()));
+        let expected = definition(&g, &x, &w, &bias, &dy);
+        for (isa, actual) in on_every_cpu(|cpu| run(cpu, &g, &x, &w, Some(&bias), &dy)) {
+            let mut rest = actual.as_slice();
+            for (name, expected) in ["y", "dx", "dw", "db"].into_iter().zip(&expected) {
+                let actual = rest.split_off(..expected.len()).unwrap();
+                let size = (expected.iter().map(|value| value * value).sum::<f64>() / expected.len() as f64).sqrt();
+                for (i, (actual, expected)) in actual.iter().zip(expected).enumerate() {
+                    let error = (f64::from(*actual) - expected).abs() / size;
+                    assert!(error <= tolerance, "{isa:?} {case:?} {name}[{i}]: {actual} instead of {expected}");
+                }
             }
         }
     }
@@ -170,19 +154,18 @@ fn check_winograd(g: Conv2d, expected_tiles: (Option<usize>, Option<usize>), tol
 
 #[test]
 fn winograd_is_for_shapes_that_fill_its_tiles() {
-    for (case, small, large) in [
-        ((1, (32, 32, 3), 32, (5, 5), 1, 2, 1), false, false),
-        ((1, (32, 32, 16), 24, (3, 3), 1, 1, 1), false, false),
-        ((1, (32, 32, 16), 16, (3, 3), 2, 1, 1), false, false),
-        ((1, (32, 32, 32), 32, (3, 3), 1, 1, 2), false, false),
-        ((1, (32, 32, 16), 16, (7, 7), 1, 3, 1), false, false),
-        ((1, (32, 32, 16), 16, (3, 5), 1, 1, 1), false, false),
-        ((1, (6, 5, 16), 16, (5, 5), 1, 2, 1), true, false),
-        ((1, (4, 4, 16), 16, (5, 5), 1, 2, 1), true, true),
-        ((1, (7, 7, 16), 16, (3, 3), 1, 1, 1), false, true),
+    for (case, expected) in [
+        ((1, (32, 32, 3), 32, (5, 5), 1, 2, 1), false),
+        ((1, (32, 32, 16), 24, (3, 3), 1, 1, 1), false),
+        ((1, (32, 32, 16), 16, (3, 3), 2, 1, 1), false),
+        ((1, (32, 32, 32), 32, (3, 3), 1, 1, 2), false),
+        ((1, (32, 32, 16), 16, (7, 7), 1, 3, 1), false),
+        ((1, (32, 32, 16), 16, (3, 5), 1, 1, 1), false),
+        ((1, (5, 5, 16), 16, (3, 3), 1, 1, 1), false),
+        ((1, (4, 4, 16), 16, (3, 3), 1, 1, 1), true),
+        ((1, (7, 7, 16), 16, (3, 3), 1, 1, 1), true),
     ] {
-        let is_chosen = |algorithm| winograd::filter_tile(&Conv2d { algorithm, ..geometry(case) }).is_some();
-        assert_eq!([Algorithm::Auto, Algorithm::Winograd].map(is_chosen), [small, large], "{case:?}");
+        assert_eq!(winograd::is_chosen(&geometry(case)), expected, "{case:?}");
     }
 }
 
@@ -248,9 +231,8 @@ fn without_bias_y_starts_from_zero() {
 
 #[test]
 fn relu_in_the_epilogue_is_relu_after_it() {
-    let cases = CASES.into_iter().chain(WINOGRAD_CASES);
-    for (case, algorithm) in cases.flat_map(|case| [Algorithm::Auto, Algorithm::Winograd].map(|way| (case, way))) {
-        let g = Conv2d { algorithm, ..geometry(case) };
+    for case in CASES.into_iter().chain(WINOGRAD_CASES) {
+        let g = geometry(case);
         let (x, w, bias, dy) =
             (values(1, g.input_len()), values(2, g.weight_len()), values(3, g.out_c), values(4, g.output_len()));
         let passes = |cpu: &Cpu, fused: bool| {
@@ -274,7 +256,7 @@ fn relu_in_the_epilogue_is_relu_after_it() {
         };
         let apart = on_every_cpu(|cpu| passes(cpu, false));
         for ((isa, fused), (_, apart)) in on_every_cpu(|cpu| passes(cpu, true)).into_iter().zip(apart) {
-            assert_eq!(fused, apart, "{isa:?} {algorithm:?} {case:?}");
+            assert_eq!(fused, apart, "{isa:?} {case:?}");
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Convolution on the CPU by Winograd's minimal filtering: fewer multiplications than the definition has.
 //!
-//! Images are cut into tiles of 4x4 or 2x2 outputs. A tile of 4x4 outputs and 3x3 taps takes 36 multiplications for each pair
-//! of channels instead of 144, one of 5x5 taps 64 instead of 400; one of 2x2 outputs and 5x5 taps 36 instead of 100.
-//! At each of these points the sum over channels is a matrix product of tiles and weights. The gradient of the weights
-//! correlates the input with tiles of gradients, at the same points.
+//! Images are cut into tiles of 4x4 outputs. A tile of 3x3 taps takes 36 multiplications for each pair of channels instead of
+//! 144, one of 5x5 taps 64 instead of 400. At each of the 36 or 64 points the sum over channels is a matrix product of tiles
+//! and weights. The gradient of the weights correlates the input with tiles of 4x4 gradients, at the same points.
 
 use std::ops::Range;
 
@@ -16,32 +15,20 @@ use crate::cpu::{
     sum_partials,
 };
 
+/// Outputs of a tile along one side.
+const OUTPUTS: usize = 4;
+
 /// Floats at all points of the tiles that are processed at once: 128 KiB of a second-level cache of 512 or more, which holds
 /// weights too.
 const FLOATS_AT_ONCE: usize = 1 << 15;
 
-/// Outputs of a tile along one side, where this algorithm computes outputs and gradients of the input.
-pub(super) fn filter_tile(geometry: &Conv2d) -> Option<usize> {
-    match geometry.algorithm {
-        Algorithm::Direct => None,
-        // 3x3 taps are left to the direct method: whether these tiles pay there has not been measured.
-        Algorithm::Auto => (geometry.kernel_h == 5 && fits(geometry, 2)).then_some(2),
-        Algorithm::Winograd => fits(geometry, 4).then_some(4),
-    }
-}
-
-/// As [`filter_tile`], for gradients of the weights. Tiles of 2x2 saved 4 % of a step of cifar10_quick there, and
-/// 12 instead of 17 of the 18 curves of clr-cifar then agreed with PyTorch's to 1e-5.
-pub(super) fn weight_tile(geometry: &Conv2d) -> Option<usize> {
-    (geometry.algorithm == Algorithm::Winograd && fits(geometry, 4)).then_some(4)
-}
-
-/// Whether tiles pay, by the shape of images and kernels alone.
-fn fits(geometry: &Conv2d, outputs: usize) -> bool {
-    let &Conv2d { kernel_h, kernel_w, stride, groups, in_c, out_c, .. } = geometry;
+/// Whether this algorithm is used, by the shape of images and kernels alone.
+pub(super) fn is_chosen(geometry: &Conv2d) -> bool {
+    let &Conv2d { kernel_h, kernel_w, stride, groups, in_c, out_c, algorithm, .. } = geometry;
     let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
-    let computed = out_h.next_multiple_of(outputs) * out_w.next_multiple_of(outputs);
-    (stride, groups) == (1, 1)
+    let computed = out_h.next_multiple_of(OUTPUTS) * out_w.next_multiple_of(OUTPUTS);
+    algorithm == Algorithm::Auto
+        && (stride, groups) == (1, 1)
         && kernel_h == kernel_w
         && matches!(kernel_h, 3 | 5)
         && geometry.pad < kernel_h
@@ -53,7 +40,7 @@ fn fits(geometry: &Conv2d, outputs: usize) -> bool {
 /// As [`super::forward`].
 pub(super) fn forward(
     cpu: &Cpu,
-    (geometry, outputs): (&Conv2d, usize),
+    geometry: &Conv2d,
     x: &[f32],
     w: &[f32],
     Epilogue { bias, activation }: Epilogue<'_>,
@@ -61,27 +48,27 @@ pub(super) fn forward(
     scratch: &mut [f32],
 ) {
     let finish = Finish { bias, relu: activation == Activation::Relu };
-    let filter = Filter::forward(geometry, outputs);
-    match (filter.outputs, filter.taps) {
-        (4, 5) => filter.run::<EightPoints>(cpu, (x, None), w, finish, y, scratch),
-        _ => filter.run::<SixPoints>(cpu, (x, None), w, finish, y, scratch),
+    let filter = Filter::forward(geometry);
+    match filter.taps {
+        3 => filter.run::<SixPoints>(cpu, (x, None), w, finish, y, scratch),
+        _ => filter.run::<EightPoints>(cpu, (x, None), w, finish, y, scratch),
     }
 }
 
 /// As [`super::backward_input`]: the gradient is filtered by the weights, turned around.
 pub(super) fn backward_input(
     cpu: &Cpu,
-    (geometry, outputs): (&Conv2d, usize),
+    geometry: &Conv2d,
     OutputGradient { dy, relu_y }: OutputGradient<'_>,
     w: &[f32],
     dx: &mut [f32],
     scratch: &mut [f32],
 ) {
     let finish = Finish { bias: None, relu: false };
-    let filter = Filter::backward(geometry, outputs);
-    match (filter.outputs, filter.taps) {
-        (4, 5) => filter.run::<EightPoints>(cpu, (dy, relu_y), w, finish, dx, scratch),
-        _ => filter.run::<SixPoints>(cpu, (dy, relu_y), w, finish, dx, scratch),
+    let filter = Filter::backward(geometry);
+    match filter.taps {
+        3 => filter.run::<SixPoints>(cpu, (dy, relu_y), w, finish, dx, scratch),
+        _ => filter.run::<EightPoints>(cpu, (dy, relu_y), w, finish, dx, scratch),
     }
 }
 
@@ -103,18 +90,18 @@ impl Images {
         Strides { row: (self.w * self.c) as isize, column: self.c as isize }
     }
 
-    /// Tiles of `side` pixels a side, down and across.
-    fn tiles(&self, side: usize) -> (usize, usize) {
-        (self.h.div_ceil(side), self.w.div_ceil(side))
+    /// Tiles of [`OUTPUTS`] pixels a side, down and across.
+    fn tiles(&self) -> (usize, usize) {
+        (self.h.div_ceil(OUTPUTS), self.w.div_ceil(OUTPUTS))
     }
 
-    /// The rows of these images in which so many tiles of `side` pixels a side lie, `across` beside each other; about, for images of another size
+    /// The rows of these images in which so many tiles lie, `across` beside each other; about, for images of another size
     /// than the output.
-    fn of_tiles(&self, images: &[f32], tiles: Range<usize>, (across, side): (usize, usize)) -> Ahead {
-        let down = self.h.div_ceil(side);
+    fn of_tiles(&self, images: &[f32], tiles: Range<usize>, across: usize) -> Ahead {
+        let down = self.h.div_ceil(OUTPUTS);
         let first_pixel = |tile: usize| {
             let row = tile / across;
-            (row / down * self.h + row % down * side) * self.w
+            (row / down * self.h + row % down * OUTPUTS) * self.w
         };
         let first = first_pixel(tiles.start) * self.c;
         Ahead::of(images, first, (first_pixel(tiles.end.next_multiple_of(across)) * self.c).saturating_sub(first))
@@ -136,8 +123,6 @@ struct Filter {
     source: Images,
     target: Images,
     taps: usize,
-    /// Outputs of a tile along one side.
-    outputs: usize,
     pad: usize,
     /// Whether the weights are turned around, their channels of input and output exchanged.
     turned: bool,
@@ -146,25 +131,23 @@ struct Filter {
 }
 
 impl Filter {
-    fn forward(geometry: &Conv2d, outputs: usize) -> Self {
+    fn forward(geometry: &Conv2d) -> Self {
         let &Conv2d { batch, in_h, in_w, in_c, out_c, kernel_h, pad, .. } = geometry;
         Self {
             batch,
             source: Images { h: in_h, w: in_w, c: in_c },
             target: Images { h: geometry.out_h(), w: geometry.out_w(), c: out_c },
             taps: kernel_h,
-            outputs,
             pad,
             turned: false,
             masked_at_once: 0,
         }
     }
 
-    fn backward(geometry: &Conv2d, outputs: usize) -> Self {
-        let Self { batch, source, target, taps, pad, .. } = Self::forward(geometry, outputs);
+    fn backward(geometry: &Conv2d) -> Self {
+        let Self { batch, source, target, taps, pad, .. } = Self::forward(geometry);
         let masked_at_once = geometry.images_masked_at_once();
-        let pad = taps - 1 - pad;
-        Self { batch, source: target, target: source, taps, outputs, pad, turned: true, masked_at_once }
+        Self { batch, source: target, target: source, taps, pad: taps - 1 - pad, turned: true, masked_at_once }
     }
 
     /// Filters `source`, where the optional second images are positive, into `target`.
@@ -246,7 +229,7 @@ impl Filter {
         memory: &mut [f32],
     ) {
         let (depth, columns) = (self.source.c, self.target.c);
-        let (down, across) = self.target.tiles(self.outputs);
+        let (down, across) = self.target.tiles();
         let tiles_at_once = self.tiles_at_once();
         let (before, after) = (planes(tiles_at_once, depth), planes(tiles_at_once, columns));
         let (memory_before, memory) = memory.split_at_mut(self.points() * before.stride);
@@ -256,7 +239,7 @@ impl Filter {
             let tiles = first..tile_count.min(first + tiles_at_once);
             let patches = |images: Images, size: usize, before: usize| {
                 tiles.clone().map(move |tile| {
-                    let pixel = (tile / across % down * self.outputs, tile % across * self.outputs);
+                    let pixel = (tile / across % down * OUTPUTS, tile % across * OUTPUTS);
                     images.patch(tile / across / down, pixel, size, before)
                 })
             };
@@ -277,21 +260,17 @@ impl Filter {
                     c: after.stride,
                 },
                 ahead: [
-                    self.source.of_tiles(
-                        source,
-                        tiles.end..tile_count.min(tiles.end + tiles_at_once),
-                        (across, self.outputs),
-                    ),
-                    self.target.of_tiles(target, tiles.clone(), (across, self.outputs)),
+                    self.source.of_tiles(source, tiles.end..tile_count.min(tiles.end + tiles_at_once), across),
+                    self.target.of_tiles(target, tiles.clone(), across),
                 ],
             };
             product.run(isa, memory_after);
             let image = (&mut *target, self.target.strides());
             from_points::<P>(
                 isa,
-                self.outputs,
+                OUTPUTS,
                 (memory_after, after),
-                patches(self.target, self.outputs, 0),
+                patches(self.target, OUTPUTS, 0),
                 columns,
                 image,
                 finish,
@@ -300,7 +279,7 @@ impl Filter {
     }
 
     fn points(&self) -> usize {
-        (self.outputs + self.taps - 1).pow(2)
+        (OUTPUTS + self.taps - 1).pow(2)
     }
 
     /// Tiles to process at once: whole tiles of any instruction set's product.
@@ -333,17 +312,17 @@ fn planes(tiles: usize, channels: usize) -> Points2d {
 /// As [`super::backward_weight`]. Within each part of the batch the sum over tiles is taken at the points.
 pub(super) fn backward_weight(
     cpu: &Cpu,
-    (geometry, outputs): (&Conv2d, usize),
+    geometry: &Conv2d,
     x: &[f32],
     dy: OutputGradient<'_>,
     dw: &mut [f32],
     db: Option<&mut [f32]>,
     scratch: &mut [f32],
 ) {
-    let gradient = WeightGradient::new(geometry, outputs);
+    let gradient = WeightGradient::new(geometry);
     match gradient.taps {
-        5 => gradient.run::<EightPoints>(cpu, x, dy, dw, db, scratch),
-        _ => gradient.run::<SixPoints>(cpu, x, dy, dw, db, scratch),
+        3 => gradient.run::<SixPoints>(cpu, x, dy, dw, db, scratch),
+        _ => gradient.run::<EightPoints>(cpu, x, dy, dw, db, scratch),
     }
 }
 
@@ -353,18 +332,15 @@ struct WeightGradient {
     input: Images,
     output: Images,
     taps: usize,
-    /// Pixels of a tile of gradients along one side.
-    outputs: usize,
     pad: usize,
     /// Images that are masked at once.
     images_at_once: usize,
 }
 
 impl WeightGradient {
-    fn new(geometry: &Conv2d, outputs: usize) -> Self {
-        let Filter { batch, source, target, taps, pad, .. } = Filter::forward(geometry, outputs);
-        let images_at_once = geometry.images_masked_at_once();
-        Self { batch, input: source, output: target, taps, outputs, pad, images_at_once }
+    fn new(geometry: &Conv2d) -> Self {
+        let Filter { batch, source, target, taps, pad, .. } = Filter::forward(geometry);
+        Self { batch, input: source, output: target, taps, pad, images_at_once: geometry.images_masked_at_once() }
     }
 
     fn run<P: Points>(
@@ -433,7 +409,7 @@ impl WeightGradient {
         memory: &mut [f32],
     ) {
         let (in_c, out_c) = (self.input.c, self.output.c);
-        let (down, across) = self.output.tiles(self.outputs);
+        let (down, across) = self.output.tiles();
         let tiles_at_once = self.tiles_at_once();
         let x_planes = planes(tiles_at_once, in_c);
         let (x_memory, memory) = memory.split_at_mut(self.points() * x_planes.stride);
@@ -444,7 +420,7 @@ impl WeightGradient {
             let tiles = first..tile_count.min(first + tiles_at_once);
             let patches = |images: Images, size: usize, before: usize, channel: usize| {
                 tiles.clone().map(move |tile| {
-                    let pixel = (tile / across % down * self.outputs, tile % across * self.outputs);
+                    let pixel = (tile / across % down * OUTPUTS, tile % across * OUTPUTS);
                     let patch = images.patch(tile / across / down, pixel, size, before);
                     Patch { first: patch.first + channel as isize, ..patch }
                 })
@@ -455,8 +431,8 @@ impl WeightGradient {
             for_each_panel(isa, out_c, |first, columns, width| {
                 let image = (dy, self.output.strides(), zeros);
                 let target = (&mut dy_memory[tiles_at_once * first..], Points2d { stride: dy_stride, width });
-                let patches = patches(self.output, self.outputs, 0, first);
-                to_points::<P>(isa, Transform::Taps(self.outputs), image, patches, columns, target);
+                let patches = patches(self.output, OUTPUTS, 0, first);
+                to_points::<P>(isa, Transform::Taps(OUTPUTS), image, patches, columns, target);
             });
             let product = Product {
                 rows: Rows { counts: [1, 1, in_c], a_strides: [0, 0, 1], c_strides: [0, 0, out_c] },
@@ -468,10 +444,7 @@ impl WeightGradient {
                 planes: Planes { count: self.points(), a: x_planes.stride, b: dy_stride, c: self.sums().stride },
                 ahead: {
                     let next = tiles.end..tile_count.min(tiles.end + tiles_at_once);
-                    [
-                        self.input.of_tiles(x, next.clone(), (across, self.outputs)),
-                        self.output.of_tiles(dy, next, (across, self.outputs)),
-                    ]
+                    [self.input.of_tiles(x, next.clone(), across), self.output.of_tiles(dy, next, across)]
                 },
             };
             product.run(isa, sums);
@@ -479,7 +452,7 @@ impl WeightGradient {
     }
 
     fn points(&self) -> usize {
-        (self.outputs + self.taps - 1).pow(2)
+        (OUTPUTS + self.taps - 1).pow(2)
     }
 
     /// Tiles to process at once: the more, the less often the sums at the points are read and written.
@@ -507,11 +480,9 @@ impl WeightGradient {
     }
 }
 
-/// Floats of scratch memory that suffice for those operations that this algorithm computes, on any instruction set.
+/// Floats of scratch memory that suffice for each of the three operations on so many threads, on any instruction set.
 pub(super) fn scratch_len(geometry: &Conv2d, thread_count: usize) -> usize {
-    let filters = filter_tile(geometry).map_or(0, |outputs| {
-        let filters = [Filter::forward(geometry, outputs), Filter::backward(geometry, outputs)];
-        filters.map(|filter| filter.scratch_len(thread_count)).into_iter().fold(0, usize::max)
-    });
-    filters.max(weight_tile(geometry).map_or(0, |outputs| WeightGradient::new(geometry, outputs).scratch_len()))
+    let filters =
+        [Filter::forward(geometry), Filter::backward(geometry)].map(|filter| filter.scratch_len(thread_count));
+    filters.into_iter().fold(WeightGradient::new(geometry).scratch_len(), usize::max)
 }

@@ -1,7 +1,7 @@
 //! Milliseconds for an iteration of each network at its published batch size, on images of CIFAR-10's shape; and where they
 //! go, node by node. Each time is the least over the repetitions.
 //!
-//!     cargo bench -p clr-cifar --bench step [-- [THREADS] [LANES] [MODEL] [auto|direct|winograd] [--nodes]]
+//!     cargo bench -p clr-cifar --bench step [-- [THREADS] [LANES] [MODEL] [auto|direct] [--nodes]]
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn main() {
     let thread_count = numbers.first().copied().unwrap_or(1);
     let lane_count = numbers.get(1).copied().unwrap_or(1);
     let with_nodes = arguments.iter().any(|argument| argument == "--nodes");
-    let mut ways = ["auto", "direct", "winograd"].into_iter();
+    let mut ways = ["auto", "direct"].into_iter();
     let way = ways.find(|way| arguments.iter().any(|argument| argument == way)).unwrap_or("auto");
     let options = format!(r#"{{"convolution": "{way}"}}"#);
     let images: Vec<u8> = (0..BATCH * 3072).map(|i| (i * 7919 % 251) as u8).collect();

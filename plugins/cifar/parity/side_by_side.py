@@ -284,7 +284,7 @@ def main():
                         help="of these and resnet20")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=300, help="of a clr-run trial")
-    parser.add_argument("--convolution", default="direct", choices=("direct", "auto", "winograd"), help="of clr-run")
+    parser.add_argument("--convolution", default="direct", choices=("direct", "auto"), help="of clr-run")
     parser.add_argument("--seconds", type=float, default=10, help="that PyTorch is timed for")
     parser.add_argument("--compiled", type=int, choices=(0, 1), default=1, help="whether to try torch.compile")
     parser.add_argument("--torch", metavar="ARCH", help=argparse.SUPPRESS)

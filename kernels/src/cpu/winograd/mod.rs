@@ -283,7 +283,6 @@ unsafe fn tile_from_points<S: Simd, P: Points>(tile: &TileFromPoints<'_>) {
     // SAFETY: the caller's.
     unsafe {
         match tile.outputs {
-            2 => channels_from_points::<S, P, 2>(tile),
             3 => channels_from_points::<S, P, 3>(tile),
             4 => channels_from_points::<S, P, 4>(tile),
             5 => channels_from_points::<S, P, 5>(tile),
