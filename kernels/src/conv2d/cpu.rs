@@ -73,7 +73,7 @@ pub fn backward_weight(
     if winograd::is_chosen(geometry) {
         winograd::backward_weight(cpu, geometry, x, dy, dw, db, scratch);
     } else {
-        direct::backward_weight(cpu, geometry, x, dy, dw, db, scratch);
+        direct::backward_weight(cpu, geometry, x, direct::Gradient::Stored(dy), dw, db, scratch);
     }
 }
 
@@ -87,7 +87,7 @@ impl Conv2d {
         }
     }
 
-    fn check(&self, input_len: usize, weight_len: usize, output_len: usize) {
+    pub(super) fn check(&self, input_len: usize, weight_len: usize, output_len: usize) {
         let &Self { in_h, in_w, in_c, out_c, kernel_h, kernel_w, stride, groups, .. } = self;
         let sizes = [in_h, in_w, in_c, out_c, kernel_h, kernel_w, stride, groups];
         assert!(sizes.iter().all(|size| *size > 0), "a size of 0 in {self:?}");

@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::side::{Segment, Side};
 use super::{Activation, Conv2d, Epilogue, OutputGradient};
 use crate::cpu::{Ahead, Cpu, Depth, Isa, Level, Packed, Planes, Product, Rows, Start, pack, packed_len, sum_partials};
+use crate::pool::{Pool2d, max_backward_image};
 
 /// Tasks that the images of a batch are spread over. No sum crosses images.
 pub(super) const IMAGE_TASKS: usize = 16;
@@ -153,30 +154,40 @@ pub(super) fn backward_input(
     });
 }
 
+/// Where the gradient of the output comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Gradient<'a> {
+    /// From memory.
+    Stored(OutputGradient<'a>),
+    /// From that of its max pooling, `dy`, by way of the pixels that were chosen.
+    Pooled { pool: &'a Pool2d, choice: &'a [u8], dy: &'a [f32] },
+}
+
 /// The images are summed in order within each part of the batch, and the parts in a tree.
 pub(super) fn backward_weight(
     cpu: &Cpu,
     geometry: &Conv2d,
     x: &[f32],
-    OutputGradient { dy: all_dy, relu_y }: OutputGradient<'_>,
+    gradient: Gradient<'_>,
     dw: &mut [f32],
     db: Option<&mut [f32]>,
     scratch: &mut [f32],
 ) {
     let &Conv2d { in_h, in_w, in_c, out_c, stride, .. } = geometry;
     let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
-    let per_part = geometry.batch.div_ceil(WEIGHT_PARTS);
     let (x_len, dy_len) = (in_h * in_w * in_c, out_h * out_w * out_c);
-    let part_len = geometry.weight_part_len();
+    let lens = WeightMemory::new(geometry, gradient);
+    let part_len = lens.part_len;
+    let per_part = geometry.batch.div_ceil(WEIGHT_PARTS);
     let part_count = geometry.batch.div_ceil(per_part);
     let with_bias = db.is_some();
-    let parts = &mut scratch[..part_count * part_len];
+    let (parts, memory) = scratch.split_at_mut(part_count * part_len);
     let (images_at_once, rows_at_once) = geometry.bands();
-    cpu.for_each_chunk_mut(parts, part_len, |part, memory| {
-        let (dw, memory) = memory.split_at_mut(dw.len());
-        let (db, memory) = memory.split_at_mut(out_c);
-        let (frames, memory) = memory.split_at_mut(geometry.frames_len());
-        let (masked, packed) = memory.split_at_mut(images_at_once * rows_at_once * out_w * out_c);
+    cpu.for_each_chunk_mut_with((parts, part_len), (memory, lens.thread_len()), |part, sums, memory| {
+        let (dw, db) = sums.split_at_mut(dw.len());
+        let (frames, memory) = memory.split_at_mut(lens.frames_len);
+        let (unpooled, memory) = memory.split_at_mut(lens.unpooled_len);
+        let (masked, packed) = memory.split_at_mut(lens.masked_len);
         db.fill(0.0);
         frames.fill(0.0);
         let first_image = part * per_part;
@@ -184,11 +195,21 @@ pub(super) fn backward_weight(
         for first in (first_image..end_image).step_by(images_at_once) {
             let images = images_at_once.min(end_image - first);
             let source = geometry.place(&x[first * x_len..][..images * x_len], frames);
+            // The gradients from here on, the first of these images, and where the outputs are that mask them.
+            let (all_dy, first_dy, relu_y) = match gradient {
+                Gradient::Stored(OutputGradient { dy, relu_y }) => (dy, first * dy_len, relu_y),
+                Gradient::Pooled { pool, choice, dy } => {
+                    for (image, target) in unpooled[..images * dy_len].chunks_exact_mut(dy_len).enumerate() {
+                        max_backward_image(cpu.isa(), pool, first + image, choice, dy, target);
+                    }
+                    (&*unpooled, 0, None)
+                }
+            };
             for first_row in (0..out_h).step_by(rows_at_once) {
                 let band = first_row..out_h.min(first_row + rows_at_once);
                 // Several images are taken at once only as a whole, so that their pixels lie together.
                 let pixels = images * band.len() * out_w;
-                let first_dy = first * dy_len + band.start * out_w * out_c;
+                let first_dy = first_dy + band.start * out_w * out_c;
                 let mut dy = &all_dy[first_dy..][..pixels * out_c];
                 if let Some(y) = relu_y {
                     let masked = &mut masked[..dy.len()];
@@ -212,6 +233,47 @@ pub(super) fn backward_weight(
     sum_partials(cpu, parts, part_len, part_count, dw);
     if let Some(db) = db {
         sum_partials(cpu, &parts[dw.len()..], part_len, part_count, db);
+    }
+}
+
+/// Floats of scratch memory that [`backward_weight`] takes for so many threads.
+pub(super) fn weight_scratch_len(geometry: &Conv2d, gradient: Gradient<'_>, thread_count: usize) -> usize {
+    let memory = WeightMemory::new(geometry, gradient);
+    let part_count = geometry.batch.min(WEIGHT_PARTS);
+    part_count * memory.part_len + part_count.min(thread_count) * memory.thread_len()
+}
+
+/// The scratch memory of [`backward_weight`], in floats.
+struct WeightMemory {
+    /// The gradients of weights and bias, of a part of the batch.
+    part_len: usize,
+    /// What a thread needs: framed images, gradients that were unpooled, that were masked, and that were packed.
+    frames_len: usize,
+    unpooled_len: usize,
+    masked_len: usize,
+    packed_len: usize,
+}
+
+impl WeightMemory {
+    fn new(geometry: &Conv2d, gradient: Gradient<'_>) -> Self {
+        let (images, rows) = geometry.bands();
+        let (out_w, out_c) = (geometry.out_w(), geometry.out_c);
+        let pixels = images * rows * out_w;
+        let (unpooled_pixels, masked_pixels) = match gradient {
+            Gradient::Stored(_) => (0, pixels),
+            Gradient::Pooled { .. } => (images * geometry.out_h() * out_w, 0),
+        };
+        WeightMemory {
+            part_len: geometry.weight_len() + out_c,
+            frames_len: geometry.frames_len(),
+            unpooled_len: unpooled_pixels * out_c,
+            masked_len: masked_pixels * out_c,
+            packed_len: packed_len(pixels, out_c / geometry.groups),
+        }
+    }
+
+    fn thread_len(&self) -> usize {
+        self.frames_len + self.unpooled_len + self.masked_len + self.packed_len
     }
 }
 
@@ -388,14 +450,15 @@ impl Correlation<'_> {
 
 /// Floats of scratch memory that suffice for each of the three operations on so many threads, on any instruction set.
 pub(super) fn scratch_len(geometry: &Conv2d, thread_count: usize) -> usize {
-    let &Conv2d { batch, kernel_h, kernel_w, groups, .. } = geometry;
+    let &Conv2d { kernel_h, kernel_w, groups, .. } = geometry;
     let (group_in, group_out) = (geometry.in_c / groups, geometry.out_c / groups);
     let taps = kernel_h * kernel_w;
     let output = geometry.out_h() * geometry.out_w() * geometry.out_c;
     let forward = groups * packed_len(taps * group_in, group_out);
     let backward_input = groups * packed_len(taps * group_out, group_in)
         + IMAGE_TASKS.min(thread_count) * geometry.images_masked_at_once() * output;
-    let backward_weight = batch.min(WEIGHT_PARTS) * geometry.weight_part_len();
+    let stored = Gradient::Stored(OutputGradient { dy: &[], relu_y: None });
+    let backward_weight = weight_scratch_len(geometry, stored, thread_count);
     forward.max(backward_input).max(backward_weight)
 }
 
@@ -446,18 +509,6 @@ impl Conv2d {
             frame[pad * in_c..][..in_w * in_c].copy_from_slice(row);
         }
         frames
-    }
-
-    /// Scratch memory of one part of the batch: gradients of weights and bias, framed images, masked gradients of the
-    /// output, and packed ones.
-    fn weight_part_len(&self) -> usize {
-        let (images, rows) = self.bands();
-        let pixels = images * rows * self.out_w();
-        self.weight_len()
-            + self.out_c
-            + self.frames_len()
-            + pixels * self.out_c
-            + packed_len(pixels, self.out_c / self.groups)
     }
 }
 

@@ -3,10 +3,12 @@
 mod cpu;
 pub mod cuda;
 mod direct;
+mod pooled;
 mod side;
 mod winograd;
 
 pub use cpu::{backward_input, backward_weight, forward};
+pub use pooled::PooledConv2d;
 
 /// The shapes of a convolution. Images are NHWC, weights `[kernel_h][kernel_w][in_c / groups][out_c]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -360,10 +360,9 @@ impl WeightGradient {
         let part_len = self.part_len();
         let with_bias = db.is_some();
         let (x_len, dy_len) = (self.input.len(), self.output.len());
-        let parts = &mut scratch[..part_count * part_len];
-        cpu.for_each_chunk_mut(parts, part_len, |part, memory| {
-            let (dw, memory) = memory.split_at_mut(dw.len());
-            let (db, memory) = memory.split_at_mut(self.output.c);
+        let (parts, memory) = scratch.split_at_mut(part_count * part_len);
+        cpu.for_each_chunk_mut_with((parts, part_len), (memory, self.thread_len()), |part, gradients, memory| {
+            let (dw, db) = gradients.split_at_mut(dw.len());
             let (sums, memory) = memory.split_at_mut(self.points() * self.sums().stride);
             let (masked, memory) = memory.split_at_mut(self.images_at_once * dy_len);
             db.fill(0.0);
@@ -467,16 +466,22 @@ impl WeightGradient {
         planes(self.input.c, self.output.c)
     }
 
-    /// Scratch memory of one part of the batch: gradients of weights and bias, the former at the points too, masked gradients
-    /// of the output, tiles of input and gradient.
+    /// Scratch memory of one part of the batch: gradients of weights and bias.
     fn part_len(&self) -> usize {
-        let (in_c, out_c, tiles) = (self.input.c, self.output.c, self.tiles_at_once());
-        let planes = self.sums().stride + planes(tiles, in_c).stride + planes(tiles, out_c).stride;
-        self.taps * self.taps * in_c * out_c + out_c + self.images_at_once * self.output.len() + self.points() * planes
+        self.taps * self.taps * self.input.c * self.output.c + self.output.c
     }
 
-    fn scratch_len(&self) -> usize {
-        self.input.c.max(self.output.c) + self.batch.min(WEIGHT_PARTS) * self.part_len()
+    /// Scratch memory of a thread: gradients of the weights at the points, masked gradients of the output, tiles of input and
+    /// gradient.
+    fn thread_len(&self) -> usize {
+        let (in_c, out_c, tiles) = (self.input.c, self.output.c, self.tiles_at_once());
+        let planes = self.sums().stride + planes(tiles, in_c).stride + planes(tiles, out_c).stride;
+        self.images_at_once * self.output.len() + self.points() * planes
+    }
+
+    fn scratch_len(&self, thread_count: usize) -> usize {
+        let parts = self.batch.min(WEIGHT_PARTS);
+        self.input.c.max(self.output.c) + parts * self.part_len() + parts.min(thread_count) * self.thread_len()
     }
 }
 
@@ -484,5 +489,5 @@ impl WeightGradient {
 pub(super) fn scratch_len(geometry: &Conv2d, thread_count: usize) -> usize {
     let filters =
         [Filter::forward(geometry), Filter::backward(geometry)].map(|filter| filter.scratch_len(thread_count));
-    filters.into_iter().fold(WeightGradient::new(geometry).scratch_len(), usize::max)
+    filters.into_iter().fold(WeightGradient::new(geometry).scratch_len(thread_count), usize::max)
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{Pool2d, Window};
 use crate::cpu::{Lanes, Task, for_each_block};
-use crate::{Activation, Cpu};
+use crate::{Activation, Cpu, Isa};
 
 /// What is chosen where a rectifier lets no gradient through. Windows have fewer places.
 const NOTHING: u8 = u8::MAX;
@@ -31,18 +31,33 @@ pub fn max_backward(
     dy: &mut [f32],
     dx: &mut [f32],
 ) {
-    let (in_len, out_len) = image_lens(pool);
+    let (in_len, _) = image_lens(pool);
     assert_eq!((choice.len(), dy.len(), dx.len()), (pool.output_len(), pool.output_len(), pool.input_len()));
-    cpu.for_each_chunk_pair_mut((dx, in_len), (dy, out_len), |image, dx, dy| {
-        if activation == Activation::Sigmoid {
-            let y = &y[image * out_len..][..out_len];
-            cpu.isa().vectorize(
-                #[inline(always)]
-                || activation.differentiate(y, dy),
-            );
-        }
-        cpu.isa().run(MaxBackward { pool, choice: &choice[image * out_len..][..out_len], dy, dx });
+    max_slope(cpu, pool, activation, y, dy);
+    let dy = &*dy;
+    cpu.for_each_chunk_mut(dx, in_len, |image, dx| max_backward_image(cpu.isa(), pool, image, choice, dy, dx));
+}
+
+/// The part of [`max_backward`] that changes `dy`.
+pub(crate) fn max_slope(cpu: &Cpu, pool: &Pool2d, activation: Activation, y: &[f32], dy: &mut [f32]) {
+    if activation != Activation::Sigmoid {
+        return;
+    }
+    let (_, out_len) = image_lens(pool);
+    cpu.for_each_chunk_mut(dy, out_len, |image, dy| {
+        let y = &y[image * out_len..][..out_len];
+        cpu.isa().vectorize(
+            #[inline(always)]
+            || activation.differentiate(y, dy),
+        );
     });
+}
+
+/// The rest of [`max_backward`], of one image: `dx` is its gradient, `choice` and `dy` are of the whole batch.
+pub(crate) fn max_backward_image(isa: Isa, pool: &Pool2d, image: usize, choice: &[u8], dy: &[f32], dx: &mut [f32]) {
+    let (_, out_len) = image_lens(pool);
+    let (choice, dy) = (&choice[image * out_len..][..out_len], &dy[image * out_len..][..out_len]);
+    isa.run(MaxBackward { pool, choice, dy, dx });
 }
 
 /// `y`: the mean of each window. Padding counts as zeros, what hangs over beyond it does not count.

@@ -4,6 +4,7 @@ mod cpu;
 pub mod cuda;
 
 pub use cpu::{average_backward, average_forward, max_backward, max_forward};
+pub(crate) use cpu::{max_backward_image, max_slope};
 
 /// The shapes of a pooling with square windows. Images are NHWC.
 ///

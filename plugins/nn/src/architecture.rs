@@ -106,7 +106,8 @@ pub fn description<F: Family>() -> Description {
 
 /// What a session would use. [`export!`] calls it.
 pub fn footprint<F: Family>(config: &SessionConfig<'_>) -> Result<Footprint, Error> {
-    let (device, model, optimizers) = (Device::new(config)?, model::<F>(config)?, optimizers(config)?);
+    let device = Device::new(config)?;
+    let (model, optimizers) = (model::<F>(config, device)?, optimizers(config)?);
     if let Device::Cuda { ordinal, precision } = device {
         return cuda::footprint(config, &model, &optimizers, ordinal, precision);
     }
@@ -123,7 +124,8 @@ pub fn footprint<F: Family>(config: &SessionConfig<'_>) -> Result<Footprint, Err
 
 /// A session. [`export!`] calls it.
 pub fn session<F: Family>(config: &SessionConfig<'_>) -> Result<NetworkSession, Error> {
-    let (device, model, optimizers) = (Device::new(config)?, model::<F>(config)?, optimizers(config)?);
+    let device = Device::new(config)?;
+    let (model, optimizers) = (model::<F>(config, device)?, optimizers(config)?);
     Ok(NetworkSession(match device {
         Device::Cpu => Inner::Cpu(Box::new(CpuSession::new(config, model, optimizers)?)),
         Device::Cuda { ordinal, precision } => {
@@ -132,8 +134,8 @@ pub fn session<F: Family>(config: &SessionConfig<'_>) -> Result<NetworkSession, 
     }))
 }
 
-/// The network that a configuration asks for.
-pub(crate) fn model<F: Family>(config: &SessionConfig<'_>) -> Result<Model, Error> {
+/// The network that a configuration asks for, as it runs on a device.
+pub(crate) fn model<F: Family>(config: &SessionConfig<'_>, device: Device) -> Result<Model, Error> {
     let architectures = F::architectures();
     let Some(architecture) = architectures.iter().find(|architecture| architecture.name == config.model) else {
         let known: Vec<&str> = architectures.iter().map(|architecture| architecture.name).collect();
@@ -153,7 +155,10 @@ pub(crate) fn model<F: Family>(config: &SessionConfig<'_>) -> Result<Model, Erro
     let mut network = network.convolved_by(algorithm);
     let network = (architecture.build)(&mut network, &options).and_then(|()| network.finish());
     let network = network.map_err(|error| Error::unsupported(format!("{}: {error}", architecture.name)))?;
-    Ok(Model::new(network, config.batch_size, config.thread_count))
+    Ok(match device {
+        Device::Cpu => Model::on_cpu(network, config.batch_size, config.thread_count),
+        Device::Cuda { .. } => Model::on_gpu(network, config.batch_size),
+    })
 }
 
 /// The schema of an architecture's options, with those that all networks have.

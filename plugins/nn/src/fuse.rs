@@ -1,8 +1,9 @@
 //! Which operations run as one. Decided here and nowhere else, once for a network.
 //!
 //! An activation vanishes into the operation before it, if that can do it in its own pass over memory: `conv2+relu`. Its slope
-//! may then go on to the operation after it, where that writes the gradient anyway: `pool2(slope of relu)`. No bit changes:
-//! the arithmetic is the same.
+//! may then go on to the operation after it, where that writes the gradient anyway: `pool2(slope of relu)`. On a CPU a max
+//! pooling vanishes into the convolution of the images before it, whose output, the largest value of many networks, is then
+//! never stored: `conv1+pool1`. No bit changes: the arithmetic is the same.
 
 use clr_kernels::Activation;
 
@@ -66,6 +67,30 @@ fn move_slope(network: &mut Network, index: usize) {
     }
 }
 
+/// Makes max poolings part of the convolutions before them, where these need no gradient of their input. For a CPU.
+pub(crate) fn fuse_poolings(network: &mut Network) {
+    for index in (0..network.nodes().len()).rev() {
+        fuse_pooling(network, index);
+    }
+}
+
+fn fuse_pooling(network: &mut Network, index: usize) {
+    let node = &network.nodes()[index];
+    let NodeKind::Layer(layer) = &node.kind else { return };
+    let (Some((pool, activation)), input, output) = (layer.max_pooling(), node.inputs[0], node.output) else { return };
+    let Some(producer) = network.producer(input) else { return };
+    if network.nodes()[producer].inputs[0] != network.input() || network.readers(input).count() > 1 {
+        return;
+    }
+    let nodes = network.nodes_mut();
+    let NodeKind::Layer(convolution) = &mut nodes[producer].kind else { return };
+    if convolution.fuse_max_pooling(pool, activation) {
+        nodes[producer].name = format!("{}+{}", nodes[producer].name, nodes[index].name);
+        nodes[producer].output = output;
+        nodes.remove(index);
+    }
+}
+
 fn name(activation: Activation) -> &'static str {
     match activation {
         Activation::None => "none",
@@ -85,6 +110,15 @@ mod tests {
     /// The nodes between the images and the scores.
     #[track_caller]
     fn check(describe: impl FnOnce(&mut Network, Value) -> Result<Value, BuildError>, expected: &[&str]) {
+        check_fused(fuse, describe, expected);
+    }
+
+    #[track_caller]
+    fn check_fused(
+        fuse: fn(&mut Network),
+        describe: impl FnOnce(&mut Network, Value) -> Result<Value, BuildError>,
+        expected: &[&str],
+    ) {
         let mut network = Network::new([8, 8, 4], 3);
         let images = network.input();
         let x = describe(&mut network, images).unwrap();
@@ -146,6 +180,52 @@ mod tests {
                 network.pool("pool1", x, Pool::max(3, 2))
             },
             &["conv1+relu", "pool1"],
+        );
+    }
+
+    #[test]
+    fn max_pooling_vanishes_into_the_convolution_of_the_images() {
+        let both = |network: &mut Network| {
+            fuse(network);
+            fuse_poolings(network);
+        };
+        check_fused(
+            both,
+            |network, x| {
+                let x = conv("conv1", network, x)?;
+                let x = network.pool("pool1", x, Pool::max(3, 2))?;
+                let x = network.sigmoid(x)?;
+                let x = conv("conv2", network, x)?;
+                network.pool("pool2", x, Pool::max(2, 2))
+            },
+            &["conv1+pool1+sigmoid", "conv2", "pool2"],
+        );
+        // The rectifier comes first, the mean is none of a pixel, and the sum reads the convolution too.
+        check_fused(
+            both,
+            |network, x| {
+                let x = conv("conv1", network, x)?;
+                let x = network.relu(x)?;
+                network.pool("pool1", x, Pool::max(3, 2))
+            },
+            &["conv1+relu", "pool1"],
+        );
+        check_fused(
+            both,
+            |network, x| {
+                let x = conv("conv1", network, x)?;
+                network.pool("pool1", x, Pool::average(3, 2))
+            },
+            &["conv1", "pool1"],
+        );
+        check_fused(
+            both,
+            |network, x| {
+                let x = conv("conv1", network, x)?;
+                let y = network.pool("pool1", x, Pool::max(3, 1).pad(1))?;
+                network.add("sum1", x, y)
+            },
+            &["conv1", "pool1", "sum1"],
         );
     }
 

@@ -7,7 +7,7 @@ use clr_kernels::optimizer::{Preparation, update};
 use clr_kernels::softmax_cross_entropy::{Score, softmax_cross_entropy};
 use clr_kernels::{Activation, Cpu, add};
 
-use crate::fuse::fuse;
+use crate::fuse::{fuse, fuse_poolings};
 use crate::layer::{Backward, Forward, Kept, Layer, Pass};
 use crate::network::{Network, Node, NodeKind, Value};
 use crate::optimizer::{Hypers, Optimizer};
@@ -65,10 +65,17 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Fuses what can be and finds memory, for so many threads at most.
-    pub fn new(mut network: Network, batch_size: usize, thread_count: usize) -> Model {
+    /// Fuses what can be on a CPU and finds memory, for so many threads at most.
+    pub fn on_cpu(mut network: Network, batch_size: usize, thread_count: usize) -> Model {
         fuse(&mut network);
+        fuse_poolings(&mut network);
         Model::as_it_is(network, batch_size, thread_count)
+    }
+
+    /// Fuses what can be on a GPU and finds memory.
+    pub fn on_gpu(mut network: Network, batch_size: usize) -> Model {
+        fuse(&mut network);
+        Model::as_it_is(network, batch_size, 1)
     }
 
     /// Without fusion: for tests, to hold the fused network against.
@@ -378,7 +385,7 @@ mod tests {
     type Describe = fn(&mut Network, Value) -> Result<Value, BuildError>;
 
     fn model(describe: Describe) -> Model {
-        Model::new(network(describe), BATCH, 1)
+        Model::on_cpu(network(describe), BATCH, 1)
     }
 
     /// The described layers between a convolution and the scores.

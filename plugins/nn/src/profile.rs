@@ -109,7 +109,7 @@ pub fn profile<F: Family>(config: &SessionConfig<'_>, steps: usize) -> Result<Pr
     if Device::new(config)? != Device::Cpu {
         return Err(Error::unsupported(format!("device {}: profiles are of the CPU", config.device)));
     }
-    let model = model::<F>(config)?;
+    let model = model::<F>(config, Device::Cpu)?;
     let optimizer = optimizers(config)?.into_iter().next().ok_or_else(|| Error::invalid("a session of no lanes"))?;
     let cpu = Cpu::new(config.thread_count).map_err(|error| Error::device(error.to_string()))?;
     let mut lane = Lane::new(&model.network, optimizer, config.lanes[0].init_seed, config.lanes[0].data_seed);

@@ -2,11 +2,13 @@
 
 use clr_kernels::Activation;
 use clr_kernels::conv2d::cuda::{Conv2dKernels, LaneEpilogue, LaneOutputGradient, LaneWeightGradients};
-use clr_kernels::conv2d::{self, Algorithm, Conv2d, Epilogue, OutputGradient};
+use clr_kernels::conv2d::{self, Algorithm, Conv2d, Epilogue, OutputGradient, PooledConv2d};
 use clr_kernels::cuda::{GpuError, Precision};
+use clr_kernels::pool::Pool2d;
 
 use super::{
-    Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass, split_bias, split_bias_lanes, split_bias_mut,
+    Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer, Pass, split_bias, split_bias_lanes,
+    split_bias_mut,
 };
 use crate::network::{Parameter, Shape};
 
@@ -38,6 +40,8 @@ pub(crate) struct ConvolutionLayer {
     relu: bool,
     /// Whether the backward pass begins with its slope.
     relu_slope: bool,
+    /// The same convolution with the max pooling that follows it, where both are one.
+    pooled: Option<PooledConv2d>,
 }
 
 impl Convolution {
@@ -90,7 +94,8 @@ impl ConvolutionLayer {
         if geometry.output_len() == 0 {
             return Err(format!("a kernel of {size} x {size} is larger than the image padded by {pad}"));
         }
-        Ok(ConvolutionLayer { geometry, has_bias: convolution.bias.is_some(), relu: false, relu_slope: false })
+        let has_bias = convolution.bias.is_some();
+        Ok(ConvolutionLayer { geometry, has_bias, relu: false, relu_slope: false, pooled: None })
     }
 
     pub fn channels_per_group(&self) -> usize {
@@ -105,6 +110,11 @@ impl ConvolutionLayer {
         self.has_bias.then_some(self.geometry.out_c)
     }
 
+    /// Whether what the pooling ends in is a sigmoid, whose slope follows from the output.
+    fn ends_in_sigmoid(&self) -> bool {
+        self.pooled.is_some_and(|pooled| pooled.activation() == Activation::Sigmoid)
+    }
+
     fn activation(&self) -> conv2d::Activation {
         if self.relu { conv2d::Activation::Relu } else { conv2d::Activation::None }
     }
@@ -112,7 +122,11 @@ impl ConvolutionLayer {
 
 impl Layer for ConvolutionLayer {
     fn output_shape(&self) -> Shape {
-        Shape { height: self.geometry.out_h(), width: self.geometry.out_w(), channels: self.geometry.out_c }
+        let channels = self.geometry.out_c;
+        match self.pooled.map(|pooled| pooled.pool()) {
+            Some(pool) => Shape { height: pool.out_h(), width: pool.out_w(), channels },
+            None => Shape { height: self.geometry.out_h(), width: self.geometry.out_w(), channels },
+        }
     }
 
     fn backward_reads_input(&self) -> bool {
@@ -120,11 +134,22 @@ impl Layer for ConvolutionLayer {
     }
 
     fn backward_reads_output(&self) -> bool {
-        self.relu_slope
+        self.relu_slope || self.ends_in_sigmoid()
+    }
+
+    fn backward_writes_dy(&self) -> bool {
+        self.ends_in_sigmoid()
+    }
+
+    fn fuse_max_pooling(&mut self, pool: Pool2d, activation: Activation) -> bool {
+        if !self.relu && self.pooled.is_none() {
+            self.pooled = PooledConv2d::new(self.geometry, pool, activation);
+        }
+        self.pooled.is_some()
     }
 
     fn fuse_activation(&mut self, activation: Activation) -> bool {
-        let fuses = activation == Activation::Relu && !self.relu;
+        let fuses = activation == Activation::Relu && !self.relu && self.pooled.is_none();
         if fuses {
             (self.relu, self.relu_slope) = (true, true);
         }
@@ -141,19 +166,37 @@ impl Layer for ConvolutionLayer {
     }
 
     fn scratch_len(&self, batch: usize, thread_count: usize) -> usize {
-        self.geometry(batch).scratch_len(thread_count)
+        match self.pooled {
+            Some(pooled) => pooled.of(batch).scratch_len(thread_count),
+            None => self.geometry(batch).scratch_len(thread_count),
+        }
     }
 
-    fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, scratch, .. }: Forward<'_>) {
+    /// The pixels that the pooling chose.
+    fn kept_len(&self, batch: usize) -> KeptLen {
+        let bytes = self.pooled.map_or(0, |pooled| pooled.of(batch).pool().output_len());
+        KeptLen { bytes, floats: 0 }
+    }
+
+    fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, kept, scratch, .. }: Forward<'_>) {
         let (weight, bias) = split_bias(weights, self.bias_len());
+        if let Some(pooled) = self.pooled {
+            let choice = &mut kept.bytes[..y.len()];
+            return pooled.of(pass.batch).forward(pass.cpu, x, weight, bias, y, choice, scratch);
+        }
         let epilogue = Epilogue { bias, activation: self.activation() };
         conv2d::forward(pass.cpu, &self.geometry(pass.batch), x, weight, epilogue, y, scratch);
     }
 
-    fn backward(&self, pass: &Pass<'_>, Backward { x, y, dy, dx, weights, dweights, scratch, .. }: Backward<'_>) {
+    fn backward(&self, pass: &Pass<'_>, arrays: Backward<'_>) {
+        let Backward { x, y, dy, dx, weights, dweights, kept, scratch } = arrays;
         let geometry = self.geometry(pass.batch);
         let (weight, _) = split_bias(weights, self.bias_len());
         let (dweight, dbias) = split_bias_mut(dweights, self.bias_len());
+        if let Some(pooled) = self.pooled {
+            let choice = &kept.bytes[..dy.len()];
+            return pooled.of(pass.batch).backward_weight(pass.cpu, x, y, choice, dy, dweight, dbias, scratch);
+        }
         let dy = OutputGradient { dy, relu_y: self.relu_slope.then_some(y) };
         conv2d::backward_weight(pass.cpu, &geometry, x, dy, dweight, dbias, scratch);
         if let Some(dx) = dx {

@@ -13,6 +13,7 @@ mod subsample;
 use std::fmt::Debug;
 
 use clr_kernels::cuda::{GpuError, Lanes, Precision};
+use clr_kernels::pool::Pool2d;
 use clr_kernels::{Activation, Cpu};
 
 use crate::network::Shape;
@@ -81,6 +82,18 @@ pub(crate) trait Layer: Debug + Send + Sync {
     /// was applied to. False if the layer cannot.
     fn fuse_input_slope(&mut self, activation: Activation) -> bool {
         let _ = activation;
+        false
+    }
+
+    /// The max pooling that this layer is, of one image, and the activation that it ends in.
+    fn max_pooling(&self) -> Option<(Pool2d, Activation)> {
+        None
+    }
+
+    /// Takes a max pooling that follows into the passes of this layer, which then computes no `dx`, and on a CPU alone. False
+    /// if it cannot.
+    fn fuse_max_pooling(&mut self, pool: Pool2d, activation: Activation) -> bool {
+        let _ = (pool, activation);
         false
     }
 

@@ -108,6 +108,10 @@ impl Layer for PoolLayer {
         fuses
     }
 
+    fn max_pooling(&self) -> Option<(Pool2d, Activation)> {
+        (self.kind == PoolKind::Max).then_some((self.geometry, self.activation))
+    }
+
     fn kept_len(&self, batch: usize) -> KeptLen {
         match self.kind {
             PoolKind::Max => KeptLen { bytes: self.geometry(batch).output_len(), floats: 0 },
