@@ -6,7 +6,7 @@
 Two ways of working are measured: `single`, one trial on one thread, and `sweep`, two trials at once: two processes of one
 thread in PyTorch, `--jobs 2` in clr-run. Images a second of clr-run are those between a short run and a longer one, so that
 starting, loading and evaluating do not count; those of PyTorch begin after its warm-up, with batches that are in memory
-already. PyTorch is at its best setting: the faster of eager and compiled, channels-last, with a malloc that keeps its memory
+already. Two trials do equal work and are done when the slower one is. PyTorch is at its best setting: the faster of eager and compiled, channels-last, with a malloc that keeps its memory
 (--compiled 0 skips the compiler, which takes a minute for each network).
 
 Memory is the sum over a run's processes of the proportional set size (pages that are shared count once), the largest of
@@ -186,7 +186,7 @@ class Memory(threading.Thread):
 
 
 def torch_rate(arch, compiled, processes, seconds):
-    """Images a second in all, and MiB."""
+    """Images a second until the last process has made its share, and MiB."""
     with tempfile.TemporaryDirectory() as folder:
         start = os.path.join(folder, "start")
         command = [sys.executable, os.path.abspath(__file__), "--torch", arch, "--compiled", str(compiled), "--seconds",
@@ -199,11 +199,12 @@ def torch_rate(arch, compiled, processes, seconds):
         open(start, "w").close()
         outputs = [process.communicate()[0] for process in running]
         peak = memory.stop()
-    return sum(json.loads(output) for output in outputs), peak
+    return processes * min(json.loads(output) for output in outputs), peak
 
 
 def clr_rate(options, arch, jobs, iterations):
-    """Images a second in all, between a run of a tenth of the iterations and one of all; and MiB of the longer."""
+    """Images a second until the last trial ends, between a run of a tenth of the iterations and one of all; and MiB of the
+    longer."""
     seconds, peak = {}, 0.0
     for count in (iterations // 10, iterations):
         with tempfile.TemporaryDirectory() as folder:
@@ -236,14 +237,14 @@ def residual_bench():
     return next(path for path in (json.loads(message).get("executable") for message in messages) if path)
 
 
-def residual_rate(jobs, iterations):
+def residual_rate(convolution, jobs, iterations):
     """As `clr_rate`, of `jobs` processes of one thread."""
-    command = [residual_bench(), "1", "3", str(iterations)]
+    command = [residual_bench(), "1", "3", str(iterations), convolution]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(jobs)]
     memory = Memory([process.pid for process in running])
     outputs = [process.communicate()[0] for process in running]
     peak = memory.stop()
-    return sum(float(output.split()[-2]) for output in outputs), peak
+    return jobs * min(float(output.split()[-2]) for output in outputs), peak
 
 
 def spread(values):
@@ -260,7 +261,7 @@ def compare(options, arch):
         for mode, jobs in (("single", 1), ("sweep", 2)):
             for who, (rate, memory) in (
                 ("PyTorch", torch_rate(arch, variants[0], jobs, options.seconds)),
-                ("clr-run", residual_rate(jobs, options.iterations // 3) if arch == "resnet20"
+                ("clr-run", residual_rate(options.convolution, jobs, options.iterations // 3) if arch == "resnet20"
                  else clr_rate(options, arch, jobs, options.iterations)),
             ):
                 found.setdefault((mode, who), []).append((rate, memory))
