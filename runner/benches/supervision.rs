@@ -1,21 +1,24 @@
-//! What supervision costs: one spec with workers and checkpoints, as by default, and with neither, in turns.
+//! What supervision costs: one spec with workers and checkpoints, as by default, and with neither, both at once.
 //!
 //! ```sh
 //! cargo bench -p clr-run --bench supervision -- [--rounds N] [SPEC.toml ARGUMENTS..]
 //! ```
 //!
-//! Without a spec it trains `cifar10_full` on built-in images of CIFAR-10's size for about a minute a run. Both outputs
-//! must have equal bytes. Prints seconds by the clock and of the processor, medians and spread, and the ratio.
+//! Each side has one core to itself, and all its processes share it, so that whatever the supervisor does is time that the
+//! training lacks. What slows the machine down for a while slows both, and they swap cores after each round. Without a spec
+//! two trials of `cifar10_full` are trained on built-in images of CIFAR-10's size. Both outputs must have equal bytes.
+//! Prints seconds, and the ratio of each round. Needs Linux, two cores and `taskset`.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 const SPEC: &str = r#"
 [experiment]
 name  = "supervision"
-seeds = [1, 2, 3, 4]
+seeds = [1, 2]
 
 [model]
 plugin       = "cifar"
@@ -27,8 +30,8 @@ batch_size = 100
 normalize  = "pixel_mean"
 
 [train]
-iterations = 200
-eval_every = 100
+iterations = 500
+eval_every = 250
 
 [policies.fixed]
 kind    = "fixed"
@@ -43,17 +46,10 @@ momentum = 0.9
 const SIDES: [(&str, &[&str]); 2] =
     [("without", &["--isolation", "none", "--set", "checkpoint.every=\"never\""]), ("default", &[])];
 
-/// Seconds of one run.
-#[derive(Clone, Copy, Debug)]
-struct Seconds {
-    clock: f64,
-    processor: f64,
-}
-
 fn main() {
     // `cargo bench` adds `--bench`.
     let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let mut rounds = 5;
+    let mut rounds = 6;
     if arguments.first().is_some_and(|argument| argument == "--rounds") {
         rounds = arguments.get(1).and_then(|count| count.parse().ok()).expect("--rounds takes a number");
         arguments.drain(..2);
@@ -64,53 +60,48 @@ fn main() {
         fs::write(&spec, SPEC).expect("a temporary folder can be written to");
         arguments.push(spec.display().to_string());
     }
-    let mut seconds: [Vec<Seconds>; 2] = Default::default();
+    let mut seconds: [Vec<f64>; 2] = Default::default();
     for round in 0..rounds {
-        // In turns, and each first as often as the other: a machine that warms up or slows down favours neither.
-        for side in [[0, 1], [1, 0]][round % 2] {
-            let outputs = folder.path().join(SIDES[side].0);
-            let taken = run(&arguments, SIDES[side].1, &outputs);
-            eprintln!(
-                "round {}: {:8} {:7.2} s, processor {:7.2} s",
-                round + 1,
-                SIDES[side].0,
-                taken.clock,
-                taken.processor
-            );
-            seconds[side].push(taken);
-        }
-        let [without, default] = SIDES.map(|(name, _)| tables(&folder.path().join(name)));
+        let (arguments, folder) = (&arguments, folder.path());
+        let run = |side: usize| {
+            let (name, options) = SIDES[side];
+            move || seconds_of(arguments, options, &folder.join(name), (round + side) % 2)
+        };
+        let taken = thread::scope(|scope| {
+            [0, 1].map(|side| scope.spawn(run(side))).map(|running| running.join().expect("the run succeeds"))
+        });
+        println!(
+            "round {}: without {:7.2} s, default {:7.2} s, {:+.2} %",
+            round + 1,
+            taken[0],
+            taken[1],
+            100.0 * (taken[1] / taken[0] - 1.0)
+        );
+        taken.into_iter().zip(&mut seconds).for_each(|(taken, side)| side.push(taken));
+        let [without, default] = SIDES.map(|(name, _)| tables(&folder.join(name)));
         assert!(without == default, "the two sides leave different bytes");
-        SIDES.iter().for_each(|(name, _)| fs::remove_dir_all(folder.path().join(name)).expect("it is ours"));
+        SIDES.iter().for_each(|(name, _)| fs::remove_dir_all(folder.join(name)).expect("it is ours"));
     }
-    report("clock", seconds.each_ref().map(|side| side.iter().map(|seconds| seconds.clock).collect()));
-    report("processor", seconds.each_ref().map(|side| side.iter().map(|seconds| seconds.processor).collect()));
+    report(&seconds);
 }
 
-fn run(arguments: &[String], side: &[&str], outputs: &Path) -> Seconds {
-    let before = children_processor_seconds();
+/// Of a run on one core, by the clock.
+fn seconds_of(arguments: &[String], options: &[&str], outputs: &Path, core: usize) -> f64 {
     let started = Instant::now();
-    let output = Command::new(env!("CARGO_BIN_EXE_clr-run"))
+    let output = Command::new("taskset")
+        .args(["--cpu-list", &core.to_string(), env!("CARGO_BIN_EXE_clr-run")])
         .args(arguments)
-        .args(side)
-        .arg("--outputs")
+        .args(options)
+        .args(["--jobs", "1", "--device", "cpu", "--outputs"])
         .arg(outputs)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()
-        .expect("clr-run starts");
-    let clock = started.elapsed().as_secs_f64();
+        .expect("taskset starts");
+    let taken = started.elapsed().as_secs_f64();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "clr-run {}: {}\n{errors}", arguments.join(" "), output.status);
-    Seconds { clock, processor: children_processor_seconds() - before }
-}
-
-/// Of all that were waited for, and theirs; 0 where there is no /proc.
-fn children_processor_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
-    // cutime and cstime, in ticks of 10 ms.
-    fields.skip(13).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+    taken
 }
 
 /// The bytes of every table that may not differ.
@@ -131,17 +122,19 @@ fn tables(outputs: &Path) -> Vec<(String, Vec<u8>)> {
     tables
 }
 
-fn report(what: &str, mut seconds: [Vec<f64>; 2]) {
-    seconds.iter_mut().for_each(|side| side.sort_by(f64::total_cmp));
-    let median = |side: &[f64]| (side[side.len() / 2] + side[(side.len() - 1) / 2]) / 2.0;
-    for ((name, _), side) in SIDES.iter().zip(&seconds) {
-        let (least, most) = (side[0], side[side.len() - 1]);
-        println!("{what:9} {name:8} median {:7.2} s, from {least:.2} to {most:.2} s, n = {}", median(side), side.len());
-    }
-    let [without, default] = seconds.each_ref().map(|side| median(side));
+fn report(seconds: &[Vec<f64>; 2]) {
+    let [without, default] = seconds;
+    let mut costs: Vec<f64> = default.iter().zip(without).map(|(default, without)| default / without - 1.0).collect();
+    costs.sort_by(f64::total_cmp);
+    let (Some(least), Some(most)) = (costs.first(), costs.last()) else { return };
+    let count = costs.len();
+    let mean = costs.iter().sum::<f64>() / count as f64;
+    let median = (costs[count / 2] + costs[(count - 1) / 2]) / 2.0;
     println!(
-        "{what:9} default / without = {:.4}, that is {:+.2}%",
-        default / without,
-        100.0 * (default / without - 1.0)
+        "workers and checkpoints cost {:+.2} % (median), {:+.2} % (mean), from {:+.2} to {:+.2} %, n = {count}",
+        100.0 * median,
+        100.0 * mean,
+        100.0 * least,
+        100.0 * most
     );
 }
