@@ -80,8 +80,8 @@ mod tests {
 
     #[test]
     fn passes_agree_with_the_definition_and_its_differences() {
-        // One row, one chunk, and two chunks.
-        for (rows, channels) in [(1, 3), (7, 9), (300, 2)] {
+        // One row, one chunk, and two chunks; 29 channels are vectors of 16, 8 and 4, and a single one.
+        for (rows, channels) in [(1, 3), (7, 29), (300, 2)] {
             let shape = BatchNorm { rows, channels, epsilon: 0.01 };
             let (x, dy) = (values(1, shape.len()), values(2, shape.len()));
             let (weight, bias) = (values(3, channels), values(4, channels));

@@ -143,8 +143,9 @@ mod tests {
         for (region, batch, [height, width, channels], size, beta) in [
             (Region::AcrossChannels, 2, [2, 3, 9], 5, 0.75),
             (Region::AcrossChannels, 1, [1, 2, 2], 5, 0.4),
+            (Region::AcrossChannels, 1, [1, 2, 37], 3, 0.75),
             (Region::WithinChannel, 19, [3, 2, 1], 3, 0.75),
-            (Region::WithinChannel, 1, [4, 5, 3], 3, 0.75),
+            (Region::WithinChannel, 1, [4, 5, 7], 3, 0.75),
             (Region::WithinChannel, 2, [2, 1, 2], 5, 1.5),
         ] {
             let lrn = Lrn { batch, height, width, channels, region, size, alpha: 0.9, beta, k: 1.5 };

@@ -213,6 +213,13 @@ mod tests {
     }
 
     #[test]
+    fn vectors_of_every_width_agree_with_the_definition() {
+        // 16, 8 and 4 channels at once, and single ones. (Of 29, two values are so near that a difference changes which is
+        // the largest.)
+        check(Pool2d { batch: 2, in_h: 5, in_w: 6, channels: 30, size: 3, stride: 2, pad: 0 });
+    }
+
+    #[test]
     fn windows_are_counted_as_in_caffe() {
         let table = [
             // Length, size, stride, padding: windows.
@@ -239,16 +246,22 @@ mod tests {
 
     #[test]
     fn the_first_of_equals_is_chosen_and_nan_before_all() {
-        let cpu = Cpu::with_isa(1, Isa::Portable).unwrap();
-        let pool = Pool2d { batch: 1, in_h: 3, in_w: 6, channels: 1, size: 3, stride: 3, pad: 0 };
-        let mut x = vec![0.0; 18];
-        (x[1], x[2], x[10]) = (5.0, 5.0, f32::NAN);
-        (x[9], x[11]) = (1.0, 2.0);
-        let result = max_passes(&cpu, &pool, &x, &[1.0, 2.0]);
-        assert_eq!(result[0], 5.0);
-        assert!(result[1].is_nan());
-        let gradients: Vec<usize> = (0..18).filter(|&i| result[2 + i] != 0.0).collect();
-        assert_eq!(gradients, [1, 10]);
+        const CHANNELS: usize = 29;
+        let pool = Pool2d { batch: 1, in_h: 3, in_w: 6, channels: CHANNELS, size: 3, stride: 3, pad: 0 };
+        let mut pixels = [0.0; 18];
+        (pixels[1], pixels[2], pixels[10]) = (5.0, 5.0, f32::NAN);
+        (pixels[9], pixels[11]) = (1.0, 2.0);
+        let of_each_channel = |values: &[f32]| values.iter().flat_map(|value| [*value; CHANNELS]).collect::<Vec<_>>();
+        let (x, dy) = (of_each_channel(&pixels), of_each_channel(&[1.0, 2.0]));
+        for (isa, result) in on_every_cpu(|cpu| max_passes(cpu, &pool, &x, &dy)) {
+            for channel in 0..CHANNELS {
+                let result: Vec<f32> = result.iter().skip(channel).step_by(CHANNELS).copied().collect();
+                assert_eq!(result[0], 5.0, "{isa:?}");
+                assert!(result[1].is_nan(), "{isa:?}");
+                let gradients: Vec<usize> = (0..18).filter(|&i| result[2 + i] != 0.0).collect();
+                assert_eq!(gradients, [1, 10], "{isa:?}");
+            }
+        }
     }
 
     #[test]
