@@ -12,7 +12,7 @@ pub(crate) fn values(seed: u64, len: usize) -> Vec<f32> {
 }
 
 /// Runs `compute` on every instruction set of this machine, with 1, 2 and 3 threads; asserts that threads change no bit and
-/// gives the results by instruction set.
+/// gives the results by instruction set. On a machine without AVX-512, `kernels/avx512-under-bochs` runs these tests with it.
 #[track_caller]
 pub(crate) fn on_every_cpu(compute: impl Fn(&Cpu) -> Vec<f32>) -> Vec<(Isa, Vec<f32>)> {
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
