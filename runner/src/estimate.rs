@@ -56,8 +56,7 @@ pub fn of_plan(plan: &Plan, resources: &Resources, layout: &Layout, probe: bool)
 
 fn bytes_written(plan: &Plan) -> u64 {
     let of_trial = |trial: &Trial| {
-        let changing =
-            trial.schedules.iter().filter(|(_, schedule)| !matches!(schedule, Schedule::Constant(_))).count();
+        let changing = trial.schedules().filter(|(_, schedule)| !matches!(schedule, Schedule::Constant(_))).count();
         let metrics = trial.shape.metrics.len() as f64 * BYTES_PER_METRIC;
         trial.iterations as f64 * (BYTES_PER_ROW + metrics + changing as f64 * BYTES_PER_SCHEDULE)
     };

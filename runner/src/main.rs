@@ -91,12 +91,12 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
         let without_state = plugins_without_state(&plan, &resources);
         store.notes().iter().chain(&without_state).for_each(|note| say(&format!("note: {note}\n")));
         if nothing_to_do {
-            say(&show::nothing_to_run(&store.results()));
+            say(&show::nothing_to_run(store.results()));
         }
     }
 
     let mut journal = store.is_writing().then(|| {
-        let attempts = store.results().iter().map(|result| result.attempts).collect();
+        let attempts = store.results().map(|result| result.attempts).collect();
         Journal::start(store.folder(), &plan, unfinished.len(), attempts)
     });
     let signals = Signals::install()?;
@@ -128,14 +128,14 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let printed = write!(io::stdout(), "{}", summary.text(&plan));
+    let printed = write!(io::stdout(), "{}", summary.text());
     // The results are in the tables: a reader that went away changes no exit code.
     if let Err(error) = printed
         && error.kind() != io::ErrorKind::BrokenPipe
     {
         return Err(error).context("cannot print the results, which are written");
     }
-    let failed = summary.results.iter().any(|result| result.status.is_failure());
+    let failed = summary.results().any(|result| result.status.is_failure());
     Ok(signals.exit_code().unwrap_or(ExitCode::from(u8::from(failed))))
 }
 

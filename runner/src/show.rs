@@ -71,9 +71,9 @@ pub fn proof(selection: &Selection, proof: &Proof) -> String {
 }
 
 /// `clr-run SPEC.toml`, where no trial is left that would be run.
-pub fn nothing_to_run(results: &[TrialResult]) -> String {
-    let count = |is: fn(&Status) -> bool| results.iter().filter(|result| is(&result.status)).count();
-    let (all, over, failed) = (results.len(), count(|status| status.is_done()), count(|status| status.is_failure()));
+pub fn nothing_to_run<'m>(results: impl Iterator<Item = TrialResult<'m>> + Clone) -> String {
+    let count = |is: fn(Status) -> bool| results.clone().filter(|result| is(result.status)).count();
+    let (all, over, failed) = (count(|_| true), count(Status::is_done), count(Status::is_failure));
     if failed == 0 {
         return format!("all {all} trials are finished already; nothing to run\n");
     }

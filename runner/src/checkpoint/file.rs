@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, Tensor};
 use crate::host::{Role, TensorInfo};
+use crate::plan::TrialId;
 
 /// The key of the file's metadata. One, since the format does not keep several in order, and files of equal state shall
 /// be equal.
@@ -41,7 +42,7 @@ pub enum CheckpointError {
 #[derive(Serialize, Deserialize)]
 struct Metadata {
     format: u32,
-    trial: String,
+    trial: TrialId,
     step: u64,
     evaluated: Option<u64>,
     numerics: String,
@@ -55,7 +56,7 @@ impl Checkpoint {
             self.tensors.iter().map(|tensor| (tensor.info.name.clone(), role_name(tensor.info.role).to_owned()));
         let metadata = Metadata {
             format: FORMAT,
-            trial: self.trial_id.clone(),
+            trial: self.trial_id,
             step: self.step,
             evaluated: self.evaluated,
             numerics: numerics.to_owned(),
@@ -178,7 +179,7 @@ mod tests {
 
     fn example() -> Checkpoint {
         Checkpoint {
-            trial_id: "0123".repeat(8),
+            trial_id: "0123".repeat(8).parse().unwrap(),
             step: 1200,
             evaluated: Some(1000),
             tensors: vec![
@@ -223,9 +224,10 @@ mod tests {
         check_refused(&to_safetensors(&example().tensors, None).unwrap(), "there is no `clr-run`");
         let with = |text: &str| to_safetensors(&example().tensors, Some((KEY, text.to_owned()))).unwrap();
         check_refused(&with("{}"), "missing field `format`");
-        let other = r#"{"format":2,"trial":"","step":0,"evaluated":null,"numerics":"","roles":{}}"#;
+        let other = r#"{"format":2,"trial":"00112233445566778899aabbccddeeff","step":0,"evaluated":null,"numerics":"","roles":{}}"#;
         check_refused(&with(other), "format 2, and this program knows format 1");
         check_refused(&with(&other.replace(":2", ":1")), "has no known role");
+        check_refused(&with(&other.replace("0011", "00l1")), "it is not 32 hexadecimal digits");
         let other = other.replace(":2", ":1").replace("{}", r#"{"conv1.bias":"ghost"}"#);
         check_refused(&with(&other), "has no known role");
         let many_axes = Checkpoint { tensors: vec![tensor("w", Role::Weight, &[1; 7], &[1.0])], ..example() };

@@ -28,7 +28,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         Tensor { info, values: values.to_vec() }
     };
     let checkpoint = Checkpoint {
-        trial_id: "0123".repeat(8),
+        trial_id: crate::plan::TrialId::of(b"a trial"),
         step: 1200,
         evaluated: Some(1000),
         tensors: vec![

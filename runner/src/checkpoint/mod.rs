@@ -15,12 +15,13 @@ pub use export::Format;
 pub use file::CheckpointError;
 
 use crate::host::TensorInfo;
+use crate::plan::TrialId;
 
 /// The state of one trial after `step` updates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// [`crate::plan::Trial::id`].
-    pub trial_id: String,
+    pub trial_id: TrialId,
     /// Updates made.
     pub step: u64,
     /// All evaluations that are due up to this step were made; none: not even the first. One at `step` itself may be

@@ -49,7 +49,7 @@ fn use_plan(plan: &plan::Plan) {
     let written = plan::show::write_json(plan, &plan::show::Estimates::default(), &mut std::io::sink());
     assert!(written.is_ok());
     for trial in plan.trials.iter() {
-        for (name, schedule) in trial.schedules.iter() {
+        for (name, schedule) in trial.schedules() {
             for step in [0, 1, trial.iterations / 2, trial.iterations - 1] {
                 let value = schedule.at(step);
                 assert!(!value.is_nan(), "{} of `{}` at {step} is {value}", name, trial.label);

@@ -165,7 +165,10 @@ fn the_heartbeat_tells_what_runs() {
     });
     let beat = beat.flatten().next().unwrap();
     let trial = &beat.trials[0];
-    assert_eq!((trial.trial.as_str(), trial.label.as_str()), (&*plan.trials[0].id, &*plan.trials[0].label));
+    assert_eq!(
+        (trial.trial.as_str(), trial.label.as_str()),
+        (plan.trials[0].id.to_string().as_str(), &*plan.trials[0].label)
+    );
     assert_eq!((trial.iterations, trial.step, beat.iterations), (12, trial.step, trial.step));
     drop(journal);
     assert!(folder.path().join(HEARTBEAT).exists(), "a command that was cut off leaves it");

@@ -121,7 +121,7 @@ impl<'a> Journal<'a> {
                     *attempts += 1;
                     *attempts
                 });
-                let (id, label) = ((&*asked.id).into(), (&*asked.label).into());
+                let (id, label) = (asked.id.to_string().into(), (&*asked.label).into());
                 shared.push(Record::Started { trial: id, label, attempt, step: *step });
                 let lane = Lane {
                     trial: asked.id.to_string(),
@@ -146,13 +146,13 @@ impl<'a> Journal<'a> {
             }
             Event::Saved { trial, checkpoint, .. } => {
                 let Some(asked) = self.plan.trials.get(*trial) else { return };
-                let (id, label) = ((&*asked.id).into(), (&*asked.label).into());
+                let (id, label) = (asked.id.to_string().into(), (&*asked.label).into());
                 shared.push(Record::Saved { trial: id, label, step: checkpoint.step });
             }
             Event::Retried { trials, message } => {
                 let asked = || trials.iter().filter_map(|&trial| self.plan.trials.get(trial));
                 shared.push(Record::Retried {
-                    trials: asked().map(|trial| (&*trial.id).into()).collect(),
+                    trials: asked().map(|trial| trial.id.to_string().into()).collect(),
                     labels: asked().map(|trial| (&*trial.label).into()).collect(),
                     message: message.into(),
                 });
@@ -162,7 +162,7 @@ impl<'a> Journal<'a> {
                 let (outcome, message) = ending(outcome);
                 let step = shared.lanes.remove(trial).map_or(0, |lane| lane.step);
                 shared.push(Record::Ended {
-                    trial: (&*asked.id).into(),
+                    trial: asked.id.to_string().into(),
                     label: (&*asked.label).into(),
                     step,
                     outcome,
@@ -308,7 +308,7 @@ fn evaluated<'a>(plan: &'a Plan, best: &mut [f32; 2], evaluation: &Evaluation) -
     }
     let finite = |value: f32| value.is_finite().then_some(value);
     (is_best || evaluation.iteration >= trial.iterations).then(|| Record::Evaluated {
-        trial: (&*trial.id).into(),
+        trial: trial.id.to_string().into(),
         label: (&*trial.label).into(),
         step: evaluation.iteration,
         split: split_name(evaluation.split).into(),

@@ -9,7 +9,7 @@ use super::columns::{self, Column};
 use super::facts::Facts;
 use super::grid::{self, Exclusions, MOST_TRIALS, Pair};
 use super::resolve::{Body, Resolver};
-use super::{AxisValue, Group, Plan, Shape, Trial, identity};
+use super::{AxisValue, Group, Plan, Shape, Trial, TrialId};
 use crate::spec::{Diagnostic, Optimizer, Origin, Policy, Problems, Span, Spanned, Spec, thousands};
 
 pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
@@ -107,6 +107,28 @@ fn check_shared(spec: &Spec, resolver: &mut Resolver<'_>, problems: &mut Problem
     resolver.group(&Cell { pair: &pair, choice: &choice }, problems);
 }
 
+/// Which of a pair's cells, in the order of [`advance`]. There are fewer than [`MOST_TRIALS`].
+#[derive(Clone, Copy, Debug)]
+struct CellNumber(usize);
+
+impl CellNumber {
+    fn of(choice: &[usize], pair: &Pair<'_>) -> CellNumber {
+        let digits = choice.iter().zip(&pair.dimensions);
+        CellNumber(digits.fold(0, |number, (choice, dimension)| number * dimension.length + choice))
+    }
+
+    fn choice(self, pair: &Pair<'_>) -> Vec<usize> {
+        let mut rest = self.0;
+        let mut choice: Vec<usize> = Vec::with_capacity(pair.dimensions.len());
+        for dimension in pair.dimensions.iter().rev() {
+            choice.push(rest % dimension.length);
+            rest /= dimension.length;
+        }
+        choice.reverse();
+        choice
+    }
+}
+
 /// The next cell, the last dimension fastest; false after the last.
 fn advance(choice: &mut [usize], pair: &Pair<'_>) -> bool {
     for (choice, dimension) in choice.iter_mut().zip(&pair.dimensions).rev() {
@@ -149,9 +171,9 @@ struct Builder<'b> {
     columns: &'b [Column],
     seedings: Vec<Seeding>,
     trials: Vec<Trial>,
-    /// The pair and the choices of each trial, to explain duplicates.
-    cells: Vec<(usize, Arc<[usize]>)>,
-    by_id: HashMap<Arc<str>, usize>,
+    /// The pair and the cell of each trial, to explain duplicates.
+    cells: Vec<(usize, CellNumber)>,
+    by_id: HashMap<TrialId, usize>,
     shared_names: HashMap<String, Arc<str>>,
 }
 
@@ -169,15 +191,14 @@ impl Builder<'_> {
         let mut canonical = body.canonical.clone();
         canonical.extend(seeding.init.to_le_bytes());
         canonical.extend(seeding.data.to_le_bytes());
-        let id: Arc<str> = identity::id(&canonical).into();
+        let id = TrialId::of(&canonical);
 
         let pair = &pairs[pair_index];
         let mut name =
             |text: &Arc<str>| Arc::clone(self.shared_names.entry(text.to_string()).or_insert_with(|| Arc::clone(text)));
-        let mut axes = vec![
-            Some(AxisValue::Text(name(&pair.policy.name.value))),
-            Some(AxisValue::Text(name(&pair.optimizer.name.value))),
-        ];
+        let mut axes = Vec::with_capacity(2 + seeding.named.len() + self.columns.len());
+        axes.push(Some(AxisValue::Text(name(&pair.policy.name.value))));
+        axes.push(Some(AxisValue::Text(name(&pair.optimizer.name.value))));
         axes.extend(seeding.named.iter().map(|(_, seed)| Some(AxisValue::Integer(*seed as i64))));
         let mut label = format!("{} {}", pair.policy.name.value, pair.optimizer.name.value);
         for column in self.columns {
@@ -195,25 +216,20 @@ impl Builder<'_> {
             problems.push(self.duplicate(pairs, first, pair_index, cell, &label));
             return;
         }
-        self.by_id.insert(Arc::clone(&id), self.trials.len());
-        let choice = match self.cells.last() {
-            Some((last, choice)) if *last == pair_index && **choice == *cell.choice => Arc::clone(choice),
-            _ => cell.choice.into(),
-        };
-        self.cells.push((pair_index, choice));
+        self.by_id.insert(id, self.trials.len());
+        self.cells.push((pair_index, CellNumber::of(cell.choice, pair)));
         self.trials.push(Trial {
             id,
             label: label.into(),
             axes,
             shape: Arc::clone(&body.group.shape),
-            optimizer_json: Arc::clone(&body.optimizer_json),
-            optimizer_kind: Arc::clone(&body.optimizer_kind),
+            optimizer: Arc::clone(&body.optimizer),
             init_seed: seeding.init,
             data_seed: seeding.data,
             iterations: body.iterations,
             eval_every: body.eval_every,
             divergence: body.divergence,
-            schedules: Arc::clone(&body.schedules),
+            lr: body.lr.clone(),
         });
     }
 
@@ -226,9 +242,10 @@ impl Builder<'_> {
         cell: &Cell<'_, '_>,
         label: &str,
     ) -> Diagnostic {
-        let (first_pair_index, first_choice) = &self.cells[first];
-        let (a, b) = (&pairs[*first_pair_index], &pairs[pair_index]);
-        let first_cell = Cell { pair: a, choice: first_choice };
+        let (first_pair_index, first_number) = self.cells[first];
+        let (a, b) = (&pairs[first_pair_index], &pairs[pair_index]);
+        let first_choice = first_number.choice(a);
+        let first_cell = Cell { pair: a, choice: &first_choice };
         let (earlier, later) = if a.policy.name != b.policy.name {
             (Some(a.policy.name.span.clone()), Some(b.policy.name.span.clone()))
         } else if a.optimizer.name != b.optimizer.name {
@@ -265,6 +282,7 @@ fn groups(trials: &[Trial]) -> Vec<Group> {
             rank.entry(trials[index].data_seed).or_insert(next);
         }
         group.trials.sort_by_key(|&index| (rank[&trials[index].data_seed], index));
+        group.trials.shrink_to_fit();
     }
     groups
 }

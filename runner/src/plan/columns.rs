@@ -152,7 +152,7 @@ impl Column {
             return Some(AxisValue::Text(kind.into()));
         }
         if self.path.starts_with("optimizer.") {
-            let schedule = body.schedules.iter().find(|(hyper, _)| **hyper == *name);
+            let schedule = body.optimizer.hypers.iter().find(|(hyper, _)| **hyper == *name);
             if let Some((_, Schedule::Constant(value))) = schedule {
                 return Some(AxisValue::Float(*value));
             }

@@ -8,13 +8,6 @@ use super::{DataPlan, Divergence, LastBatch, Normalize, Order};
 /// Opens every canonical form.
 const VERSION: &[u8] = b"clr-run trial 1\0";
 
-/// The first 128 bits of a BLAKE3 hash in hexadecimal.
-pub fn id(canonical: &[u8]) -> String {
-    let mut id = blake3::hash(canonical).to_hex().to_string();
-    id.truncate(32);
-    id
-}
-
 /// What all trials of a group share. `stored_digest` matters only where batches follow the order of the files.
 pub fn shape(
     plugin: &str,

@@ -7,6 +7,7 @@ mod columns;
 pub(crate) mod example;
 pub mod facts;
 mod grid;
+mod id;
 mod identity;
 mod optimizer;
 mod options;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 pub(crate) use columns::{OTHER_COLUMNS, ROW_COLUMNS};
 pub use facts::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
+pub use id::{NoTrialId, TrialId};
 
 use crate::checkpoint::Checkpointing;
 use crate::limits::Limits;
@@ -89,18 +91,16 @@ pub enum AxisValue {
 /// One fully resolved cell of the grid.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    /// 32 hexadecimal digits: a hash of all that was asked, labels left out.
-    pub id: Arc<str>,
+    /// Of all that was asked.
+    pub id: TrialId,
     /// For people: `triangular2 nesterov max_lr=0.006 seed=1`.
     pub label: Arc<str>,
     /// One value (or none) for each of [`Plan::axes`].
     pub axes: Vec<Option<AxisValue>>,
     /// What all trials of a group share.
     pub shape: Arc<Shape>,
-    /// JSON for the plugin: `{"optimizer": "sgd", ...constants}`.
-    pub optimizer_json: Arc<str>,
-    /// The name of the optimizer's kind, such as "nesterov".
-    pub optimizer_kind: Arc<str>,
+    /// What takes the steps. Trials with equal ones share it.
+    pub optimizer: Arc<TrialOptimizer>,
     /// Decides the initial weights and dropout.
     pub init_seed: u64,
     /// Decides the batches and their augmentation.
@@ -111,8 +111,30 @@ pub struct Trial {
     pub eval_every: u64,
     /// When to stop before the end.
     pub divergence: Divergence,
-    /// The hyper-parameters that the optimizer reads, each with its schedule, in the model's order of hypers.
-    pub schedules: Arc<[(Arc<str>, Schedule)]>,
+    /// What the policy makes of the learning rate.
+    pub lr: Schedule,
+}
+
+impl Trial {
+    /// The hyper-parameters that the optimizer reads, each with its schedule, in the model's order.
+    pub fn schedules(&self) -> impl Iterator<Item = (&str, &Schedule)> + Clone {
+        let hypers = self.optimizer.hypers.iter().map(|(name, schedule)| (&**name, schedule));
+        let before = self.optimizer.hypers_before_lr;
+        hypers.clone().take(before).chain([("lr", &self.lr)]).chain(hypers.skip(before))
+    }
+}
+
+/// A trial's optimizer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrialOptimizer {
+    /// The name of its kind, such as "nesterov".
+    pub kind: Arc<str>,
+    /// JSON for the plugin: `{"optimizer": "sgd", ...constants}`.
+    pub json: Arc<str>,
+    /// The hyper-parameters that it reads besides the learning rate, each with its schedule, in the model's order.
+    pub hypers: Vec<(Arc<str>, Schedule)>,
+    /// How many of them come before the learning rate.
+    pub hypers_before_lr: usize,
 }
 
 /// When a trial counts as diverged.

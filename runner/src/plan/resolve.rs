@@ -1,6 +1,6 @@
 //! One cell of the grid to everything that its trials have in common but their seeds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
@@ -10,23 +10,25 @@ use super::facts::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts}
 use super::optimizer::Updates;
 use super::options::{self, Schema};
 use super::schedules::Clock;
-use super::{DataPlan, Divergence, LastBatch, Normalize, Order, Shape, identity};
+use super::{DataPlan, Divergence, LastBatch, Normalize, Order, Shape, TrialOptimizer, identity};
 use crate::schedule::Schedule;
 use crate::spec::{Diagnostic, Number, Problems, Setting, Spec, Value, suggest, thousands};
 
 /// Longer trainings are typing mistakes, and below this bound no product of counts leaves 64 bits.
 const MOST_ITERATIONS: f64 = 1e12;
 
+/// Optimizers among which an equal one is looked for, of each cell: few, since neighbours differ in little.
+const RECENT_OPTIMIZERS: usize = 16;
+
 /// What the trials of a cell share.
 pub struct Body {
     pub group: Arc<GroupBody>,
-    pub optimizer_kind: Arc<str>,
+    pub optimizer: Arc<TrialOptimizer>,
     pub optimizer_constants: Map<String, Json>,
-    pub optimizer_json: Arc<str>,
     pub iterations: u64,
     pub eval_every: u64,
     pub divergence: Divergence,
-    pub schedules: Arc<[(Arc<str>, Schedule)]>,
+    pub lr: Schedule,
     pub clock: Clock,
     /// All but the seeds; see [`identity`].
     pub canonical: Vec<u8>,
@@ -63,11 +65,20 @@ pub struct Resolver<'f> {
     /// Of the pair at hand, by its choices of `model` and `data`.
     recent: HashMap<Vec<usize>, Found<'f>>,
     texts: HashMap<String, Arc<str>>,
+    /// Some that came lately, the last one first.
+    optimizers: VecDeque<Arc<TrialOptimizer>>,
 }
 
 impl<'f> Resolver<'f> {
     pub fn new(spec: &'f Spec, facts: &'f Facts) -> Resolver<'f> {
-        Resolver { spec, facts, groups: HashMap::new(), recent: HashMap::new(), texts: HashMap::new() }
+        Resolver {
+            spec,
+            facts,
+            groups: HashMap::new(),
+            recent: HashMap::new(),
+            texts: HashMap::new(),
+            optimizers: VecDeque::new(),
+        }
     }
 
     /// To be called before the cells of another pair are resolved.
@@ -89,7 +100,7 @@ impl<'f> Resolver<'f> {
         let updates = self.updates(cell, offer, clock, problems);
         // Everything was judged by itself, so that all problems are reported.
         let (group, divergence, eval_every, clock) = (group?, divergence?, eval_every?, clock?);
-        let Updates { kind, constants, schedules } = updates?;
+        let Updates { kind, constants, mut schedules } = updates?;
 
         let mut canonical = group.canonical.clone();
         identity::text(&kind, &mut canonical);
@@ -109,15 +120,18 @@ impl<'f> Resolver<'f> {
         let mut json = Map::new();
         json.insert("optimizer".to_owned(), Json::from(&*kind));
         json.extend(constants.clone());
+        let hypers_before_lr = schedules.iter().position(|(name, _)| **name == *"lr")?;
+        let (_, lr) = schedules.remove(hypers_before_lr);
+        let json = self.shared(&Json::Object(json).to_string());
+        let optimizer = TrialOptimizer { kind, json, hypers: schedules, hypers_before_lr };
         Some(Body {
             group,
-            optimizer_kind: kind,
+            optimizer: self.shared_optimizer(optimizer),
             optimizer_constants: constants,
-            optimizer_json: self.shared(&Json::Object(json).to_string()),
             iterations: clock.steps,
             eval_every,
             divergence,
-            schedules: schedules.into(),
+            lr,
             clock,
             canonical,
         })
@@ -130,6 +144,14 @@ impl<'f> Resolver<'f> {
         }
         let shared: Arc<str> = text.into();
         self.texts.insert(text.to_owned(), Arc::clone(&shared));
+        shared
+    }
+
+    fn shared_optimizer(&mut self, optimizer: TrialOptimizer) -> Arc<TrialOptimizer> {
+        let known = self.optimizers.iter().position(|known| **known == optimizer);
+        let shared = known.and_then(|index| self.optimizers.remove(index)).unwrap_or_else(|| Arc::new(optimizer));
+        self.optimizers.truncate(RECENT_OPTIMIZERS - 1);
+        self.optimizers.push_front(Arc::clone(&shared));
         shared
     }
 

@@ -64,10 +64,10 @@ pub fn text(plan: &Plan, estimates: &Estimates) -> String {
 }
 
 fn trial_table(plan: &Plan) -> String {
-    let mut hypers: Vec<Arc<str>> = Vec::new();
-    for (name, _) in plan.trials.iter().flat_map(|trial| trial.schedules.iter()) {
-        if !hypers.contains(name) {
-            hypers.push(Arc::clone(name));
+    let mut hypers: Vec<&str> = Vec::new();
+    for (name, _) in plan.trials.iter().flat_map(Trial::schedules) {
+        if !hypers.contains(&name) {
+            hypers.push(name);
         }
     }
     let mut header: Vec<String> = plan.axes.iter().map(|axis| axis.name.clone()).collect();
@@ -107,16 +107,16 @@ fn trial_table(plan: &Plan) -> String {
     out
 }
 
-fn row(trial: &Trial, hypers: &[Arc<str>]) -> Vec<String> {
+fn row(trial: &Trial, hypers: &[&str]) -> Vec<String> {
     let mut row: Vec<String> =
         trial.axes.iter().map(|value| value.as_ref().map_or(String::new(), AxisValue::to_string)).collect();
     row.extend(hypers.iter().map(|name| {
-        let schedule = trial.schedules.iter().find(|(own, _)| own == name);
+        let schedule = trial.schedules().find(|(own, _)| own == name);
         schedule.map_or(String::new(), |(_, schedule)| describe(schedule))
     }));
     row.push(trial.iterations.to_string());
-    row.push(trial.optimizer_json.to_string());
-    row.push(trial.id[..8].to_owned());
+    row.push(trial.optimizer.json.to_string());
+    row.push(format!("{:.8}", trial.id));
     row
 }
 
@@ -199,8 +199,8 @@ fn trial_json(plan: &Plan, trial: &Trial) -> Json {
         .map(|(axis, value)| (axis.name.clone(), value.as_ref().map_or(Json::Null, axis_json)))
         .collect();
     let schedules: Map<String, Json> =
-        trial.schedules.iter().map(|(name, schedule)| (name.to_string(), schedule_json(schedule))).collect();
-    let optimizer: Json = serde_json::from_str(&trial.optimizer_json).unwrap_or(Json::Null);
+        trial.schedules().map(|(name, schedule)| (name.to_owned(), schedule_json(schedule))).collect();
+    let optimizer: Json = serde_json::from_str(&trial.optimizer.json).unwrap_or(Json::Null);
     let group = plan.groups.iter().position(|group| Arc::ptr_eq(&group.shape, &trial.shape));
     json!({
         "id": trial.id,

@@ -1,14 +1,16 @@
 //! What there is to show: a pure state that events change and displays print.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::event::{Event, Outcome, Split};
-use crate::plan::Plan;
+use crate::plan::{Plan, Trial};
 
 /// The state of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Board {
-    trials: Vec<TrialInfo>,
+    /// The plan's.
+    trials: Arc<[Trial]>,
     /// Iterations to do in all; less when a trial ends early.
     pub total_iterations: u64,
     pub done_iterations: u64,
@@ -17,17 +19,6 @@ pub(crate) struct Board {
     /// Trials in flight, by index.
     pub lanes: BTreeMap<usize, Lane>,
     pub best: Option<Best>,
-}
-
-#[derive(Clone, Debug)]
-struct TrialInfo {
-    label: String,
-    iterations: u64,
-    /// Where in a block of rows the loss and the learning rate are.
-    loss: Option<usize>,
-    lr: Option<usize>,
-    /// The split on which trials are compared.
-    split: Split,
 }
 
 /// A trial in flight.
@@ -53,17 +44,7 @@ pub(crate) struct Best {
 
 impl Board {
     pub(crate) fn new(plan: &Plan, unfinished: &[usize]) -> Board {
-        let trials: Vec<TrialInfo> = plan
-            .trials
-            .iter()
-            .map(|trial| TrialInfo {
-                label: trial.label.to_string(),
-                iterations: trial.iterations,
-                loss: trial.shape.metric("loss"),
-                lr: trial.schedules.iter().position(|(name, _)| &**name == "lr"),
-                split: if trial.shape.data.validation_count > 0 { Split::Validation } else { Split::Test },
-            })
-            .collect();
+        let trials = Arc::clone(&plan.trials);
         let total_iterations = unfinished.iter().filter_map(|&trial| trials.get(trial)).map(|t| t.iterations).sum();
         Board {
             trials,
@@ -87,21 +68,24 @@ impl Board {
                 }
             }
             Event::Rows(rows) => {
-                let (Some(lane), Some(info)) = (self.lanes.get_mut(&rows.trial), self.trials.get(rows.trial)) else {
+                let (Some(lane), Some(trial)) = (self.lanes.get_mut(&rows.trial), self.trials.get(rows.trial)) else {
                     return;
                 };
                 lane.iteration += rows.count as u64;
                 self.done_iterations += rows.count as u64;
-                lane.loss = info.loss.and_then(|index| rows.metrics.get(index)?.last().copied());
-                lane.lr = info.lr.and_then(|index| rows.hypers.get(index)?.last().copied());
+                let lr = trial.schedules().position(|(name, _)| name == "lr");
+                lane.loss = trial.shape.metric("loss").and_then(|index| rows.metrics.get(index)?.last().copied());
+                lane.lr = lr.and_then(|index| rows.hypers.get(index)?.last().copied());
             }
             Event::Evaluated(evaluation) => {
-                let (Some(lane), Some(info)) =
+                let (Some(lane), Some(trial)) =
                     (self.lanes.get_mut(&evaluation.trial), self.trials.get(evaluation.trial))
                 else {
                     return;
                 };
-                if evaluation.split != info.split {
+                // The split on which trials are compared.
+                let compared = if trial.shape.data.validation_count > 0 { Split::Validation } else { Split::Test };
+                if evaluation.split != compared {
                     return;
                 }
                 lane.accuracy = Some(evaluation.accuracy);
@@ -121,12 +105,12 @@ impl Board {
     }
 
     pub(crate) fn label(&self, trial: usize) -> &str {
-        self.trials.get(trial).map_or("", |info| &info.label)
+        self.trials.get(trial).map_or("", |trial| &trial.label)
     }
 
     /// `triangular nesterov seed=1  iteration 1200/25000  loss 1.2340  lr 0.00312`
     pub(crate) fn lane_text(&self, trial: usize, lane: &Lane) -> String {
-        let total = self.trials.get(trial).map_or(0, |info| info.iterations);
+        let total = self.trials.get(trial).map_or(0, |trial| trial.iterations);
         let mut text = format!("{}  iteration {}/{total}", self.label(trial), lane.iteration);
         if let Some(loss) = lane.loss {
             text += &format!("  loss {loss:.4}");

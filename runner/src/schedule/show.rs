@@ -16,8 +16,8 @@ use crate::plan::{AxisValue, Plan, Trial};
 /// the same bits. Writes often and little: give it a buffer.
 pub fn csv(plan: &Plan, every: u64, out: &mut impl io::Write) -> io::Result<()> {
     let mut hypers: Vec<&str> = Vec::new();
-    for (name, _) in plan.trials.iter().flat_map(|trial| trial.schedules.iter()) {
-        if !hypers.contains(&&**name) {
+    for (name, _) in plan.trials.iter().flat_map(Trial::schedules) {
+        if !hypers.contains(&name) {
             hypers.push(name);
         }
     }
@@ -31,7 +31,7 @@ pub fn csv(plan: &Plan, every: u64, out: &mut impl io::Write) -> io::Result<()> 
     for trial in plan.trials.iter() {
         let Some(last) = trial.iterations.checked_sub(1) else { continue };
         let (policy, optimizer) = (axis(plan, trial, "policy"), axis(plan, trial, "optimizer"));
-        let start = format!("{},{},{},{}", quoted(&trial.id), quoted(&trial.label), quoted(policy), quoted(optimizer));
+        let start = format!("{},{},{},{}", trial.id, quoted(&trial.label), quoted(policy), quoted(optimizer));
         let columns: Vec<Option<&Schedule>> = hypers.iter().map(|name| schedule_of(trial, name)).collect();
         let mut step = 0;
         loop {
@@ -216,7 +216,7 @@ fn common_words(labels: &[&str]) -> String {
 }
 
 fn schedule_of<'a>(trial: &'a Trial, hyper: &str) -> Option<&'a Schedule> {
-    trial.schedules.iter().find(|(name, _)| &**name == hyper).map(|(_, schedule)| schedule)
+    trial.schedules().find(|(name, _)| *name == hyper).map(|(_, schedule)| schedule)
 }
 
 /// The text of an axis of `trial`, empty where it has none.
@@ -245,12 +245,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::{Axis, AxisKind, DataPlan, Divergence, LastBatch, Normalize, Order, Shape as PlanShape};
+    use crate::plan::{
+        Axis, AxisKind, DataPlan, Divergence, LastBatch, Normalize, Order, Shape as PlanShape, TrialOptimizer,
+    };
     use crate::schedule::cyclic::tests::triangular;
     use crate::schedule::properties::any_schedule;
     use crate::schedule::{Amplitude, Cyclic};
 
-    /// Policy, optimizer, iterations and schedules of a trial.
+    /// Policy, optimizer, iterations and schedules of a trial, that of the learning rate first.
     type Row<'a> = (&'a str, &'a str, u64, &'a [(&'a str, Schedule)]);
 
     fn plan(trials: &[Row<'_>]) -> Plan {
@@ -275,18 +277,22 @@ mod tests {
             metrics: vec!["loss".into()],
         });
         let trial = |index: usize, &(policy, optimizer, iterations, schedules): &Row<'_>| Trial {
-            id: format!("{index:032x}").into(),
+            id: format!("{index:032x}").parse().unwrap(),
             label: format!("{policy} {optimizer}").into(),
-            axes: vec![Some(AxisValue::Text(policy.into())), Some(AxisValue::Text(optimizer.into()))],
+            axes: [policy, optimizer].map(|name| Some(AxisValue::Text(name.into()))).to_vec(),
             shape: shape.clone(),
-            optimizer_json: "{}".into(),
-            optimizer_kind: optimizer.into(),
+            optimizer: Arc::new(TrialOptimizer {
+                kind: optimizer.into(),
+                json: "{}".into(),
+                hypers: schedules[1..].iter().map(|(name, schedule)| ((*name).into(), schedule.clone())).collect(),
+                hypers_before_lr: 0,
+            }),
             init_seed: 1,
             data_seed: 1,
             iterations,
             eval_every: 0,
             divergence: Divergence { non_finite: true, loss_above: None },
-            schedules: schedules.iter().map(|(name, schedule)| (Arc::from(*name), schedule.clone())).collect(),
+            lr: schedules[0].1.clone(),
         };
         let text = |name: &str| Axis { name: name.into(), kind: AxisKind::Text };
         Plan {
@@ -431,14 +437,8 @@ mod tests {
 
     #[test]
     fn a_hyper_that_nobody_has_is_said_so() {
-        let plan = plan(&[("fixed", "sgd", 100, &[("momentum", Schedule::Constant(0.9))])]);
-        check_plot(
-            &plan,
-            10,
-            expect![[r#"
-            no trial schedules `lr`
-        "#]],
-        );
+        let plan = plan(&[("fixed", "sgd", 100, &[("lr", Schedule::Constant(0.9))])]);
+        assert_eq!(plot(&plan, "momentum", 80, 10), "no trial schedules `momentum`\n");
     }
 
     /// Cycles far narrower than a column of dots fill it from bound to bound: the peaks are not lost between samples.

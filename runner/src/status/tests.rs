@@ -34,7 +34,7 @@ struct Command<'a> {
 impl<'a> Command<'a> {
     fn begin(outputs: &Path, plan: &'a Plan) -> Command<'a> {
         let store = open(outputs, plan);
-        let attempts = store.results().iter().map(|result| result.attempts).collect();
+        let attempts = store.results().map(|result| result.attempts).collect();
         let journal = Journal::start(store.folder(), plan, store.unfinished().len(), attempts);
         Command { store, journal }
     }

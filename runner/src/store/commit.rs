@@ -25,6 +25,8 @@ impl Store {
             self.commit()?;
         } else if self.pending_rows >= self.limits.part_rows {
             self.seal(true)?;
+        } else if self.landed.len() >= self.limits.part_trials {
+            self.seal(false)?;
         }
         Ok(())
     }
@@ -33,7 +35,7 @@ impl Store {
     /// saved is kept.
     pub fn finish(mut self) -> Result<Summary, StoreError> {
         if !self.is_writing() {
-            return Ok(self.summary());
+            return Ok(Summary::new(self.folder, self.plan, self.manifest));
         }
         let flights: Vec<Flight> = self.flights.drain().map(|(_, flight)| flight).collect();
         self.parked.extend(flights.into_iter().filter(|flight| flight.saved.is_some()));
@@ -50,7 +52,7 @@ impl Store {
         }
         self.manifest.save(&self.folder)?;
         delete_unlisted(&self.folder, &self.manifest)?;
-        Ok(self.summary())
+        Ok(Summary::new(self.folder, self.plan, self.manifest))
     }
 
     /// The least time between commits: half a second, growing to 5 s as a run goes on, so that a long one has thousands
@@ -129,7 +131,7 @@ impl Store {
         for flight in flights {
             let trial = &self.plan.trials[flight.trial];
             if let Some(values) = flight.take_values(table, trial, &self.columns) {
-                let range = writer.push(Owner { id: &trial.id, axes: &trial.axes }, &values)?;
+                let range = writer.push(Owner { id: trial.id, axes: &trial.axes }, &values)?;
                 flight.add_segment(table, Segment(Arc::clone(&name), range.start, range.end - range.start));
             }
         }
@@ -147,22 +149,15 @@ impl Store {
     fn compact(&mut self, digest: String) -> Result<(), StoreError> {
         let start = Instant::now();
         let Limits { tables, parts, .. } = self.limits;
-        let compaction = compact::compact(&self.folder, &self.plan, &self.columns, &self.manifest, tables, parts)?;
-        for (name, file) in compaction.files {
+        let mut compaction = compact::compact(&self.folder, &self.plan, &self.columns, &self.manifest, tables, parts)?;
+        for (name, file) in std::mem::take(&mut compaction.files) {
             let entry = file.rename(&self.folder.join(&name))?;
             self.manifest.files.insert(name, entry);
         }
         for name in ["parts", "metrics", "evals"] {
             files::sync_directory(&self.folder.join(name))?;
         }
-        let moved = |(id, table, _): &(Arc<str>, Table, Segment)| (Arc::clone(id), *table);
-        for of_trial in compaction.segments.chunk_by(|a, b| moved(a) == moved(b)) {
-            let (id, table) = moved(&of_trial[0]);
-            if let Some(record) = self.manifest.trials.get_mut(&id) {
-                *record.segments_mut(table) = of_trial.iter().map(|(_, _, segment)| segment.clone()).collect();
-            }
-        }
-        self.manifest.next_part = compaction.next_part;
+        compaction.enter(&self.plan, &mut self.manifest);
         self.manifest.layout = Some(digest);
         forget_unused(&mut self.manifest);
         self.manifest.save(&self.folder)?;
@@ -196,6 +191,9 @@ impl Store {
 
     /// Makes some rows of a table of one row per trial.
     fn batches_of_trials(&self, batch: TrialsBatch) -> impl Fn(Range<usize>) -> Result<RecordBatch, ArrowError> {
-        move |rows| batch(&self.plan.trials[rows.clone()], &self.columns, &self.results_of(rows))
+        move |rows| {
+            let (trials, first) = (&self.plan.trials[rows.clone()], rows.start);
+            batch(trials, &self.columns, &self.manifest.results(trials, first).collect::<Vec<_>>())
+        }
     }
 }

@@ -1,26 +1,37 @@
 //! Compaction: from sealed parts, in the order in which things happened, to tables in the spec's order.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::StoreError;
 use super::files::Unnamed;
-use super::manifest::{Manifest, Segment, TrialRecord};
+use super::manifest::{Manifest, Segment, Segments, TrialRecord};
 use super::schema::{Columns, FORMAT, Layout, Table};
 use super::source::Sources;
 use super::table::{Cut, Owner, TableWriter};
-use crate::plan::{AxisValue, Plan};
+use crate::plan::{AxisValue, Plan, TrialId};
 
 /// New files, and where rows are once those have their names. Nothing is visible until the caller names them.
 pub(crate) struct Compaction {
     /// By path in the folder.
     pub files: Vec<(String, Unnamed)>,
-    /// The new segments of every trial whose rows moved, with its id; those of one trial and table side by side, in order.
-    pub segments: Vec<(Arc<str>, Table, Segment)>,
+    /// Where the rows of the trials that the plan covers are.
+    tables: Vec<Moved>,
+    /// The parts with rows of others, and whose they are.
+    retained: Vec<(Moved, Vec<TrialId>)>,
     /// The number of the next sealed part.
-    pub next_part: u64,
+    next_part: u64,
+}
+
+/// Where the rows of some trials are, one trial after the other.
+struct Moved {
+    table: Table,
+    /// The files' names, and which of the rows each has.
+    files: Vec<(Arc<str>, Range<u64>)>,
+    /// For each trial, where its rows end, and those of the next begin.
+    ends: Vec<u64>,
 }
 
 /// A hash of everything that the tables are made from, besides the rows themselves.
@@ -40,7 +51,7 @@ pub(crate) fn layout_digest(plan: &Plan, columns: &Columns, manifest: &Manifest)
         names.iter().for_each(|name| add(name.as_bytes()));
     }
     for (owner, record) in covered(plan, manifest) {
-        add(owner.id.as_bytes());
+        add(owner.id.to_string().as_bytes());
         for value in owner.axes {
             match value {
                 None => add(b"-"),
@@ -72,7 +83,7 @@ pub(crate) fn is_compacted(plan: &Plan, digest: &str, manifest: &Manifest) -> bo
 fn covered<'a>(plan: &'a Plan, manifest: &'a Manifest) -> impl Iterator<Item = (Owner<'a>, &'a TrialRecord)> {
     plan.trials.iter().filter_map(|trial| {
         let record = manifest.trials.get(&trial.id).filter(|record| record.status.is_done())?;
-        Some((Owner { id: &trial.id, axes: &trial.axes }, record))
+        Some((Owner { id: trial.id, axes: &trial.axes }, &**record))
     })
 }
 
@@ -85,9 +96,11 @@ pub(crate) fn compact(
     tables: Cut,
     parts: Cut,
 ) -> Result<Compaction, StoreError> {
-    let mut compaction = Compaction { files: Vec::new(), segments: Vec::new(), next_part: manifest.next_part };
+    let mut compaction =
+        Compaction { files: Vec::new(), tables: Vec::new(), retained: Vec::new(), next_part: manifest.next_part };
     let mut sources = Sources::new(folder, manifest);
-    let ids: HashSet<&str> = plan.trials.iter().map(|trial| &*trial.id).collect();
+    let mut ids: Vec<TrialId> = plan.trials.iter().map(|trial| trial.id).collect();
+    ids.sort_unstable();
     for table in [Table::Metrics, Table::Evals] {
         let layout = columns.layout(table);
         let directory = folder.join(table.name());
@@ -96,10 +109,11 @@ pub(crate) fn compact(
             // Named by content, so that new files stand beside the old ones until the manifest has changed.
             format!("{}/{index:05}-{}.parquet", table.name(), &file.entry.blake3[..12])
         };
-        compaction.write(&mut sources, &layout, &directory, tables, trials, name)?;
+        let moved = compaction.write(&mut sources, &layout, &directory, tables, trials, name)?;
+        compaction.tables.push(moved);
 
-        let mut retained: BTreeMap<&str, Vec<(&Arc<str>, &Segment)>> = BTreeMap::new();
-        for (id, record) in manifest.trials.iter().filter(|(id, _)| !ids.contains(&***id)) {
+        let mut retained: BTreeMap<&str, Vec<(TrialId, &Segment)>> = BTreeMap::new();
+        for (&id, record) in manifest.trials.iter().filter(|(id, _)| ids.binary_search(id).is_err()) {
             for segment in record.segments(table).iter().filter(|segment| segment.is_compacted(table)) {
                 retained.entry(&segment.0).or_default().push((id, segment));
             }
@@ -107,16 +121,16 @@ pub(crate) fn compact(
         let directory = folder.join("parts");
         for (file, trials) in retained {
             let layout = Layout::new(table, Vec::new(), sources.values(file)?);
+            let owners = trials.iter().map(|(id, _)| *id).collect();
             let owned =
                 trials.into_iter().map(|(id, segment)| (Owner { id, axes: &[] }, std::slice::from_ref(segment)));
             let number = compaction.next_part;
             compaction.next_part += 1;
             let name = |_, _: &Unnamed| part_name(table, number);
-            compaction.write(&mut sources, &layout, &directory, parts, owned, name)?;
+            let moved = compaction.write(&mut sources, &layout, &directory, parts, owned, name)?;
+            compaction.retained.push((moved, owners));
         }
     }
-    // Rows of one trial may have come out of several old files.
-    compaction.segments.sort_by(|(a, of_a, _), (b, of_b, _)| (a, of_a).cmp(&(b, of_b)));
     Ok(compaction)
 }
 
@@ -135,42 +149,70 @@ impl Compaction {
         cut: Cut,
         trials: impl Iterator<Item = (Owner<'a>, &'a [Segment])>,
         name: impl Fn(usize, &Unnamed) -> String,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Moved, StoreError> {
         let mut writer = TableWriter::new(layout, directory, cut);
-        let mut moved: Vec<(&Arc<str>, Range<u64>)> = Vec::new();
+        let mut moved = Moved { table: layout.table, files: Vec::new(), ends: Vec::new() };
+        let mut end = 0;
         for (owner, segments) in trials {
             for segment in segments {
                 sources.read(segment, &layout.values, |values| {
-                    let range = writer.push(owner, values)?;
-                    match moved.last_mut() {
-                        Some((id, last)) if *id == owner.id && last.end == range.start => last.end = range.end,
-                        _ => moved.push((owner.id, range)),
-                    }
+                    end = writer.push(owner, values)?.end;
                     Ok(())
                 })?;
             }
+            moved.ends.push(end);
         }
         let mut start = 0;
-        let mut named: Vec<(Arc<str>, Range<u64>)> = Vec::new();
         for (index, file) in writer.finish()?.into_iter().enumerate() {
             let name = name(index, &file);
-            named.push((name.as_str().into(), start..start + file.entry.rows));
+            moved.files.push((name.as_str().into(), start..start + file.entry.rows));
             start += file.entry.rows;
             self.files.push((name, file));
         }
-        for (id, range) in moved {
-            self.segments.extend(locate(&named, &range).map(|segment| (Arc::clone(id), layout.table, segment)));
+        Ok(moved)
+    }
+
+    /// Tells the manifest where the rows are now: `plan` and `manifest` are as they were for [`compact`].
+    pub(crate) fn enter(self, plan: &Plan, manifest: &mut Manifest) {
+        for moved in &self.tables {
+            let records = plan.trials.iter().map(|trial| &trial.id);
+            let mut segments = moved.segments();
+            for id in records {
+                if let Some(record) = manifest.trials.get_mut(id).filter(|record| record.status.is_done()) {
+                    *record.segments_mut(moved.table) = segments.next().unwrap_or_default();
+                }
+            }
         }
-        Ok(())
+        // Rows of one trial may have come out of several old files.
+        for (moved, ids) in &self.retained {
+            for id in ids {
+                if let Some(record) = manifest.trials.get_mut(id) {
+                    record.segments_mut(moved.table).retain(|segment| !segment.is_compacted(moved.table));
+                }
+            }
+        }
+        for (moved, ids) in &self.retained {
+            for (id, segments) in ids.iter().zip(moved.segments()) {
+                if let Some(record) = manifest.trials.get_mut(id) {
+                    record.segments_mut(moved.table).extend(segments);
+                }
+            }
+        }
+        manifest.next_part = self.next_part;
     }
 }
 
-/// Cuts a range of rows, counted over all files, at the files' ends. Of each file: its name, and which rows it has.
-fn locate<'f>(files: &'f [(Arc<str>, Range<u64>)], range: &Range<u64>) -> impl Iterator<Item = Segment> + use<'f> {
-    let range = range.clone();
-    let from = files.partition_point(|(_, rows)| rows.end <= range.start);
-    files[from..].iter().map_while(move |(name, rows)| {
-        let (first, last) = (range.start.max(rows.start), range.end.min(rows.end));
-        (first < last).then(|| Segment(Arc::clone(name), first - rows.start, last - first))
-    })
+impl Moved {
+    /// Of each trial, where its rows are: cut at the files' ends.
+    fn segments(&self) -> impl Iterator<Item = Segments> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| {
+            let from = self.files.partition_point(|(_, rows)| rows.end <= start);
+            let here = self.files[from..].iter().map_while(|(name, rows)| {
+                let (first, last) = (start.max(rows.start), end.min(rows.end));
+                (first < last).then(|| Segment(Arc::clone(name), first - rows.start, last - first))
+            });
+            here.collect()
+        })
+    }
 }

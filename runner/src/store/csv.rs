@@ -35,8 +35,8 @@ pub fn csv(folder: &Path, trial: &str) -> Result<TrialCsv, StoreError> {
         return Err(StoreError::NoOutput { folder: folder.to_owned() });
     };
     let (id, label) = find(folder, &manifest, trial)?;
-    let of_finished = manifest.trials.get(id).map(|record| record.metrics.as_slice()).filter(|it| !it.is_empty());
-    let of_unfinished = || manifest.unfinished.get(id).map(|record| record.metrics.as_slice());
+    let of_finished = manifest.trials.get(&id).map(|record| record.metrics.as_slice()).filter(|it| !it.is_empty());
+    let of_unfinished = || manifest.unfinished.get(&id).map(|record| record.metrics.as_slice());
     let segments: &[Segment] = of_finished.or_else(of_unfinished).unwrap_or_default();
     let mut sources = Sources::new(folder, &manifest);
     let Some(Segment(file, ..)) = segments.first() else {

@@ -7,7 +7,8 @@ use crate::checkpoint::Checkpointing;
 use crate::event::{Evaluation, Event, Outcome, Rows, Split};
 use crate::limits::Limits;
 use crate::plan::{
-    Axis, AxisKind, AxisValue, DataPlan, Divergence, Group, LastBatch, Normalize, Order, Plan, Shape, Trial,
+    Axis, AxisKind, AxisValue, DataPlan, Divergence, Group, LastBatch, Normalize, Order, Plan, Shape, Trial, TrialId,
+    TrialOptimizer,
 };
 use crate::schedule::Schedule;
 
@@ -60,9 +61,8 @@ impl Grid<'_> {
     fn trial(&self, shape: &Arc<Shape>, policy: &str, optimizer: &str, max_lr: f64, seed: i64) -> Trial {
         let asked = format!("{policy} {optimizer} {max_lr} {seed} {}", self.iterations);
         let second = if optimizer == "adam" { "beta1" } else { "momentum" };
-        let lr = Schedule::Linear { from: max_lr, to: 0.0, steps: self.iterations };
         Trial {
-            id: blake3::hash(asked.as_bytes()).to_hex()[..32].into(),
+            id: TrialId::of(asked.as_bytes()),
             label: format!("{policy} {optimizer} seed={seed}").into(),
             axes: vec![
                 Some(AxisValue::Text(policy.into())),
@@ -71,14 +71,19 @@ impl Grid<'_> {
                 Some(AxisValue::Integer(seed)),
             ],
             shape: shape.clone(),
-            optimizer_json: format!("{{\"optimizer\":\"{optimizer}\"}}").into(),
-            optimizer_kind: optimizer.into(),
+            optimizer: TrialOptimizer {
+                kind: optimizer.into(),
+                json: format!("{{\"optimizer\":\"{optimizer}\"}}").into(),
+                hypers: vec![(second.into(), Schedule::Constant(0.9))],
+                hypers_before_lr: 0,
+            }
+            .into(),
             init_seed: seed as u64,
             data_seed: seed as u64,
             iterations: self.iterations,
             eval_every: 4,
             divergence: Divergence { non_finite: true, loss_above: None },
-            schedules: [("lr".into(), lr), (second.into(), Schedule::Constant(0.9))].into(),
+            lr: Schedule::Linear { from: max_lr, to: 0.0, steps: self.iterations },
         }
     }
 }
@@ -111,7 +116,7 @@ pub(crate) fn events(plan: &Plan, trial: usize, block: u64) -> Vec<Event> {
     let asked = &plan.trials[trial];
     let diverges = asked.label.starts_with("explode");
     let row_count = if diverges { DIVERGED_AT + 1 } else { asked.iterations };
-    let number = u64::from_str_radix(&asked.id[..8], 16).unwrap();
+    let number = u64::from_str_radix(&asked.id.to_string()[..8], 16).unwrap();
     let evaluation = |iteration: u64| {
         let accuracy = ((number + iteration) % 101) as f32 / 101.0;
         Event::Evaluated(Evaluation { trial, iteration, split: Split::Test, loss: 1.0 - accuracy, accuracy })

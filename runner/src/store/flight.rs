@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, new_null_array};
 use arrow_schema::DataType;
+use jiff::Timestamp;
 
 use super::manifest::{Segment, TrialRecord};
 use super::result::{Numbers, Status, best_iteration};
@@ -19,8 +20,8 @@ use crate::plan::{DataPlan, Trial};
 /// What the store holds of one attempt at one trial.
 pub(crate) struct Flight {
     pub trial: usize,
-    /// RFC 3339, UTC: when the first attempt began.
-    started: String,
+    /// When the first attempt began.
+    started: Timestamp,
     /// Wall time of earlier attempts that came to nothing.
     pub wasted: Duration,
     /// Rows received.
@@ -60,13 +61,13 @@ impl Best {
 }
 
 impl Flight {
-    pub(crate) fn new(index: usize, trial: &Trial, started: String) -> Flight {
+    pub(crate) fn new(index: usize, trial: &Trial, started: Timestamp) -> Flight {
         Flight {
             trial: index,
             started,
             wasted: Duration::ZERO,
             rows: 0,
-            hypers: vec![Vec::new(); trial.schedules.len()],
+            hypers: vec![Vec::new(); trial.schedules().count()],
             metrics: vec![Vec::new(); trial.shape.metrics.len()],
             pending_rows: 0,
             evaluations: Vec::new(),
@@ -198,7 +199,7 @@ impl Flight {
         let (iteration, epoch) = iterations(first..self.rows, &trial.shape.data);
         let mut values = vec![iteration, epoch];
         for name in &columns.hypers {
-            let index = trial.schedules.iter().position(|(known, _)| **known == **name);
+            let index = trial.schedules().position(|(known, _)| known == name);
             values.push(match index {
                 Some(index) => floats(std::mem::take(&mut self.hypers[index])),
                 None => new_null_array(&DataType::Float64, count),
@@ -266,15 +267,15 @@ impl Flight {
         numbers.set_evaluations(&self.evaluations, diverged_at.is_none().then_some(self.rows));
         TrialRecord {
             status: if diverged_at.is_some() { Status::Diverged } else { Status::Finished },
-            started: Some(self.started.clone()),
+            started: Some(self.started),
             seconds: Some((self.wasted + elapsed).as_secs_f64()),
             numbers,
             ..TrialRecord::default()
         }
     }
 
-    pub(crate) fn started(&self) -> &str {
-        &self.started
+    pub(crate) fn started(&self) -> Timestamp {
+        self.started
     }
 }
 

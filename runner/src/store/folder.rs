@@ -10,7 +10,7 @@ use super::{StoreError, files, saved};
 pub(crate) fn forget_unused(manifest: &mut Manifest) {
     let mut used: BTreeSet<String> = manifest.used_files().into_iter().map(str::to_owned).collect();
     let ids = manifest.trials.keys().chain(manifest.unfinished.keys());
-    used.extend(ids.flat_map(|id| manifest.checkpoints_of(id)));
+    used.extend(ids.flat_map(|id| manifest.checkpoints_of(*id)));
     // What is not in a folder is `trials.parquet` and `timings.parquet`.
     manifest.files.retain(|name, _| used.contains(name) || !name.contains('/'));
 }

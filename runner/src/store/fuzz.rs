@@ -26,6 +26,7 @@ const GRID: Grid<'static> = Grid {
 /// Small files, so that there are several.
 const LIMITS: Limits = Limits {
     part_rows: 1 << 18,
+    part_trials: 1 << 10,
     commit_every: Duration::from_secs(3600),
     seal_every: Duration::from_secs(3600),
     parts: Cut { batch_rows: 64, group_rows: 64, file_rows: u64::MAX },
@@ -61,8 +62,8 @@ fn go_on(outputs: &Path, plan: &Plan) -> Result<(), StoreError> {
         }
     }
     let summary = store.finish()?;
-    summary.text(plan);
-    assert!(summary.results.iter().all(|result| result.status != Status::Unfinished));
+    summary.text();
+    assert!(summary.results().all(|result| result.status != Status::Unfinished));
     Ok(())
 }
 
@@ -114,7 +115,7 @@ fn read_part(bytes: &[u8]) {
         "status": "finished", "numerics": "example/1 cpu", "attempts": 1, "numbers": { "rows": 9 },
         "metrics": [["parts/metrics-000000.parquet", 0, 9]],
     });
-    let id = &*plan.trials[0].id;
+    let id = plan.trials[0].id.to_string();
     let manifest = serde_json::json!({
         "format": super::schema::FORMAT, "name": "example", "runs": [], "layout": null, "next_part": 1,
         "files": { "parts/metrics-000000.parquet": entry }, "trials": { id: record },

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::manifest::Manifest;
 use super::{StoreError, files, saved, some_of};
 use crate::checkpoint::Checkpoint;
+use crate::plan::TrialId;
 use crate::spec::suggest;
 
 /// A trial's state.
@@ -22,8 +23,8 @@ pub fn kept(folder: &Path, trial: &str) -> Result<Kept, StoreError> {
         return Err(StoreError::NoOutput { folder: folder.to_owned() });
     };
     let (id, label) = find(folder, &manifest, trial)?;
-    let of_finished = manifest.trials.get(id).and_then(|record| record.checkpoint.as_deref());
-    let of_unfinished = || manifest.unfinished.get(id).map(|record| record.checkpoint.as_str());
+    let of_finished = manifest.trials.get(&id).and_then(|record| record.checkpoint.as_deref());
+    let of_unfinished = || manifest.unfinished.get(&id).map(|record| record.checkpoint.as_str());
     let Some(path) = of_finished.or_else(of_unfinished) else {
         return Err(StoreError::NothingKept { label: label.to_owned() });
     };
@@ -32,11 +33,11 @@ pub fn kept(folder: &Path, trial: &str) -> Result<Kept, StoreError> {
 }
 
 /// The id and the label of the one trial that is meant.
-pub(super) fn find<'m>(folder: &Path, manifest: &'m Manifest, trial: &str) -> Result<(&'m str, &'m str), StoreError> {
-    let trials = || manifest.trials.iter().map(|(id, record)| (&**id, &*record.label));
-    let mut found: Vec<_> = trials().filter(|&(id, label)| id == trial || label == trial).collect();
+pub(super) fn find<'m>(folder: &Path, manifest: &'m Manifest, trial: &str) -> Result<(TrialId, &'m str), StoreError> {
+    let trials = || manifest.trials.iter().map(|(id, record)| (*id, &*record.label));
+    let mut found: Vec<_> = trials().filter(|&(id, label)| id.to_string() == trial || label == trial).collect();
     if found.is_empty() && !trial.is_empty() {
-        found = trials().filter(|(id, _)| id.starts_with(trial)).collect();
+        found = trials().filter(|(id, _)| id.to_string().starts_with(trial)).collect();
     }
     match found[..] {
         [one] => Ok(one),
@@ -46,7 +47,8 @@ pub(super) fn find<'m>(folder: &Path, manifest: &'m Manifest, trial: &str) -> Re
             help: help(trial, &trials().map(|(_, label)| label).collect::<Vec<_>>()),
         }),
         _ => {
-            let ids: Vec<&str> = found.iter().map(|(id, _)| *id).collect();
+            let ids: Vec<String> = found.iter().map(|(id, _)| id.to_string()).collect();
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
             Err(StoreError::ManyTrials { trial: trial.to_owned(), ids: some_of(&ids) })
         }
     }

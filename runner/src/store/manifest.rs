@@ -10,13 +10,15 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::files::{self, FileEntry};
-use super::result::{Numbers, Status};
+use super::result::{Numbers, Status, TrialResult};
 use super::schema::{FORMAT, Table};
 use super::{RunInfo, StoreError, saved};
-use crate::plan::Plan;
+use crate::plan::{Plan, Trial, TrialId};
 
 /// The content of `manifest.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,10 +34,10 @@ pub(crate) struct Manifest {
     /// By path in the folder, with `/`.
     pub files: BTreeMap<String, FileEntry>,
     /// By trial id. Holds trials of earlier specs too.
-    pub trials: BTreeMap<Arc<str>, TrialRecord>,
+    pub trials: BTreeMap<TrialId, Box<TrialRecord>>,
     /// By trial id: what trials that were saved and are not over go on from.
     #[serde(default)]
-    pub unfinished: BTreeMap<Arc<str>, UnfinishedRecord>,
+    pub unfinished: BTreeMap<TrialId, UnfinishedRecord>,
 }
 
 /// By what it is known whether the rest can be read.
@@ -48,10 +50,9 @@ struct Head {
 /// One command that wrote here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RunRecord {
-    /// RFC 3339, UTC.
-    pub started: String,
+    pub started: Timestamp,
     /// Null if it was cut off.
-    pub ended: Option<String>,
+    pub ended: Option<Timestamp>,
     #[serde(flatten)]
     pub info: RunHistory,
 }
@@ -103,30 +104,57 @@ pub(crate) struct TrialRecord {
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub label: Arc<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub error: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numerics: Option<Arc<str>>,
     pub attempts: u32,
-    /// RFC 3339, UTC: when the attempt that counts began.
+    /// When the attempt that counts began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started: Option<String>,
+    pub started: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     #[serde(default)]
     pub numbers: Numbers,
     /// The checkpoint that is kept: its path in the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checkpoint: Option<String>,
+    pub checkpoint: Option<Box<str>>,
     #[serde(default)]
-    pub metrics: Vec<Segment>,
+    pub metrics: Segments,
     #[serde(default)]
-    pub evals: Vec<Segment>,
+    pub evals: Segments,
 }
+
+/// Of most trials there is one, which so takes no allocation of its own.
+pub(crate) type Segments = SmallVec<[Segment; 1]>;
 
 impl TrialRecord {
     /// Wall time, whatever the file says.
     pub(crate) fn elapsed(&self) -> Duration {
         Duration::try_from_secs_f64(self.seconds.unwrap_or(0.0)).unwrap_or_default()
+    }
+
+    /// Whether anything is known of the trial.
+    fn is_known(&self) -> bool {
+        self.attempts > 0 || self.status != Status::Unfinished
+    }
+
+    /// What it is called where it may be of an earlier spec, or of a version that noted no labels.
+    pub(crate) fn label_or(&self, id: TrialId) -> String {
+        if self.label.is_empty() { id.to_string() } else { self.label.to_string() }
+    }
+
+    /// As the result of trial number `trial` of the plan.
+    pub(crate) fn result(&self, trial: usize) -> TrialResult<'_> {
+        TrialResult {
+            trial,
+            status: self.status,
+            error: self.error.as_deref(),
+            numerics: self.numerics.as_deref(),
+            seconds: self.seconds,
+            attempts: self.attempts,
+            started: self.started,
+            numbers: &self.numbers,
+        }
     }
 
     pub(crate) fn segments(&self, table: Table) -> &[Segment] {
@@ -136,7 +164,7 @@ impl TrialRecord {
         }
     }
 
-    pub(crate) fn segments_mut(&mut self, table: Table) -> &mut Vec<Segment> {
+    pub(crate) fn segments_mut(&mut self, table: Table) -> &mut Segments {
         match table {
             Table::Metrics => &mut self.metrics,
             Table::Evals => &mut self.evals,
@@ -157,8 +185,8 @@ pub(crate) struct UnfinishedRecord {
     /// The path of the state at the best evaluation so far, where that is to be kept, and its step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<(String, u64)>,
-    /// RFC 3339, UTC: when the trial's first attempt began.
-    pub started: String,
+    /// When the trial's first attempt began.
+    pub started: Timestamp,
     /// Wall time up to the checkpoint.
     pub seconds: f64,
     /// `step` rows.
@@ -271,7 +299,7 @@ impl Manifest {
                 return Err(wrong(format!("the next part is {}, and it lists `{name}`", self.next_part)));
             }
         }
-        let mut segments: Vec<(&str, &Segment)> = self.segments().collect();
+        let mut segments: Vec<(TrialId, &Segment)> = self.segments().collect();
         for (id, Segment(file, first, count)) in &segments {
             // No rows of a file that is not listed are too many as well.
             let rows = self.files.get(&**file).map(|entry| entry.rows);
@@ -296,7 +324,7 @@ impl Manifest {
             }
         }
         let ids = self.trials.keys().chain(self.unfinished.keys());
-        for (id, path) in ids.flat_map(|id| self.checkpoints_of(id).into_iter().map(move |path| (id, path))) {
+        for (id, path) in ids.flat_map(|id| self.checkpoints_of(*id).into_iter().map(move |path| (id, path))) {
             if !saved::is_path(&path) {
                 return Err(wrong(format!("trial {id} has a checkpoint `{path}`")));
             }
@@ -343,24 +371,45 @@ impl Manifest {
         Ok(())
     }
 
+    /// What is known of `trials`, the first of which is number `first` of the plan.
+    pub(crate) fn results<'m>(
+        &'m self,
+        trials: &'m [Trial],
+        first: usize,
+    ) -> impl Iterator<Item = TrialResult<'m>> + Clone + use<'m> {
+        trials.iter().zip(first..).map(|(trial, index)| match self.trials.get(&trial.id) {
+            Some(record) => record.result(index),
+            None => TrialResult::unknown(index),
+        })
+    }
+
+    /// Makes a record for every trial of `plan`, all at once, so that they lie side by side in memory: made one by one, each
+    /// would stay behind alone where rows have come and gone, and the holes would be three times as large as the records.
+    /// Those of trials that never started are not written.
+    pub(crate) fn make_room(&mut self, plan: &Plan) {
+        for trial in plan.trials.iter() {
+            self.trials.entry(trial.id).or_default();
+        }
+    }
+
     /// The files that hold rows of some trial.
     pub(crate) fn used_files(&self) -> BTreeSet<&str> {
         self.segments().map(|(_, segment)| &*segment.0).collect()
     }
 
     /// All segments, each with its trial's id.
-    fn segments(&self) -> impl Iterator<Item = (&str, &Segment)> {
-        let trials = self.trials.iter().map(|(id, record)| (id, &record.metrics, &record.evals));
-        let unfinished = self.unfinished.iter().map(|(id, record)| (id, &record.metrics, &record.evals));
+    fn segments(&self) -> impl Iterator<Item = (TrialId, &Segment)> {
+        let trials = self.trials.iter().map(|(id, record)| (id, &*record.metrics, &*record.evals));
+        let unfinished = self.unfinished.iter().map(|(id, record)| (id, &*record.metrics, &*record.evals));
         trials
             .chain(unfinished)
-            .flat_map(|(id, metrics, evals)| metrics.iter().chain(evals).map(move |segment| (&**id, segment)))
+            .flat_map(|(id, metrics, evals)| metrics.iter().chain(evals).map(move |segment| (*id, segment)))
     }
 
     /// The paths of a trial's checkpoints, kept and to go on from.
-    pub(crate) fn checkpoints_of(&self, id: &str) -> BTreeSet<String> {
-        let kept = self.trials.get(id).and_then(|record| record.checkpoint.clone());
-        let unfinished = self.unfinished.get(id);
+    pub(crate) fn checkpoints_of(&self, id: TrialId) -> BTreeSet<String> {
+        let kept = self.trials.get(&id).and_then(|record| record.checkpoint.as_deref().map(str::to_owned));
+        let unfinished = self.unfinished.get(&id);
         let last = unfinished.map(|record| record.checkpoint.clone());
         let best = unfinished.and_then(|record| record.best.as_ref()).map(|(path, _)| path.clone());
         [kept, last, best].into_iter().flatten().collect()
@@ -374,23 +423,29 @@ impl Manifest {
 
     /// JSON with a line for each file and each trial, so that it can be read, searched and compared.
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        fn lines<K: Serialize, V: Serialize>(out: &mut dyn Write, name: &str, map: &BTreeMap<K, V>) -> io::Result<()> {
+        fn lines<'m, K: Serialize + 'm, V: Serialize + 'm>(
+            out: &mut dyn Write,
+            name: &str,
+            map: impl Iterator<Item = (&'m K, &'m V)>,
+        ) -> io::Result<()> {
             write!(out, ",\n  \"{name}\": {{")?;
-            for (index, (key, value)) in map.iter().enumerate() {
-                out.write_all(if index == 0 { b"\n    " } else { b",\n    " })?;
+            let mut is_empty = true;
+            for (key, value) in map {
+                out.write_all(if is_empty { b"\n    " } else { b",\n    " })?;
                 serde_json::to_writer(&mut *out, key)?;
                 out.write_all(b": ")?;
                 serde_json::to_writer(&mut *out, value)?;
+                is_empty = false;
             }
-            out.write_all(if map.is_empty() { b"}" } else { b"\n  }" })
+            out.write_all(if is_empty { b"}" } else { b"\n  }" })
         }
         let [name, layout] = [serde_json::to_string(&self.name)?, serde_json::to_string(&self.layout)?];
         let runs: Vec<String> = self.runs.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
         write!(out, "{{\n  \"format\": {},\n  \"name\": {name},\n  \"layout\": {layout},\n", self.format)?;
         write!(out, "  \"next_part\": {},\n  \"runs\": [\n    {}\n  ]", self.next_part, runs.join(",\n    "))?;
-        lines(out, "files", &self.files)?;
-        lines(out, "trials", &self.trials)?;
-        lines(out, "unfinished", &self.unfinished)?;
+        lines(out, "files", self.files.iter())?;
+        lines(out, "trials", self.trials.iter().filter(|(_, record)| record.is_known()))?;
+        lines(out, "unfinished", self.unfinished.iter())?;
         out.write_all(b"\n}\n")
     }
 }

@@ -49,7 +49,6 @@ mod tests;
 mod trials;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,7 +61,6 @@ pub use self::kept::{Kept, kept, write};
 pub use self::result::{Numbers, Status, TrialResult};
 pub use self::summary::{Summary, text};
 
-use self::files::FileEntry;
 use self::flight::Flight;
 use self::manifest::{Manifest, TrialRecord, UnfinishedRecord};
 use self::notes::some_of;
@@ -142,6 +140,8 @@ pub struct RunInfo {
 struct Limits {
     /// Rows that may wait: about 10 MB.
     part_rows: usize,
+    /// Trials that are over and may wait: about 2 MB.
+    part_trials: usize,
     /// The least time between two commits.
     commit_every: Duration,
     /// The longest time for which rows of a trial wait that is neither over nor saved.
@@ -154,6 +154,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             part_rows: 1 << 18,
+            part_trials: 1 << 10,
             commit_every: Duration::from_millis(500),
             seal_every: Duration::from_secs(30),
             parts: Cut { batch_rows: 8192, group_rows: 8192, file_rows: u64::MAX },
@@ -221,28 +222,8 @@ impl Store {
     }
 
     /// What is known of every trial of the plan, in its order, as far as it was committed.
-    pub fn results(&self) -> Vec<TrialResult> {
-        self.results_of(0..self.plan.trials.len())
-    }
-
-    /// What is known of some trials of the plan.
-    fn results_of(&self, trials: Range<usize>) -> Vec<TrialResult> {
-        let unknown = TrialRecord::default();
-        trials
-            .map(|index| {
-                let record = self.manifest.trials.get(&self.plan.trials[index].id).unwrap_or(&unknown);
-                TrialResult {
-                    trial: index,
-                    status: record.status,
-                    error: record.error.clone(),
-                    numerics: record.numerics.clone(),
-                    seconds: record.seconds,
-                    attempts: record.attempts,
-                    started: record.started.clone(),
-                    numbers: record.numbers,
-                }
-            })
-            .collect()
+    pub fn results(&self) -> impl Iterator<Item = TrialResult<'_>> + Clone {
+        self.manifest.results(&self.plan.trials, 0)
     }
 
     /// Takes note of an event. Rows are in memory until the next seal, so this seldom touches a file.
@@ -265,15 +246,9 @@ impl Store {
         self.commit_if_due()
     }
 
-    fn summary(&self) -> Summary {
-        let of_tables = |(name, _): &(&String, &FileEntry)| name.ends_with(".parquet") && !name.starts_with("parts/");
-        let bytes = self.manifest.files.iter().filter(of_tables).map(|(_, entry)| entry.bytes).sum();
-        Summary { results: self.results(), folder: self.folder.clone(), bytes }
-    }
-
     fn start(&mut self, index: usize, step: u64) -> Result<(), StoreError> {
         let trial = self.trial(index)?;
-        let (id, label) = (trial.id.clone(), trial.label.clone());
+        let (id, label) = (trial.id, trial.label.clone());
         let mut flight = match (step, self.resumable.get(&index)) {
             (0, _) => Flight::new(index, trial, now()),
             (_, Some(resumable)) if resumable.record.step == step => match self.resumable.remove(&index) {
@@ -283,7 +258,7 @@ impl Store {
             _ => return Err(unexpected(trial, format!("it started at step {step}, where no checkpoint is"))),
         };
         if step == 0 {
-            self.update_checkpoints(&id, |manifest| drop(manifest.unfinished.remove(&id)));
+            self.update_checkpoints(id, |manifest| drop(manifest.unfinished.remove(&id)));
         }
         let counted = self.manifest.unfinished.get(&id).map_or(Duration::ZERO, UnfinishedRecord::elapsed);
         let record = self.manifest.trials.entry(id).or_default();
@@ -304,7 +279,7 @@ impl Store {
     fn save(&mut self, index: usize, checkpoint: &Arc<Checkpoint>, elapsed: Duration) -> Result<(), StoreError> {
         let keep_best = self.plan.checkpointing.keep == Keep::Best;
         let (flight, trial) = self.flight(index)?;
-        if *checkpoint.trial_id != *trial.id {
+        if checkpoint.trial_id != trial.id {
             return Err(unexpected(trial, format!("a checkpoint came of trial {}", checkpoint.trial_id)));
         }
         flight.push_checkpoint(checkpoint, elapsed, keep_best).map_err(|message| unexpected(trial, message))?;
@@ -341,17 +316,17 @@ impl Store {
     /// Notes why a trial is not over. That does not replace the result of an earlier attempt on other numerics.
     fn note_interruption(&mut self, index: usize, outcome: &Outcome, elapsed: Duration) -> Result<(), StoreError> {
         let (status, error) = match outcome {
-            Outcome::Failed { message } => (Status::Failed, Some(message.clone())),
-            Outcome::Crashed { message } => (Status::Crashed, Some(message.clone())),
+            Outcome::Failed { message } => (Status::Failed, Some(message.as_str().into())),
+            Outcome::Crashed { message } => (Status::Crashed, Some(message.as_str().into())),
             Outcome::Finished | Outcome::Diverged { .. } | Outcome::Stopped => (Status::Unfinished, None),
         };
         let trial = self.trial(index)?;
-        let (id, label) = (trial.id.clone(), trial.label.clone());
+        let (id, label) = (trial.id, trial.label.clone());
         let record = self.manifest.trials.entry(id).or_default();
         if !record.status.is_done() {
             // A session that could not be opened fails trials that never started.
             if let Some(flight) = self.flights.get(&index) {
-                record.started = Some(flight.started().to_owned());
+                record.started = Some(flight.started());
                 record.seconds = Some((flight.wasted + elapsed).as_secs_f64());
             }
             (record.status, record.error, record.label) = (status, error, label);
@@ -382,8 +357,8 @@ fn unexpected(trial: &Trial, message: String) -> StoreError {
     StoreError::Event { trial: format!("`{}`", trial.label), message }
 }
 
-/// RFC 3339, UTC, to the millisecond.
-fn now() -> String {
+/// To the millisecond.
+fn now() -> Timestamp {
     let now = Timestamp::now();
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now).to_string()
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }

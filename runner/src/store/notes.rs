@@ -3,18 +3,18 @@
 use std::collections::HashSet;
 
 use super::manifest::Manifest;
-use crate::plan::Plan;
+use crate::plan::{Plan, TrialId};
 
 /// More labels than this are not listed.
 const LISTED: usize = 5;
 
 /// Trials with results or a checkpoint here that the plan no longer covers.
 pub(crate) fn uncovered(plan: &Plan, manifest: &Manifest) -> Option<String> {
-    let ids: HashSet<&str> = plan.trials.iter().map(|trial| &*trial.id).collect();
-    let trials = manifest.trials.iter().filter(|(id, _)| !ids.contains(&***id));
+    let ids: HashSet<TrialId> = plan.trials.iter().map(|trial| trial.id).collect();
+    let trials = manifest.trials.iter().filter(|(id, _)| !ids.contains(id));
     let kept = trials.filter(|(id, record)| record.status.is_done() || manifest.unfinished.contains_key(*id));
-    let labels: Vec<&str> =
-        kept.map(|(id, record)| if record.label.is_empty() { &**id } else { &*record.label }).collect();
+    let labels: Vec<String> = kept.map(|(id, record)| record.label_or(*id)).collect();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
     let (trials, them) = if labels.len() == 1 { ("trial", "it") } else { ("trials", "them") };
     (!labels.is_empty()).then(|| {
         let (count, list) = (labels.len(), some_of(&labels));
@@ -26,7 +26,7 @@ pub(crate) fn uncovered(plan: &Plan, manifest: &Manifest) -> Option<String> {
 
 /// Trials of the plan that failed before.
 pub(crate) fn failed(plan: &Plan, manifest: &Manifest) -> Option<String> {
-    let has_failed = |id: &str| manifest.trials.get(id).is_some_and(|record| record.status.is_failure());
+    let has_failed = |id: &TrialId| manifest.trials.get(id).is_some_and(|record| record.status.is_failure());
     let labels: Vec<&str> =
         plan.trials.iter().filter(|trial| has_failed(&trial.id)).map(|trial| &*trial.label).collect();
     let (trials, them) = if labels.len() == 1 { ("trial", "it") } else { ("trials", "them") };

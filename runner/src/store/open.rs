@@ -113,6 +113,7 @@ impl Store {
         (self.manifest, self.resumable, self.notes) = (manifest, resumable, notes);
         let (known, saved) = (self.manifest.trials.len(), self.resumable.len());
         tracing::info!(folder = %self.folder.display(), known, saved, took = ?self.opened.elapsed(), "store opened");
+        self.manifest.make_room(&self.plan);
         Ok(())
     }
 
@@ -165,7 +166,7 @@ fn numerics_of_trials(plan: &Plan, run: &RunInfo) -> Result<Vec<Arc<str>>, Store
 fn check_ids(plan: &Plan) -> Result<(), StoreError> {
     let mut labels = HashMap::new();
     for trial in plan.trials.iter() {
-        if let Some(first) = labels.insert(&trial.id, &trial.label) {
+        if let Some(first) = labels.insert(trial.id, &trial.label) {
             return Err(StoreError::Duplicate { first: first.to_string(), second: trial.label.to_string() });
         }
     }

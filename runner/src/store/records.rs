@@ -1,39 +1,38 @@
 //! Entering trials in the manifest: those that are done, and what unfinished ones go on from.
 
-use std::sync::Arc;
-
 use super::flight::{Best, Flight};
 use super::manifest::{Manifest, TrialRecord, UnfinishedRecord};
 use super::result::Status;
 use super::schema::Table;
 use super::{Store, StoreError, saved};
 use crate::checkpoint::{Checkpoint, Keep};
+use crate::plan::TrialId;
 
 impl Store {
     /// Enters a trial that is done, all of whose rows are sealed, with the checkpoint that is kept of it.
     pub(super) fn land(&mut self, flight: Flight, mut record: TrialRecord) -> Result<(), StoreError> {
         for table in [Table::Metrics, Table::Evals] {
-            *record.segments_mut(table) = flight.segments(table).to_vec();
+            *record.segments_mut(table) = flight.segments(table).into();
         }
-        let id = self.plan.trials[flight.trial].id.clone();
+        let id = self.plan.trials[flight.trial].id;
         let last_step = Some(record.numbers.rows).filter(|_| record.status == Status::Finished);
         record.checkpoint = match (self.plan.checkpointing.keep, &flight.saved, flight.best()) {
             (Keep::Last, Some((last, _)), _) if Some(last.step) == last_step => {
-                Some(self.write_checkpoint(&flight, last)?)
+                Some(self.write_checkpoint(&flight, last)?.into())
             }
             (Keep::Last, _, _) => {
                 let unfinished = self.manifest.unfinished.get(&id).filter(|known| Some(known.step) == last_step);
-                unfinished.map(|known| known.checkpoint.clone())
+                unfinished.map(|known| known.checkpoint.as_str().into())
             }
-            (Keep::Best, _, Some(Best::Pending(best))) => Some(self.write_checkpoint(&flight, best)?),
-            (Keep::Best, _, Some(Best::Written(path, _))) => Some(path.clone()),
+            (Keep::Best, _, Some(Best::Pending(best))) => Some(self.write_checkpoint(&flight, best)?.into()),
+            (Keep::Best, _, Some(Best::Written(path, _))) => Some(path.as_str().into()),
             (Keep::Nothing, _, _) | (Keep::Best, _, None) => None,
         };
-        self.update_checkpoints(&id, |manifest| {
-            let known = manifest.trials.entry(id.clone()).or_default();
+        self.update_checkpoints(id, |manifest| {
+            let known = manifest.trials.entry(id).or_default();
             record.attempts = known.attempts;
             record.label = std::mem::take(&mut known.label);
-            *known = record;
+            **known = record;
             manifest.unfinished.remove(&id);
         });
         Ok(())
@@ -56,19 +55,19 @@ impl Store {
                 Some(Best::Written(path, step)) => Some((path.clone(), *step)),
                 Some(Best::Pending(_)) | None => None,
             },
-            started: flight.started().to_owned(),
+            started: flight.started(),
             seconds: elapsed.as_secs_f64(),
             metrics,
             evals,
         };
-        let id = Arc::clone(&self.plan.trials[flight.trial].id);
-        self.update_checkpoints(&id, |manifest| {
-            let known = manifest.trials.entry(id.clone()).or_default();
+        let id = self.plan.trials[flight.trial].id;
+        self.update_checkpoints(id, |manifest| {
+            let known = manifest.trials.entry(id).or_default();
             if !known.status.is_done() {
                 // Time after the checkpoint may be known already, of a trial that was stopped.
                 known.seconds = Some(known.elapsed().max(flight.wasted + elapsed).as_secs_f64());
             }
-            manifest.unfinished.insert(id.clone(), record);
+            manifest.unfinished.insert(id, record);
         });
         Ok(flight)
     }
@@ -80,7 +79,7 @@ impl Store {
     }
 
     /// Changes the records of a trial, and forgets those of its checkpoints that they speak of no longer.
-    pub(super) fn update_checkpoints(&mut self, id: &str, change: impl FnOnce(&mut Manifest)) {
+    pub(super) fn update_checkpoints(&mut self, id: TrialId, change: impl FnOnce(&mut Manifest)) {
         let before = self.manifest.checkpoints_of(id);
         change(&mut self.manifest);
         for path in before.difference(&self.manifest.checkpoints_of(id)) {

@@ -1,30 +1,45 @@
 //! What a trial came to: its status and the few numbers that stand for its rows.
 
-use std::sync::Arc;
-
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Evaluation, Split};
 
-/// One trial's outcome, for tables and summaries.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrialResult {
+/// One trial's outcome, for tables and summaries, as the manifest has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrialResult<'m> {
     /// Index into [`crate::plan::Plan::trials`].
     pub trial: usize,
     /// How far it got.
     pub status: Status,
     /// Why it failed.
-    pub error: Option<String>,
+    pub error: Option<&'m str>,
     /// What it ran on, as far as that decides bits.
-    pub numerics: Option<Arc<str>>,
+    pub numerics: Option<&'m str>,
     /// Wall time of all attempts.
     pub seconds: Option<f64>,
     /// How often it was started.
     pub attempts: u32,
-    /// When its first attempt began: RFC 3339, UTC.
-    pub started: Option<String>,
+    /// When its first attempt began.
+    pub started: Option<Timestamp>,
     /// Final and best numbers.
-    pub numbers: Numbers,
+    pub numbers: &'m Numbers,
+}
+
+impl TrialResult<'_> {
+    /// Of a trial of which nothing is known yet.
+    pub(crate) fn unknown(trial: usize) -> TrialResult<'static> {
+        TrialResult {
+            trial,
+            status: Status::Unfinished,
+            error: None,
+            numerics: None,
+            seconds: None,
+            attempts: 0,
+            started: None,
+            numbers: &Numbers::NONE,
+        }
+    }
 }
 
 /// How far a trial got.
@@ -69,7 +84,7 @@ impl Status {
 
 /// Final and best numbers of a trial. None where there is no such number or it is not finite.
 ///
-/// Losses and accuracies were measured in f32 and are widened, so that JSON carries them exactly.
+/// Losses and accuracies are f32, as they were measured, and widened in JSON, which carries them exactly so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Numbers {
@@ -80,22 +95,54 @@ pub struct Numbers {
     /// Mean training loss over the last epoch's rows (all rows, if fewer).
     pub final_train_loss: Option<f64>,
     /// On the validation split, after the last iteration.
-    pub final_validation_loss: Option<f64>,
+    #[serde(with = "widened")]
+    pub final_validation_loss: Option<f32>,
     /// On the validation split, after the last iteration.
-    pub final_validation_accuracy: Option<f64>,
+    #[serde(with = "widened")]
+    pub final_validation_accuracy: Option<f32>,
     /// On the test split, after the last iteration.
-    pub final_test_loss: Option<f64>,
+    #[serde(with = "widened")]
+    pub final_test_loss: Option<f32>,
     /// On the test split, after the last iteration.
-    pub final_test_accuracy: Option<f64>,
+    #[serde(with = "widened")]
+    pub final_test_accuracy: Option<f32>,
     /// Where accuracy was highest, on the validation split if there is one, else on test.
     pub best_iteration: Option<u64>,
     /// On the validation split at `best_iteration`.
-    pub best_validation_accuracy: Option<f64>,
+    #[serde(with = "widened")]
+    pub best_validation_accuracy: Option<f32>,
     /// On the test split at `best_iteration`.
-    pub best_test_accuracy: Option<f64>,
+    #[serde(with = "widened")]
+    pub best_test_accuracy: Option<f32>,
+}
+
+/// Between f32 and JSON's f64.
+mod widened {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<f32>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(f64::from).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
+        Ok(Option::<f64>::deserialize(deserializer)?.map(|value| value as f32))
+    }
 }
 
 impl Numbers {
+    pub(crate) const NONE: Numbers = Numbers {
+        rows: 0,
+        diverged_at: None,
+        final_train_loss: None,
+        final_validation_loss: None,
+        final_validation_accuracy: None,
+        final_test_loss: None,
+        final_test_accuracy: None,
+        best_iteration: None,
+        best_validation_accuracy: None,
+        best_test_accuracy: None,
+    };
+
     /// Takes the final and best numbers from all evaluations of a trial.
     ///
     /// `last_iteration` is the number of updates after which an evaluation is final; None for a trial that diverged,
@@ -146,8 +193,8 @@ pub(crate) fn rank(evaluation: &Evaluation) -> (f32, f32) {
 }
 
 /// The value, if it is one.
-pub(crate) fn finite(value: f32) -> Option<f64> {
-    value.is_finite().then_some(f64::from(value))
+fn finite(value: f32) -> Option<f32> {
+    value.is_finite().then_some(value)
 }
 
 #[cfg(test)]

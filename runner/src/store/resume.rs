@@ -78,7 +78,7 @@ fn load<'a>(
     manifest: &'a Manifest,
     sources: &mut Sources<'a>,
 ) -> Result<Resumable, StoreError> {
-    let (checkpoint, numerics) = saved::read(folder, manifest, &record.checkpoint, &trial.id)?;
+    let (checkpoint, numerics) = saved::read(folder, manifest, &record.checkpoint, trial.id)?;
     let found = (checkpoint.step, checkpoint.evaluated, numerics.as_str());
     let expected = (record.step, record.evaluated, record.numerics.as_str());
     let rows = record.metrics.iter().map(|segment| u128::from(segment.2)).sum::<u128>();

@@ -8,12 +8,13 @@ use super::StoreError;
 use super::files::{self, FileEntry};
 use super::manifest::Manifest;
 use crate::checkpoint::Checkpoint;
+use crate::plan::TrialId;
 
 /// Their folder.
 pub(crate) const DIRECTORY: &str = "checkpoints";
 
 /// The path in the output folder of a trial's checkpoint.
-fn path(id: &str, step: u64, blake3: &str) -> String {
+fn path(id: TrialId, step: u64, blake3: &str) -> String {
     format!("{DIRECTORY}/{id}-{step}-{:.12}.safetensors", blake3)
 }
 
@@ -36,7 +37,7 @@ pub(crate) fn write(
     let directory = folder.join(DIRECTORY);
     let bytes = checkpoint.to_bytes(numerics).map_err(|source| StoreError::checkpoint(&directory, source))?;
     let blake3 = blake3::hash(&bytes).to_hex().to_string();
-    let path = path(&checkpoint.trial_id, checkpoint.step, &blake3);
+    let path = path(checkpoint.trial_id, checkpoint.step, &blake3);
     if !manifest.files.contains_key(&path) {
         files::create_directory(&directory)?;
         files::write_whole(&folder.join(&path), &bytes)?;
@@ -50,7 +51,7 @@ pub(crate) fn read(
     folder: &Path,
     manifest: &Manifest,
     path: &str,
-    id: &str,
+    id: TrialId,
 ) -> Result<(Checkpoint, String), StoreError> {
     let file = folder.join(path);
     let bytes = fs::read(&file).map_err(|source| StoreError::io("read", &file, source))?;
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn paths_are_known_by_their_form() {
-        check(&path("00ff", 1200, &"0123456789abcdef".repeat(4)), true);
+        check(&path(TrialId::of(b"a trial"), 1200, &"0123456789abcdef".repeat(4)), true);
         check("checkpoints/00ff-1200.safetensors", false);
         check("checkpoints/00ff-1200-12.npz", false);
         check("checkpoints/mine.safetensors", false);

@@ -106,9 +106,9 @@ impl Columns {
         let mut seen_hypers = HashSet::new();
         let mut seen_metrics = HashSet::new();
         for trial in plan.trials.iter() {
-            for (name, _) in trial.schedules.iter() {
-                if seen_hypers.insert(&**name) {
-                    hypers.push(name.to_string());
+            for (name, _) in trial.schedules() {
+                if seen_hypers.insert(name) {
+                    hypers.push(name.to_owned());
                 }
             }
             for name in &trial.shape.metrics {

@@ -52,6 +52,8 @@ struct Source {
     metadata: ArrowReaderMetadata,
     /// Row group g holds the rows `starts[g]..starts[g + 1]`.
     starts: Vec<u64>,
+    /// Rows that nobody has read yet. Whoever reads one again opens the file again.
+    left: u64,
     /// The columns from `iteration` on: those before it come from the plan.
     values: SchemaRef,
     projection: ProjectionMask,
@@ -154,12 +156,18 @@ impl<'a> Sources<'a> {
         Ok(batch)
     }
 
-    /// Notes that so many rows of a group were read, and drops it after the last.
+    /// Notes that so many rows of a group were read, and drops it and its file after the last.
     fn forget(&mut self, file: &'a str, group: usize, rows: u64) {
         if let Some(read) = self.groups.get_mut(&(file, group)) {
             read.left = read.left.saturating_sub(rows);
             if read.left == 0 {
                 self.evict((file, group));
+            }
+        }
+        if let Some(source) = self.files.get_mut(file) {
+            source.left = source.left.saturating_sub(rows);
+            if source.left == 0 {
+                self.files.remove(file);
             }
         }
     }
@@ -192,7 +200,8 @@ impl Source {
             return Err(corrupt(&format!("its column `{}` is {}", field.name(), field.data_type())));
         }
         let projection = ProjectionMask::roots(metadata.parquet_schema(), indices);
-        Ok(Source { path, metadata, starts, values: values.into(), projection })
+        let left = starts[starts.len() - 1];
+        Ok(Source { path, metadata, starts, left, values: values.into(), projection })
     }
 
     fn rows(&self) -> u64 {

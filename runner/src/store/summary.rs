@@ -8,32 +8,46 @@ use std::path::PathBuf;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
+use super::files::FileEntry;
+use super::manifest::Manifest;
 use super::result::{Status, TrialResult};
-use crate::plan::{AxisValue, Plan};
+use crate::plan::{AxisValue, Plan, Trial};
 use crate::words;
 
 /// What a run left.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// For every trial of the plan, in its order.
-    pub results: Vec<TrialResult>,
-    /// Where it was written.
-    pub folder: PathBuf,
-    /// Size of the tables.
-    pub bytes: u64,
+    folder: PathBuf,
+    plan: Plan,
+    manifest: Manifest,
 }
 
 impl Summary {
+    pub(crate) fn new(folder: PathBuf, plan: Plan, manifest: Manifest) -> Summary {
+        Summary { folder, plan, manifest }
+    }
+
+    /// What became of every trial of the plan, in its order.
+    pub fn results(&self) -> impl Iterator<Item = TrialResult<'_>> + Clone {
+        self.manifest.results(&self.plan.trials, 0)
+    }
+
     /// How many trials have this status.
     pub fn count(&self, status: Status) -> usize {
-        self.results.iter().filter(|result| result.status == status).count()
+        self.results().filter(|result| result.status == status).count()
+    }
+
+    /// Size of the tables.
+    pub fn bytes(&self) -> u64 {
+        let of_tables = |(name, _): &(&String, &FileEntry)| name.ends_with(".parquet") && !name.starts_with("parts/");
+        self.manifest.files.iter().filter(of_tables).map(|(_, entry)| entry.bytes).sum()
     }
 
     /// The table of trials, the means over seeds and where everything was written.
-    pub fn text(&self, plan: &Plan) -> String {
-        let rows: u64 = self.results.iter().map(|result| result.numbers.rows).sum();
-        let megabytes = self.bytes as f64 / 1e6;
-        format!("{}\n{rows} rows, {megabytes:.1} MB in {}\n", text(plan, &self.results), self.folder.display())
+    pub fn text(&self) -> String {
+        let rows: u64 = self.results().map(|result| result.numbers.rows).sum();
+        let (table, megabytes) = (text(&self.plan, self.results()), self.bytes() as f64 / 1e6);
+        format!("{table}\n{rows} rows, {megabytes:.1} MB in {}\n", self.folder.display())
     }
 }
 
@@ -42,18 +56,18 @@ const LISTED_WHOLE: usize = 30;
 const LISTED_BEST: usize = 20;
 
 /// The table of trials, best first, and the means over seeds if there are several.
-pub fn text(plan: &Plan, results: &[TrialResult]) -> String {
-    let mut ranked: Vec<&TrialResult> = results.iter().collect();
-    ranked.sort_by(|a, b| compare(a, b));
+pub fn text<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>> + Clone) -> String {
+    let mut ranked: Vec<TrialResult<'_>> = results.clone().collect();
+    ranked.sort_by(compare);
     let listed = if ranked.len() > LISTED_WHOLE { LISTED_BEST } else { ranked.len() };
 
     let mut table = new_table(["trial", "best test", "final test", "train loss", "status", "time"]);
     for result in &ranked[..listed] {
-        let numbers = &result.numbers;
+        let numbers = result.numbers;
         table.add_row([
             plan.trials[result.trial].label.to_string(),
-            percent(numbers.best_test_accuracy),
-            percent(numbers.final_test_accuracy),
+            percent(numbers.best_test_accuracy.map(f64::from)),
+            percent(numbers.final_test_accuracy.map(f64::from)),
             numbers.final_train_loss.map_or_else(dash, |loss| format!("{loss:.4}")),
             status_text(result),
             result.seconds.map_or_else(dash, words::duration),
@@ -63,22 +77,22 @@ pub fn text(plan: &Plan, results: &[TrialResult]) -> String {
     if listed < ranked.len() {
         let _ = writeln!(text, "... and {} more", ranked.len() - listed);
     }
-    let _ = writeln!(text, "{}", counts(results));
+    let _ = writeln!(text, "{}", counts(&ranked));
     for result in ranked.iter().filter(|result| result.status.is_failure()).take(LISTED_BEST) {
-        let message = result.error.as_deref().unwrap_or("for no stated reason");
+        let message = result.error.unwrap_or("for no stated reason");
         let _ = writeln!(text, "{}: {}: {message}", result.status.name(), plan.trials[result.trial].label);
     }
     text + &means(plan, results)
 }
 
 /// Trials with results first; among them the higher best, then final test accuracy, then the lower loss.
-fn compare(a: &TrialResult, b: &TrialResult) -> Ordering {
-    let key = |result: &TrialResult| {
-        let numbers = &result.numbers;
+fn compare(a: &TrialResult<'_>, b: &TrialResult<'_>) -> Ordering {
+    let key = |result: &TrialResult<'_>| {
+        let numbers = result.numbers;
         let or_worst = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
         let values = [
-            or_worst(numbers.best_test_accuracy),
-            or_worst(numbers.final_test_accuracy),
+            or_worst(numbers.best_test_accuracy.map(f64::from)),
+            or_worst(numbers.final_test_accuracy.map(f64::from)),
             or_worst(numbers.final_train_loss.map(|loss| -loss)),
         ];
         (result.status.is_done(), values)
@@ -87,7 +101,7 @@ fn compare(a: &TrialResult, b: &TrialResult) -> Ordering {
     b.0.cmp(&a.0).then_with(|| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal))
 }
 
-fn counts(results: &[TrialResult]) -> String {
+fn counts(results: &[TrialResult<'_>]) -> String {
     let statuses = [Status::Finished, Status::Diverged, Status::Failed, Status::Crashed, Status::Unfinished];
     let counts = statuses.map(|status| (status, results.iter().filter(|result| result.status == status).count()));
     let parts: Vec<String> = counts
@@ -103,14 +117,18 @@ fn counts(results: &[TrialResult]) -> String {
 const SEEDS: [&str; 3] = ["seed", "init_seed", "data_seed"];
 
 /// Mean final test accuracy of trials that differ in their seeds alone; empty if none do.
-fn means(plan: &Plan, results: &[TrialResult]) -> String {
+fn means<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>>) -> String {
     let seeds: Vec<bool> = plan.axes.iter().map(|axis| SEEDS.contains(&axis.name.as_str())).collect();
+    let has_seeds_of = |a: &Trial, b: &Trial| (0..seeds.len()).all(|axis| !seeds[axis] || a.axes[axis] == b.axes[axis]);
+    if plan.trials.iter().all(|trial| has_seeds_of(trial, &plan.trials[0])) {
+        return String::new();
+    }
     let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
-    for (order, result) in results.iter().enumerate() {
+    for (order, result) in results.enumerate() {
         let cell = cells.entry(cell_label(plan, result.trial, &seeds)).or_insert_with(|| Cell::new(order));
         cell.trials += 1;
         cell.diverged += usize::from(result.status == Status::Diverged);
-        cell.accuracies.extend(result.numbers.final_test_accuracy);
+        cell.accuracies.extend(result.numbers.final_test_accuracy.map(f64::from));
     }
     let nothing_to_tell = cells.values().all(|cell| cell.trials < 2 || cell.accuracies.is_empty());
     if nothing_to_tell {
@@ -197,7 +215,7 @@ fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-fn status_text(result: &TrialResult) -> String {
+fn status_text(result: &TrialResult<'_>) -> String {
     match result.numbers.diverged_at {
         Some(iteration) => format!("diverged at {iteration}"),
         None => result.status.name().to_owned(),
@@ -216,6 +234,7 @@ fn dash() -> String {
 mod tests {
     use super::*;
     use crate::store::example::Grid;
+    use crate::store::manifest::TrialRecord;
     use crate::store::result::Numbers;
     use expect_test::{Expect, expect};
 
@@ -228,37 +247,33 @@ mod tests {
     };
 
     /// A result for each trial, its accuracy drawn from its index; trials of `explode` diverged.
-    fn results(plan: &Plan) -> Vec<TrialResult> {
+    fn records(plan: &Plan) -> Vec<TrialRecord> {
         let result = |index: usize| {
             let diverged = plan.trials[index].label.starts_with("explode");
-            let accuracy = (index * 7 % 100) as f64 / 100.0;
-            TrialResult {
-                trial: index,
+            let accuracy = (index * 7 % 100) as f32 / 100.0;
+            TrialRecord {
                 status: if diverged { Status::Diverged } else { Status::Finished },
-                error: None,
-                numerics: None,
                 seconds: Some(50.0 * index as f64 + 0.25),
-                attempts: 1,
-                started: None,
                 numbers: Numbers {
                     rows: 12,
                     diverged_at: diverged.then_some(6),
-                    final_train_loss: (!diverged).then_some(1.0 - accuracy),
+                    final_train_loss: (!diverged).then_some(1.0 - f64::from(accuracy)),
                     final_test_accuracy: (!diverged).then_some(accuracy),
                     best_test_accuracy: Some(accuracy + 0.01),
                     ..Numbers::default()
                 },
+                ..TrialRecord::default()
             }
         };
         (0..plan.trials.len()).map(result).collect()
     }
 
     #[track_caller]
-    fn check(grid: Grid<'_>, change: impl Fn(&mut Vec<TrialResult>), expected: Expect) {
+    fn check(grid: Grid<'_>, change: impl Fn(&mut Vec<TrialRecord>), expected: Expect) {
         let plan = grid.plan();
-        let mut results = results(&plan);
-        change(&mut results);
-        expected.assert_eq(&text(&plan, &results));
+        let mut records = records(&plan);
+        change(&mut records);
+        expected.assert_eq(&text(&plan, records.iter().enumerate().map(|(trial, record)| record.result(trial))));
     }
 
     #[test]
@@ -289,18 +304,18 @@ mod tests {
 
     #[test]
     fn failed_and_unfinished_trials_come_last() {
-        let change = |results: &mut Vec<TrialResult>| {
-            results[0] = TrialResult {
+        let change = |records: &mut Vec<TrialRecord>| {
+            records[0] = TrialRecord {
                 status: Status::Failed,
-                error: Some("no memory".to_owned()),
+                error: Some("no memory".into()),
                 numbers: Numbers::default(),
-                ..results[0].clone()
+                ..records[0].clone()
             };
-            results[1] = TrialResult {
+            records[1] = TrialRecord {
                 status: Status::Unfinished,
                 seconds: None,
                 numbers: Numbers::default(),
-                ..results[1].clone()
+                ..records[1].clone()
             };
         };
         check(
@@ -320,10 +335,10 @@ mod tests {
 
     #[test]
     fn without_accuracy_the_lower_loss_is_better() {
-        let change = |results: &mut Vec<TrialResult>| {
-            for result in results {
-                result.numbers.best_test_accuracy = None;
-                result.numbers.final_test_accuracy = None;
+        let change = |records: &mut Vec<TrialRecord>| {
+            for record in records {
+                record.numbers.best_test_accuracy = None;
+                record.numbers.final_test_accuracy = None;
             }
         };
         check(

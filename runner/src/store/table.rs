@@ -11,17 +11,18 @@ use arrow_array::types::Int32Type;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
 };
+use arrow_schema::ArrowError;
 use arrow_select::concat::concat;
 
 use super::StoreError;
 use super::files::{ParquetFile, Unnamed};
 use super::schema::{Layout, writer_properties};
-use crate::plan::{AxisKind, AxisValue};
+use crate::plan::{AxisKind, AxisValue, TrialId};
 
 /// Whose rows they are: what the columns `trial` and the axes hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Owner<'a> {
-    pub id: &'a Arc<str>,
+    pub id: TrialId,
     /// One for each axis of the layout.
     pub axes: &'a [Option<AxisValue>],
 }
@@ -42,8 +43,10 @@ pub(crate) struct TableWriter<'a> {
     layout: &'a Layout,
     directory: &'a Path,
     cut: Cut,
-    /// Runs that wait to fill a batch.
-    queue: Vec<Run<'a>>,
+    /// Whose rows wait to fill a batch, and how many each has.
+    queue: Vec<(Owner<'a>, usize)>,
+    /// Their values.
+    values: Pieces,
     queued_rows: usize,
     /// Rows taken so far.
     rows: u64,
@@ -51,17 +54,56 @@ pub(crate) struct TableWriter<'a> {
     done: Vec<Unnamed>,
 }
 
-/// Consecutive rows of one trial, one array for each value column.
-struct Run<'a> {
-    owner: Owner<'a>,
-    rows: usize,
-    values: Vec<ArrayRef>,
+/// Consecutive rows in pieces, each with one array for each value column.
+///
+/// A piece of a few rows is mostly bookkeeping, 100 bytes and more for each of its arrays. So small pieces are joined
+/// before there are many of them, which copies every value once more.
+#[derive(Default)]
+struct Pieces {
+    joined: Vec<Vec<ArrayRef>>,
+    small: Vec<Vec<ArrayRef>>,
+}
+
+/// So many small pieces are joined: of pieces of two rows, 64 joined ones fill a batch.
+const SMALL_PIECES: usize = 64;
+
+impl Pieces {
+    fn push(&mut self, piece: Vec<ArrayRef>) -> Result<(), ArrowError> {
+        self.small.push(piece);
+        if self.small.len() == SMALL_PIECES {
+            let joined = join(&std::mem::take(&mut self.small))?;
+            self.joined.push(joined);
+        }
+        Ok(())
+    }
+
+    /// All of them as one.
+    fn take(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
+        let mut pieces = std::mem::take(&mut self.joined);
+        pieces.append(&mut self.small);
+        join(&pieces)
+    }
+}
+
+fn join(pieces: &[Vec<ArrayRef>]) -> Result<Vec<ArrayRef>, ArrowError> {
+    let column_count = pieces.first().map_or(0, Vec::len);
+    (0..column_count).map(|column| concat(&pieces.iter().map(|piece| &*piece[column]).collect::<Vec<_>>())).collect()
 }
 
 impl<'a> TableWriter<'a> {
     /// A writer whose files will live in `directory`.
     pub(crate) fn new(layout: &'a Layout, directory: &'a Path, cut: Cut) -> TableWriter<'a> {
-        TableWriter { layout, directory, cut, queue: Vec::new(), queued_rows: 0, rows: 0, open: None, done: Vec::new() }
+        TableWriter {
+            layout,
+            directory,
+            cut,
+            queue: Vec::new(),
+            values: Pieces::default(),
+            queued_rows: 0,
+            rows: 0,
+            open: None,
+            done: Vec::new(),
+        }
     }
 
     /// Appends rows of one trial; `values` has an equally long array for each value column of the layout.
@@ -73,7 +115,8 @@ impl<'a> TableWriter<'a> {
         while offset < count {
             let rows = (count - offset).min(self.cut.batch_rows - self.queued_rows);
             let values = values.iter().map(|column| column.slice(offset, rows)).collect();
-            self.queue.push(Run { owner, rows, values });
+            self.values.push(values).map_err(|source| StoreError::arrow(self.directory, source))?;
+            self.queue.push((owner, rows));
             self.queued_rows += rows;
             self.rows += rows as u64;
             offset += rows;
@@ -118,17 +161,15 @@ impl<'a> TableWriter<'a> {
         Ok(())
     }
 
-    fn batch(&self) -> Result<RecordBatch, arrow_schema::ArrowError> {
+    fn batch(&mut self) -> Result<RecordBatch, ArrowError> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.layout.schema.fields().len());
-        columns.push(text_column(self.queue.iter().map(|run| (Some(&**run.owner.id), run.rows))));
+        let ids: Vec<String> = self.queue.iter().map(|(owner, _)| owner.id.to_string()).collect();
+        columns.push(text_column(ids.iter().zip(&self.queue).map(|(id, (_, rows))| (Some(&**id), *rows))));
         for (index, axis) in self.layout.axes.iter().enumerate() {
-            columns
-                .push(axis_column(axis.kind, self.queue.iter().map(|run| (run.owner.axes[index].as_ref(), run.rows))));
+            let runs = self.queue.iter().map(|(owner, rows)| (owner.axes[index].as_ref(), *rows));
+            columns.push(axis_column(axis.kind, runs));
         }
-        for index in 0..self.layout.values.len() {
-            let slices: Vec<&dyn Array> = self.queue.iter().map(|run| &*run.values[index]).collect();
-            columns.push(concat(&slices)?);
-        }
+        columns.append(&mut self.values.take()?);
         RecordBatch::try_new(self.layout.schema.clone(), columns)
     }
 }

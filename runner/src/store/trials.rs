@@ -16,7 +16,7 @@ use super::table::{axis_column, text_column};
 use crate::plan::{Axis, AxisKind, AxisValue, LastBatch, Normalize, Order, Trial};
 
 /// Rows of a table of trials, made of trials and what they came to. Pure, so equal results give equal bytes.
-pub(crate) type TrialsBatch = fn(&[Trial], &Columns, &[TrialResult]) -> Result<RecordBatch, ArrowError>;
+pub(crate) type TrialsBatch = fn(&[Trial], &Columns, &[TrialResult<'_>]) -> Result<RecordBatch, ArrowError>;
 
 /// Rows that are made at once.
 const BATCH: usize = 1024;
@@ -35,10 +35,10 @@ pub(crate) fn properties(batch: &RecordBatch) -> WriterProperties {
 pub(crate) fn trials_batch(
     trials: &[Trial],
     columns: &Columns,
-    results: &[TrialResult],
+    results: &[TrialResult<'_>],
 ) -> Result<RecordBatch, ArrowError> {
     let mut table = TableColumns::default();
-    table.text("trial", trials.iter().map(|trial| Some(&*trial.id)));
+    table.ids(trials);
 
     // An axis that is also a setting shares its column: the axis is null where a trial lacks it, the setting never is.
     let setting_of = |axis: &Axis| SETTINGS.iter().find(|&&(name, kind, _)| name == axis.name && kind == axis.kind);
@@ -55,10 +55,10 @@ pub(crate) fn trials_batch(
     }
 
     table.text("status", results.iter().map(|result| Some(result.status.name())));
-    table.push("error", Arc::new(StringArray::from_iter(results.iter().map(|result| result.error.as_deref()))), true);
-    table.text("numerics", results.iter().map(|result| result.numerics.as_deref()));
+    table.push("error", Arc::new(StringArray::from_iter(results.iter().map(|result| result.error))), true);
+    table.text("numerics", results.iter().map(|result| result.numerics));
     let mut integers = |name: &str, value: fn(&Numbers) -> Option<u64>| {
-        let values = results.iter().map(|result| value(&result.numbers).map(|value| value as i64));
+        let values = results.iter().map(|result| value(result.numbers).map(|value| value as i64));
         table.push(name, Arc::new(Int64Array::from_iter(values)), true);
     };
     integers("rows", |numbers| Some(numbers.rows));
@@ -66,8 +66,8 @@ pub(crate) fn trials_batch(
     integers("best_iteration", |numbers| numbers.best_iteration);
     let losses = results.iter().map(|result| result.numbers.final_train_loss);
     table.push("final_train_loss", Arc::new(Float64Array::from_iter(losses)), true);
-    let mut singles = |name: &str, value: fn(&Numbers) -> Option<f64>| {
-        let values = results.iter().map(|result| value(&result.numbers).map(|value| value as f32));
+    let mut singles = |name: &str, value: fn(&Numbers) -> Option<f32>| {
+        let values = results.iter().map(|result| value(result.numbers));
         table.push(name, Arc::new(Float32Array::from_iter(values)), true);
     };
     singles("final_validation_loss", |numbers| numbers.final_validation_loss);
@@ -83,14 +83,11 @@ pub(crate) fn trials_batch(
 pub(crate) fn timings_batch(
     trials: &[Trial],
     _columns: &Columns,
-    results: &[TrialResult],
+    results: &[TrialResult<'_>],
 ) -> Result<RecordBatch, ArrowError> {
     let mut table = TableColumns::default();
-    table.text("trial", trials.iter().map(|trial| Some(&*trial.id)));
-    let started = results.iter().map(|result| {
-        let text = result.started.as_deref()?;
-        text.parse::<Timestamp>().ok().map(|timestamp| timestamp.as_millisecond())
-    });
+    table.ids(trials);
+    let started = results.iter().map(|result| result.started.map(Timestamp::as_millisecond));
     table.push("started", Arc::new(TimestampMillisecondArray::from_iter(started).with_timezone("UTC")), true);
     table.push("seconds", Arc::new(Float64Array::from_iter(results.iter().map(|result| result.seconds))), true);
     let attempts = results.iter().map(|result| i64::from(result.attempts));
@@ -109,6 +106,11 @@ impl TableColumns {
     fn push(&mut self, name: &str, column: ArrayRef, nullable: bool) {
         self.fields.push(Field::new(name, column.data_type().clone(), nullable));
         self.columns.push(column);
+    }
+
+    fn ids(&mut self, trials: &[Trial]) {
+        let ids: Vec<String> = trials.iter().map(|trial| trial.id.to_string()).collect();
+        self.text("trial", ids.iter().map(|id| Some(&**id)));
     }
 
     fn text<'v>(&mut self, name: &str, values: impl Iterator<Item = Option<&'v str>>) {
@@ -166,13 +168,13 @@ const SETTINGS: [Setting; 21] = [
     ("scale", AxisKind::Float, |trial| Some(AxisValue::Float(trial.shape.data.scale))),
     ("flip", AxisKind::Boolean, |trial| Some(AxisValue::Boolean(trial.shape.data.flip))),
     ("pad", AxisKind::Integer, |trial| integer(u64::from(trial.shape.data.pad))),
-    ("optimizer_kind", AxisKind::Text, |trial| text(&trial.optimizer_kind)),
+    ("optimizer_kind", AxisKind::Text, |trial| text(&trial.optimizer.kind)),
     ("init_seed", AxisKind::Integer, |trial| integer(trial.init_seed)),
     ("data_seed", AxisKind::Integer, |trial| integer(trial.data_seed)),
     ("iterations", AxisKind::Integer, |trial| integer(trial.iterations)),
     ("eval_every", AxisKind::Integer, |trial| integer(trial.eval_every)),
     ("model_json", AxisKind::Text, |trial| text(&trial.shape.model_json)),
-    ("optimizer_json", AxisKind::Text, |trial| text(&trial.optimizer_json)),
+    ("optimizer_json", AxisKind::Text, |trial| text(&trial.optimizer.json)),
 ];
 
 fn text(text: &str) -> Option<AxisValue> {

@@ -1,12 +1,11 @@
 //! The tables of one call: samples and hyper-parameters in, metrics out. Allocated once for a session and used again.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::engine::Engine;
 use crate::dataset::order::Sampler;
 use crate::host::{Completion, HostError, StepCall};
-use crate::plan::Shape;
+use crate::plan::{Shape, Trial};
 use crate::schedule::Schedule;
 
 /// No table of samples is longer than this, whatever the batch size: 16 MiB of indices and epochs.
@@ -81,11 +80,11 @@ impl Tables {
     }
 
     /// The hyper-parameters of `lane` from `first_step` on, written as f32 and returned as f64, a column a schedule.
-    pub fn hypers(&mut self, lane: usize, first_step: u64, schedules: &[(Arc<str>, Schedule)]) -> Vec<Vec<f64>> {
+    pub fn hypers(&mut self, lane: usize, first_step: u64, trial: &Trial) -> Vec<Vec<f64>> {
         self.first_steps[lane] = first_step;
         self.lane_steps[lane] = self.step_count as u32;
-        let column = |(name, schedule): &(Arc<str>, Schedule)| {
-            let hyper = self.hyper_names.iter().position(|hyper| **hyper == **name);
+        let column = |(name, schedule): (&str, &Schedule)| {
+            let hyper = self.hyper_names.iter().position(|hyper| hyper == name);
             let values: Vec<f64> = (0..self.step_count as u64).map(|step| schedule.at(first_step + step)).collect();
             if let Some(hyper) = hyper {
                 for (step, &value) in values.iter().enumerate() {
@@ -94,7 +93,7 @@ impl Tables {
             }
             values
         };
-        schedules.iter().map(column).collect()
+        trial.schedules().map(column).collect()
     }
 
     /// Makes the call. `shared`: all lanes see the same samples.

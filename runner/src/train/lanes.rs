@@ -67,7 +67,7 @@ struct InFlight<'a> {
 
 /// A trial as the plugin sees it.
 pub fn lane(trial: &Trial) -> host::Lane {
-    host::Lane { options_json: trial.optimizer_json.clone(), init_seed: trial.init_seed, data_seed: trial.data_seed }
+    host::Lane { options_json: trial.optimizer.json.clone(), init_seed: trial.init_seed, data_seed: trial.data_seed }
 }
 
 impl<'a> Driver<'a> {
@@ -300,9 +300,8 @@ impl<'a> Driver<'a> {
         let started = Instant::now();
         let tensors = state::save(&mut self.session, lane)?;
         self.pace.note_cost(started.elapsed());
-        let (trial_id, step) =
-            self.lanes[lane].as_ref().map_or_else(Default::default, |it| (it.trial.id.clone(), it.step));
-        Ok(Arc::new(Checkpoint { trial_id: trial_id.to_string(), step, evaluated, tensors }))
+        let (trial_id, step) = self.lanes[lane].as_ref().map(|it| (it.trial.id, it.step)).expect("a lane with a trial");
+        Ok(Arc::new(Checkpoint { trial_id, step, evaluated, tensors }))
     }
 
     fn hand_on(&mut self, lane: usize, checkpoint: Arc<Checkpoint>) {
@@ -332,7 +331,7 @@ impl<'a> Driver<'a> {
                     self.tables.samples(if shared { None } else { Some(lane) }, in_flight.step, &mut in_flight.sampler);
                     shared_is_filled = shared;
                 }
-                self.tables.hypers(lane, in_flight.step, &in_flight.trial.schedules)
+                self.tables.hypers(lane, in_flight.step, in_flight.trial)
             }));
         }
 

@@ -123,8 +123,8 @@ impl Resources {
 fn one_of_each_optimizer(plan: &Plan, group: usize) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
     for &trial in &plan.groups[group].trials {
-        let kind = &plan.trials[trial].optimizer_kind;
-        if !found.iter().any(|&other| plan.trials[other].optimizer_kind == *kind) {
+        let kind = &plan.trials[trial].optimizer.kind;
+        if !found.iter().any(|&other| plan.trials[other].optimizer.kind == *kind) {
             found.push(trial);
         }
     }

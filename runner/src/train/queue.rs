@@ -1,10 +1,10 @@
 //! Which trials are next: the one thing that slots share.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::work::Work;
-use crate::plan::{Group, Plan};
+use crate::plan::Plan;
 
 /// The trials that nobody has taken yet.
 pub struct Queue {
@@ -26,8 +26,10 @@ pub struct Set {
 }
 
 struct Waiting {
-    /// In the plan's order, by group.
-    groups: Vec<VecDeque<Work>>,
+    /// The trials of each group of the plan, in its order.
+    groups: Vec<VecDeque<usize>>,
+    /// Those of them that do not start from the beginning: few, where a grid has many.
+    begun: HashMap<usize, Work>,
     /// Sets that failed and are to be tried again.
     sets: VecDeque<Set>,
     /// Sets that slots are training. Each may come back.
@@ -37,14 +39,12 @@ struct Waiting {
 impl Queue {
     /// Holds the trials of `unfinished`, by group.
     pub fn new(plan: &Plan, unfinished: Vec<Work>) -> Queue {
-        let mut wanted: Vec<Option<Work>> = vec![None; plan.trials.len()];
-        for work in unfinished {
-            let trial = work.trial;
-            wanted[trial] = Some(work);
-        }
-        let mut of = |group: &Group| group.trials.iter().filter_map(|&trial| wanted[trial].take()).collect();
-        let groups = plan.groups.iter().map(&mut of).collect();
-        let waiting = Waiting { groups, sets: VecDeque::new(), running: 0 };
+        let mut is_wanted = vec![false; plan.trials.len()];
+        unfinished.iter().for_each(|work| is_wanted[work.trial] = true);
+        let begun = unfinished.into_iter().filter(|work| !work.is_new()).map(|work| (work.trial, work)).collect();
+        let of = |trials: &[usize]| trials.iter().copied().filter(|&trial| is_wanted[trial]).collect();
+        let groups = plan.groups.iter().map(|group| of(&group.trials)).collect();
+        let waiting = Waiting { groups, begun, sets: VecDeque::new(), running: 0 };
         Queue { waiting: Mutex::new(waiting), changed: Condvar::new() }
     }
 
@@ -66,7 +66,7 @@ impl Queue {
 
     /// The next trial of `group`, for a lane that has become free.
     pub fn take(&self, group: usize) -> Option<Work> {
-        self.lock().groups[group].pop_front()
+        self.lock().take(group)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -96,9 +96,14 @@ impl Waiting {
         if let Some(set) = self.sets.pop_front() {
             return Some(set);
         }
-        let (group, trials) = self.groups.iter_mut().enumerate().find(|(_, trials)| !trials.is_empty())?;
+        let group = self.groups.iter().position(|trials| !trials.is_empty())?;
         let count = lanes.get(group).copied().unwrap_or(1);
-        let work = trials.drain(..count.min(trials.len())).collect();
+        let work = (0..count).map_while(|_| self.take(group)).collect();
         Some(Set { group, work, failures: 0, is_suspect: false })
+    }
+
+    fn take(&mut self, group: usize) -> Option<Work> {
+        let trial = self.groups[group].pop_front()?;
+        Some(self.begun.remove(&trial).unwrap_or_else(|| Work::new(trial)))
     }
 }

@@ -7,7 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::host::HostError;
 
 /// A trial that is to be trained, and from where.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Work {
     /// Index into [`crate::plan::Plan::trials`].
     pub trial: usize,
@@ -27,6 +27,11 @@ impl Work {
     /// A trial from its beginning.
     pub fn new(trial: usize) -> Work {
         Work { trial, ..Work::default() }
+    }
+
+    /// Whether nothing is known of it yet.
+    pub fn is_new(&self) -> bool {
+        *self == Work::new(self.trial)
     }
 
     /// The step from which it goes on.

@@ -13,6 +13,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field};
+use jiff::Timestamp;
 
 use super::rows::text_at;
 use super::{Selection, VerifyError};
@@ -125,7 +126,7 @@ impl<'a> Comparison<'a> {
             Event::Started { trial, .. } => {
                 let asked = &self.plan.trials[*trial];
                 if let Some(record) = self.manifest.trials.get(&asked.id) {
-                    let flight = Flight::new(*trial, asked, String::new());
+                    let flight = Flight::new(*trial, asked, Timestamp::UNIX_EPOCH);
                     self.in_flight.insert(*trial, InFlight { flight, record, rows: 0, evaluations: 0, equal: [0; 2] });
                 }
                 Ok(())

@@ -16,6 +16,7 @@ use super::rows::{self, Content, Stretch};
 use super::{VerifyError, files};
 use crate::event::{Evaluation, Split};
 use crate::journal;
+use crate::plan::TrialId;
 use crate::store::flight::split_name;
 use crate::store::manifest::{Manifest, Segment, TrialRecord, UnfinishedRecord};
 use crate::store::schema::Table;
@@ -91,7 +92,7 @@ struct PlanFile {
 
 #[derive(Deserialize)]
 struct PlannedTrial {
-    id: String,
+    id: TrialId,
     label: String,
     group: Option<usize>,
     iterations: u64,
@@ -119,7 +120,7 @@ struct PlannedData {
 /// # Errors
 ///
 /// Where `plan.json` cannot be read.
-pub(super) fn planned_ids(folder: &Path) -> Result<Vec<(String, String)>, String> {
+pub(super) fn planned_ids(folder: &Path) -> Result<Vec<(TrialId, String)>, String> {
     let path = folder.join("plan.json");
     let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let plan: PlanFile = serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -129,8 +130,8 @@ pub(super) fn planned_ids(folder: &Path) -> Result<Vec<(String, String)>, String
 /// The plan's trials by id, with what they share.
 #[derive(Default)]
 struct Planned {
-    order: Vec<String>,
-    trials: HashMap<String, Asked>,
+    order: Vec<TrialId>,
+    trials: HashMap<TrialId, Asked>,
 }
 
 /// What was asked of a trial, as far as it can be seen in its rows.
@@ -160,7 +161,7 @@ fn read_plan(folder: &Path, checked: &mut Checked) -> Planned {
         let rows = data.train_count.div_ceil(data.batch_size.max(1)).max(1);
         usize::try_from(rows).ok()
     };
-    let order = plan.trials.iter().map(|trial| trial.id.clone()).collect();
+    let order = plan.trials.iter().map(|trial| trial.id).collect();
     let asked = |trial: PlannedTrial| {
         let PlannedTrial { id, label, group, iterations, eval_every } = trial;
         (id, Asked { label, iterations, eval_every, rows_per_epoch: rows_per_epoch(group) })
@@ -178,7 +179,7 @@ struct Check<'a> {
 
 /// Rows that the manifest gives to a trial. A trial that is being run again has two: of what is done, and of what was saved.
 struct Claim<'a> {
-    id: &'a str,
+    id: TrialId,
     kind: Kind<'a>,
 }
 
@@ -197,30 +198,30 @@ impl<'a> Claim<'a> {
 }
 
 fn claims(manifest: &Manifest) -> Vec<Claim<'_>> {
-    let known = manifest.trials.iter().map(|(id, record)| Claim { id, kind: Kind::Known(record) });
-    let saved = manifest.unfinished.iter().map(|(id, record)| Claim { id, kind: Kind::Saved(record) });
+    let known = manifest.trials.iter().map(|(&id, record)| Claim { id, kind: Kind::Known(record) });
+    let saved = manifest.unfinished.iter().map(|(&id, record)| Claim { id, kind: Kind::Saved(record) });
     known.chain(saved).collect()
 }
 
 impl<'a> Check<'a> {
-    fn label(&self, id: &'a str) -> &'a str {
-        self.plan.trials.get(id).map_or(id, |asked| &asked.label)
+    fn label(&self, id: TrialId) -> String {
+        self.plan.trials.get(&id).map_or_else(|| id.to_string(), |asked| asked.label.clone())
     }
 
     /// Every file that the manifest lists.
     fn files(&mut self) {
-        let mut owners: HashMap<&str, BTreeSet<&str>> = HashMap::new();
-        let mut checkpoints: Vec<(&str, String)> = Vec::new();
+        let mut owners: HashMap<&str, BTreeSet<String>> = HashMap::new();
+        let mut checkpoints: Vec<(String, String)> = Vec::new();
         for claim in &self.claims {
             let label = self.label(claim.id);
             for segment in claim.segments(Table::Metrics).iter().chain(claim.segments(Table::Evals)) {
-                owners.entry(&segment.0).or_default().insert(label);
+                owners.entry(&segment.0).or_default().insert(label.clone());
             }
             let of_trial = self.manifest.checkpoints_of(claim.id);
-            checkpoints.extend(of_trial.into_iter().map(|path| (label, path)));
+            checkpoints.extend(of_trial.into_iter().map(|path| (label.clone(), path)));
         }
         for (label, path) in &checkpoints {
-            owners.entry(path).or_default().insert(label);
+            owners.entry(path).or_default().insert(label.clone());
         }
         for (name, entry) in &self.manifest.files {
             self.checked.files += 1;
@@ -230,13 +231,13 @@ impl<'a> Check<'a> {
                 false => Err("it is not below the output, and is left alone".to_owned()),
             };
             if let Err(what) = sound {
-                let trials = owners.get(name.as_str()).into_iter().flatten().map(|label| label.to_string()).collect();
+                let trials = owners.get(name.as_str()).into_iter().flatten().cloned().collect();
                 self.checked.problems.push(Problem { file: name.clone(), trials, what });
                 self.checked.damaged.insert(name.clone());
             }
         }
         let unlisted = checkpoints.iter().filter(|(_, path)| !self.manifest.files.contains_key(path));
-        let problem = |(label, path): &(&str, String)| {
+        let problem = |(label, path): &(String, String)| {
             Problem::of_trial(path, label, "the trial goes on from it, and the manifest does not list it")
         };
         let problems: BTreeSet<Problem> = unlisted.map(problem).collect();
@@ -269,7 +270,7 @@ impl<'a> Check<'a> {
         for (index, claim) in claims.iter().enumerate() {
             let label = self.label(claim.id);
             let problems = self.trial(index, claim, &contents);
-            let problems = problems.into_iter().map(|(file, what)| Problem::of_trial(&file, label, what));
+            let problems = problems.into_iter().map(|(file, what)| Problem::of_trial(&file, &label, what));
             self.checked.problems.extend(problems);
             if let Kind::Known(record) = claim.kind
                 && record.status.is_done()
@@ -296,8 +297,7 @@ impl<'a> Check<'a> {
             }
             let Some(entry) = self.manifest.files.get(file) else {
                 let what = "trials have rows in it, and the manifest does not list it";
-                let trials =
-                    segments.iter().map(|&(_, _, claim, _)| self.label(self.claims[claim].id).to_owned()).collect();
+                let trials = segments.iter().map(|&(_, _, claim, _)| self.label(self.claims[claim].id)).collect();
                 self.checked.problems.push(Problem { file: file.to_owned(), trials, what: what.to_owned() });
                 self.checked.damaged.insert(file.to_owned());
                 continue;
@@ -309,7 +309,7 @@ impl<'a> Check<'a> {
             for (first, count, claim, index) in segments {
                 let id = self.claims[claim].id;
                 let label = self.label(id);
-                let mut problem = |what: String| self.checked.problems.push(Problem::of_trial(file, label, what));
+                let mut problem = |what: String| self.checked.problems.push(Problem::of_trial(file, &label, what));
                 if first < end {
                     problem(format!("its rows from {first} on are another trial's too"));
                     continue;
@@ -327,9 +327,9 @@ impl<'a> Check<'a> {
                     let what = format!("rows {end}..{first} belong to no trial");
                     self.checked.problems.push(Problem::of_file(file, what));
                 }
-                let asked = self.plan.trials.get(id);
+                let asked = self.plan.trials.get(&id);
                 let window = asked.and_then(|asked| asked.rows_per_epoch).unwrap_or(0);
-                stretches.push(Stretch { trial: id, first, count, window });
+                stretches.push(Stretch { trial: id.to_string(), first, count, window });
                 places.push((claim, table, index));
                 end = first + count;
             }
@@ -383,7 +383,7 @@ impl<'a> Check<'a> {
         if !problems.is_empty() {
             return problems;
         }
-        let asked = self.plan.trials.get(claim.id);
+        let asked = self.plan.trials.get(&claim.id);
         let place = |table: Table| claim.segments(table).last().map_or(MANIFEST, |segment| &segment.0).to_owned();
         let rows = u64::try_from(last.saturating_add(1)).unwrap_or(0);
         let record = match claim.kind {
@@ -434,16 +434,13 @@ impl<'a> Check<'a> {
         if self.manifest.runs.last().is_some_and(|run| run.ended.is_none()) {
             return;
         }
-        let differs = |index: &usize| found.get(*index) != self.plan.order.get(*index);
-        if let Some(row) = (0..found.len().max(self.plan.order.len())).find(differs) {
-            let is = |ids: &[String]| ids.get(row).map_or("none", |id| self.label_of(id)).to_owned();
-            let what = format!("row {row} is of trial {} instead of {}", is(&found), is(&self.plan.order));
+        let expected: Vec<String> = self.plan.order.iter().map(TrialId::to_string).collect();
+        if let Some(row) = (0..found.len().max(expected.len())).find(|&row| found.get(row) != expected.get(row)) {
+            let label = |id: &String| id.parse().map_or_else(|_| id.clone(), |id| self.label(id));
+            let is = |ids: &[String]| ids.get(row).map_or("none".to_owned(), label);
+            let what = format!("row {row} is of trial {} instead of {}", is(&found), is(&expected));
             self.checked.problems.push(Problem::of_file(name, what));
         }
-    }
-
-    fn label_of<'b>(&'b self, id: &'b str) -> &'b str {
-        self.plan.trials.get(id).map_or(id, |asked| &asked.label)
     }
 }
 

@@ -15,9 +15,9 @@ use crate::store::flight::split_named;
 use crate::store::schema::Table;
 
 /// Consecutive rows of a file that are one trial's.
-pub struct Stretch<'a> {
+pub struct Stretch {
     /// The trial's id, which every row must have.
-    pub trial: &'a str,
+    pub trial: String,
     /// In the file.
     pub first: u64,
     /// How many rows.
@@ -44,7 +44,7 @@ pub struct Content {
 /// # Errors
 ///
 /// Where the file is not the table that it should be.
-pub fn read(path: &Path, table: Table, stretches: &[Stretch<'_>]) -> Result<Vec<Content>, String> {
+pub fn read(path: &Path, table: Table, stretches: &[Stretch]) -> Result<Vec<Content>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
     let wanted: &[&str] = match table {
@@ -120,11 +120,11 @@ pub fn text_at(column: &DictionaryArray<Int32Type>, row: usize) -> Option<&str> 
 
 impl Content {
     /// Takes the rows `range` of a batch, the first of which is row `first` of the file.
-    fn add(&mut self, stretch: &Stretch<'_>, first: u64, columns: &Columns<'_>, range: std::ops::Range<usize>) {
+    fn add(&mut self, stretch: &Stretch, first: u64, columns: &Columns<'_>, range: std::ops::Range<usize>) {
         for row in range.clone() {
             let place = || first + (row - range.start) as u64;
             let owner = text_at(columns.trial, row);
-            if owner != Some(stretch.trial) {
+            if owner != Some(&*stretch.trial) {
                 let owner = owner.unwrap_or("none");
                 self.note(|| format!("row {} is of trial {owner} instead of {}", place(), stretch.trial));
             }

@@ -1,11 +1,11 @@
 //! Which trials of an output can be trained again to the same bits, and which are asked for.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::VerifyError;
 use super::found::Checked;
-use crate::plan::{Plan, Trial};
+use crate::plan::{Plan, Trial, TrialId};
 use crate::store::manifest::{Manifest, TrialRecord};
 
 /// Trials to train again.
@@ -43,7 +43,7 @@ pub fn select(
     }
     let mut selection = Selection::default();
     for (index, trial) in plan.trials.iter().enumerate().filter(|&(index, _)| wanted[index]) {
-        match obstacle(manifest.trials.get(&trial.id), numerics_of[index], checked) {
+        match obstacle(manifest.trials.get(&trial.id).map(|record| &**record), numerics_of[index], checked) {
             None => selection.trials.push(index),
             Some(why) => selection.unproven.push((trial.label.to_string(), why)),
         }
@@ -67,13 +67,13 @@ fn obstacle(record: Option<&TrialRecord>, numerics: &str, checked: &Checked) -> 
 
 /// Every trial that the output's own plan has must be planned again, with the same id.
 fn check_ids(folder: &Path, plan: &Plan, manifest: &Manifest) -> Result<(), VerifyError> {
-    let planned: HashMap<&str, &Trial> = plan.trials.iter().map(|trial| (&*trial.id, trial)).collect();
+    let planned: HashSet<TrialId> = plan.trials.iter().map(|trial| trial.id).collect();
     let recipe = |message: String| VerifyError::Recipe { folder: folder.to_owned(), message };
     for (id, label) in super::quick::planned_ids(folder).map_err(recipe)? {
-        if planned.contains_key(id.as_str()) {
+        if planned.contains(&id) {
             continue;
         }
-        let was_run = if manifest.trials.contains_key(&*id) { "was run" } else { "was planned" };
+        let was_run = if manifest.trials.contains_key(&id) { "was run" } else { "was planned" };
         let now = plan.trials.iter().find(|trial| *trial.label == *label);
         let now = now.map_or("does not give it".to_owned(), |trial| format!("gives {}", trial.id));
         let message = format!(
@@ -86,11 +86,11 @@ fn check_ids(folder: &Path, plan: &Plan, manifest: &Manifest) -> Result<(), Veri
 
 /// A trial by label, id or the first digits of its id.
 fn find(plan: &Plan, asked: &str) -> Result<usize, VerifyError> {
-    let is_exact = |trial: &Trial| *trial.label == *asked || *trial.id == *asked;
+    let is_exact = |trial: &Trial| *trial.label == *asked || trial.id.to_string() == asked;
     if let Some(index) = plan.trials.iter().position(is_exact) {
         return Ok(index);
     }
-    let begins = |(_, trial): &(usize, &Trial)| !asked.is_empty() && trial.id.starts_with(asked);
+    let begins = |(_, trial): &(usize, &Trial)| !asked.is_empty() && trial.id.to_string().starts_with(asked);
     let mut found = plan.trials.iter().enumerate().filter(begins).map(|(index, _)| index);
     match (found.next(), found.next()) {
         (Some(index), None) => Ok(index),

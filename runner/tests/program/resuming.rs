@@ -209,7 +209,7 @@ fn check_cancelled(spec: &str, every: Every, keep: Keep, layout: &Layout) {
     assert_eq!(kept > 0, keep != Keep::Nothing);
     for cancel_after in [1, 2, 4, 7] {
         let outputs = format!("cancelled-{cancel_after}");
-        let is_over = |summary: &Summary| summary.results.iter().all(|result| result.status.is_done());
+        let is_over = |summary: &Summary| summary.results().all(|result| result.status.is_done());
         let mut runs = 0;
         while !is_over(&go_on(&prepared, &prepared.world.path(&outputs), layout, cancel_after).unwrap()) {
             runs += 1;

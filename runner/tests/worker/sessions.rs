@@ -29,7 +29,7 @@ fn exercise(engine: &mut Engine<'_>, prepared: &Prepared) -> Vec<u32> {
             engine.load(lanes - 1, tensor, &halves).unwrap();
         }
         let trial = &prepared.plan.trials[prepared.plan.groups[0].trials[1]];
-        let trial = Lane { options_json: trial.optimizer_json.clone(), init_seed: 7, data_seed: round };
+        let trial = Lane { options_json: trial.optimizer.json.clone(), init_seed: 7, data_seed: round };
         engine.reset_lane(1, &trial).unwrap();
     }
     answers

@@ -137,7 +137,7 @@ fn a_trial_that_starts_over_leaves_no_rows_of_its_first_attempt() {
             record(&mut store, &whole);
         }
         let summary = store.finish().unwrap();
-        assert!(summary.results.iter().all(|result| result.attempts == 2));
+        assert!(summary.results().all(|result| result.attempts == 2));
         assert_equal_tables(&tables(outputs.path()), &fresh_tables(&plan));
     }
 }

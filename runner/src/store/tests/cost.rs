@@ -12,14 +12,14 @@ fn ten_thousand_short_trials_make_few_parts() {
     let plan = Grid { policies: &["triangular"], seeds: &seeds, iterations: 10, ..GRID }.plan();
     let outputs = tempfile::tempdir().unwrap();
     // Commits are a matter of time, and a slow machine would have more of them.
-    let limits = Limits { commit_every: Duration::from_secs(3600), part_rows: 20_000, ..Limits::default() };
+    let limits = Limits { commit_every: Duration::from_secs(3600), part_trials: 2000, ..Limits::default() };
     let mut store = open(outputs.path(), &plan, limits);
     for trial in 0..plan.trials.len() {
         record(&mut store, &events(&plan, trial, 10));
     }
     assert_eq!(listing(outputs.path(), "parts").len(), 2 * 5);
     let summary = store.finish().unwrap();
-    assert_eq!(summary.results.iter().map(|result| result.numbers.rows).sum::<u64>(), 100_000);
+    assert_eq!(summary.results().map(|result| result.numbers.rows).sum::<u64>(), 100_000);
     assert_eq!((listing(outputs.path(), "metrics").len(), listing(outputs.path(), "evals").len()), (1, 1));
     assert_eq!(rows::read(outputs.path(), "metrics", "").num_rows(), 100_000);
 }
@@ -64,7 +64,7 @@ fn cost_of_a_row() {
     let finished = start.elapsed();
     let rows = 32.0 * ROWS as f64;
     let each = |duration: Duration| 1e6 * duration.as_secs_f64() / rows;
-    let bytes = summary.bytes as f64 / rows;
+    let bytes = summary.bytes() as f64 / rows;
     eprintln!(
         "{rows} rows in {parts} parts: {:.3} us a row to seal, {:.3} us with compaction, {bytes:.1} bytes",
         each(recorded),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::example::{Grid, events};
 use super::table::Cut;
-use super::{Limits, RunInfo, Store, Summary};
+use super::{Limits, RunInfo, Store, Summary, TrialResult};
 use crate::event::Event;
 use crate::plan::Plan;
 
@@ -31,6 +31,7 @@ const GRID: Grid<'static> = Grid {
 /// Tiny files, so that every boundary is crossed.
 const SMALL: Limits = Limits {
     part_rows: 20,
+    part_trials: 3,
     commit_every: Duration::from_secs(3600),
     seal_every: Duration::from_secs(3600),
     parts: Cut { batch_rows: 4, group_rows: 8, file_rows: u64::MAX },
@@ -68,6 +69,10 @@ fn run(outputs: &Path, plan: &Plan, limits: Limits) -> Summary {
         record(&mut store, &events(plan, trial, 5));
     }
     store.finish().unwrap()
+}
+
+fn result(summary: &Summary, trial: usize) -> TrialResult<'_> {
+    summary.results().nth(trial).unwrap()
 }
 
 /// The tables that two runs of one spec must have in common, byte for byte.

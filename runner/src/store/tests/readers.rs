@@ -28,9 +28,9 @@ fn pandas_polars_and_duckdb_agree() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut means: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for result in &summary.results {
+    for result in summary.results() {
         let words: Vec<&str> = wide.trials[result.trial].label.split(' ').take(2).collect();
-        means.entry(words.join(" ")).or_default().extend(result.numbers.final_test_accuracy);
+        means.entry(words.join(" ")).or_default().extend(result.numbers.final_test_accuracy.map(f64::from));
     }
     let expected: String = means
         .iter()

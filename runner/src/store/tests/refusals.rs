@@ -185,12 +185,15 @@ fn plans_that_make_no_table_are_refused() {
         change(&mut plan);
         check_message(Store::open(outputs.path(), &plan, info("")), expected);
     };
-    check(|plan| Arc::make_mut(&mut plan.trials)[1].id = plan.trials[0].id.clone(), "have one id");
+    check(|plan| Arc::make_mut(&mut plan.trials)[1].id = plan.trials[0].id, "have one id");
     check(|plan| drop(Arc::make_mut(&mut plan.trials)[1].axes.pop()), "do not fit the plan's");
     check(|plan| Arc::make_mut(&mut plan.trials)[1].axes.reverse(), "do not fit the plan's");
     check(|plan| plan.groups.clear(), "1 numerics were given for 0 groups");
     check(
-        |plan| Arc::make_mut(&mut plan.trials)[0].schedules = Arc::new([("loss".into(), Schedule::Constant(1.0))]),
+        |plan| {
+            let optimizer = &mut Arc::make_mut(&mut plan.trials)[0].optimizer;
+            Arc::make_mut(optimizer).hypers = vec![("loss".into(), Schedule::Constant(1.0))];
+        },
         "has a hyper-parameter `loss`",
     );
     check(

@@ -19,7 +19,7 @@ fn plan(keep: Keep) -> Plan {
 fn checkpoint(plan: &Plan, trial: usize, step: u64, evaluated: Option<u64>) -> Arc<Checkpoint> {
     let info = TensorInfo { name: "w".into(), role: Role::Weight, shape: vec![1], element_count: 1 };
     let tensors = vec![Tensor { info, values: vec![step as f32] }];
-    Arc::new(Checkpoint { trial_id: plan.trials[trial].id.to_string(), step, evaluated, tensors })
+    Arc::new(Checkpoint { trial_id: plan.trials[trial].id, step, evaluated, tensors })
 }
 
 /// What a driver sends of a trial that goes on from `work`, saved after every block of rows and, like the driver, after
@@ -193,8 +193,8 @@ fn check_reopened(numerics: &str, disturb: impl Fn(&Path), expected_step: u64, e
     let events = all_events(&plan, &store, 5);
     record(&mut store, &events);
     let summary = store.finish().unwrap();
-    assert_eq!(summary.results[0].attempts, 2);
-    assert_eq!(summary.results[0].seconds, Some(2.0), "all attempts count");
+    assert_eq!(result(&summary, 0).attempts, 2);
+    assert_eq!(result(&summary, 0).seconds, Some(2.0), "all attempts count");
     if numerics == "example/1 cpu" {
         assert_equal_tables(&kept(outputs.path()), &undisturbed(&plan));
     }
@@ -272,7 +272,7 @@ fn stopped_and_failed_trials_keep_what_was_saved() {
         };
         record(&mut store, &[Event::Ended { trial: 0, outcome, elapsed: Duration::from_secs(3) }]);
         let summary = store.finish().unwrap();
-        assert_eq!((summary.results[0].status, summary.results[0].seconds), (status, Some(3.0)));
+        assert_eq!((result(&summary, 0).status, result(&summary, 0).seconds), (status, Some(3.0)));
 
         let retry = RunInfo { retry_failed: true, ..info("example/1 cpu") };
         let store = Store::open_with(outputs.path(), &plan, retry, SMALL).unwrap();

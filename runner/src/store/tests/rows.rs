@@ -72,14 +72,14 @@ fn metrics_hold_what_the_events_said() {
             for i in 0..rows.count {
                 let iteration = rows.first_iteration + i as u64;
                 let at = |values: Vec<Option<f64>>| values[row];
-                assert_eq!(texts(&batch, "trial")[row], Some(&*trial.id));
-                assert_eq!(texts(&batch, "optimizer")[row], Some(&*trial.optimizer_kind));
+                assert_eq!(texts(&batch, "trial")[row], Some(&*trial.id.to_string()));
+                assert_eq!(texts(&batch, "optimizer")[row], Some(&*trial.optimizer.kind));
                 assert_eq!(integers(&batch, "seed")[row], Some(trial.init_seed as i64));
                 assert_eq!(integers(&batch, "iteration")[row], Some(iteration as i64));
                 // Batches of 10 from 40 images.
                 assert_eq!(at(floats(&batch, "epoch")), Some(iteration as f64 / 4.0));
                 assert_eq!(at(floats(&batch, "lr")), Some(rows.hypers[0][i]));
-                let is_sgd = &*trial.optimizer_kind == "sgd";
+                let is_sgd = &*trial.optimizer.kind == "sgd";
                 assert_eq!(at(floats(&batch, "momentum")), is_sgd.then_some(0.9));
                 assert_eq!(at(floats(&batch, "beta1")), (!is_sgd).then_some(0.9));
                 let loss = rows.metrics[0][i];
@@ -105,7 +105,7 @@ fn what_is_not_finite_is_null_and_marked() {
     let diverged = metrics.column_by_name("diverged").unwrap().as_boolean();
     assert_eq!((diverged.true_count(), diverged.value(DIVERGED_AT as usize)), (1, true));
 
-    let numbers = summary.results[0].numbers;
+    let numbers = result(&summary, 0).numbers;
     assert_eq!((numbers.diverged_at, numbers.final_test_accuracy, numbers.final_train_loss), (Some(6), None, None));
     assert!(numbers.best_test_accuracy.is_some());
     let evals = read(outputs.path(), "evals", "");
