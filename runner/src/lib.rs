@@ -29,5 +29,6 @@ pub mod status;
 pub mod store;
 pub mod train;
 pub mod verify;
+mod vetted;
 pub mod words;
 pub mod worker;

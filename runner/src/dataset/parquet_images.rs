@@ -4,14 +4,14 @@
 //! The file's name says the split: `train*`, `test*`, or `val*` where there is no test split. Class names are in the
 //! hub's metadata (key `huggingface`), where they are at all.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, downcast_integer_array};
+use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::errors::ParquetError;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::schema::types::SchemaDescriptor;
 use rayon::prelude::*;
 use serde::Deserialize;
 
@@ -19,6 +19,7 @@ use super::decoded::{Decoded, Split};
 use super::error::{DatasetError, Place};
 use super::png_image::{self, Refusal};
 use crate::contain::contain;
+use crate::vetted::{Fault, Vetted};
 
 const IMAGE_COLUMNS: [&str; 2] = ["img", "image"];
 const LABEL_COLUMNS: [&str; 2] = ["label", "fine_label"];
@@ -27,6 +28,12 @@ const LABEL_COLUMNS: [&str; 2] = ["label", "fine_label"];
 const CLASSES: i32 = 1 << 20;
 /// Rows decoded at a time, in parallel.
 const ROWS: usize = 512;
+/// Rows that any file may have, and for each byte of it: an image takes 67 bytes at least, but for those that are equal.
+const FILE_ROWS: (u64, u64) = (1 << 16, 1);
+/// Bytes that the images of a batch may take before they are decoded, in any file, and for each byte of it.
+const BATCH_BYTES: (u64, u64) = (8 << 20, 64);
+/// Pixels that any file may have, and for each byte of it: as many as deflate, at its best, makes of a byte.
+const FILE_PIXELS: (u64, u64) = (4 << 20, 1032);
 
 /// Whether a folder has Parquet shards.
 pub(super) fn is_in(folder: &Path) -> bool {
@@ -158,16 +165,19 @@ impl Images {
 
     fn read_file(&mut self, path: &Path, split: &mut Split) -> Result<(), DatasetError> {
         let name = path.display().to_string();
-        let file = File::open(path).map_err(DatasetError::io(path))?;
         let unreadable = |row: u64, error: String| {
             let place = if row == 0 { Place::File } else { Place::Row(row) };
             DatasetError::malformed(name.as_str(), place, "a readable Parquet file", error)
         };
-        // Without the Arrow schema that writers embed, columns have the types that Parquet itself gives them.
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
-            .map_err(|error: ParquetError| unreadable(0, error.to_string()))?;
-        let schema = builder.schema().clone();
+        let refused = |fault: Fault| match fault {
+            Fault::Io(source) => DatasetError::Io { path: path.to_owned(), source },
+            Fault::Malformed { at, expected, found } => {
+                DatasetError::malformed(name.as_str(), Place::Byte(at), expected, found)
+            }
+            Fault::Parquet(error) => unreadable(0, error.to_string()),
+        };
+        let vetted = Vetted::open(path, &DataType::Utf8).map_err(refused)?;
+        let (schema, parquet_schema) = (vetted.metadata.schema(), vetted.metadata.parquet_schema());
         let column = |names: [&str; 2]| {
             let index = schema.fields().iter().position(|field| names.contains(&field.name().as_str()));
             index.ok_or_else(|| {
@@ -178,18 +188,44 @@ impl Images {
         };
         let (image_index, label_index) = (column(IMAGE_COLUMNS)?, column(LABEL_COLUMNS)?);
         let label_column = schema.field(label_index).name();
-        let metadata = builder.metadata().file_metadata().key_value_metadata();
+        let metadata = vetted.metadata.metadata().file_metadata().key_value_metadata();
         let hub = metadata.and_then(|pairs| pairs.iter().find(|pair| pair.key == "huggingface")?.value.clone());
         if let Some(names) = hub.and_then(|json| class_names(&json, label_column)) {
             self.class_names = names;
         }
 
-        let mask = ProjectionMask::roots(builder.parquet_schema(), [image_index, label_index]);
-        let reader = builder.with_projection(mask).with_batch_size(ROWS).build();
+        let image = image_leaf(parquet_schema, image_index).ok_or_else(|| {
+            let found = schema.field(image_index).data_type().to_string();
+            DatasetError::malformed(name.as_str(), Place::File, IMAGES, found)
+        })?;
+        let label =
+            leaves(parquet_schema, label_index).next().filter(|_| !schema.field(label_index).data_type().is_nested());
+        let label = label.ok_or_else(|| {
+            let found = schema.field(label_index).data_type().to_string();
+            DatasetError::malformed(
+                name.as_str(),
+                Place::File,
+                format!("integers in the column `{label_column}`"),
+                found,
+            )
+        })?;
+        let of_length = |(fixed, per_byte): (u64, u64)| fixed + per_byte.saturating_mul(vetted.length);
+        if vetted.rows() > of_length(FILE_ROWS) {
+            let expected = format!("at most {} rows in {} bytes", of_length(FILE_ROWS), vetted.length);
+            return Err(DatasetError::malformed(name.as_str(), Place::File, expected, vetted.rows().to_string()));
+        }
+        let pages = vetted.pages(&[image, label]).map_err(refused)?;
+        // A few rows of a dictionary's long value are as long as many of it.
+        let rows = of_length(BATCH_BYTES) / (pages.longest as u64).max(1);
+        let mut pixels = of_length(FILE_PIXELS);
+
+        let mask = ProjectionMask::leaves(parquet_schema, [image, label]);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(vetted.file, vetted.metadata.clone());
+        let reader = builder.with_projection(mask).with_batch_size(rows.clamp(1, ROWS as u64) as usize).build();
         let mut row = 0;
         for batch in reader.map_err(|error| unreadable(0, error.to_string()))? {
             let batch = batch.map_err(|error| unreadable(row, error.to_string()))?;
-            self.append(&batch, label_column, &name, row, split)?;
+            self.append(&batch, label_column, &name, row, &mut pixels, split)?;
             row += batch.num_rows() as u64;
         }
         Ok(())
@@ -201,6 +237,7 @@ impl Images {
         label_column: &str,
         file: &str,
         first_row: u64,
+        pixels_left: &mut u64,
         split: &mut Split,
     ) -> Result<(), DatasetError> {
         let wrong = |row: usize, expected: String, found: String| {
@@ -209,7 +246,7 @@ impl Images {
         let bytes = IMAGE_COLUMNS.iter().find_map(|name| batch.column_by_name(name)).and_then(image_bytes);
         let bytes = bytes.ok_or_else(|| {
             let found = batch.schema().fields().iter().map(|field| field.data_type().to_string()).collect::<Vec<_>>();
-            wrong(0, "an image column: struct of binary `bytes` and `path`, or binary".into(), found.join(", "))
+            wrong(0, IMAGES.into(), found.join(", "))
         })?;
         let labels = batch.column_by_name(label_column).and_then(integers);
         let labels =
@@ -220,6 +257,13 @@ impl Images {
         let is_image = |row: usize| row < batch.num_rows() && !bytes.is_null(row);
         let first = || is_image(0).then(|| png_image::size(bytes.value(0)).ok())?;
         let size = self.shape.map(|(height, width, _)| (height, width)).or_else(first);
+        let pixels = size.map_or(0, |(height, width)| u64::from(height) * u64::from(width));
+        let room = *pixels_left;
+        *pixels_left = room.checked_sub(pixels.saturating_mul(batch.num_rows() as u64)).ok_or_else(|| {
+            let (height, width) = size.unwrap_or_default();
+            let found = format!("{} images of {height}x{width}", batch.num_rows());
+            wrong(0, format!("at most {room} more pixels in a file of its length"), found)
+        })?;
         let decode = |row: usize| match size {
             _ if !is_image(row) => Err(Refusal::NotPng("null".to_owned())),
             Some(size) => png_image::decode(bytes.value(row), size),
@@ -256,6 +300,23 @@ impl Images {
         }
         Ok(())
     }
+}
+
+const IMAGES: &str = "an image column: struct of binary `bytes` and `path`, or binary";
+
+/// The numbers of the leaves of a column.
+fn leaves(schema: &SchemaDescriptor, root: usize) -> impl Iterator<Item = usize> + '_ {
+    (0..schema.num_columns()).filter(move |&leaf| schema.get_column_root_idx(leaf) == root)
+}
+
+/// The leaf with the images: `path` is not read.
+fn image_leaf(schema: &SchemaDescriptor, root: usize) -> Option<usize> {
+    let is_image = |leaf: &usize| match schema.column(*leaf).path().parts() {
+        [_] => true,
+        [_, name] => name == "bytes",
+        _ => false,
+    };
+    leaves(schema, root).find(is_image)
 }
 
 /// The values of a column of any integer type; none for other types.

@@ -12,6 +12,7 @@ use super::decoded::{Decoded, Split};
 use super::fixtures::{self, Python};
 use super::transforms::statistics;
 use super::*;
+use crate::vetted::craft::Craft;
 
 type Write = fn(&Path);
 type Load = fn(&Path) -> Result<Decoded, DatasetError>;
@@ -308,8 +309,34 @@ fn images_are_measured_before_they_are_decoded() {
     check_parquet(
         images,
         labels,
-        "train.parquet, row 0: expected the bytes of a PNG image in the table, found a PNG of 60000x60000 pixels",
+        "train.parquet, row 0: expected at most 5876464 more pixels in a file of its length, found 2 images of 60000x60000",
     );
+}
+
+/// A file of some hundred bytes can have its one image a thousand million times.
+#[test]
+fn images_are_not_more_than_their_file_could_hold() {
+    #[track_caller]
+    fn check_repeated(size: u32, rows: i64, expected: fn(usize) -> String) {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fixtures::parquet(folder, &cifar_10(), COLUMNS);
+        std::fs::remove_file(folder.join("train-00001-of-00002.parquet")).unwrap();
+        std::fs::remove_file(folder.join("train-00000-of-00002.parquet")).unwrap();
+        let image = fixtures::png(&vec![7; (size * size) as usize], size, size, png::ColorType::Grayscale);
+        let bytes = Craft::images(&image, rows).bytes();
+        std::fs::write(folder.join("train.parquet"), &bytes).unwrap();
+        let expected = format!("train.parquet{}", expected(bytes.len()));
+        check_message(parquet_images::load(folder, Some(10)).unwrap_err(), folder, &expected);
+    }
+    check_repeated(1, 1 << 30, |length| {
+        format!(": expected at most {} rows in {length} bytes, found 1073741824", (1 << 16) + length)
+    });
+    // Two batches of 512 take all that any file may have.
+    check_repeated(64, 60_000, |length| {
+        let left = 1032 * length;
+        format!(", row 1024: expected at most {left} more pixels in a file of its length, found 512 images of 64x64")
+    });
 }
 
 #[test]

@@ -10,19 +10,23 @@ use arrow_array::{ArrayRef, new_null_array};
 use arrow_schema::{Field, SchemaRef};
 use arrow_select::concat::concat_batches;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 
 use super::StoreError;
 use super::files;
 use super::manifest::{Manifest, Segment};
-use super::schema::is_value_type;
+use super::schema::{is_value_type, text_type};
 use crate::contain::contain;
+use crate::vetted::{Fault, Vetted};
 
-/// Rows of decoded row groups that are kept: some 50 MB.
-const CACHED_ROWS: usize = 1 << 20;
+/// Bytes of decoded row groups that are kept.
+const CACHED_BYTES: usize = 64 << 20;
 
-/// More rows than any row group that is written here (131,072).
-const GROUP_ROWS: u64 = 1 << 20;
+/// Rows of the largest row group that is written here.
+const GROUP_ROWS: i64 = 1 << 17;
+
+/// Longer than any text that is read back: ids of trials have 32 bytes, names of splits fewer.
+const TEXT_BYTES: usize = 256;
 
 /// The files of an output folder, opened and checked at first use.
 ///
@@ -34,7 +38,7 @@ pub(crate) struct Sources<'a> {
     manifest: &'a Manifest,
     files: HashMap<&'a str, Source>,
     groups: HashMap<(&'a str, usize), Group>,
-    cached_rows: usize,
+    cached_bytes: usize,
     clock: u64,
 }
 
@@ -61,7 +65,7 @@ struct Source {
 
 impl<'a> Sources<'a> {
     pub(crate) fn new(folder: &'a Path, manifest: &'a Manifest) -> Sources<'a> {
-        Sources { folder, manifest, files: HashMap::new(), groups: HashMap::new(), cached_rows: 0, clock: 0 }
+        Sources { folder, manifest, files: HashMap::new(), groups: HashMap::new(), cached_bytes: 0, clock: 0 }
     }
 
     /// The value columns that a file has.
@@ -144,8 +148,8 @@ impl<'a> Sources<'a> {
         }
         let source = self.open(file)?;
         let batch = contain(|| source.decode(group)).unwrap_or_else(|| Err(unreadable(&source.path)))?;
-        self.cached_rows += batch.num_rows();
-        while self.cached_rows > CACHED_ROWS {
+        self.cached_bytes += batch.get_array_memory_size();
+        while self.cached_bytes > CACHED_BYTES {
             let Some(oldest) = self.groups.iter().min_by_key(|(_, group)| group.used).map(|(key, _)| *key) else {
                 break;
             };
@@ -174,7 +178,7 @@ impl<'a> Sources<'a> {
 
     fn evict(&mut self, key: (&'a str, usize)) {
         if let Some(evicted) = self.groups.remove(&key) {
-            self.cached_rows -= evicted.batch.num_rows();
+            self.cached_bytes -= evicted.batch.get_array_memory_size();
         }
     }
 }
@@ -182,15 +186,16 @@ impl<'a> Sources<'a> {
 impl Source {
     fn open(path: PathBuf) -> Result<Source, StoreError> {
         let corrupt = |what: &str| StoreError::Corrupt { path: path.clone(), what: what.to_owned() };
-        let file = File::open(&path).map_err(|source| StoreError::io("open", &path, source))?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
-            .map_err(|source| StoreError::parquet(&path, source))?;
+        let faulty = |fault: Fault| match fault {
+            Fault::Io(source) => StoreError::io("open", &path, source),
+            Fault::Parquet(source) => StoreError::parquet(&path, source),
+            Fault::Malformed { .. } => corrupt(&fault.to_string()),
+        };
+        let vetted = open_table(&path).map_err(faulty)?;
+        let metadata = &vetted.metadata;
         let mut starts = vec![0];
         for group in metadata.metadata().row_groups() {
-            // Decoding makes room for a whole group.
-            let rows = u64::try_from(group.num_rows()).ok().filter(|&rows| rows <= GROUP_ROWS);
-            let rows = rows.ok_or_else(|| corrupt("a row group of a length that is never written"))?;
-            starts.push(starts[starts.len() - 1] + rows);
+            starts.push(starts[starts.len() - 1] + group.num_rows() as u64);
         }
         let schema = metadata.schema();
         let first = schema.index_of("iteration").map_err(|_| corrupt("it has no column `iteration`"))?;
@@ -199,7 +204,8 @@ impl Source {
         if let Some(field) = values.fields().iter().find(|field| !is_value_type(field.data_type())) {
             return Err(corrupt(&format!("its column `{}` is {}", field.name(), field.data_type())));
         }
-        let projection = ProjectionMask::roots(metadata.parquet_schema(), indices);
+        let projection = project(&vetted, indices).map_err(faulty)?;
+        let metadata = vetted.metadata;
         let left = starts[starts.len() - 1];
         Ok(Source { path, metadata, starts, left, values: values.into(), projection })
     }
@@ -226,6 +232,32 @@ impl Source {
             Err(StoreError::Corrupt { path: self.path.clone(), what })
         }
     }
+}
+
+/// Opens a table of an output to be read.
+pub(crate) fn open_table(path: &Path) -> Result<Vetted, Fault> {
+    let table = Vetted::open(path, &text_type())?;
+    // Decoding makes room for a whole group.
+    match table.metadata.metadata().row_groups().iter().map(|group| group.num_rows()).max() {
+        Some(rows) if rows > GROUP_ROWS => {
+            let expected = format!("row groups of at most {GROUP_ROWS} rows");
+            Err(Fault::Malformed { at: table.footer, expected, found: format!("one of {rows}") })
+        }
+        _ => Ok(table),
+    }
+}
+
+/// The columns of these numbers, once the pages of all of them have been looked at.
+pub(crate) fn project(table: &Vetted, columns: impl IntoIterator<Item = usize>) -> Result<ProjectionMask, Fault> {
+    let schema = table.metadata.parquet_schema();
+    let projection = ProjectionMask::roots(schema, columns);
+    let leaves: Vec<usize> = (0..schema.num_columns()).filter(|&leaf| projection.leaf_included(leaf)).collect();
+    let longest = table.pages(&leaves)?.longest;
+    if longest > TEXT_BYTES {
+        let (expected, found) = (format!("texts of at most {TEXT_BYTES} bytes"), format!("one of {longest}"));
+        return Err(Fault::Malformed { at: table.footer, expected, found });
+    }
+    Ok(projection)
 }
 
 fn unreadable(path: &Path) -> StoreError {

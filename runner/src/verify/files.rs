@@ -1,12 +1,12 @@
 //! One file of an output: is it there, whole, as it was written, and Parquet with the rows that it should have?
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-
+use crate::contain::contain;
 use crate::store::files::{FileEntry, digest};
+use crate::store::source::open_table;
 
 /// What is wrong with the file, if anything. It is read to its end before its content is interpreted, and where the digest is
 /// not the manifest's, the content is not interpreted at all.
@@ -42,14 +42,13 @@ pub fn check(path: &Path, entry: &FileEntry) -> Result<(), String> {
 
 /// The rows of all row groups, by the footer.
 fn row_count(path: &Path) -> Result<u64, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| error.to_string())?;
-    let mut rows: u64 = 0;
-    for group in footer.metadata().row_groups() {
-        let count = u64::try_from(group.num_rows()).map_err(|_| "a row group has a negative length".to_owned())?;
-        rows = rows.saturating_add(count);
-    }
-    Ok(rows)
+    let table = contain(|| open_table(path).map_err(|fault| fault.to_string())).unwrap_or_else(unreadable)?;
+    Ok(table.rows())
+}
+
+/// What is said of a file that the Parquet library panics at.
+pub fn unreadable<T>() -> Result<T, String> {
+    Err("it breaks the Parquet reader".to_owned())
 }
 
 fn short(digest: &str) -> &str {

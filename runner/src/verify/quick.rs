@@ -1,25 +1,26 @@
 //! `clr-run verify --quick`: the files of an output against its manifest, and its rows against themselves.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Component, Path};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
 use super::found::{Checked, Problem};
 use super::rows::{self, Content, Stretch};
 use super::{VerifyError, files};
+use crate::contain::contain;
 use crate::event::{Evaluation, Split};
 use crate::journal;
 use crate::plan::TrialId;
 use crate::store::flight::split_name;
 use crate::store::manifest::{Manifest, Segment, TrialRecord, UnfinishedRecord};
 use crate::store::schema::Table;
+use crate::store::source::{open_table, project};
 use crate::store::{Numbers, Status};
 
 /// The manifest's name, where it is what a problem is of.
@@ -337,7 +338,8 @@ impl<'a> Check<'a> {
                 let what = format!("rows {end}..{} belong to no trial", entry.rows);
                 self.checked.problems.push(Problem::of_file(file, what));
             }
-            match rows::read(&self.folder.join(file), table, &stretches) {
+            let read = contain(|| rows::read(&self.folder.join(file), table, &stretches));
+            match read.unwrap_or_else(files::unreadable) {
                 Ok(read) => contents.extend(places.into_iter().zip(read)),
                 Err(problem) => {
                     self.checked.problems.push(Problem::of_file(file, format!("it cannot be read: {problem}")));
@@ -423,7 +425,8 @@ impl<'a> Check<'a> {
         if !is_listed || self.checked.damaged.contains(name) || self.plan.order.is_empty() {
             return;
         }
-        let found = match ids(&self.folder.join(name)) {
+        let found = contain(|| ids(&self.folder.join(name), self.plan.order.len()));
+        let found = match found.unwrap_or_else(files::unreadable) {
             Ok(found) => found,
             Err(problem) => {
                 self.checked.problems.push(Problem::of_file(name, format!("it cannot be read: {problem}")));
@@ -444,18 +447,21 @@ impl<'a> Check<'a> {
     }
 }
 
-/// The column `trial` of a small table.
-fn ids(path: &Path) -> Result<Vec<String>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
-    let column = builder.schema().index_of("trial").map_err(|error| error.to_string())?;
-    let projection = ProjectionMask::roots(builder.parquet_schema(), [column]);
+/// The column `trial` of a small table, up to where it has more than `most` rows.
+fn ids(path: &Path, most: usize) -> Result<Vec<String>, String> {
+    let vetted = open_table(path).map_err(|fault| fault.to_string())?;
+    let column = vetted.metadata.schema().index_of("trial").map_err(|error| error.to_string())?;
+    let projection = project(&vetted, [column]).map_err(|fault| fault.to_string())?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(vetted.file, vetted.metadata);
     let reader = builder.with_projection(projection).build().map_err(|error| error.to_string())?;
     let mut ids = Vec::new();
     for batch in reader {
         let batch = batch.map_err(|error| error.to_string())?;
         let column = batch.column(0).as_dictionary_opt::<Int32Type>().ok_or("`trial` is no text")?;
         ids.extend((0..column.len()).map(|row| rows::text_at(column, row).unwrap_or_default().to_owned()));
+        if ids.len() > most {
+            break;
+        }
     }
     Ok(ids)
 }

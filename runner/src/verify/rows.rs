@@ -1,18 +1,17 @@
 //! The rows of one file: whose they are, whether their iterations follow on each other, and what numbers they amount to.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int32Type, Int64Type};
 use arrow_array::{Array, DictionaryArray, Float32Array, Int64Array, RecordBatch};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::event::Evaluation;
 use crate::store::flight::split_named;
 use crate::store::schema::Table;
+use crate::store::source::{open_table, project};
 
 /// Consecutive rows of a file that are one trial's.
 pub struct Stretch {
@@ -45,15 +44,15 @@ pub struct Content {
 ///
 /// Where the file is not the table that it should be.
 pub fn read(path: &Path, table: Table, stretches: &[Stretch]) -> Result<Vec<Content>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
+    let vetted = open_table(path).map_err(|fault| fault.to_string())?;
     let wanted: &[&str] = match table {
         Table::Metrics => &["trial", "iteration", "loss"],
         Table::Evals => &["trial", "iteration", "split", "loss", "accuracy"],
     };
-    let schema = builder.schema();
-    let roots: Vec<usize> = wanted.iter().filter_map(|name| schema.index_of(name).ok()).collect();
-    let projection = ProjectionMask::roots(builder.parquet_schema(), roots);
+    let schema = vetted.metadata.schema();
+    let roots = wanted.iter().filter_map(|name| schema.index_of(name).ok());
+    let projection = project(&vetted, roots).map_err(|fault| fault.to_string())?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(vetted.file, vetted.metadata);
     let reader =
         builder.with_projection(projection).with_batch_size(1 << 16).build().map_err(|error| error.to_string())?;
     let mut contents = vec![Content::default(); stretches.len()];

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::super::StoreError;
+use super::super::source::{open_table, project};
 use super::*;
 use crate::event::{Evaluation, Outcome, Rows, Split};
 use crate::schedule::Schedule;
+use crate::vetted::craft::Craft;
 
 /// Opens a folder that was run and then disturbed.
 #[track_caller]
@@ -234,4 +236,20 @@ fn events_that_do_not_fit_are_refused() {
     check(&[start.clone(), evaluation(4)], evaluation(0), "an evaluation at 0 came after one at 4");
     check(&[start.clone(), rows(0, 2, 2)], ended(Outcome::Finished), "after 2 rows instead of 12");
     check(&[start], ended(Outcome::Diverged { iteration: u64::MAX }), "after 0 rows instead of");
+}
+
+/// Each of a hundred thousand rows may repeat a text that the file has once.
+#[test]
+fn tables_of_long_texts_or_groups_are_refused() {
+    #[track_caller]
+    fn check(craft: &Craft, expected: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.parquet");
+        fs::write(&path, craft.bytes()).unwrap();
+        let read = open_table(&path).and_then(|table| project(&table, [0, 1]));
+        let message = read.expect_err("a fault").to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    check(&Craft::images(&[b'a'; 257], 9), "texts of at most 256 bytes, found one of 257");
+    check(&Craft::images(b"a", 131_073), "row groups of at most 131072 rows, found one of 131073");
 }
