@@ -9,7 +9,7 @@ use super::columns::{self, Column};
 use super::facts::Facts;
 use super::grid::{self, Exclusions, MOST_TRIALS, Pair};
 use super::resolve::{Body, Resolver};
-use super::{AxisValue, Group, Plan, Shape, Trial, TrialId};
+use super::{AxisValue, Group, Plan, Shape, SharedText, Trial, TrialId};
 use crate::spec::{Diagnostic, Optimizer, Origin, Policy, Problems, Span, Spanned, Spec, thousands};
 
 pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
@@ -31,7 +31,7 @@ pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>>
         trials: Vec::new(),
         cells: Vec::new(),
         by_id: HashMap::new(),
-        shared_names: HashMap::new(),
+        shared_texts: HashMap::new(),
     };
     let mut used = vec![false; spec.exclude.len()];
     for (pair_index, pair) in pairs.iter().enumerate() {
@@ -174,7 +174,7 @@ struct Builder<'b> {
     /// The pair and the cell of each trial, to explain duplicates.
     cells: Vec<(usize, CellNumber)>,
     by_id: HashMap<TrialId, usize>,
-    shared_names: HashMap<String, Arc<str>>,
+    shared_texts: HashMap<String, SharedText>,
 }
 
 impl Builder<'_> {
@@ -194,11 +194,14 @@ impl Builder<'_> {
         let id = TrialId::of(&canonical);
 
         let pair = &pairs[pair_index];
-        let mut name =
-            |text: &Arc<str>| Arc::clone(self.shared_names.entry(text.to_string()).or_insert_with(|| Arc::clone(text)));
+        let texts = &mut self.shared_texts;
+        let mut shared = |text: &str| match texts.get(text) {
+            Some(shared) => shared.clone(),
+            None => texts.entry(text.to_owned()).or_insert_with(|| text.into()).clone(),
+        };
         let mut axes = Vec::with_capacity(2 + seeding.named.len() + self.columns.len());
-        axes.push(Some(AxisValue::Text(name(&pair.policy.name.value))));
-        axes.push(Some(AxisValue::Text(name(&pair.optimizer.name.value))));
+        axes.push(Some(AxisValue::Text(shared(&pair.policy.name.value))));
+        axes.push(Some(AxisValue::Text(shared(&pair.optimizer.name.value))));
         axes.extend(seeding.named.iter().map(|(_, seed)| Some(AxisValue::Integer(*seed as i64))));
         let mut label = format!("{} {}", pair.policy.name.value, pair.optimizer.name.value);
         for column in self.columns {
@@ -206,7 +209,10 @@ impl Builder<'_> {
             if let (Some(value), true) = (&value, column.varies(pair)) {
                 let _ = write!(label, " {}={value}", column.name);
             }
-            axes.push(value);
+            axes.push(match value {
+                Some(AxisValue::Text(text)) => Some(AxisValue::Text(shared(&text))),
+                value => value,
+            });
         }
         for (name, seed) in &seeding.named {
             let _ = write!(label, " {name}={seed}");

@@ -129,7 +129,7 @@ impl Column {
     pub fn value(&self, cell: &Cell<'_, '_>, body: &Body) -> Option<AxisValue> {
         if let Some(value) = cell.get(&self.path) {
             return Some(match value {
-                Value::Text(text) => AxisValue::Text(Arc::clone(text)),
+                Value::Text(text) => AxisValue::Text((&**text).into()),
                 Value::Integer(integer) => AxisValue::Integer(*integer),
                 Value::Number(number) => AxisValue::Float(*number),
                 Value::Boolean(boolean) => AxisValue::Boolean(*boolean),
@@ -144,7 +144,7 @@ impl Column {
                         AxisValue::Float(iterations)
                     }
                 }
-                Value::Durations(_) | Value::Stages(_) => AxisValue::Text(value.to_string().into()),
+                Value::Durations(_) | Value::Stages(_) => AxisValue::Text(value.to_string().as_str().into()),
             });
         }
         let name = short(&self.path);
@@ -250,7 +250,7 @@ fn convert(value: &AxisValue, kind: AxisKind) -> AxisValue {
     match (value, kind) {
         (AxisValue::Integer(integer), AxisKind::Float) => AxisValue::Float(*integer as f64),
         (AxisValue::Text(_), _) => value.clone(),
-        (_, AxisKind::Text) => AxisValue::Text(value.to_string().into()),
+        (_, AxisKind::Text) => AxisValue::Text(value.to_string().as_str().into()),
         _ => value.clone(),
     }
 }
@@ -258,7 +258,7 @@ fn convert(value: &AxisValue, kind: AxisKind) -> AxisValue {
 impl std::fmt::Display for AxisValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            AxisValue::Text(text) => write!(f, "{text}"),
+            AxisValue::Text(text) => f.write_str(text),
             AxisValue::Integer(integer) => write!(f, "{integer}"),
             AxisValue::Float(float) => write!(f, "{}", Number(*float)),
             AxisValue::Boolean(boolean) => write!(f, "{boolean}"),

@@ -245,7 +245,7 @@ fn shape_json(shape: &Shape) -> Json {
 
 fn axis_json(value: &AxisValue) -> Json {
     match value {
-        AxisValue::Text(text) => json!(**text),
+        AxisValue::Text(text) => json!(&**text),
         AxisValue::Integer(integer) => json!(integer),
         AxisValue::Float(float) => json!(float),
         AxisValue::Boolean(boolean) => json!(boolean),

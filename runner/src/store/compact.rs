@@ -1,6 +1,6 @@
 //! Compaction: from sealed parts, in the order in which things happened, to tables in the spec's order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub(crate) fn layout_digest(plan: &Plan, columns: &Columns, manifest: &Manifest)
         for value in owner.axes {
             match value {
                 None => add(b"-"),
-                Some(AxisValue::Text(text)) => add(format!("t{text}").as_bytes()),
+                Some(AxisValue::Text(text)) => add(format!("t{}", &**text).as_bytes()),
                 Some(AxisValue::Integer(integer)) => add(format!("i{integer}").as_bytes()),
                 Some(AxisValue::Float(float)) => add(format!("f{:x}", float.to_bits()).as_bytes()),
                 Some(AxisValue::Boolean(boolean)) => add(format!("b{boolean}").as_bytes()),
@@ -87,6 +87,16 @@ fn covered<'a>(plan: &'a Plan, manifest: &'a Manifest) -> impl Iterator<Item = (
     })
 }
 
+/// The trials that the manifest knows and the plan does not cover.
+fn others<'m>(plan: &Plan, manifest: &'m Manifest) -> Vec<(TrialId, &'m TrialRecord)> {
+    let known = plan.trials.iter().filter(|trial| manifest.trials.contains_key(&trial.id)).count();
+    if known == manifest.trials.len() {
+        return Vec::new();
+    }
+    let ids: HashSet<TrialId> = plan.trials.iter().map(|trial| trial.id).collect();
+    manifest.trials.iter().filter(|(id, _)| !ids.contains(id)).map(|(id, record)| (*id, &**record)).collect()
+}
+
 /// Writes the tables anew, and moves rows of trials that `plan` no longer covers out of the old ones into parts.
 pub(crate) fn compact(
     folder: &Path,
@@ -99,8 +109,7 @@ pub(crate) fn compact(
     let mut compaction =
         Compaction { files: Vec::new(), tables: Vec::new(), retained: Vec::new(), next_part: manifest.next_part };
     let mut sources = Sources::new(folder, manifest);
-    let mut ids: Vec<TrialId> = plan.trials.iter().map(|trial| trial.id).collect();
-    ids.sort_unstable();
+    let others = others(plan, manifest);
     for table in [Table::Metrics, Table::Evals] {
         let layout = columns.layout(table);
         let directory = folder.join(table.name());
@@ -113,7 +122,7 @@ pub(crate) fn compact(
         compaction.tables.push(moved);
 
         let mut retained: BTreeMap<&str, Vec<(TrialId, &Segment)>> = BTreeMap::new();
-        for (&id, record) in manifest.trials.iter().filter(|(id, _)| ids.binary_search(id).is_err()) {
+        for &(id, record) in &others {
             for segment in record.segments(table).iter().filter(|segment| segment.is_compacted(table)) {
                 retained.entry(&segment.0).or_default().push((id, segment));
             }

@@ -387,9 +387,9 @@ impl Manifest {
     /// would stay behind alone where rows have come and gone, and the holes would be three times as large as the records.
     /// Those of trials that never started are not written.
     pub(crate) fn make_room(&mut self, plan: &Plan) {
-        for trial in plan.trials.iter() {
-            self.trials.entry(trial.id).or_default();
-        }
+        let mut trials: BTreeMap<_, _> = plan.trials.iter().map(|trial| (trial.id, Box::default())).collect();
+        trials.append(&mut self.trials);
+        self.trials = trials;
     }
 
     /// The files that hold rows of some trial.
