@@ -25,6 +25,14 @@ pub struct Set {
     pub is_suspect: bool,
 }
 
+impl Set {
+    /// Whether this is a lone trial that has failed alone: it goes a step a call, so that the step after which it fails
+    /// is known, and the same whenever the run was stopped in between.
+    pub fn goes_step_by_step(&self) -> bool {
+        self.work.len() == 1 && self.failures > 0
+    }
+}
+
 struct Waiting {
     /// The trials of each group of the plan, in its order.
     groups: Vec<VecDeque<usize>>,

@@ -96,10 +96,11 @@ impl<'a> Slot<'a> {
             }
             Err(error) => return Err(Interrupted { error, in_flight: work }),
         };
-        let queue = (!set.is_suspect).then_some(self.queue);
+        let step_by_step = set.goes_step_by_step();
+        let queue = (!set.is_suspect && !step_by_step).then_some(self.queue);
         let has_state = plugin.info().has_state;
         let driver = Driver::new(self.plan, set.group, feed, engine, has_state, queue, self.cancel, &self.events);
-        driver.drive(work, self.layout.steps_per_call)
+        driver.drive(work, if step_by_step { 1 } else { self.layout.steps_per_call })
     }
 
     /// What is to be tried again of a session that failed; the rest is ended.

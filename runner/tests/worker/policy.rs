@@ -110,25 +110,28 @@ fn check_crashed(fault: &str, lanes: usize, expected: &str, expected_strikes: u6
 }
 
 #[test]
-fn a_lone_trial_is_tried_three_times() {
-    check_crashed("fault = \"segfault\"", 1, "session_step: the worker was killed by SIGSEGV (signal 11)", 3);
-    check_crashed("fault = \"exit\"\nexit_code = 9", 1, "the worker exited with code 9", 3);
-    check_crashed("fault = \"hang\"", 1, "the call did not return within 2.0s", 3);
+fn a_lone_trial_is_tried_three_times_without_getting_further() {
+    // The second try, a step a call, gets from the evaluation at 10 to the fault at 12.
+    let segfault = "after step 12: plugin `faulty`: session_step: the worker was killed by SIGSEGV (signal 11)";
+    check_crashed("fault = \"segfault\"", 1, segfault, 4);
+    check_crashed("fault = \"exit\"\nexit_code = 9", 1, "the worker exited with code 9", 4);
+    check_crashed("fault = \"hang\"", 1, "the call did not return within 2.0s", 4);
+    check_crashed("fault = \"segfault\"\nfault_in = \"evaluate\"", 1, "after step 20: ", 3);
     // More memory does not come by itself.
     check_crashed("fault = \"leak\"\nleak_mib = 60_000", 1, "its trials may use 64.0 MiB", 1);
 }
 
 #[test]
 fn a_session_is_tried_again_and_then_halved_until_the_guilty_trial_stands_alone() {
-    // Five lanes twice, three of them once, two of them once, then three times alone.
+    // Five lanes twice, three of them once, two of them once, then alone: once more to step 10, thrice to step 12.
     for (fault, expected) in [
         ("fault = \"abort\"", "the worker was killed by SIGABRT (signal 6)"),
         ("fault = \"scribble\"", "the worker's pipe carried what is no answer"),
     ] {
         match struck(fault, 5) {
             (Outcome::Crashed { message }, strikes) => {
-                assert!(message.contains(expected), "{fault}: {message}");
-                assert_eq!(strikes, 7, "{fault}");
+                assert!(message.starts_with("after step 12: ") && message.contains(expected), "{fault}: {message}");
+                assert_eq!(strikes, 8, "{fault}");
             }
             other => panic!("{fault}: {other:?}"),
         }
