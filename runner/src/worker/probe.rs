@@ -16,6 +16,9 @@ use crate::limits::Limits;
 /// Neither question is one to compute for: a minute is for libraries on slow disks.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So many workers in a row are asked, where signals end them: the system's out-of-memory killer sends one too.
+const TRIES: usize = 3;
+
 /// A plugin that is known by its own word.
 #[derive(Clone, Debug)]
 pub enum Known {
@@ -42,7 +45,7 @@ impl Known {
         match isolation {
             Isolation::None => search.load(name).map(Known::Here),
             Isolation::Process(launch) => {
-                let ask = |path: &Path, digest: &str| describe(launch, limits, path, digest);
+                let ask = |path: &Path, digest: &str| persistently(|| describe(launch, limits, path, digest));
                 let info = search.find(name, ask, |info| info)?;
                 Ok(Known::There { info: Box::new(info), launch: launch.clone(), limits })
             }
@@ -62,7 +65,7 @@ impl Known {
         match self {
             Known::Here(plugin) => configs.iter().map(|config| plugin.footprint(config)).collect(),
             Known::There { .. } if configs.is_empty() => Ok(Vec::new()),
-            Known::There { info, launch, limits } => {
+            Known::There { info, launch, limits } => persistently(|| {
                 let mut asking = Asking::new(launch, *limits, info.name.clone(), "footprint")?;
                 let footprint = |config: &SessionConfig| {
                     let sizes = (&*config.dataset).into();
@@ -72,7 +75,7 @@ impl Known {
                     }
                 };
                 configs.iter().map(footprint).collect()
-            }
+            }),
         }
     }
 
@@ -92,13 +95,25 @@ impl Known {
 /// Why there is none, or one cannot be used.
 pub fn gpus(isolation: &Isolation, limits: Limits, ordinals: &[u32]) -> Result<Vec<GpuInfo>, String> {
     let Isolation::Process(launch) = isolation else { return device::gpus(ordinals) };
-    let asked = Asking::new(launch, limits, "cuda".to_owned(), "devices").and_then(|mut asking| {
+    let asked = persistently(|| {
+        let mut asking = Asking::new(launch, limits, "cuda".to_owned(), "devices")?;
         match asking.ask(&Request::Gpus(ordinals.to_vec()))? {
             Reply::Gpus(found) => Ok(found),
             other => Err(asking.out_of_turn(&other)),
         }
     });
     asked.unwrap_or_else(|error| Err(format!("the NVIDIA driver could not be asked: {error}")))
+}
+
+/// The answer of the first worker that no signal ends, or what is said of the last one.
+fn persistently<T>(question: impl Fn() -> Result<T, HostError>) -> Result<T, HostError> {
+    for _ in 1..TRIES {
+        match question() {
+            Err(HostError::Died { death: Death::Signal(_), .. }) => {}
+            answer => return answer,
+        }
+    }
+    question()
 }
 
 /// What the plugin in a file says of itself, if the file has the digest.

@@ -88,6 +88,20 @@ fn a_plugin_that_does_not_survive_being_asked_for_a_footprint_is_named() {
 }
 
 #[test]
+fn a_worker_that_is_killed_while_it_is_asked_is_replaced() {
+    let killed = |times: u32| format!("fault = \"killed\"\nfault_in = \"footprint\"\nfault_times = {times}");
+    check(&["spec.toml"], &killed(3), None, &["plugin `faulty`: footprint: ", "SIGKILL"]);
+
+    let world = World::new(&SPEC.replace("FAULT", &killed(2)).replace("CALL", "10 min"));
+    let mut command = world.command(&["spec.toml", "--data", "data", "--plugin", plugin().to_str().unwrap()]);
+    let ran = Ran::from(command.env("CLR_FAULTS", world.path("strikes")).output().unwrap());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    // Each question adds to the fault's counter, also the third, which it answers.
+    let questions = fs::read_dir(world.path("strikes")).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
+    assert_eq!(questions.sum::<u64>(), 3);
+}
+
+#[test]
 fn a_plugin_that_does_not_survive_a_moment_of_training_is_named() {
     let estimate = |options: &str, function, death| {
         let words = ["training `fixed guilty", "for a moment", "plugin `faulty`: ", function, death, "--no-probe"];
