@@ -144,7 +144,7 @@ impl Column {
                         AxisValue::Float(iterations)
                     }
                 }
-                Value::Durations(_) | Value::Stages(_) => AxisValue::Text(value.to_string().as_str().into()),
+                Value::Durations(_) | Value::Stages(_) => AxisValue::Text(value.to_string().into()),
             });
         }
         let name = short(&self.path);
@@ -250,7 +250,7 @@ fn convert(value: &AxisValue, kind: AxisKind) -> AxisValue {
     match (value, kind) {
         (AxisValue::Integer(integer), AxisKind::Float) => AxisValue::Float(*integer as f64),
         (AxisValue::Text(_), _) => value.clone(),
-        (_, AxisKind::Text) => AxisValue::Text(value.to_string().as_str().into()),
+        (_, AxisKind::Text) => AxisValue::Text(value.to_string().into()),
         _ => value.clone(),
     }
 }

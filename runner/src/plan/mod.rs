@@ -107,6 +107,12 @@ impl From<&str> for SharedText {
     }
 }
 
+impl From<String> for SharedText {
+    fn from(text: String) -> SharedText {
+        SharedText(Arc::new(text.into()))
+    }
+}
+
 /// One fully resolved cell of the grid.
 #[derive(Clone, Debug)]
 pub struct Trial {

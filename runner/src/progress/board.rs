@@ -73,9 +73,8 @@ impl Board {
                 };
                 lane.iteration += rows.count as u64;
                 self.done_iterations += rows.count as u64;
-                let lr = trial.schedules().position(|(name, _)| name == "lr");
                 lane.loss = trial.shape.metric("loss").and_then(|index| rows.metrics.get(index)?.last().copied());
-                lane.lr = lr.and_then(|index| rows.hypers.get(index)?.last().copied());
+                lane.lr = rows.hypers.get(trial.optimizer.hypers_before_lr).and_then(|values| values.last().copied());
             }
             Event::Evaluated(evaluation) => {
                 let (Some(lane), Some(trial)) =

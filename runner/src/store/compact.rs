@@ -1,6 +1,6 @@
 //! Compaction: from sealed parts, in the order in which things happened, to tables in the spec's order.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -87,16 +87,6 @@ fn covered<'a>(plan: &'a Plan, manifest: &'a Manifest) -> impl Iterator<Item = (
     })
 }
 
-/// The trials that the manifest knows and the plan does not cover.
-fn others<'m>(plan: &Plan, manifest: &'m Manifest) -> Vec<(TrialId, &'m TrialRecord)> {
-    let known = plan.trials.iter().filter(|trial| manifest.trials.contains_key(&trial.id)).count();
-    if known == manifest.trials.len() {
-        return Vec::new();
-    }
-    let ids: HashSet<TrialId> = plan.trials.iter().map(|trial| trial.id).collect();
-    manifest.trials.iter().filter(|(id, _)| !ids.contains(id)).map(|(id, record)| (*id, &**record)).collect()
-}
-
 /// Writes the tables anew, and moves rows of trials that `plan` no longer covers out of the old ones into parts.
 pub(crate) fn compact(
     folder: &Path,
@@ -109,7 +99,7 @@ pub(crate) fn compact(
     let mut compaction =
         Compaction { files: Vec::new(), tables: Vec::new(), retained: Vec::new(), next_part: manifest.next_part };
     let mut sources = Sources::new(folder, manifest);
-    let others = others(plan, manifest);
+    let others: Vec<(TrialId, &TrialRecord)> = manifest.uncovered(plan).collect();
     for table in [Table::Metrics, Table::Evals] {
         let layout = columns.layout(table);
         let directory = folder.join(table.name());
@@ -184,10 +174,9 @@ impl Compaction {
     /// Tells the manifest where the rows are now: `plan` and `manifest` are as they were for [`compact`].
     pub(crate) fn enter(self, plan: &Plan, manifest: &mut Manifest) {
         for moved in &self.tables {
-            let records = plan.trials.iter().map(|trial| &trial.id);
             let mut segments = moved.segments();
-            for id in records {
-                if let Some(record) = manifest.trials.get_mut(id).filter(|record| record.status.is_done()) {
+            for trial in plan.trials.iter() {
+                if let Some(record) = manifest.trials.get_mut(&trial.id).filter(|record| record.status.is_done()) {
                     *record.segments_mut(moved.table) = segments.next().unwrap_or_default();
                 }
             }

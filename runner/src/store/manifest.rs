@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -123,6 +123,9 @@ pub(crate) struct TrialRecord {
     #[serde(default)]
     pub evals: Segments,
 }
+
+/// Of a trial of which nothing is known yet.
+static UNKNOWN: LazyLock<TrialRecord> = LazyLock::new(TrialRecord::default);
 
 /// Of most trials there is one, which so takes no allocation of its own.
 pub(crate) type Segments = SmallVec<[Segment; 1]>;
@@ -377,10 +380,8 @@ impl Manifest {
         trials: &'m [Trial],
         first: usize,
     ) -> impl Iterator<Item = TrialResult<'m>> + Clone + use<'m> {
-        trials.iter().zip(first..).map(|(trial, index)| match self.trials.get(&trial.id) {
-            Some(record) => record.result(index),
-            None => TrialResult::unknown(index),
-        })
+        let record = |trial: &Trial| self.trials.get(&trial.id).map_or(&*UNKNOWN, |record| record);
+        trials.iter().zip(first..).map(move |(trial, index)| record(trial).result(index))
     }
 
     /// Makes a record for every trial of `plan`, all at once, so that they lie side by side in memory: made one by one, each
@@ -390,6 +391,16 @@ impl Manifest {
         let mut trials: BTreeMap<_, _> = plan.trials.iter().map(|trial| (trial.id, Box::default())).collect();
         trials.append(&mut self.trials);
         self.trials = trials;
+    }
+
+    /// The trials that are known and that `plan` does not cover.
+    pub(crate) fn uncovered(&self, plan: &Plan) -> impl Iterator<Item = (TrialId, &TrialRecord)> + use<'_> {
+        let covered = plan.trials.iter().filter(|trial| self.trials.contains_key(&trial.id)).count();
+        // Mostly there are none, and no set of ids need be made.
+        let ids: Option<HashSet<TrialId>> =
+            (covered < self.trials.len()).then(|| plan.trials.iter().map(|trial| trial.id).collect());
+        let is_other = move |id: &TrialId| ids.as_ref().is_some_and(|ids| !ids.contains(id));
+        self.trials.iter().filter(move |(id, _)| is_other(id)).map(|(id, record)| (*id, &**record))
     }
 
     /// The files that hold rows of some trial.

@@ -1,8 +1,6 @@
 //! What a user should know of an output before the run goes on.
 
-use std::collections::HashSet;
-
-use super::manifest::Manifest;
+use super::manifest::{Manifest, TrialRecord};
 use crate::plan::{Plan, TrialId};
 
 /// More labels than this are not listed.
@@ -10,10 +8,10 @@ const LISTED: usize = 5;
 
 /// Trials with results or a checkpoint here that the plan no longer covers.
 pub(crate) fn uncovered(plan: &Plan, manifest: &Manifest) -> Option<String> {
-    let ids: HashSet<TrialId> = plan.trials.iter().map(|trial| trial.id).collect();
-    let trials = manifest.trials.iter().filter(|(id, _)| !ids.contains(id));
-    let kept = trials.filter(|(id, record)| record.status.is_done() || manifest.unfinished.contains_key(*id));
-    let labels: Vec<String> = kept.map(|(id, record)| record.label_or(*id)).collect();
+    let is_kept =
+        |(id, record): &(TrialId, &TrialRecord)| record.status.is_done() || manifest.unfinished.contains_key(id);
+    let kept = manifest.uncovered(plan).filter(is_kept);
+    let labels: Vec<String> = kept.map(|(id, record)| record.label_or(id)).collect();
     let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
     let (trials, them) = if labels.len() == 1 { ("trial", "it") } else { ("trials", "them") };
     (!labels.is_empty()).then(|| {

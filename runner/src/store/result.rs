@@ -26,22 +26,6 @@ pub struct TrialResult<'m> {
     pub numbers: &'m Numbers,
 }
 
-impl TrialResult<'_> {
-    /// Of a trial of which nothing is known yet.
-    pub(crate) fn unknown(trial: usize) -> TrialResult<'static> {
-        TrialResult {
-            trial,
-            status: Status::Unfinished,
-            error: None,
-            numerics: None,
-            seconds: None,
-            attempts: 0,
-            started: None,
-            numbers: &Numbers::NONE,
-        }
-    }
-}
-
 /// How far a trial got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -130,19 +114,6 @@ mod widened {
 }
 
 impl Numbers {
-    pub(crate) const NONE: Numbers = Numbers {
-        rows: 0,
-        diverged_at: None,
-        final_train_loss: None,
-        final_validation_loss: None,
-        final_validation_accuracy: None,
-        final_test_loss: None,
-        final_test_accuracy: None,
-        best_iteration: None,
-        best_validation_accuracy: None,
-        best_test_accuracy: None,
-    };
-
     /// Takes the final and best numbers from all evaluations of a trial.
     ///
     /// `last_iteration` is the number of updates after which an evaluation is final; None for a trial that diverged,

@@ -163,8 +163,7 @@ impl<'a> TableWriter<'a> {
 
     fn batch(&mut self) -> Result<RecordBatch, ArrowError> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.layout.schema.fields().len());
-        let ids: Vec<String> = self.queue.iter().map(|(owner, _)| owner.id.to_string()).collect();
-        columns.push(text_column(ids.iter().zip(&self.queue).map(|(id, (_, rows))| (Some(&**id), *rows))));
+        columns.push(id_column(self.queue.iter().map(|(owner, rows)| (owner.id, *rows))));
         for (index, axis) in self.layout.axes.iter().enumerate() {
             let runs = self.queue.iter().map(|(owner, rows)| (owner.axes[index].as_ref(), *rows));
             columns.push(axis_column(axis.kind, runs));
@@ -202,6 +201,12 @@ fn repeat<'v, T: Copy>(
     convert: impl Fn(&AxisValue) -> Option<T>,
 ) -> impl Iterator<Item = Option<T>> {
     runs.flat_map(move |(value, rows)| std::iter::repeat_n(value.and_then(&convert), rows))
+}
+
+/// A dictionary column from runs of equal ids.
+pub(crate) fn id_column(runs: impl Iterator<Item = (TrialId, usize)>) -> ArrayRef {
+    let runs: Vec<(String, usize)> = runs.map(|(id, rows)| (id.to_string(), rows)).collect();
+    text_column(runs.iter().map(|(id, rows)| (Some(&**id), *rows)))
 }
 
 /// A dictionary column from runs of equal text.

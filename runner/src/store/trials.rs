@@ -12,7 +12,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::result::{Numbers, TrialResult};
 use super::schema::{Columns, writer_properties};
-use super::table::{axis_column, text_column};
+use super::table::{axis_column, id_column, text_column};
 use crate::plan::{Axis, AxisKind, AxisValue, LastBatch, Normalize, Order, Trial};
 
 /// Rows of a table of trials, made of trials and what they came to. Pure, so equal results give equal bytes.
@@ -109,8 +109,7 @@ impl TableColumns {
     }
 
     fn ids(&mut self, trials: &[Trial]) {
-        let ids: Vec<String> = trials.iter().map(|trial| trial.id.to_string()).collect();
-        self.text("trial", ids.iter().map(|id| Some(&**id)));
+        self.push("trial", id_column(trials.iter().map(|trial| (trial.id, 1))), true);
     }
 
     fn text<'v>(&mut self, name: &str, values: impl Iterator<Item = Option<&'v str>>) {

@@ -74,7 +74,7 @@ fn reordered_and_renamed_trials_are_not_run_again() {
     let mut renamed = Grid { policies: &["explode", "triangular"], seeds: &[2, 1], ..GRID }.plan();
     for trial in Arc::make_mut(&mut renamed.trials) {
         if let Some(AxisValue::Text(text)) = &mut trial.axes[0] {
-            *text = format!("my {}", &**text).as_str().into();
+            *text = format!("my {}", &**text).into();
         }
     }
     let outputs = tempfile::tempdir().unwrap();
