@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the README's Python snippets on an output folder: python3 .ci/readme_snippets.py outputs/quickstart
+"""Runs the documentation's Python snippets on an output folder: python3 .ci/readme_snippets.py outputs/quickstart
 
-A snippet is a block fenced as ```python in README.md. Each is run from the folder above the output, under the name that the
-README gives it (outputs/quickstart), and has to print something.
+A snippet is a block fenced as ```python in README.md or in a page of runner/docs. Each is run from the folder above the
+output, under the name that the page gives it (outputs/quickstart), and has to print something.
 """
 import os
 import pathlib
@@ -12,9 +12,10 @@ import sys
 import tempfile
 
 output = pathlib.Path(sys.argv[1]).resolve()
-readme = (pathlib.Path(__file__).resolve().parent.parent / "README.md").read_text()
-snippets = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
-assert len(snippets) >= 3, f"expected snippets for polars, pandas and DuckDB in README.md, found {len(snippets)}"
+root = pathlib.Path(__file__).resolve().parent.parent
+pages = [root / "README.md", *sorted((root / "runner" / "docs").glob("*.md"))]
+snippets = [snippet for page in pages for snippet in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)]
+assert len(snippets) >= 3, f"expected snippets for polars, pandas and DuckDB, found {len(snippets)}"
 with tempfile.TemporaryDirectory() as folder:
     (pathlib.Path(folder) / "outputs").mkdir()
     os.symlink(output, pathlib.Path(folder) / "outputs" / "quickstart")

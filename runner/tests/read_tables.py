@@ -4,7 +4,7 @@
     python read_tables.py outputs/NAME
 
 Prints `policy optimizer mean` lines, and fails if the libraries disagree or if a filter over the metrics gives what it
-should not. The functions are the snippets of the README.
+should not. The functions are the snippets of the documentation.
 """
 
 import sys
