@@ -12,6 +12,7 @@ mod read;
 mod sections;
 mod setting;
 mod source;
+mod spacing;
 pub mod suggest;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::keys::{Default, Key, Kind};
 use super::kinds::{self, Naming};
 use super::setting::{Duration, Setting, Unit, Value, parse_bytes, parse_interval, parse_seconds};
 use super::source::Span;
-use super::suggest;
+use super::{spacing, suggest};
 use super::tree::{Entry, Item, Node, Table};
 
 /// Longer axes are typing mistakes, and a file full of them would fill the memory.
@@ -166,7 +166,10 @@ pub fn schedule(
         let path = format!("{prefix}.{}", entry.key);
         match known().find(|key| naming.name(key.name) == entry.key) {
             Some(key) if matches!(key.kind, Kind::Stages) => settings.extend(stages(&path, naming, entry, problems)),
-            Some(key) => settings.extend(setting(&path, key, entry, problems)),
+            Some(key) => {
+                let key = Key { name: naming.name(key.name), ..*key };
+                settings.extend(setting(&path, &key, entry, problems));
+            }
             None => {
                 let names = known().map(|key| naming.name(key.name)).chain(extra.iter().copied());
                 let mut diagnostic = unknown_key(entry, &format!("a schedule of kind `{}`", kind.name), names);
@@ -456,7 +459,7 @@ fn range_of(table: &Table) -> Option<&Entry> {
     table.get("linspace").or_else(|| table.get("logspace"))
 }
 
-/// `{ linspace = [first, last, count] }` or `{ logspace = .. }`, both ends exact.
+/// `{ linspace = [first, last, count] }` or `{ logspace = .. }`.
 fn range(table: &Table, problems: &mut Problems) -> Option<Vec<Item>> {
     let entry = range_of(table)?;
     for other in table.entries.iter().filter(|other| other.key_span != entry.key_span) {
@@ -497,14 +500,6 @@ fn range(table: &Table, problems: &mut Problems) -> Option<Vec<Item>> {
         problems.push(wrong(last_node, "this is too far from the first"));
         return None;
     }
-    let between = |index: i64| {
-        let part = index as f64 / (count - 1) as f64;
-        match index {
-            0 => first,
-            _ if index == count - 1 => last,
-            _ if logarithmic => first * libm::pow(last / first, part),
-            _ => first + (last - first) * part,
-        }
-    };
-    Some((0..count).map(|index| Item::Float(between(index))).collect())
+    let values = if logarithmic { spacing::logarithmic } else { spacing::linear }(first, last, count as u32);
+    Some(values.into_iter().map(Item::Float).collect())
 }

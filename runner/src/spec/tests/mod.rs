@@ -50,9 +50,8 @@ fn what_must_be_gathered_is_known() {
     assert_eq!(spec.tables().into_iter().collect::<Vec<_>>(), ["lr.csv", "m.csv"]);
 }
 
-/// Ends exact, the middle evenly spaced or a constant factor apart.
 #[test]
-fn ranges() {
+fn ranges_have_the_values_that_people_write_for_them() {
     let values = |range: &str| -> Vec<f64> {
         let (spec, diagnostics) = parse(&source(&GOOD.replace("[0.005, 0.006]", range)), &[]);
         assert_eq!(diagnostics, []);
@@ -61,9 +60,9 @@ fn ranges() {
         values.iter().map(|(value, _)| if let Value::Number(number) = value { *number } else { f64::NAN }).collect()
     };
     assert_eq!(values("{ linspace = [0.1, 0.3, 3] }"), [0.1, 0.2, 0.3]);
-    let logarithmic = values("{ logspace = [1e-3, 1e-1, 3] }");
-    assert_eq!((logarithmic[0], logarithmic[2]), (1e-3, 1e-1));
-    assert!((logarithmic[1] - 1e-2).abs() < 1e-15, "{logarithmic:?}");
+    assert_eq!(values("{ linspace = [0.1, 0.5, 5] }"), [0.1, 0.2, 0.30000000000000004, 0.4, 0.5], "as NumPy's");
+    assert_eq!(values("{ logspace = [1e-3, 1e-1, 3] }"), [0.001, 0.01, 0.1]);
+    assert_eq!(values("{ logspace = [1e-6, 1, 7] }"), [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0]);
 }
 
 #[track_caller]
