@@ -7,12 +7,12 @@ use serde_json::{Map, Value as Json};
 
 use super::cell::Cell;
 use super::facts::OptimizerFacts;
-use super::options::{self, Schema};
+use super::options::{Bounds, Schema};
 use super::resolve::{Offer, Resolver, check_option};
 use super::schedules::{self, Clock};
-use crate::schedule::Schedule;
+use crate::schedule::{Outside, Schedule};
 use crate::spec::kinds::Naming;
-use crate::spec::{Diagnostic, Optimizer, Problems, Setting, Value, suggest};
+use crate::spec::{Diagnostic, Number, Optimizer, Problems, Setting, Value, suggest, thousands};
 
 /// What the trials of a cell are updated by.
 pub struct Updates {
@@ -251,12 +251,16 @@ impl<'f> Resolver<'f> {
         let mut schedules = Vec::new();
         for name in hypers {
             let path = format!("optimizer.{name}");
-            let schedule = if name == "lr" {
-                self.schedule(cell, "policy", Naming::LearningRate, clock, problems)
-            } else if cell.get(&format!("{path}.kind")).is_some() {
-                self.schedule(cell, &path, Naming::Plain, clock, problems)
+            let bounds = Bounds::of_hyper(name, Schema(&optimizer.options_schema));
+            let (path, naming) =
+                if name == "lr" { ("policy", Naming::LearningRate) } else { (path.as_str(), Naming::Plain) };
+            let schedule = if cell.get(&format!("{path}.kind")).is_some() {
+                let schedule = self.schedule(cell, path, naming, clock, problems);
+                schedule.zip(clock).and_then(|(schedule, clock)| {
+                    stays_within(&schedule, bounds, cell, name, path, clock.steps, problems).then_some(schedule)
+                })
             } else {
-                self.constant_hyper(cell, name, &path, offer, optimizer, problems).map(Schedule::Constant)
+                self.constant_hyper(cell, name, path, bounds, offer, optimizer, problems).map(Schedule::Constant)
             };
             schedules.push((self.shared(name), schedule));
         }
@@ -270,6 +274,7 @@ impl<'f> Resolver<'f> {
         cell: &Cell<'_, '_>,
         name: &str,
         path: &str,
+        bounds: Bounds,
         offer: Offer<'f>,
         optimizer: &OptimizerFacts,
         problems: &mut Problems,
@@ -277,8 +282,7 @@ impl<'f> Resolver<'f> {
         let property = Schema(&optimizer.options_schema).property(name);
         if let Some(value) = cell.get(path) {
             let number = cell.number(path);
-            let range = number.map(|number| property.map_or(Ok(()), |property| options::check_range(property, number)));
-            match (number, range) {
+            match (number, number.map(|number| bounds.check(number))) {
                 (Some(number), Some(Ok(()))) => return Some(number),
                 (_, Some(Err(expected))) => problems.push(
                     Diagnostic::new("spec::range", cell.place(path), format!("`{name}` is out of range"))
@@ -301,4 +305,39 @@ impl<'f> Resolver<'f> {
         }
         default
     }
+}
+
+/// Whether every value of a schedule is within the bounds; reports the first that is not, at the number that is to blame
+/// where one of the schedule's own is outside, else at its kind.
+fn stays_within(
+    schedule: &Schedule,
+    bounds: Bounds,
+    cell: &Cell<'_, '_>,
+    name: &str,
+    path: &str,
+    steps: u64,
+    problems: &mut Problems,
+) -> bool {
+    let Some(Outside { step, value }) = schedule.first_outside(steps, |value| bounds.contains(value)) else {
+        return true;
+    };
+    let values = ["base", "max", "min", "from", "to"];
+    let is_to_blame = |setting: &&&Setting| {
+        let key = setting.path.strip_prefix(path).and_then(|rest| rest.rsplit('.').next()).unwrap_or_default();
+        values.contains(&key.strip_suffix("_lr").unwrap_or(key))
+            && cell.number(&setting.path).is_some_and(|number| !bounds.contains(number))
+    };
+    let below = |setting: &&&Setting| setting.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    let blamed = cell.pair.settings.iter().filter(below).find(is_to_blame);
+    let place = cell.place(&blamed.map_or(format!("{path}.kind"), |setting| setting.path.to_string()));
+    let number = if value.is_nan() { "not a number".to_owned() } else { Number(value).to_string() };
+    let expected = bounds.check(value).err().unwrap_or_default();
+    let text = match step {
+        Some(step) => format!("at iteration {} it is {number}; {expected}", thousands(step.into())),
+        None => format!("it comes as near as can be to {number}; {expected}"),
+    };
+    problems.push(
+        Diagnostic::new("spec::range", place, format!("`{name}` leaves its range")).text(text),
+    );
+    false
 }

@@ -61,30 +61,88 @@ pub fn check(property: &Json, value: &Value) -> Result<Json, String> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         return Err(format!("expected {}", suggest::one_of(&names)));
     }
-    if let Some(number) = json.as_f64() {
-        check_range(property, number)?;
+    let bounds = Bounds::of(property);
+    match json.as_f64() {
+        Some(integer) if !json.is_f64() && !bounds.contains_float64(integer) => Err(bounds.expected()),
+        Some(number) if json.is_f64() => bounds.check(number).map(|()| json),
+        _ => Ok(json),
     }
-    Ok(json)
 }
 
-/// Whether `number` is within the property's bounds; or what was expected.
-pub fn check_range(property: &Json, number: f64) -> Result<(), String> {
-    let bound = |name: &str| property.get(name).and_then(Json::as_f64);
-    type Rule = (&'static str, fn(f64, f64) -> bool, &'static str);
-    let rules: [Rule; 4] = [
-        ("minimum", |number, bound| number >= bound, "at least"),
-        ("maximum", |number, bound| number <= bound, "at most"),
-        ("exclusiveMinimum", |number, bound| number > bound, "above"),
-        ("exclusiveMaximum", |number, bound| number < bound, "below"),
-    ];
-    for (name, holds, words) in rules {
-        if let Some(bound) = bound(name)
-            && !holds(number, bound)
-        {
-            return Err(format!("expected {words} {}", Number(bound)));
+/// Which numbers an option or a hyper-parameter may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bounds {
+    minimum: Option<f64>,
+    maximum: Option<f64>,
+    above: Option<f64>,
+    below: Option<f64>,
+}
+
+/// The meaning of names is the same in every plugin; a plugin's schema that bounds a hyper-parameter itself has the last word.
+const HYPERS: [(&str, Bounds); 5] = [
+    ("lr", NOT_NEGATIVE),
+    ("weight_decay", NOT_NEGATIVE),
+    ("momentum", FRACTION),
+    ("beta1", FRACTION),
+    ("beta2", FRACTION),
+];
+const NOT_NEGATIVE: Bounds = Bounds { minimum: Some(0.0), maximum: None, above: None, below: None };
+/// What is kept of an average at each step.
+const FRACTION: Bounds = Bounds { below: Some(1.0), ..NOT_NEGATIVE };
+
+impl Bounds {
+    /// Those that a property's schema states.
+    fn of(property: &Json) -> Bounds {
+        let bound = |name: &str| property.get(name).and_then(Json::as_f64);
+        Bounds {
+            minimum: bound("minimum"),
+            maximum: bound("maximum"),
+            above: bound("exclusiveMinimum"),
+            below: bound("exclusiveMaximum"),
         }
     }
-    Ok(())
+
+    /// Those of the hyper-parameter `name` of an optimizer with this schema.
+    pub fn of_hyper(name: &str, optimizer: Schema<'_>) -> Bounds {
+        let stated = optimizer.property(name).map(Bounds::of).filter(|bounds| *bounds != Bounds::default());
+        let known = || HYPERS.iter().find(|(known, _)| *known == name).map(|(_, bounds)| *bounds);
+        stated.or_else(known).unwrap_or_default()
+    }
+
+    fn contains_float64(self, number: f64) -> bool {
+        number.is_finite()
+            && self.minimum.is_none_or(|bound| number >= bound)
+            && self.maximum.is_none_or(|bound| number <= bound)
+            && self.above.is_none_or(|bound| number > bound)
+            && self.below.is_none_or(|bound| number < bound)
+    }
+
+    /// Whether `number` is finite and within the bounds, as float64 and as float32, in which plugins compute: there 1 - 1e-9
+    /// is 1, and 1e39 is infinite.
+    pub fn contains(self, number: f64) -> bool {
+        let single = |number: f64| number as f32;
+        self.contains_float64(number)
+            && single(number).is_finite()
+            && self.above.is_none_or(|bound| single(number) > single(bound))
+            && self.below.is_none_or(|bound| single(number) < single(bound))
+    }
+
+    /// What was expected, where `number` is not within the bounds.
+    pub fn check(self, number: f64) -> Result<(), String> {
+        match (self.contains(number), self.contains_float64(number)) {
+            (true, _) => Ok(()),
+            (false, true) => Err(format!("{} as float32 too, in which plugins compute", self.expected())),
+            (false, false) => Err(self.expected()),
+        }
+    }
+
+    /// As in "expected at least 0 and below 1".
+    fn expected(self) -> String {
+        let words = [("at least", self.minimum), ("at most", self.maximum), ("above", self.above), ("below", self.below)];
+        let words: Vec<String> =
+            words.iter().filter_map(|(words, bound)| Some(format!("{words} {}", Number((*bound)?)))).collect();
+        if words.is_empty() { "expected a finite number".to_owned() } else { format!("expected {}", words.join(" and ")) }
+    }
 }
 
 /// The default of a property, typed as [`check`] would.

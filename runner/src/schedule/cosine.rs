@@ -12,6 +12,12 @@ pub(super) fn half_cosine(from: f64, to: f64, t: f64) -> f64 {
 /// SGDR (Loshchilov and Hutter 2017, equation 5) at whole steps. The cycle is found in integers: the logarithm that
 /// closed forms use is wrong by a cycle at some restarts.
 pub(super) fn sgdr(max: f64, min: f64, first_cycle: u64, mult: u64, step: u64) -> f64 {
+    let (since_restart, length) = cycle(first_cycle, mult, step);
+    half_cosine(max, min, fraction(since_restart, length))
+}
+
+/// How many steps into its cycle a step is, and how long that cycle is.
+pub(super) fn cycle(first_cycle: u64, mult: u64, step: u64) -> (u64, u64) {
     let mut length = first_cycle.max(1);
     let mut since_restart = step;
     if mult <= 1 {
@@ -23,7 +29,7 @@ pub(super) fn sgdr(max: f64, min: f64, first_cycle: u64, mult: u64, step: u64) -
             length = length.saturating_mul(mult);
         }
     }
-    half_cosine(max, min, fraction(since_restart, length))
+    (since_restart, length)
 }
 
 #[cfg(test)]

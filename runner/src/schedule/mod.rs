@@ -33,12 +33,14 @@ mod caffe;
 mod canonical;
 mod cosine;
 mod cyclic;
+mod extent;
 mod line;
 mod one_cycle;
 mod sequence;
 pub mod show;
 
 pub use cyclic::{Amplitude, Cyclic, Decline, Window};
+pub use extent::Outside;
 pub use one_cycle::{OneCycle, OneCycleForm};
 pub use sequence::Stage;
 

@@ -119,13 +119,13 @@ impl Key {
 }
 
 impl Range {
-    /// Whether `value` is in the range.
+    /// Whether `value` is in the range, also as float32, in which plugins compute: 1e39 is infinite there, and 1e-50 is 0.
     pub fn contains(self, value: f64) -> bool {
-        value.is_finite()
+        (value as f32).is_finite()
             && match self {
                 Range::Any => true,
                 Range::NotNegative => value >= 0.0,
-                Range::Positive => value > 0.0,
+                Range::Positive => value as f32 > 0.0,
                 Range::Fraction => (0.0..=1.0).contains(&value),
             }
     }

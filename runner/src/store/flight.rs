@@ -201,7 +201,8 @@ impl Flight {
         for name in &columns.hypers {
             let index = trial.schedules().position(|(known, _)| known == name);
             values.push(match index {
-                Some(index) => floats(std::mem::take(&mut self.hypers[index])),
+                // Null would mean that the optimizer does not use it.
+                Some(index) => Arc::new(Float64Array::from(std::mem::take(&mut self.hypers[index]))),
                 None => new_null_array(&DataType::Float64, count),
             });
         }

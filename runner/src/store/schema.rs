@@ -8,7 +8,7 @@
 //! | one per axis | see below | what sets the trial apart: `policy`, `optimizer`, `seed`, `max_lr`, ...; null where a trial has none |
 //! | `iteration` | int64 | from 0; row i is update i + 1 |
 //! | `epoch` | float64 | iteration x batch size / training images; null for a model without images |
-//! | one per hyper-parameter | float64 | the scheduled value, such as `lr`; null where the trial's optimizer does not use it |
+//! | one per hyper-parameter | float64 | the scheduled value, such as `lr`; null only where the trial's optimizer does not use it: a plan has none that is not finite |
 //! | one per metric | float32 | what the model measured, such as `loss`; null where not finite or not measured |
 //! | `diverged` | boolean | some metric of this row was not finite |
 //!

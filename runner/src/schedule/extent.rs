@@ -1,0 +1,298 @@
+//! Whether a schedule stays within a range, over however many steps, without looking at each of them.
+//!
+//! Two facts about a kind are enough. Its **hull**: bounds that hold for all of its first so many steps, exact for most kinds.
+//! Where the hull is inside the range there is nothing to find. And its **monotone pieces**: between two turning points a
+//! value does not leave the range if it is inside at both ends, and where it does leave it, halving finds the step.
+
+use super::{Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage};
+
+/// Where a schedule leaves a range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outside {
+    /// The first step at which it is outside. `None` where it comes so near to a bound outside of the range, without
+    /// being there in the first million monotone pieces, that no more are looked at.
+    pub step: Option<u64>,
+    /// The value there.
+    pub value: f64,
+}
+
+/// Longer searches would be felt.
+const MOST_PIECES: u32 = 1 << 20;
+
+impl Schedule {
+    /// The first of the steps before `steps` whose value is not `inside`, which must hold for an interval of numbers, and
+    /// for nothing that is not a number.
+    pub fn first_outside(&self, steps: u64, inside: impl Fn(f64) -> bool) -> Option<Outside> {
+        let within = |hull: Option<(f64, f64)>| hull.is_some_and(|(low, high)| inside(low) && inside(high));
+        if steps == 0 || within(self.hull(steps)) {
+            return None;
+        }
+        // The hull only grows: up to here nothing can be outside.
+        let mut step = first_where(0, steps, |step| !within(self.hull(step + 1)));
+        let at = |step| Some(Outside { step: Some(step), value: self.at(step) });
+        for _ in 0..MOST_PIECES {
+            if step >= steps {
+                return None;
+            }
+            let end = self.piece_end(step).clamp(step, steps - 1);
+            if !inside(self.at(step)) {
+                return at(step);
+            }
+            if !inside(self.at(end)) {
+                return at(first_where(step, end, |step| !inside(self.at(step))));
+            }
+            step = end + 1;
+        }
+        let (low, high) = self.hull(steps).unwrap_or((f64::NAN, f64::NAN));
+        Some(Outside { step: None, value: if inside(low) { high } else { low } })
+    }
+
+    /// Bounds of the values at the first `steps` steps, 1 or more; `None` where they are not known.
+    fn hull(&self, steps: u64) -> Option<(f64, f64)> {
+        let last = steps - 1;
+        match self {
+            Schedule::Table(values) => {
+                let used = &values[..values.len().min(usize::try_from(steps).unwrap_or(usize::MAX))];
+                used.iter().try_fold((f64::INFINITY, f64::NEG_INFINITY), |hull, value| join(hull, *value))
+            }
+            Schedule::Cyclic(cyclic) => cyclic.hull(last),
+            Schedule::OneCycle(one_cycle) => hull_of([one_cycle.initial, one_cycle.max, one_cycle.last]),
+            Schedule::Sgdr { max, min, .. } => hull_of([*max, *min]),
+            Schedule::Sequence(stages) => {
+                let mut hull = (f64::INFINITY, f64::NEG_INFINITY);
+                let mut left = steps;
+                for (index, Stage { steps, schedule }) in stages.iter().enumerate() {
+                    let used = if index + 1 == stages.len() { left } else { left.min(*steps) };
+                    if used > 0 {
+                        let (low, high) = schedule.hull(used)?;
+                        hull = join(join(hull, low)?, high)?;
+                    }
+                    left -= used;
+                }
+                Some(hull)
+            }
+            Schedule::PerEpoch { inner, .. } => inner.hull(self.counted(last).saturating_add(1)),
+            _ if self.is_monotone() => hull_of([self.at(0), self.at(last)]),
+            _ => None,
+        }
+    }
+
+    /// The last step of a monotone piece that begins at `step`; it may go on.
+    fn piece_end(&self, step: u64) -> u64 {
+        match self {
+            // The last value stays.
+            Schedule::Table(values) if step >= values.len() as u64 => u64::MAX,
+            Schedule::Cyclic(cyclic) => cyclic.piece_end(step),
+            Schedule::OneCycle(one_cycle) => one_cycle.piece_end(step),
+            Schedule::Sgdr { first_cycle, mult, .. } => {
+                let (since_restart, length) = super::cosine::cycle(*first_cycle, *mult, step);
+                step.saturating_add(length - since_restart - 1)
+            }
+            Schedule::Sequence(stages) => {
+                let mut start = 0;
+                for (index, Stage { steps, schedule }) in stages.iter().enumerate() {
+                    let end = start.saturating_add(*steps);
+                    if index + 1 == stages.len() {
+                        return schedule.piece_end(step - start).saturating_add(start);
+                    }
+                    if step < end {
+                        return schedule.piece_end(step - start).saturating_add(start).min(end - 1);
+                    }
+                    start = end;
+                }
+                u64::MAX
+            }
+            Schedule::PerEpoch { inner, .. } => {
+                let end = inner.piece_end(self.counted(step));
+                first_where(step, u64::MAX, |step| self.counted(step) > end).saturating_sub(1)
+            }
+            _ if self.is_monotone() => u64::MAX,
+            _ => step,
+        }
+    }
+
+    /// Whether the value never turns, given the fields that a spec can give.
+    fn is_monotone(&self) -> bool {
+        match *self {
+            Schedule::Constant(_) | Schedule::Decay { .. } | Schedule::Cosine { .. } | Schedule::Linear { .. } => true,
+            Schedule::Step { gamma, .. } | Schedule::MultiStep { gamma, .. } | Schedule::Exp { gamma, .. } => gamma >= 0.0,
+            Schedule::Inv { gamma, .. } => gamma >= 0.0,
+            Schedule::Poly { .. } => true,
+            Schedule::Sigmoid { gamma, .. } => gamma.is_finite(),
+            Schedule::RangeTest { min, max, geometric, .. } => !geometric || (max / min > 0.0 && (max / min).is_finite()),
+            _ => false,
+        }
+    }
+
+    /// The epoch of a step, where the value changes once an epoch.
+    fn counted(&self, step: u64) -> u64 {
+        match self {
+            Schedule::PerEpoch { iterations_per_epoch, first_epoch, .. } => {
+                first_epoch.saturating_add(step / (*iterations_per_epoch).max(1))
+            }
+            _ => step,
+        }
+    }
+}
+
+impl Cyclic {
+    fn hull(&self, last: u64) -> Option<(f64, f64)> {
+        if !(self.up + self.down).is_finite() {
+            return None;
+        }
+        let (low, high) = hull_of([self.base, self.max])?;
+        match self.decline {
+            None => Some((low, high)),
+            Some(Decline::Amplitude { gamma }) => {
+                // Times a height of 0, infinity is no number.
+                libm::pow(gamma, last as f64).is_finite().then_some((low, high))
+            }
+            Some(Decline::Boundaries { gamma }) => {
+                let power = libm::pow(gamma, last as f64);
+                hull_of([low, high, low * power, high * power])
+            }
+        }
+    }
+
+    fn piece_end(&self, step: u64) -> u64 {
+        let period = self.up + self.down;
+        if period <= 0.0 {
+            return u64::MAX;
+        }
+        if self.decline.is_some() {
+            return step;
+        }
+        let here = step as f64;
+        if self.cycles.is_some_and(|cycles| here >= cycles * period) {
+            return u64::MAX;
+        }
+        let position = libm::fmod(here, period);
+        let turn = here + if position < self.up { self.up - position } else { period - position };
+        let turn = self.cycles.map_or(turn, |cycles| turn.min(cycles * period));
+        // Short of it, whatever the rounding; the steps around it are pieces of their own.
+        (turn.floor() - 1.0).max(here) as u64
+    }
+}
+
+impl OneCycle {
+    fn piece_end(&self, step: u64) -> u64 {
+        let steps = self.steps as f64;
+        let turns = match self.form {
+            OneCycleForm::TwoPhase { pct_start } => [pct_start * steps - 1.0, steps - 1.0, steps],
+            OneCycleForm::ThreePhase { pct_start } => [pct_start * steps - 1.0, 2.0 * pct_start * steps - 2.0, steps - 1.0],
+            OneCycleForm::Fraction { pct_start } => [pct_start * steps, steps, steps],
+            OneCycleForm::Smith { step_size } => [step_size as f64, 2.0 * step_size as f64, 2.0 * step_size as f64],
+        };
+        let here = step as f64;
+        match turns.into_iter().filter(|turn| *turn >= here).reduce(f64::min) {
+            Some(turn) => (turn.floor() - 1.0).max(here) as u64,
+            None => u64::MAX,
+        }
+    }
+}
+
+/// The least and the largest; `None` where one is not a number.
+fn hull_of<const N: usize>(values: [f64; N]) -> Option<(f64, f64)> {
+    values.into_iter().try_fold((f64::INFINITY, f64::NEG_INFINITY), join)
+}
+
+fn join((low, high): (f64, f64), value: f64) -> Option<(f64, f64)> {
+    (!value.is_nan()).then(|| (low.min(value), high.max(value)))
+}
+
+/// The first from `start` to before `end` for which `holds`, given that it does for all after the first; else `end`.
+fn first_where(start: u64, end: u64, holds: impl Fn(u64) -> bool) -> u64 {
+    let (mut low, mut high) = (start, end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::schedule::cyclic::tests::triangular;
+    use crate::schedule::properties::any_schedule;
+    use crate::schedule::{Amplitude, Window};
+
+    fn fraction(value: f64) -> bool {
+        (0.0..1.0).contains(&value)
+    }
+
+    fn finite(value: f64) -> bool {
+        (0.0..=f64::from(f32::MAX)).contains(&value)
+    }
+
+    #[track_caller]
+    fn check(schedule: Schedule, steps: u64, inside: fn(f64) -> bool, expected: Option<u64>) {
+        let found = schedule.first_outside(steps, inside);
+        assert_eq!(found.map(|outside| outside.step), expected.map(Some), "{schedule:?}: {found:?}");
+    }
+
+    /// Steps by hand, at trainings of a thousand million iterations: 2^128 is the first power of 2 above float32.
+    #[test]
+    fn the_step_at_which_a_schedule_leaves_its_range() {
+        const LONG: u64 = 1_000_000_000;
+        check(Schedule::Constant(0.9), LONG, fraction, None);
+        check(Schedule::Constant(1.0), LONG, fraction, Some(0));
+        check(Schedule::Exp { base: 1.0, gamma: 2.0 }, LONG, finite, Some(128));
+        check(Schedule::Exp { base: 1.0, gamma: 2.0 }, 128, finite, None);
+        check(Schedule::Poly { base: 0.1, power: -1.0, steps: 1000 }, LONG, finite, Some(1000));
+        check(Schedule::Poly { base: 0.1, power: -1.0, steps: 1000 }, 1000, finite, None);
+        check(Schedule::Linear { from: 0.0, to: 2.0, steps: 1000 }, LONG, fraction, Some(500));
+        check(Schedule::Step { base: 0.25, gamma: 2.0, step_size: 100 }, LONG, fraction, Some(200));
+        check(Schedule::Inv { base: 1.0, gamma: 1.0, power: -2.0 }, LONG, |value| value <= 100.0, Some(10));
+        let momentum = Cyclic { base: 0.95, max: 1.1, ..triangular(0.0, 0.0, 300.0) };
+        check(Schedule::Cyclic(momentum.clone()), LONG, fraction, Some(100));
+        check(Schedule::Cyclic(Cyclic { max: 0.85, ..momentum.clone() }), LONG, fraction, None);
+        // Steps of 8.2 meet the peak exactly only at 41.
+        check(Schedule::Cyclic(triangular(0.5, 1.0, 8.2)), LONG, fraction, Some(41));
+        let halving = Cyclic { amplitude: Amplitude::HalfPerCycle, base: 1.0, max: 0.5, ..triangular(0.0, 0.0, 10.0) };
+        check(Schedule::Cyclic(halving), LONG, |value| value < 0.99, Some(0));
+        let growing = Cyclic { decline: Some(Decline::Boundaries { gamma: 1.001 }), ..triangular(0.5, 1.0, 1.0) };
+        let first = (0..200_000).find(|step| !finite(growing.at(*step)));
+        check(Schedule::Cyclic(growing), LONG, finite, first);
+        let amplitude = Cyclic { decline: Some(Decline::Amplitude { gamma: 2.0 }), ..triangular(0.5, 0.75, 7.0) };
+        // 2^1024 is infinite, and 1036 = 74 x 14 starts a cycle, where the height is 0.
+        check(Schedule::Cyclic(amplitude), LONG, finite, Some(1036));
+        let stages = vec![
+            Stage { steps: 100, schedule: Schedule::Constant(0.5) },
+            Stage { steps: 1, schedule: Schedule::Exp { base: 0.4, gamma: 3.0 } },
+        ];
+        check(Schedule::Sequence(stages.clone()), LONG, fraction, Some(101));
+        check(Schedule::Sequence(stages.clone()), 101, fraction, None);
+        let inner = Box::new(Schedule::Linear { from: 0.0, to: 1.0, steps: 10 });
+        check(Schedule::PerEpoch { iterations_per_epoch: 391, first_epoch: 1, inner }, LONG, fraction, Some(9 * 391));
+        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.5, first_cycle: 10, mult: 2 };
+        check(sgdr.clone(), LONG, fraction, Some(0));
+        check(Schedule::Table([0.1, 0.2, 1.5, 0.1].into()), LONG, fraction, Some(2));
+        check(Schedule::Table([0.1, 0.2, 1.5, 0.1].into()), 2, fraction, None);
+    }
+
+    #[test]
+    fn what_is_never_met_is_said_to_be_near() {
+        // The step size is no fraction of a step that comes back: the peak lies between two steps for ever.
+        let cyclic = Cyclic { window: Window::Hann, ..triangular(0.5, 1.0, std::f64::consts::PI * 100.0) };
+        let found = Schedule::Cyclic(cyclic).first_outside(1_000_000_000, |value| value < 1.0);
+        assert!(found.is_none_or(|outside| outside.value == 1.0), "{found:?}");
+    }
+
+    proptest! {
+        /// Against looking at each step, for schedules of all kinds whose fields make sense or not.
+        #[test]
+        fn the_search_finds_what_looking_at_each_step_finds(schedule in any_schedule(), steps in 1..300_u64) {
+            let inside = |value: f64| (0.0..50.0).contains(&value);
+            let slow = (0..steps).find(|step| !inside(schedule.at(*step)));
+            let fast = schedule.first_outside(steps, inside);
+            prop_assert_eq!(fast.map(|outside| outside.step), slow.map(Some), "{:?}", schedule);
+        }
+    }
+}
