@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::dataset::{self, Dataset, DatasetError};
 use crate::host::{HostError, PluginInfo, SearchPath};
 use crate::plan::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
 use crate::spec::Spec;
+use crate::table;
 use crate::worker::{Isolation, Known};
 
 /// Where to look.
@@ -81,10 +81,19 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
         };
         gathered.facts.datasets.extend(facts.map(|facts| (name, facts)));
     }
-    for file in spec.tables() {
-        let values = read_table(&folder.join(&file));
-        tracing::info!(table = %folder.join(&file).display(), values = values.as_ref().map_or(0, |values| values.len()), "table read");
-        gathered.facts.tables.insert(file, values);
+    let mut files: BTreeMap<&str, Result<String, String>> = BTreeMap::new();
+    let tables = spec.tables();
+    for wanted in &tables {
+        let path = folder.join(&wanted.file);
+        let text = files.entry(&wanted.file).or_insert_with(|| {
+            tracing::info!(table = %path.display(), "table read");
+            read_text(&path, LARGEST_TABLE).map_err(|error| format!("{}: {error}", path.display()))
+        });
+        let values = text.as_deref().map_err(String::clone).and_then(|text| {
+            table::parse(text, &wanted.hyper, wanted.column.as_deref())
+                .map_err(|error| format!("{}: {error}", path.display()))
+        });
+        gathered.facts.tables.insert(wanted.clone(), values);
     }
     gathered
 }
@@ -147,27 +156,8 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 
-/// More than a value for each of ten million iterations.
+/// More than a value for each of ten million iterations, or a few million rows of columns.
 const LARGEST_TABLE: u64 = 1 << 28;
-
-/// One value a line; of several columns, separated by commas, the last. A first line that is no number is a header.
-fn read_table(path: &Path) -> Result<Arc<[f64]>, String> {
-    let text = read_text(path, LARGEST_TABLE).map_err(|error| format!("{}: {error}", path.display()))?;
-    parse_table(&text).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-pub(crate) fn parse_table(text: &str) -> Result<Arc<[f64]>, String> {
-    let mut values = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let field = line.rsplit(',').next().unwrap_or(line).trim();
-        match field.parse::<f64>() {
-            Ok(value) if value.is_finite() => values.push(value),
-            Err(_) if index == 0 => {}
-            _ => return Err(format!("line {}: expected a finite number, found `{field}`", index + 1)),
-        }
-    }
-    if values.is_empty() { Err("expected one value a line, found none".into()) } else { Ok(values.into()) }
-}
 
 #[cfg(test)]
 mod tests {
@@ -185,19 +175,5 @@ mod tests {
         if cfg!(unix) {
             assert_eq!(read_text(Path::new("/dev/zero"), 1000).unwrap_err().to_string(), "more than 1000 bytes");
         }
-    }
-
-    #[track_caller]
-    fn check(text: &str, expected: Result<&[f64], &str>) {
-        assert_eq!(parse_table(text).as_deref(), expected.map_err(str::to_owned).as_ref().map(|values| *values));
-    }
-
-    #[test]
-    fn a_table_is_the_last_column_of_a_csv() {
-        check("0.1\n0.2\n", Ok(&[0.1, 0.2]));
-        check("iteration,lr\n0,0.1\n1,1e-3\n\n", Ok(&[0.1, 1e-3]));
-        check("0.1\nx\n", Err("line 2: expected a finite number, found `x`"));
-        check("0.1\nnan\n", Err("line 2: expected a finite number, found `nan`"));
-        check("lr\n", Err("expected one value a line, found none"));
     }
 }

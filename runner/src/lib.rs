@@ -27,6 +27,7 @@ pub mod signals;
 pub mod spec;
 pub mod status;
 pub mod store;
+pub mod table;
 pub mod train;
 pub mod verify;
 mod vetted;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
+use crate::spec::{TableColumn, Unit};
+use crate::table::Values;
 
 /// A plugin much like `cifar`, and the sizes of two datasets.
 pub(crate) fn facts() -> Facts {
@@ -84,8 +86,20 @@ pub(crate) fn facts() -> Facts {
         ]),
         dataset_names: ["cifar10", "cifar100", "mnist", "shapes"].map(str::to_owned).into(),
         tables: BTreeMap::from([
-            ("lr.csv".to_owned(), Ok([0.1, 0.2].into())),
-            ("absent.csv".to_owned(), Err("no such file".to_owned())),
+            (TableColumn::new("lr.csv", "policy", None), Ok(Values::EachStep([0.1, 0.2].into()))),
+            (
+                TableColumn::new("sparse.csv", "policy", None),
+                Ok(Values::From { unit: Unit::Iterations, rows: [(0.0, 0.1), (10.0, 0.2), (100.0, 0.4)].into() }),
+            ),
+            (
+                TableColumn::new("epochs.csv", "policy", None),
+                Ok(Values::From { unit: Unit::Epochs, rows: [(0.0, 0.1), (1.0, 0.2), (1.501, 0.4)].into() }),
+            ),
+            (
+                TableColumn::new("late.csv", "policy", None),
+                Ok(Values::From { unit: Unit::Iterations, rows: [(9.0, 0.1), (19.0, 0.2)].into() }),
+            ),
+            (TableColumn::new("absent.csv", "policy", None), Err("no such file".to_owned())),
         ]),
     }
 }

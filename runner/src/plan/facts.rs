@@ -1,7 +1,9 @@
 //! What a plan needs to know of the world, gathered before so that planning does no I/O.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+
+use crate::spec::TableColumn;
+use crate::table::Values;
 
 /// Facts about everything that a spec names; see [`crate::spec::Spec::plugins`], `datasets` and `tables`.
 #[derive(Clone, Debug, Default)]
@@ -14,8 +16,8 @@ pub struct Facts {
     pub datasets: BTreeMap<String, Result<DatasetFacts, String>>,
     /// Names of all datasets that are known, for "did you mean".
     pub dataset_names: Vec<String>,
-    /// Values of `table` schedules, by file as in the spec; the error says why it could not be read.
-    pub tables: BTreeMap<String, Result<Arc<[f64]>, String>>,
+    /// Values of `table` schedules; the error says why they could not be read.
+    pub tables: BTreeMap<TableColumn, Result<Values, String>>,
 }
 
 /// What a plugin says of itself.

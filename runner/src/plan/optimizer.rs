@@ -330,14 +330,16 @@ fn stays_within(
     let below = |setting: &&&Setting| setting.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
     let blamed = cell.pair.settings.iter().filter(below).find(is_to_blame);
     let place = cell.place(&blamed.map_or(format!("{path}.kind"), |setting| setting.path.to_string()));
-    let number = if value.is_nan() { "not a number".to_owned() } else { Number(value).to_string() };
+    let number = match value {
+        value if value.is_nan() => "not a number".to_owned(),
+        value if value.is_infinite() => "infinite".to_owned(),
+        value => Number(value).to_string(),
+    };
     let expected = bounds.check(value).err().unwrap_or_default();
     let text = match step {
         Some(step) => format!("at iteration {} it is {number}; {expected}", thousands(step.into())),
         None => format!("it comes as near as can be to {number}; {expected}"),
     };
-    problems.push(
-        Diagnostic::new("spec::range", place, format!("`{name}` leaves its range")).text(text),
-    );
+    problems.push(Diagnostic::new("spec::range", place, format!("`{name}` leaves its range")).text(text));
     false
 }

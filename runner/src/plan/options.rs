@@ -138,10 +138,15 @@ impl Bounds {
 
     /// As in "expected at least 0 and below 1".
     fn expected(self) -> String {
-        let words = [("at least", self.minimum), ("at most", self.maximum), ("above", self.above), ("below", self.below)];
+        let words =
+            [("at least", self.minimum), ("at most", self.maximum), ("above", self.above), ("below", self.below)];
         let words: Vec<String> =
             words.iter().filter_map(|(words, bound)| Some(format!("{words} {}", Number((*bound)?)))).collect();
-        if words.is_empty() { "expected a finite number".to_owned() } else { format!("expected {}", words.join(" and ")) }
+        if words.is_empty() {
+            "expected a finite number".to_owned()
+        } else {
+            format!("expected {}", words.join(" and "))
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use super::cell::Cell;
 use super::facts::Facts;
 use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Window};
 use crate::spec::kinds::Naming;
-use crate::spec::{Diagnostic, Duration, Number, Problems, Unit};
+use crate::spec::{Diagnostic, Duration, Number, Problems, TableColumn, Unit};
+use crate::table::Values;
 
 /// The code of problems that depend on how long an epoch is.
 pub const DURATION: &str = "spec::duration";
@@ -51,7 +52,8 @@ pub fn schedule(
     } else {
         clock
     };
-    let mut reader = Reader { cell, prefix, naming, clock: inner_clock, facts, problems };
+    let first_epoch = cell.integer(&format!("{prefix}.first_epoch")).unwrap_or(0) as u64;
+    let mut reader = Reader { cell, prefix, naming, clock: inner_clock, first_epoch, facts, problems };
     let inner = reader.read()?;
     if !wrap {
         reader.refuse(&["first_epoch"], "it goes with `per = \"epoch\"`");
@@ -59,7 +61,7 @@ pub fn schedule(
     }
     Some(Schedule::PerEpoch {
         iterations_per_epoch: (clock.iterations_per_epoch.round() as u64).max(1),
-        first_epoch: reader.cell.integer(&reader.path("first_epoch"))? as u64,
+        first_epoch,
         inner: Box::new(inner),
     })
 }
@@ -69,6 +71,8 @@ struct Reader<'r, 'a, 'c> {
     prefix: &'r str,
     naming: Naming,
     clock: Clock,
+    /// The number of the first epoch, where steps are epochs.
+    first_epoch: u64,
     facts: &'r Facts,
     problems: &'r mut Problems,
 }
@@ -134,7 +138,7 @@ impl Reader<'_, '_, '_> {
                 }
                 Schedule::RangeTest { min, max, steps: self.steps()?, geometric }
             }
-            "table" => Schedule::Table(self.table()?),
+            "table" => self.table()?,
             "sequence" => Schedule::Sequence(self.stages()?),
             // A kind that `spec` knows and this match does not is a defect of this program, found by a test.
             _ => return None,
@@ -233,19 +237,46 @@ impl Reader<'_, '_, '_> {
         stages.into_iter().map(|(steps, schedule)| Some(Stage { steps, schedule: schedule? })).collect()
     }
 
-    fn table(&mut self) -> Option<Arc<[f64]>> {
+    fn table(&mut self) -> Option<Schedule> {
         let file = self.cell.text(&self.path("file"))?;
-        let title = match self.facts.tables.get(file) {
-            Some(Ok(values)) if values.is_empty() => "this table has no values".to_owned(),
-            Some(Ok(values)) => match values.iter().position(|value| !value.is_finite()) {
-                None => return Some(Arc::clone(values)),
-                Some(index) => format!("value {} of this table is not finite", index + 1),
-            },
-            Some(Err(reason)) => format!("this table could not be read: {reason}"),
-            None => "this table was not read".to_owned(),
+        let wanted = TableColumn::new(file, self.prefix, self.cell.text(&self.path("column")));
+        let linear = self.cell.text(&self.path("between")) == Some("linear");
+        let (unit, rows) = match self.facts.tables.get(&wanted) {
+            Some(Ok(Values::EachStep(values))) => return Some(Schedule::Table(Arc::clone(values))),
+            Some(Ok(Values::From { unit, rows })) => (*unit, rows),
+            other => {
+                let reason = other.and_then(|read| read.as_ref().err());
+                let title = match reason {
+                    Some(reason) => format!("this table could not be read: {reason}"),
+                    None => "this table was not read".to_owned(),
+                };
+                let help = "a table is a CSV file, its path relative to the spec: bare numbers, one an iteration; or columns \
+                            with names, `iteration`, `step` or `epoch` one of them";
+                self.problem("spec::table", "file", &title, help);
+                return None;
+            }
         };
-        self.problem("spec::table", "file", &title, "the path is relative to the spec; one value on each line");
-        None
+        let own_unit = if self.clock.per_epoch { Unit::Epochs } else { Unit::Iterations };
+        let points: Arc<[(f64, f64)]> = if unit == own_unit {
+            Arc::clone(rows)
+        } else {
+            let step_of = |count| self.clock.steps_of(Duration { count, unit });
+            rows.iter().map(|(count, value)| (step_of(*count), *value)).collect()
+        };
+        let first = points.first().map_or(0.0, |(step, _)| *step);
+        let begins = if self.clock.per_epoch { self.first_epoch } else { 0 };
+        if first > begins as f64 {
+            let (unit, row) = (if self.clock.per_epoch { "epoch" } else { "iteration" }, Number(first));
+            let title = format!("the first row of this table is for {unit} {row}");
+            self.problem(
+                "spec::table",
+                "file",
+                &title,
+                &format!("add a row for {unit} {begins}, where the schedule begins"),
+            );
+            return None;
+        }
+        Some(Schedule::Points { points, linear })
     }
 
     fn milestones(&mut self) -> Option<Vec<u64>> {

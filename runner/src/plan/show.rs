@@ -350,6 +350,12 @@ fn schedule_json(schedule: &Schedule) -> Json {
             json!({ "kind": "range_test", "min": min, "max": max, "steps": steps, "spacing": if *geometric { "geometric" } else { "linear" } })
         }
         Schedule::Table(values) => json!({ "kind": "table", "values": **values }),
+        Schedule::Points { points, linear } => json!({
+            "kind": "table",
+            "steps": points.iter().map(|(step, _)| *step).collect::<Vec<f64>>(),
+            "values": points.iter().map(|(_, value)| *value).collect::<Vec<f64>>(),
+            "between": if *linear { "linear" } else { "hold" },
+        }),
         Schedule::Sequence(stages) => {
             let stages: Vec<Json> = stages.iter().map(|stage| json!({ "kind": "stage", "steps": stage.steps, "schedule": schedule_json(&stage.schedule) })).collect();
             json!({ "kind": "sequence", "stages": stages })

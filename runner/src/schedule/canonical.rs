@@ -86,6 +86,12 @@ impl Schedule {
                 integer(values.len() as u64, out);
                 floats(values, out);
             }
+            Schedule::Points { points, linear } => {
+                out.push(17);
+                integer(points.len() as u64, out);
+                points.iter().for_each(|(step, value)| floats(&[*step, *value], out));
+                out.push(u8::from(*linear));
+            }
             Schedule::Sequence(stages) => {
                 out.push(15);
                 integer(stages.len() as u64, out);
@@ -250,6 +256,10 @@ mod tests {
                     first_epoch: self.integer(),
                     inner: Box::new(self.schedule()),
                 },
+                17 => Schedule::Points {
+                    points: (0..self.integer()).map(|_| (self.float(), self.float())).collect(),
+                    linear: self.byte() == 1,
+                },
                 tag => panic!("unknown tag {tag}"),
             }
         }
@@ -388,6 +398,10 @@ mod tests {
             "0d 000000000000f03f 0000000000000040 0900000000000000 01",
         );
         check(Schedule::Table([1.0, 2.0].into()), "0e 0200000000000000 000000000000f03f 0000000000000040");
+        check(
+            Schedule::Points { points: [(2.0, 1.0)].into(), linear: true },
+            "11 0100000000000000 0000000000000040 000000000000f03f 01",
+        );
         let stage = Stage { steps: 9, schedule: Schedule::Constant(1.0) };
         check(Schedule::Sequence(vec![stage]), "0f 0100000000000000 0900000000000000 00 000000000000f03f");
         check(

@@ -164,6 +164,14 @@ pub enum Schedule {
     },
     /// Values read from a file, one a step; the last one stays. Without values, NaN.
     Table(std::sync::Arc<[f64]>),
+    /// Values read from a file, each from its step on, in rising order; before the first it is the first, after the last
+    /// the last. Without values, NaN.
+    Points {
+        /// Step, which may have a fraction, and value.
+        points: std::sync::Arc<[(f64, f64)]>,
+        /// Between two of them a line from one to the other, instead of the first.
+        linear: bool,
+    },
     /// Stages in a row, each a schedule that counts from its own start; the last one goes on for ever.
     /// Without stages, NaN.
     Sequence(Vec<Stage>),
@@ -205,6 +213,7 @@ impl Schedule {
             Schedule::RangeTest { min, max, steps, geometric: false } => line::linear(min, max, steps, step),
             Schedule::RangeTest { min, max, steps, geometric: true } => line::geometric(min, max, steps, step),
             Schedule::Table(ref values) => sequence::table(values, step),
+            Schedule::Points { ref points, linear } => sequence::points(points, linear, step),
             Schedule::Sequence(ref stages) => sequence::sequence(stages, step),
             Schedule::PerEpoch { iterations_per_epoch, first_epoch, ref inner } => {
                 inner.at(first_epoch.saturating_add(step / iterations_per_epoch.max(1)))

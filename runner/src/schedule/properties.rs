@@ -88,6 +88,8 @@ pub(super) fn any_schedule() -> impl Strategy<Value = Schedule> {
             geometric
         }),
         prop::collection::vec(float(), 0..5).prop_map(|values| Schedule::Table(values.into())),
+        (prop::collection::vec((float(), float()), 0..5), any::<bool>())
+            .prop_map(|(points, linear)| Schedule::Points { points: points.into(), linear }),
     ];
     leaf.prop_recursive(3, 8, 3, |inner| {
         let stage = (any_integer(), inner.clone()).prop_map(|(steps, schedule)| Stage { steps, schedule });

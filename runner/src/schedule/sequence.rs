@@ -1,6 +1,7 @@
 //! Schedules made of others or of listed values.
 
 use super::Schedule;
+use super::line::between;
 
 /// One stage of a [`Schedule::Sequence`].
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,18 @@ pub(super) fn table(values: &[f64], step: u64) -> f64 {
     values.get(row).or(values.last()).copied().unwrap_or(f64::NAN)
 }
 
+/// The value at `step` of rows of a step and a value; NaN if there is none.
+pub(super) fn points(points: &[(f64, f64)], linear: bool, step: u64) -> f64 {
+    let step = step as f64;
+    let after = points.partition_point(|(start, _)| *start <= step);
+    match (after.checked_sub(1).map(|before| points[before]), points.get(after)) {
+        (Some((start, from)), Some((end, to))) if linear => between(from, *to, (step - start) / (end - start)),
+        (Some((_, value)), _) => value,
+        (None, Some((_, value))) => *value,
+        (None, None) => f64::NAN,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +67,14 @@ mod tests {
     fn the_last_row_of_a_table_stays() {
         let table = Schedule::Table([3.0, 1.0, 2.0].into());
         check(&table, &[(0, 3.0), (1, 1.0), (2, 2.0), (3, 2.0), (u64::MAX, 2.0)]);
+    }
+
+    #[test]
+    fn between_two_points_a_value_is_held_or_on_a_line() {
+        let points =
+            |linear| Schedule::Points { points: [(0.0, 1.0), (4.0, 3.0), (4.5, 2.0), (10.5, 8.0)].into(), linear };
+        check(&points(false), &[(0, 1.0), (3, 1.0), (4, 3.0), (5, 2.0), (10, 2.0), (11, 8.0), (u64::MAX, 8.0)]);
+        check(&points(true), &[(0, 1.0), (1, 1.5), (4, 3.0), (5, 2.5), (10, 7.5), (11, 8.0), (u64::MAX, 8.0)]);
     }
 
     /// Torch7 counts epochs from 1 and holds the value within one: the first epoch is not at `base`.

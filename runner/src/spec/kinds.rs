@@ -226,8 +226,26 @@ pub static SCHEDULE_KINDS: &[ScheduleKind] = &[
     },
     ScheduleKind {
         name: "table",
-        doc: "Values from a file, one a step; the last one stays.",
-        keys: &[Key::new("file", Kind::Text, "A CSV file, its path relative to the spec.").required()],
+        doc: "Values from a file; the last one stays.",
+        keys: &[
+            Key::new(
+                "file",
+                Kind::Text,
+                "A CSV file, its path relative to the spec: bare numbers, one an iteration, or columns with names, one of them `iteration`, `step` or `epoch`.",
+            )
+            .required(),
+            Key::new(
+                "column",
+                Kind::Text,
+                "The column with the values; absent: the one named after the hyper-parameter (`lr`), or `value`.",
+            ),
+            Key::new(
+                "between",
+                Kind::OneOf(&["hold", "linear"]),
+                "Between two rows: the value of the first, or a line from one to the other.",
+            )
+            .text("hold"),
+        ],
     },
     ScheduleKind {
         name: "sequence",

@@ -108,6 +108,25 @@ impl Seeds {
     }
 }
 
+/// A column of a file of values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableColumn {
+    /// As written: relative to the spec.
+    pub file: String,
+    /// The hyper-parameter that takes the values, `lr` being the policy's.
+    pub hyper: String,
+    /// The column's name, where the spec says it.
+    pub column: Option<String>,
+}
+
+impl TableColumn {
+    /// Of the schedule whose keys stand below the path `schedule`.
+    pub fn new(file: &str, schedule: &str, column: Option<&str>) -> TableColumn {
+        let hyper = schedule.strip_prefix("optimizer.").map_or("lr", |rest| rest.split('.').next().unwrap_or(rest));
+        TableColumn { file: file.to_owned(), hyper: hyper.to_owned(), column: column.map(str::to_owned) }
+    }
+}
+
 impl Spec {
     /// Names of the plugins that the plan needs to know of.
     pub fn plugins(&self) -> BTreeSet<String> {
@@ -119,10 +138,30 @@ impl Spec {
         self.texts(|path| path == "data.dataset")
     }
 
-    /// The files of `table` schedules, as written: relative to the spec.
-    pub fn tables(&self) -> BTreeSet<String> {
-        // A key `file` of a schedule, that is of the policy, of a hyper-parameter or of a stage; never a plugin's option.
-        self.texts(|path| path.ends_with(".file") && (path.starts_with("policy.") || path.matches('.').count() > 1))
+    /// What `table` schedules read.
+    pub fn tables(&self) -> BTreeSet<TableColumn> {
+        let policies = self.policies.iter().map(|policy| &policy.settings);
+        let optimizers = self.optimizers.iter().map(|optimizer| &optimizer.settings);
+        let mut tables = BTreeSet::new();
+        for settings in policies.chain(optimizers) {
+            for setting in settings {
+                // A key `file` of a schedule, that is of the policy, of a hyper-parameter or of a stage; never a plugin's option.
+                let Some(schedule) = setting.path.strip_suffix(".file") else { continue };
+                if schedule != "policy" && !schedule.contains('.') {
+                    continue;
+                }
+                let column = format!("{schedule}.column");
+                let columns = settings.iter().find(|setting| *setting.path == *column);
+                let columns: Vec<Option<&str>> = match columns {
+                    Some(columns) => columns.values.iter().map(|(value, _)| value.text()).collect(),
+                    None => vec![None],
+                };
+                for file in setting.values.iter().filter_map(|(value, _)| value.text()) {
+                    tables.extend(columns.iter().map(|column| TableColumn::new(file, schedule, *column)));
+                }
+            }
+        }
+        tables
     }
 
     fn texts(&self, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
@@ -134,7 +173,7 @@ impl Spec {
             .chain(optimizers)
             .filter(|setting| wanted(&setting.path))
             .flat_map(|setting| &setting.values)
-            .filter_map(|(value, _)| if let Value::Text(text) = value { Some(text.to_string()) } else { None })
+            .filter_map(|(value, _)| value.text().map(str::to_owned))
             .collect()
     }
 }

@@ -7,8 +7,8 @@ use super::keys::{Default, Key, Kind};
 use super::kinds::{self, Naming};
 use super::setting::{Duration, Setting, Unit, Value, parse_bytes, parse_interval, parse_seconds};
 use super::source::Span;
-use super::{spacing, suggest};
 use super::tree::{Entry, Item, Node, Table};
+use super::{spacing, suggest};
 
 /// Longer axes are typing mistakes, and a file full of them would fill the memory.
 const MOST_VALUES: i64 = 100_000;

@@ -41,6 +41,13 @@ pub enum Value {
     Stages(usize),
 }
 
+impl Value {
+    /// The string, where it is one.
+    pub fn text(&self) -> Option<&str> {
+        if let Value::Text(text) = self { Some(text) } else { None }
+    }
+}
+
 /// A length of time in training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Duration {

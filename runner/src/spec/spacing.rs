@@ -134,11 +134,18 @@ mod tests {
             let (name, numbers) = line.split_once(',').expect("a name and values");
             let numbers: Vec<f64> = numbers.split(',').map(|number| number.parse().expect("a number")).collect();
             let [first, last, count, expected @ ..] = numbers.as_slice() else { panic!("{line}") };
-            let values =
-                if name == "linspace" { linear } else { logarithmic }(*first, *last, u32::try_from(*count as u64).unwrap());
+            let values = if name == "linspace" { linear } else { logarithmic }(
+                *first,
+                *last,
+                u32::try_from(*count as u64).unwrap(),
+            );
             assert_eq!(values.len(), expected.len());
             for (index, (value, expected)) in values.iter().zip(expected).enumerate() {
-                assert_eq!(value.to_bits(), expected.to_bits(), "{name} {first} {last} {count}, {index}: {value:e} for {expected:e}");
+                assert_eq!(
+                    value.to_bits(),
+                    expected.to_bits(),
+                    "{name} {first} {last} {count}, {index}: {value:e} for {expected:e}"
+                );
             }
             lines += 1;
         }

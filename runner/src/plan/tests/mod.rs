@@ -538,3 +538,42 @@ fn json_has_every_resolved_value() {
     "#]]
     .assert_eq(&written);
 }
+
+/// Rows by iteration and by epoch (500 iterations here), held or on a line.
+#[test]
+fn a_table_holds_or_interpolates_between_its_rows() {
+    let values = |keys: &str, steps: &[u64]| -> Vec<f64> {
+        let plan = planned(&format!("{HEAD}[policies.a]\nkind = \"table\"\n{keys}\n{SGD}"));
+        steps.iter().map(|step| plan.trials[0].lr.at(*step)).collect()
+    };
+    assert_eq!(values("file = \"lr.csv\"", &[0, 1, 2]), [0.1, 0.2, 0.2]);
+    assert_eq!(values("file = \"sparse.csv\"", &[0, 9, 10, 99, 100, 24_999]), [0.1, 0.1, 0.2, 0.2, 0.4, 0.4]);
+    let linear = values("file = \"sparse.csv\"\nbetween = \"linear\"", &[0, 5, 10, 55, 100, 24_999]);
+    assert_eq!(linear, [0.1, 0.15000000000000002, 0.2, 0.30000000000000004, 0.4, 0.4]);
+    // 1.501 epochs are 750.5 iterations.
+    assert_eq!(values("file = \"epochs.csv\"", &[0, 499, 500, 750, 751]), [0.1, 0.1, 0.2, 0.2, 0.4]);
+    let per_epoch = values("file = \"epochs.csv\"\nper = \"epoch\"\nfirst_epoch = 0", &[0, 499, 500, 999, 1000]);
+    assert_eq!(per_epoch, [0.1, 0.1, 0.2, 0.2, 0.4]);
+}
+
+/// `clr-run schedule --csv`, all of it and every tenth row, read by the same program.
+#[test]
+fn what_schedule_prints_as_csv_reads_back_bit_for_bit() {
+    let cyclic = "kind = \"exp_range\"\nbase_lr = 0.001\nmax_lr = 0.006\nstep_size = 77\ngamma = 0.999\n\
+                  optimizer.momentum = { kind = \"cosine\", max = 0.95, min = 0.85 }\ntrain.iterations = 1003";
+    let plan = planned(&format!("{HEAD}[policies.a]\n{cyclic}\n{SGD}"));
+    for (hyper, every) in [("lr", 1), ("lr", 10), ("momentum", 1), ("momentum", 10)] {
+        let mut text = Vec::new();
+        crate::schedule::show::csv(&plan, every, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let (_, original) = plan.trials[0].schedules().find(|(name, _)| *name == hyper).unwrap();
+        let schedule = match crate::table::parse(&text, hyper, None).unwrap() {
+            crate::table::Values::EachStep(values) => Schedule::Table(values),
+            crate::table::Values::From { rows, .. } => Schedule::Points { points: rows, linear: false },
+        };
+        for step in (0..1003).filter(|step| step % every == 0 || *step == 1002) {
+            assert_eq!(schedule.at(step).to_bits(), original.at(step).to_bits(), "{hyper} at {step} of every {every}");
+        }
+        assert_eq!(schedule.at(15).to_bits(), original.at(if every == 1 { 15 } else { 10 }).to_bits());
+    }
+}

@@ -29,7 +29,7 @@ fn what_the_world_does_not_have() {
             17 | file = "absent.csv"
                |        ^^^^^^^^^^^^
                |
-               = help: the path is relative to the spec; one value on each line
+               = help: a table is a CSV file, its path relative to the spec: bare numbers, one an iteration; or columns with names, `iteration`, `step` or `epoch` one of them
 
             error[spec::optimizer]: there is no optimizer `addam`
               --> a.toml:19:8
@@ -75,7 +75,7 @@ fn what_the_world_does_not_have() {
               --> a.toml:30:18
                |
             30 | momentum = [0.9, 1.5, "high"]
-               |                  ^^^ expected below 1
+               |                  ^^^ expected at least 0 and below 1
 
             error[spec::type]: `momentum` has the wrong type
               --> a.toml:30:23
@@ -173,7 +173,7 @@ fn what_the_world_does_not_have() {
              --> a.toml:7:15
               |
             7 | width = [2.5, 1000]
-              |               ^^^^ expected at most 512
+              |               ^^^^ expected at least 1 and at most 512
 
             error[spec::option]: `pool` cannot be `min`
              --> a.toml:8:8
@@ -661,4 +661,129 @@ fn a_long_reason_stands_below_what_is_underlined() {
                   get it with `x`
     "#]]
     .assert_eq(&render(&diagnostics, &source));
+}
+
+/// The problems of [`HEAD`] and `body`: what is underlined, title and text.
+#[track_caller]
+fn check_ranges(body: &str, expected: &[(&str, &str, &str)]) {
+    let source = SourceFile { name: "a.toml".to_owned(), text: format!("{HEAD}{body}") };
+    let (spec, mut diagnostics) = parse(&source, &[]);
+    diagnostics.extend(plan(&spec, &facts()).err().unwrap_or_default());
+    let found: Vec<(&str, &str, &str)> = diagnostics
+        .iter()
+        .map(|found| (&source.text[found.span.start..found.span.end], found.title.as_str(), found.text.as_str()))
+        .collect();
+    assert_eq!(found, expected, "{body}");
+}
+
+const LEAVES_LR: &str = "`lr` leaves its range";
+const LEAVES_MOMENTUM: &str = "`momentum` leaves its range";
+
+/// A constant of an optimizer, and a policy and a momentum schedule.
+fn sgd(policy: &str, optimizer: &str) -> String {
+    format!("[policies.a]\n{policy}\n[optimizers.b]\nkind = \"sgd\"\n{optimizer}\n")
+}
+
+#[test]
+fn momentum_and_decay_that_cannot_be_are_refused_as_constants() {
+    let fixed = "kind = \"fixed\"\nbase_lr = 0.1";
+    let constant = |optimizer: &str, value: &str, name: &str, text: &str| {
+        check_ranges(&sgd(fixed, optimizer), &[(value, &format!("`{name}` is out of range"), text)]);
+    };
+    let fraction = "expected at least 0 and below 1";
+    constant("momentum = 1.1", "1.1", "momentum", fraction);
+    constant("momentum = -0.5", "-0.5", "momentum", fraction);
+    constant("momentum = 1", "1", "momentum", fraction);
+    constant("weight_decay = -0.1", "-0.1", "weight_decay", "expected at least 0");
+    constant(
+        "weight_decay = 1e39",
+        "1e39",
+        "weight_decay",
+        "expected at least 0 as float32 too, in which plugins compute",
+    );
+    constant(
+        "momentum = 0.999999999",
+        "0.999999999",
+        "momentum",
+        &format!("{fraction} as float32 too, in which plugins compute"),
+    );
+    for beta in ["beta1", "beta2"] {
+        let adam = format!("[policies.a]\n{fixed}\n[optimizers.b]\nkind = \"adam\"\n{beta} = 1.0\n");
+        check_ranges(&adam, &[("1.0", &format!("`{beta}` is out of range"), fraction)]);
+    }
+    let adam = |epsilon: &str| format!("[policies.a]\n{fixed}\n[optimizers.b]\nkind = \"adam\"\nepsilon = {epsilon}\n");
+    check_ranges(&adam("0"), &[("0", "`epsilon` cannot be `0`", "expected above 0")]);
+    let float32 = "expected above 0 as float32 too, in which plugins compute";
+    check_ranges(&adam("1e-50"), &[("1e-50", "`epsilon` cannot be `1e-50`", float32)]);
+    // A grid tells each wrong value once.
+    let axis = sgd(fixed, "momentum = [0.9, 1.1, 1.2]");
+    let title = "`momentum` is out of range";
+    check_ranges(&axis, &[("1.1", title, fraction), ("1.2", title, fraction)]);
+}
+
+/// 25,000 iterations; the steps by hand.
+#[test]
+fn a_schedule_that_leaves_its_range_is_refused_with_the_step() {
+    let fixed = "kind = \"fixed\"\nbase_lr = 0.1";
+    let momentum = |schedule: &str| sgd(fixed, &format!("momentum = {{ {schedule} }}"));
+    let fraction =
+        |step: &str, value: &str| format!("at iteration {step} it is {value}; expected at least 0 and below 1");
+    check_ranges(
+        &momentum("kind = \"triangular\", base = 0.95, max = 1.1, step_size = 3000"),
+        &[("1.1", LEAVES_MOMENTUM, &fraction("1,000", "1"))],
+    );
+    check_ranges(&momentum("kind = \"linear\", from = 0.5, to = 1.0"), &[]);
+    check_ranges(
+        &momentum("kind = \"linear\", from = 0.5, to = 1.0, steps = 24_999"),
+        &[("1.0", LEAVES_MOMENTUM, &fraction("24,999", "1"))],
+    );
+    check_ranges(
+        &momentum("kind = \"exp\", base = 0.5, gamma = 2.0"),
+        &[("\"exp\"", LEAVES_MOMENTUM, &fraction("1", "1"))],
+    );
+    let stages = "kind = \"sequence\", stages = [{ kind = \"fixed\", base = 0.9, iterations = 100 }, { kind = \"fixed\", base = 1.5 }]";
+    check_ranges(&momentum(stages), &[("1.5", LEAVES_MOMENTUM, &fraction("100", "1.5"))]);
+    check_ranges(
+        &momentum("kind = \"fixed\", base = -0.5"),
+        &[("-0.5", "`base` is out of range", "expected a number that is not negative")],
+    );
+
+    let lr = |step: &str, value: &str| format!("at iteration {step} it is {value}; expected at least 0");
+    let float32 = " as float32 too, in which plugins compute";
+    check_ranges(
+        &sgd("kind = \"poly\"\nbase_lr = 0.1\npower = -1\nsteps = 20_000", ""),
+        &[("\"poly\"", LEAVES_LR, &lr("20,000", "infinite"))],
+    );
+    // 2^128 is the first power of 2 that float32 cannot hold.
+    check_ranges(
+        &sgd("kind = \"exp\"\nbase_lr = 1\ngamma = 2", ""),
+        &[("\"exp\"", LEAVES_LR, &(lr("128", "3.402823669209385e38") + float32))],
+    );
+    check_ranges(
+        &sgd("kind = \"exp_range\"\nbase_lr = 1\nmax_lr = 2\nstep_size = 1000\ngamma = 2", ""),
+        &[("\"exp_range\"", LEAVES_LR, &(lr("128", "3.838385098868186e38") + float32))],
+    );
+    // Short of the end it is large and finite, which is no range's business.
+    check_ranges(&sgd("kind = \"poly\"\nbase_lr = 0.1\npower = -1", ""), &[]);
+    // So long that nobody could look at each step.
+    let long = sgd(
+        "kind = \"triangular\"\nbase_lr = 0.1\nmax_lr = 0.2\nstep_size = 10\ntrain.iterations = 1_000_000_000",
+        "momentum = { kind = \"triangular\", base = 0.9, max = 0.8, step_size = 10 }",
+    );
+    check_ranges(&long, &[]);
+}
+
+#[test]
+fn a_table_says_what_it_lacks() {
+    let table = |keys: &str| sgd(&format!("kind = \"table\"\n{keys}"), "");
+    check_ranges(&table("file = \"sparse.csv\""), &[]);
+    check_ranges(&table("file = \"sparse.csv\"\nbetween = \"linear\""), &[]);
+    check_ranges(
+        &table("file = \"late.csv\""),
+        &[("\"late.csv\"", "the first row of this table is for iteration 9", "")],
+    );
+    check_ranges(
+        &table("file = \"sparse.csv\"\nbetween = \"cubic\""),
+        &[("\"cubic\"", "`between` cannot be `cubic`", "expected `hold` or `linear`")],
+    );
 }

@@ -42,12 +42,15 @@ pub(crate) fn source(text: &str) -> SourceFile {
 #[test]
 fn what_must_be_gathered_is_known() {
     let text = GOOD.replace("\"cifar10\"", "[\"cifar10\", \"shapes\"]")
-        + "model.plugin = \"other\"\n[policies.table]\nkind = \"table\"\nfile = \"lr.csv\"\noptimizer.momentum = { kind = \"table\", file = \"m.csv\" }\n";
+        + "model.plugin = \"other\"\n[policies.table]\nkind = \"table\"\nfile = \"lr.csv\"\noptimizer.momentum = { kind = \"table\", file = \"m.csv\", column = \"b\" }\n";
     let (spec, diagnostics) = parse(&source(&text), &[]);
     assert_eq!(diagnostics, []);
     assert_eq!(spec.plugins().into_iter().collect::<Vec<_>>(), ["cifar", "other"]);
     assert_eq!(spec.datasets().into_iter().collect::<Vec<_>>(), ["cifar10", "shapes"]);
-    assert_eq!(spec.tables().into_iter().collect::<Vec<_>>(), ["lr.csv", "m.csv"]);
+    let tables: Vec<TableColumn> = spec.tables().into_iter().collect();
+    let expected = [("lr.csv", "policy", None), ("m.csv", "optimizer.momentum", Some("b"))];
+    assert_eq!(tables, expected.map(|(file, schedule, column)| TableColumn::new(file, schedule, column)));
+    assert_eq!((&*tables[0].hyper, &*tables[1].hyper), ("lr", "momentum"));
 }
 
 #[test]
