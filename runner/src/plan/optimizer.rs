@@ -260,7 +260,7 @@ impl<'f> Resolver<'f> {
                     stays_within(&schedule, bounds, cell, name, path, clock.steps, problems).then_some(schedule)
                 })
             } else {
-                self.constant_hyper(cell, name, path, bounds, offer, optimizer, problems).map(Schedule::Constant)
+                self.constant_hyper(cell, name, path, offer, optimizer, problems).map(Schedule::Constant)
             };
             schedules.push((self.shared(name), schedule));
         }
@@ -274,15 +274,15 @@ impl<'f> Resolver<'f> {
         cell: &Cell<'_, '_>,
         name: &str,
         path: &str,
-        bounds: Bounds,
         offer: Offer<'f>,
         optimizer: &OptimizerFacts,
         problems: &mut Problems,
     ) -> Option<f64> {
-        let property = Schema(&optimizer.options_schema).property(name);
+        let schema = Schema(&optimizer.options_schema);
+        let property = schema.property(name);
         if let Some(value) = cell.get(path) {
             let number = cell.number(path);
-            match (number, number.map(|number| bounds.check(number))) {
+            match (number, number.map(|number| Bounds::of_hyper(name, schema).check(number))) {
                 (Some(number), Some(Ok(()))) => return Some(number),
                 (_, Some(Err(expected))) => problems.push(
                     Diagnostic::new("spec::range", cell.place(path), format!("`{name}` is out of range"))
