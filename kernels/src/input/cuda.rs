@@ -44,6 +44,8 @@ pub struct Batches<'a> {
     pub lane_count: usize,
     /// Of the table; a batch may have fewer samples.
     pub batch_size: usize,
+    /// Where in a row of the table the batch begins.
+    pub first: usize,
     /// `[lanes]`: what keys each lane's draws. None: this is evaluation, where nothing is random.
     pub data_seeds: Option<&'a Buffer<u64>>,
 }
@@ -65,6 +67,7 @@ struct Shape {
     row_count: u32,
     sample_lanes: u32,
     batch_size: u32,
+    first: u32,
     augment: u32,
 }
 
@@ -89,12 +92,12 @@ pub fn gather(
     labels: Lanes<'_, i32>,
 ) -> Result<(), GpuError> {
     let &Images { shape: [height, width, channels], mean, scale, pad, crop: [crop_h, crop_w], flip, .. } = source;
-    let &Batches { samples, epochs, rows, lane_count, batch_size, data_seeds } = batches;
+    let &Batches { samples, epochs, rows, lane_count, batch_size, first, data_seeds } = batches;
     let (stored_len, image_len) = (height * width * channels, crop_h * crop_w * channels);
     assert!([0, channels, stored_len].contains(&mean.len()), "a mean of {} values", mean.len());
     assert!([0, 1, channels].contains(&scale.len()), "a scale of {} values", scale.len());
     assert!(crop_h <= height + 2 * pad && crop_w <= width + 2 * pad, "a crop of {crop_h} x {crop_w}");
-    assert!(batch <= batch_size && (lane_count == 1 || lane_count >= lanes));
+    assert!(first + batch <= batch_size && (lane_count == 1 || lane_count >= lanes));
     let shape = Shape {
         sample_count: count(source.labels.len()),
         height: count(height),
@@ -109,6 +112,7 @@ pub fn gather(
         row_count: count(rows),
         sample_lanes: count(lane_count),
         batch_size: count(batch_size),
+        first: count(first),
         augment: u32::from(data_seeds.is_some()),
     };
     let table_len = rows * lane_count * batch_size;
@@ -221,6 +225,7 @@ mod tests {
                 rows: ROWS as usize,
                 lane_count: in_table.len(),
                 batch_size: BATCH,
+                first: 0,
                 data_seeds: is_training.then_some(&seeds),
             };
             let step = |row| vec![LaneStep { row, ..LaneStep::default() }; count];
@@ -232,6 +237,12 @@ mod tests {
             gather(gpu, count, BATCH, &source, &batches, &steps, batch.lanes(), targets.lanes()).unwrap();
             let found = targets.read(gpu).iter().map(|lane| lane.iter().map(|label| *label as f32).collect()).collect();
             let images = batch.read(gpu);
+            // The last two samples alone are where the first two were.
+            let half = Batches { first: BATCH / 2, ..batches };
+            gather(gpu, count, BATCH / 2, &source, &half, &steps, batch.lanes(), targets.lanes()).unwrap();
+            for (whole, half) in images.iter().zip(batch.read(gpu)) {
+                assert_eq!(half[..BATCH / 2 * image_len], whole[BATCH / 2 * image_len..]);
+            }
             // Beyond the table there are no samples.
             let steps = gpu.alloc_from(&step(ROWS as u32)).unwrap();
             gather(gpu, count, BATCH, &source, &batches, &steps, batch.lanes(), targets.lanes()).unwrap();

@@ -16,8 +16,9 @@ struct Shape {
     u32 flip;
     /// Values of `mean`: 0, a channel's each, or a stored image's; and of `scale`: 0, 1, or a channel's each.
     u32 mean_len, scale_len;
-    /// Of the table of samples: rows, lanes (1: all see the same), and samples of a batch at most.
-    u32 row_count, sample_lanes, batch_size;
+    /// Of the table of samples: rows, lanes (1: all see the same), and samples of a batch at most; and where in a row this
+    /// batch begins.
+    u32 row_count, sample_lanes, batch_size, first;
     /// Whether this is a training batch: flips and crops are random.
     u32 augment;
 };
@@ -35,7 +36,8 @@ extern "C" __global__ void __launch_bounds__(input::THREADS)
     const u32 index = blockIdx.x * input::THREADS + threadIdx.x, place = blockIdx.y, lane = blockIdx.z;
     const u32 row_len = shape.crop_w * shape.channels, image_len = shape.crop_h * row_len;
     const u64 row = u64{steps[0].row} * shape.sample_lanes + (shape.sample_lanes == 1 ? 0 : lane);
-    const u32 sample = steps[0].row < shape.row_count ? samples[row * shape.batch_size + place] : shape.sample_count;
+    const u64 entry = row * shape.batch_size + shape.first + place;
+    const u32 sample = steps[0].row < shape.row_count ? samples[entry] : shape.sample_count;
     const bool exists = sample < shape.sample_count;
     if (index == 0) labels[lane][place] = exists ? stored_labels[sample] : -1;
     if (index >= image_len) return;
@@ -44,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(input::THREADS)
     u32 top = spare_h / 2, left = spare_w / 2;
     bool flipped = false;
     if (exists && shape.augment) {
-        const uint4 words = philox_block(seeds[lane], input::STREAM, epochs[row * shape.batch_size + place], sample);
+        const uint4 words = philox_block(seeds[lane], input::STREAM, epochs[entry], sample);
         flipped = shape.flip && words.x >> 31 == 1;
         top = below(words.y, spare_h + 1);
         left = below(words.z, spare_w + 1);

@@ -7,7 +7,8 @@ use crate::Cpu;
 const TASK_ROWS: usize = 16;
 
 /// Scores `logits`, `[batch][classes]`, against `labels`, `[batch]`. Writes the gradient of the mean loss by the logits,
-/// `(softmax - one at the label) / batch`, to `dlogits` if it is asked for.
+/// `(softmax - one at the label) / of`, to `dlogits` if it is asked for. `of` is how many samples the mean is over: those of the
+/// batch, or more where it is a part of them.
 ///
 /// Computed in f64 and rounded at the end; the rows' losses are added in a fixed tree. The same on every instruction set.
 ///
@@ -18,13 +19,14 @@ pub fn softmax_cross_entropy(
     classes: usize,
     logits: &[f32],
     labels: &[i32],
+    of: usize,
     dlogits: Option<&mut [f32]>,
 ) -> Score {
     let batch = labels.len();
     assert_eq!(logits.len(), batch * classes, "logits of {batch} samples in {classes} classes");
     assert!(dlogits.as_ref().is_none_or(|dlogits| dlogits.len() == logits.len()), "as many gradients as logits");
-    let (loss, correct) = score_rows(cpu, classes, logits, labels, dlogits, 1.0 / batch as f64);
-    Score { loss: (loss / batch as f64) as f32, correct }
+    let (loss, correct) = score_rows(cpu, classes, logits, labels, dlogits, 1.0 / of as f64);
+    Score { loss: (loss / of as f64) as f32, correct }
 }
 
 /// The summed loss and the number of right answers, each half of the rows apart.

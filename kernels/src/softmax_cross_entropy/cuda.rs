@@ -5,7 +5,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::cuda::{Buffer, Gpu, GpuError, Lanes, count};
-use crate::step::{LaneStep, Metrics};
+use crate::step::{LaneStep, Metrics, Part};
 
 const THREADS: usize = 512;
 
@@ -20,8 +20,8 @@ pub struct Total {
 }
 
 /// Scores `logits`, `[batch][classes]`, against `labels`, `[batch]`, in each lane, as [`super::softmax_cross_entropy`] does.
-/// Writes `dlogits` where it is asked for, and mean loss and accuracy of lanes whose batch has `batch` samples to columns 0 and
-/// 1 of their row of `metrics`.
+/// Writes `dlogits` where it is asked for, and mean loss and accuracy of lanes whose update has as many samples as `part` says to
+/// columns 0 and 1 of their row of `metrics`; where this is not the first part of the update, adds to them.
 ///
 /// # Errors
 /// What the driver says.
@@ -30,6 +30,7 @@ pub fn train(
     gpu: &Gpu,
     lanes: usize,
     batch: usize,
+    part: Part,
     classes: usize,
     steps: &Buffer<LaneStep>,
     logits: Lanes<'_>,
@@ -39,7 +40,8 @@ pub fn train(
 ) -> Result<(), GpuError> {
     assert!(metrics.columns >= 2, "loss and accuracy need two columns");
     let launch = gpu.launch("softmax_cross_entropy_train").blocks([lanes, 1, 1]).threads(THREADS);
-    let launch = launch.value(count(batch)).value(count(classes));
+    let launch = launch.value(count(batch)).value(count(part.of)).value(u32::from(part.first == 0));
+    let launch = launch.value(count(classes));
     let launch = launch.value(count(metrics.rows)).value(count(metrics.columns));
     let launch = launch.buffer(steps, lanes).read(logits, lanes, batch * classes).read(labels, lanes, batch);
     let launch = launch.write_optional(dlogits, lanes, batch * classes);
@@ -96,7 +98,8 @@ mod tests {
             let metrics = Metrics { values: &table, rows: ROWS, columns: 3 };
             let steps = gpu.alloc_from(&steps(lanes, batch)).unwrap();
             let (logits, labels) = (given.lanes(), targets.lanes());
-            train(gpu, count, batch, classes, &steps, logits, labels, Some(dlogits.lanes()), &metrics).unwrap();
+            let part = Part::whole(batch);
+            train(gpu, count, batch, part, classes, &steps, logits, labels, Some(dlogits.lanes()), &metrics).unwrap();
             let totals = gpu.alloc_from(&vec![Total { loss: 0.5, correct: 2 }; count]).unwrap();
             evaluate(gpu, count, batch, classes, logits, labels, &totals).unwrap();
             evaluate(gpu, count, batch, classes, logits, labels, &totals).unwrap();
@@ -111,7 +114,7 @@ mod tests {
         }) {
             let mut dlogits = vec![f32::NAN; batch * classes];
             let Score { loss, correct } =
-                softmax_cross_entropy(&cpu, classes, &logits(lane), &labels(lane), Some(&mut dlogits));
+                softmax_cross_entropy(&cpu, classes, &logits(lane), &labels(lane), batch, Some(&mut dlogits));
             let metrics = if lane == 1 { vec![7.0; 3] } else { vec![loss, correct as f32 / batch as f32, 7.0] };
             let totals = vec![0.5 + 2.0 * loss * batch as f32, 2.0 + 2.0 * correct as f32];
             // NaN where NaN is expected, as a number that both have.
@@ -127,6 +130,43 @@ mod tests {
         for (batch, classes) in [(1, 1), (3, 10), (40, 7), (5, 70)] {
             let logits = |lane: u64| values(lane + 1, batch * classes).iter().map(|value| 4.0 * value).collect();
             check(classes, logits, |lane| (0..batch as i32).map(|i| (i * 7 + lane as i32) % classes as i32).collect());
+        }
+    }
+
+    #[test]
+    fn the_parts_of_an_update_add_up_to_it() {
+        let (cpu, batch, classes, lens) = (Cpu::new(1).unwrap(), 11, 7, [4, 4, 3]);
+        let logits: Vec<f32> = values(3, batch * classes).iter().map(|value| 4.0 * value).collect();
+        let labels: Vec<i32> = (0..batch as i32).map(|i| i * 3 % classes as i32).collect();
+        let mut expected = vec![0.0; batch * classes];
+        let score = softmax_cross_entropy(&cpu, classes, &logits, &labels, batch, Some(&mut expected));
+        expected.extend([score.loss, score.correct as f32 / batch as f32]);
+        for (lane, placing, result) in on_the_gpu(|gpu, placing, lanes| {
+            let count = lanes.len();
+            let steps = gpu.alloc_from(&steps(lanes, batch)).unwrap();
+            let table = gpu.alloc_from(&vec![7.0_f32; ROWS * count * 2]).unwrap();
+            let metrics = Metrics { values: &table, rows: ROWS, columns: 2 };
+            let mut gradients = vec![Vec::new(); count];
+            let mut first = 0;
+            for len in lens {
+                let part = |values: &[f32]| vec![values[first * classes..][..len * classes].to_vec(); count];
+                let given = Tensors::new(gpu, placing, &part(&logits));
+                let targets = Tensors::new(gpu, placing, &vec![labels[first..][..len].to_vec(); count]);
+                let dlogits = Tensors::unwritten(gpu, placing, count, len * classes);
+                let (part, written) = (Part { first, of: batch }, Some(dlogits.lanes()));
+                let (given, targets) = (given.lanes(), targets.lanes());
+                train(gpu, count, len, part, classes, &steps, given, targets, written, &metrics).unwrap();
+                gradients.iter_mut().zip(dlogits.read(gpu)).for_each(|(all, part)| all.extend(part));
+                first += len;
+            }
+            let mut found = vec![0.0; table.len()];
+            gpu.download(&table, 0, &mut found).unwrap();
+            let row = found[ROW * count * 2..].chunks(2).take(count).map(<[f32]>::to_vec).collect();
+            join([gradients, row])
+        }) {
+            if lane != 1 {
+                assert_close(&format!("{placing:?}"), &result, &widened(&expected), 2e-7);
+            }
         }
     }
 

@@ -8,8 +8,8 @@ pub use cpu::softmax_cross_entropy;
 /// What a batch of logits scored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
-    /// Mean over the batch of `-log(softmax(logits)[label])`. NaN if a logit is NaN or positive infinity, a label is no
-    /// class or the batch is empty; infinite if the logit of a label is negative infinity.
+    /// Mean over the batch of `-log(softmax(logits)[label])`, or its share in the mean over more samples. NaN if a logit is NaN
+    /// or positive infinity, a label is no class or the batch is empty; infinite if the logit of a label is negative infinity.
     pub loss: f32,
     /// Samples whose largest logit is at their label. The lowest class wins a tie; a sample without a loss is not right.
     pub correct: usize,
@@ -24,8 +24,8 @@ mod tests {
     fn run(classes: usize, logits: &[f32], labels: &[i32]) -> Vec<f32> {
         let results = on_every_cpu(|cpu| {
             let mut dlogits = vec![f32::MAX; logits.len()];
-            let score = softmax_cross_entropy(cpu, classes, logits, labels, Some(&mut dlogits));
-            let without = softmax_cross_entropy(cpu, classes, logits, labels, None);
+            let score = softmax_cross_entropy(cpu, classes, logits, labels, labels.len(), Some(&mut dlogits));
+            let without = softmax_cross_entropy(cpu, classes, logits, labels, labels.len(), None);
             assert_eq!((score.loss.to_bits(), score.correct), (without.loss.to_bits(), without.correct));
             [vec![score.loss, score.correct as f32], dlogits].concat()
         });

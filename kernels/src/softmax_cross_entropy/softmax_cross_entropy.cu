@@ -56,10 +56,10 @@ struct Score {
     u32 correct;
 };
 
-/// Scores a batch. Thread 0 has the result.
-__device__ __forceinline__ Score score_batch(Shared& shared, u32 batch, u32 classes, const float* logits,
+/// Scores a batch. Thread 0 has the result. `of`: the samples that the mean is over.
+__device__ __forceinline__ Score score_batch(Shared& shared, u32 batch, u32 of, u32 classes, const float* logits,
                                              const int* labels, float* dlogits) {
-    const double scale = 1.0 / batch;
+    const double scale = 1.0 / of;
     double loss = 0.0;
     u32 correct = 0;
     for (u32 row = warp_index(); row < batch; row += WARPS) {
@@ -91,19 +91,23 @@ struct Total {
 
 } // namespace softmax_cross_entropy
 
-/// The gradient of the mean loss, and, in the lane's row of `metrics`, `[rows][lane][columns]`, mean loss and accuracy.
+/// The gradient of the mean loss, and, in the lane's row of `metrics`, `[rows][lane][columns]`, mean loss and accuracy. The
+/// means are over the `of` samples of an update, of which this is a part: the first writes its row, the others add to it.
 extern "C" __global__ void __launch_bounds__(softmax_cross_entropy::THREADS, 1)
-    softmax_cross_entropy_train(u32 batch, u32 classes, u32 rows, u32 columns, const LaneStep* steps,
-                                Lanes<const float> logits, Lanes<const int> labels, Lanes<float> dlogits,
-                                float* metrics) {
+    softmax_cross_entropy_train(u32 batch, u32 of, u32 is_first, u32 classes, u32 rows, u32 columns,
+                                const LaneStep* steps, Lanes<const float> logits, Lanes<const int> labels,
+                                Lanes<float> dlogits, float* metrics) {
     __shared__ softmax_cross_entropy::Shared shared;
     const u32 lane = blockIdx.x;
     const softmax_cross_entropy::Score score = softmax_cross_entropy::score_batch(
-        shared, batch, classes, logits[lane], labels[lane], dlogits.exists() ? dlogits[lane] : nullptr);
-    if (threadIdx.x == 0 && steps[lane].samples == batch && steps[lane].row < rows) {
+        shared, batch, of, classes, logits[lane], labels[lane], dlogits.exists() ? dlogits[lane] : nullptr);
+    if (threadIdx.x == 0 && steps[lane].samples == of && steps[lane].row < rows) {
         float* row = metrics + (u64{steps[lane].row} * gridDim.x + lane) * columns;
-        row[0] = static_cast<float>(score.loss / batch);
-        row[1] = static_cast<float>(score.correct) / static_cast<float>(batch);
+        const float samples = static_cast<float>(of), loss = static_cast<float>(score.loss / of);
+        // A share of so few samples gives their number back.
+        const u32 before = is_first ? 0 : static_cast<u32>(row[1] * samples + 0.5f);
+        row[0] = is_first ? loss : row[0] + loss;
+        row[1] = static_cast<float>(before + score.correct) / samples;
     }
 }
 
@@ -114,7 +118,7 @@ extern "C" __global__ void __launch_bounds__(softmax_cross_entropy::THREADS, 1)
     __shared__ softmax_cross_entropy::Shared shared;
     const u32 lane = blockIdx.x;
     const softmax_cross_entropy::Score score =
-        softmax_cross_entropy::score_batch(shared, batch, classes, logits[lane], labels[lane], nullptr);
+        softmax_cross_entropy::score_batch(shared, batch, batch, classes, logits[lane], labels[lane], nullptr);
     if (threadIdx.x == 0) {
         // The mean as a float, as the CPU has it.
         totals[lane].loss += static_cast<double>(static_cast<float>(score.loss / batch)) * batch;

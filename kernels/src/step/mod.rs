@@ -57,6 +57,22 @@ pub struct LaneStep {
     pub both_corrections: f64,
 }
 
+/// Which samples of an update a batch is: all of them, or a part, where the gradients of several are accumulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Samples of the update before these.
+    pub first: usize,
+    /// Samples of the update.
+    pub of: usize,
+}
+
+impl Part {
+    /// An update of one batch.
+    pub fn whole(batch: usize) -> Part {
+        Part { first: 0, of: batch }
+    }
+}
+
 /// What steps measure: `[rows][lanes][columns]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Metrics<'a> {

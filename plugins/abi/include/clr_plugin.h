@@ -188,11 +188,16 @@ typedef struct clr_session_config {
    clr_str            device;       /* "cpu", "cuda:0", ... */
    clr_str            model;
    clr_str            options;      /* JSON object: [model] options and "precision"; every plugin takes "f32", and no
-                                    precision for that */
+                                    precision for that. Of a model whose options_schema has the property "accumulate"
+                                    also that, an integer; 1 where it is absent: see batch_size */
    const clr_dataset *dataset;
    const clr_lane    *lanes;        /* [lane_count] */
    uint32_t           lane_count;   /* K; at least 1 */
-   uint32_t           batch_size;   /* samples of a full batch; at least 1 */
+   uint32_t           batch_size;   /* samples of a full batch, from which an update is made; at least 1. With
+                                    "accumulate" it is computed in so many equal parts, one after the other and a last
+                                    one that may be smaller, in the memory of one: the update is of the mean gradient
+                                    over all samples, the metrics are of them all, and what depends on a batch (batch
+                                    normalisation) sees a part */
    uint32_t           thread_count; /* the plugin computes on at most so many threads at once; at least 1 */
    uint32_t           reserved;     /* 0 */
 } clr_session_config;

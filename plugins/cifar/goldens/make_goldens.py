@@ -2,6 +2,7 @@
 
     pip install torch numpy
     python make_goldens.py > curves.json
+    python make_goldens.py accumulate > accumulate.json
 
 Images, labels, initial weights, batches and learning rates come from formulas that the test computes too, so that the file
 holds results alone. Networks follow the prototxt files of Caffe's examples/cifar10; Caffe's solvers are transcribed from
@@ -195,7 +196,7 @@ class Torch:
         self.optimizer.step()
 
 
-def curve(forward, optimizer, max_lr, decay, size=32):
+def curve(forward, optimizer, max_lr, decay, size=32, accumulate=1):
     net = Net(forward, size)
     train_images, train_labels = images(0, TRAIN, size)
     rows = []
@@ -210,14 +211,18 @@ def curve(forward, optimizer, max_lr, decay, size=32):
         # Up and down in 20 steps, from a tenth of the peak.
         lr = float(np.float32(max_lr * (0.1 + 0.9 * (1 - abs(it % 20 - 10) / 10))))
         net.training = True
-        logits = scores(train_images[batch])
-        labels = torch.tensor(train_labels[batch])
-        loss = F.cross_entropy(logits, labels)
         for parameter in net.parameters:
             parameter.grad = None
-        loss.backward()
+        # PyTorch's idiom, each part weighted by its samples: `backward` adds to the gradients that are there.
+        loss, correct = 0.0, 0
+        for part in range(0, count, BATCH // accumulate):
+            chosen = batch[part : part + BATCH // accumulate]
+            logits, labels = scores(train_images[chosen]), torch.tensor(train_labels[chosen])
+            share = F.cross_entropy(logits, labels) * (len(chosen) / count)
+            share.backward()
+            loss, correct = loss + share.item(), correct + int((logits.argmax(1) == labels).sum())
         norm = math.sqrt(sum(float((w.grad**2).sum()) for w in net.parameters))
-        rows.append((loss.item(), norm, int((logits.argmax(1) == labels).sum())))
+        rows.append((loss, norm, correct))
         optimizer.step(net, norm, lr, 0.9, decay, it)
     net.training = False
     with torch.no_grad():
@@ -250,9 +255,17 @@ for kind, lr in RATES.items():
 clipped = {"optimizer": "sgd", "clip_gradients": 2.0}
 CASES.append(("cifar10_quick", 16, clipped, quick, lambda: Caffe("sgd", 2.0), 1e-3, 4e-3))
 
+# The same, and of how many batches an update is.
+ACCUMULATE = [
+    ("cifar10_quick", 16, {"optimizer": "nesterov"}, quick, lambda: Caffe("nesterov"), 5e-4, 4e-3, 4),
+    ("cifar10_full_sigmoid_bn", 16, {"optimizer": "sgd"}, sigmoid_bn, lambda: Caffe("sgd"), 1e-2, 1e-3, 2),
+    ("cifar10_full_sigmoid_bn", 16, {"optimizer": "adam", "form": "torch"}, sigmoid_bn, lambda: Torch("adam"), 1e-3, 1e-3, 4),
+]
+
 goldens = []
-for model, size, options, forward, optimizer, lr, decay in CASES:
-    result = curve(forward, optimizer(), lr, decay, size)
-    goldens.append({"model": model, "size": size, "options": options, "max_lr": lr, "weight_decay": decay, **result})
+for model, size, options, forward, optimizer, lr, decay, *accumulate in ACCUMULATE if "accumulate" in sys.argv else CASES:
+    result = curve(forward, optimizer(), lr, decay, size, *accumulate)
+    more = {"accumulate": accumulate[0]} if accumulate else {}
+    goldens.append({"model": model, "size": size, "options": options, "max_lr": lr, "weight_decay": decay, **more, **result})
     print(model, size, options, result["loss"][::7], result["test_loss"], file=sys.stderr)
 print("[\n" + ",\n".join(json.dumps(golden) for golden in goldens) + "\n]")

@@ -20,10 +20,17 @@ struct Golden {
     options: serde_json::Value,
     max_lr: f32,
     weight_decay: f32,
+    /// Batches of an update.
+    #[serde(default = "one")]
+    accumulate: usize,
     loss: Vec<f64>,
     grad_norm: Vec<f64>,
     test_loss: f64,
     test_correct: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 #[test]
@@ -56,6 +63,20 @@ fn curves_begin_as_those_of_pytorch_on_a_gpu() {
     assert!(flawless >= 16, "only {flawless} of the 18 curves agree to the last digits");
 }
 
+/// Updates of two batches and of four, some of them a smaller one at the end: batch normalisation sees each batch by itself.
+#[test]
+fn accumulated_gradients_train_as_in_pytorch() {
+    let goldens: Vec<Golden> = serde_json::from_str(include_str!("../goldens/accumulate.json")).unwrap();
+    assert_eq!(goldens.iter().map(|golden| golden.accumulate).collect::<Vec<_>>(), [4, 2, 4]);
+    for golden in &goldens {
+        check(golden, "cpu", "direct", STEPS);
+    }
+    let on_gpu = clr_cuda_emulator::install_unchecked();
+    for golden in goldens.iter().filter(|_| on_gpu) {
+        assert!(check(golden, "cuda:0", "auto", 6), "the losses of {} differ on a GPU", golden.model);
+    }
+}
+
 /// Whether the first `steps` losses of a curve agree to 1e-5; panics where one differs by more than rounding explains.
 #[track_caller]
 fn check(golden: &Golden, device: &str, convolution: &str, steps: usize) -> bool {
@@ -68,7 +89,7 @@ fn check(golden: &Golden, device: &str, convolution: &str, steps: usize) -> bool
     let transform = Transform { mean: &[80.0, 64.0, 64.0], ..Transform::default() };
     let dataset = Dataset::new([golden.size, golden.size, 3], CLASSES, splits, transform, None).unwrap();
     let options = golden.options.to_string();
-    let model_options = format!(r#"{{"convolution": "{convolution}"}}"#);
+    let model_options = serde_json::json!({"convolution": convolution, "accumulate": golden.accumulate}).to_string();
     let config = SessionConfig {
         device,
         model: &golden.model,

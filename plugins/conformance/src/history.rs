@@ -33,7 +33,7 @@ impl Default for DataSize {
 }
 
 /// Random images.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Images {
     pub(crate) height: u32,
     pub(crate) width: u32,
@@ -99,6 +99,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) rig: &'a Rig,
     pub(crate) device: &'a str,
     pub(crate) model: &'a OfferedModel,
+    /// The model's.
+    pub(crate) options: String,
     pub(crate) images: Images,
     pub(crate) batch_size: u32,
     pub(crate) trials: Vec<Trial>,
@@ -124,19 +126,32 @@ impl<'a> Bench<'a> {
             rig,
             device,
             model: &rig.offer().models[model],
+            options: "{}".to_owned(),
             images: Images::new(size),
             batch_size: size.batch_size.max(2),
             trials: trials.collect(),
             references: Vec::new(),
         };
-        for trial in 0..count {
-            let reference = bench.reference(trial).map_err(|verdict| match verdict {
-                Verdict::Failed(problem) | Verdict::Skipped(problem) => problem,
-                Verdict::Passed => String::new(),
-            })?;
-            bench.references.push(reference);
-        }
+        bench.refer().map_err(|verdict| match verdict {
+            Verdict::Failed(problem) | Verdict::Skipped(problem) => problem,
+            Verdict::Passed => String::new(),
+        })?;
         Ok(bench)
+    }
+
+    /// The first `count` trials with other options of the model.
+    pub(crate) fn with_options(&self, options: String, count: usize) -> Result<Bench<'a>, Verdict> {
+        let &Bench { rig, device, model, ref images, batch_size, ref trials, .. } = self;
+        let (images, trials, references) = (images.clone(), trials[..count].to_vec(), Vec::new());
+        let mut bench = Bench { rig, device, model, options, images, batch_size, trials, references };
+        bench.refer()?;
+        Ok(bench)
+    }
+
+    fn refer(&mut self) -> Result<(), Verdict> {
+        let references = (0..self.trials.len()).map(|trial| self.reference(trial));
+        self.references = references.collect::<Result<_, _>>()?;
+        Ok(())
     }
 
     fn reference(&self, trial: usize) -> Result<Reference, Verdict> {
@@ -172,7 +187,7 @@ impl<'a> Bench<'a> {
         Setup {
             device: self.device.to_owned(),
             model: self.model.name.clone(),
-            options: "{}".to_owned(),
+            options: self.options.clone(),
             trials: trials.iter().map(|&trial| self.trials[trial].clone()).collect(),
             batch_size: self.batch_size,
             thread_count: 1,

@@ -79,6 +79,7 @@ const CHECKS: &[(&str, CheckFunction, bool)] = &[
     ("divergence is data", training::divergence, false),
     ("precision f32 is the default", training::precision, false),
     ("streamed images", training::streamed, false),
+    ("accumulated gradients", training::accumulated, false),
     ("tensors", state::tensors, true),
     ("saved and loaded elsewhere", state::continue_elsewhere, true),
     ("a newer host", refusals::newer_host, false),

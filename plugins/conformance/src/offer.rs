@@ -12,6 +12,8 @@ pub(crate) struct Offer {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OfferedModel {
     pub(crate) name: String,
+    /// Whether its options have `accumulate`.
+    pub(crate) accumulates: bool,
     pub(crate) defaults: serde_json::Map<String, serde_json::Value>,
     pub(crate) hypers: Vec<String>,
     pub(crate) metrics: Vec<String>,
@@ -31,8 +33,9 @@ pub(crate) unsafe fn read_offer(plugin: &clr_abi::Plugin) -> Result<Offer, Strin
         let mut models = Vec::new();
         for model in read_array(plugin.models, plugin.model_count, "models")? {
             let name = read_name(model.name, "a model's name")?;
-            read_object(model.options_schema, &format!("model {name}: options_schema"))?;
+            let schema = read_object(model.options_schema, &format!("model {name}: options_schema"))?;
             models.push(OfferedModel {
+                accumulates: has_property(&schema, "accumulate"),
                 defaults: read_object(model.defaults, &format!("model {name}: defaults"))?,
                 hypers: read_names(model.hypers, model.hyper_count, &format!("model {name}: hypers"))?,
                 metrics: read_names(model.metrics, model.metric_count, &format!("model {name}: metrics"))?,
@@ -55,6 +58,10 @@ pub(crate) unsafe fn read_offer(plugin: &clr_abi::Plugin) -> Result<Offer, Strin
         offer.check()?;
         Ok(offer)
     }
+}
+
+fn has_property(schema: &serde_json::Map<String, serde_json::Value>, name: &str) -> bool {
+    schema.get("properties").is_some_and(|properties| properties.get(name).is_some())
 }
 
 impl Offer {

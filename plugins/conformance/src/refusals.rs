@@ -118,7 +118,7 @@ pub(crate) fn malformed_resets(bench: &Bench<'_>) -> Checked {
 }
 
 /// That a refusal has a fitting status and a message.
-fn refused(failure: &Failure, what: &str) -> Checked {
+pub(crate) fn refused(failure: &Failure, what: &str) -> Checked {
     if ![clr_abi::INVALID_ARGUMENT, clr_abi::UNSUPPORTED].contains(&failure.status) {
         return Err(format!("{what}: {failure}, expected CLR_INVALID_ARGUMENT or CLR_UNSUPPORTED").into());
     }

@@ -2,6 +2,7 @@
 
 use crate::driver::Setup;
 use crate::history::{Bench, Run, STEPS};
+use crate::refusals::refused;
 use crate::report::Verdict;
 
 type Checked = Result<(), Verdict>;
@@ -197,4 +198,37 @@ pub(crate) fn precision(bench: &Bench<'_>) -> Checked {
     let mut run = bench.start_as(trials, &Setup { options, ..bench.setup(trials) })?;
     run.advance(&[STEPS])?;
     run.check()
+}
+
+/// Updates of several batches, by an option of the model. One that does not have it says so: silently, it would train another
+/// way than was asked.
+pub(crate) fn accumulated(bench: &Bench<'_>) -> Checked {
+    let trials = &bench.all()[..2];
+    let options = |accumulate: u32| format!("{{\"accumulate\": {accumulate}}}");
+    let must_refuse = |accumulate: u32| {
+        let setup = Setup { options: options(accumulate), ..bench.setup(trials) };
+        let what = format!("`accumulate` of {accumulate} with a batch size of {}", setup.batch_size);
+        match bench.rig.footprint(&setup, &bench.images) {
+            Err(failure) => refused(&failure, &format!("footprint of {what}"))?,
+            Ok(_) => return Err(Verdict::from(format!("footprint accepts {what}"))),
+        }
+        match bench.rig.create(&setup, &bench.images) {
+            Err(failure) => refused(&failure, &format!("session_create of {what}")),
+            Ok(_) => Err(format!("session_create accepts {what}").into()),
+        }
+    };
+    if !bench.model.accumulates {
+        return must_refuse(bench.batch_size);
+    }
+    must_refuse(0)?;
+    must_refuse(bench.batch_size + 1)?;
+    let mut one = bench.start_as(trials, &Setup { options: options(1), ..bench.setup(trials) })?;
+    one.advance(&vec![STEPS; trials.len()])?;
+    one.check()?;
+    // Parts of one sample, and, where updates are smaller, fewer of them.
+    let parted = bench.with_options(options(bench.batch_size), trials.len())?;
+    among_others(&parted)?;
+    one_by_one(&parted)?;
+    streamed(&parted)?;
+    if bench.rig.has_state() { crate::state::continue_elsewhere(&parted) } else { Ok(()) }
 }

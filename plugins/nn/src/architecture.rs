@@ -31,7 +31,7 @@ pub trait Family: 'static {
 pub struct Architecture {
     /// The name that specs use, such as "cifar10_full".
     pub name: &'static str,
-    /// JSON Schema of its options: an object with `properties`. The engine adds its own, `convolution`.
+    /// JSON Schema of its options: an object with `properties`. The engine adds its own, `convolution` and `accumulate`.
     pub options_schema: &'static str,
     /// What it was published with; a spec that says nothing gets these.
     pub published: Published,
@@ -145,6 +145,7 @@ pub(crate) fn model<F: Family>(config: &SessionConfig<'_>, device: Device) -> Re
         .map_err(|error| Error::invalid(format!("the options of model {}: {error}", architecture.name)))?;
     // The device's.
     given.shift_remove("precision");
+    let accumulate = accumulate(given.shift_remove("accumulate"), config.batch_size)?;
     let what = format!("the options of model {}", architecture.name);
     let options = Options::parse(&Value::Object(given).to_string(), &options_schema(architecture), &what)?;
     let algorithm = match options.text("convolution") {
@@ -155,9 +156,21 @@ pub(crate) fn model<F: Family>(config: &SessionConfig<'_>, device: Device) -> Re
     let mut network = network.convolved_by(algorithm);
     let network = (architecture.build)(&mut network, &options).and_then(|()| network.finish());
     let network = network.map_err(|error| Error::unsupported(format!("{}: {error}", architecture.name)))?;
-    Ok(match device {
-        Device::Cpu => Model::on_cpu(network, config.batch_size, config.thread_count),
-        Device::Cuda { .. } => Model::on_gpu(network, config.batch_size),
+    let batch_size = config.batch_size / accumulate;
+    let model = match device {
+        Device::Cpu => Model::on_cpu(network, batch_size, config.thread_count),
+        Device::Cuda { .. } => Model::on_gpu(network, batch_size),
+    };
+    Ok(model.accumulating(accumulate))
+}
+
+/// In how many batches an update of `update_size` samples is computed.
+fn accumulate(option: Option<Value>, update_size: usize) -> Result<usize, Error> {
+    let Some(option) = option else { return Ok(1) };
+    let parts = option.as_u64().and_then(|parts| usize::try_from(parts).ok());
+    parts.filter(|&parts| parts > 0 && update_size.is_multiple_of(parts)).ok_or_else(|| {
+        let expected = format!("expected a number of equal parts of the {update_size} samples of an update");
+        Error::invalid(format!("`accumulate` is {option}: {expected}"))
     })
 }
 
@@ -173,6 +186,11 @@ fn options_schema(architecture: &Architecture) -> String {
                 by Winograd's filtering where that is faster, which rounds more",
         });
         properties.insert("convolution".to_owned(), convolution);
+        let accumulate = json!({
+            "type": "integer", "minimum": 1,
+            "description": "batches whose gradients make one update; a spec sets it as train.accumulate",
+        });
+        properties.insert("accumulate".to_owned(), accumulate);
     }
     Value::Object(schema).to_string()
 }

@@ -5,6 +5,7 @@ use std::mem;
 use clr_kernels::norm::l2_norm;
 use clr_kernels::optimizer::{Preparation, update};
 use clr_kernels::softmax_cross_entropy::{Score, softmax_cross_entropy};
+use clr_kernels::step::Part;
 use clr_kernels::{Activation, Cpu, add};
 
 use crate::fuse::{fuse, fuse_poolings};
@@ -12,7 +13,7 @@ use crate::layer::{Backward, Forward, Kept, Layer, Pass};
 use crate::network::{Network, Node, NodeKind, Value};
 use crate::optimizer::{Hypers, Optimizer};
 use crate::plan::{Contribution, Plan, backward_reads_output};
-use crate::profile::{Clock, NoClock, Part};
+use crate::profile::{Clock, NoClock, Part as Timed};
 
 /// What distinguishes one lane from another.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Workspace {
     kept: Vec<Kept>,
     scratch: Vec<f32>,
     gradients: Vec<f32>,
+    /// Those of an update's parts so far; empty where updates have one.
+    accumulated: Vec<f32>,
     /// A batch of images, for whoever fills one.
     pub images: Vec<f32>,
     /// And their labels.
@@ -61,7 +64,10 @@ pub(crate) struct Batch<'a> {
 pub(crate) struct Model {
     pub network: Network,
     pub plan: Plan,
+    /// Samples that are computed at once.
     pub batch_size: usize,
+    /// Batches of an update.
+    pub accumulate: usize,
 }
 
 impl Model {
@@ -81,7 +87,29 @@ impl Model {
     /// Without fusion: for tests, to hold the fused network against.
     fn as_it_is(network: Network, batch_size: usize, thread_count: usize) -> Model {
         let plan = Plan::new(&network, batch_size, thread_count);
-        Model { network, plan, batch_size }
+        Model { network, plan, batch_size, accumulate: 1 }
+    }
+
+    /// Makes each update of the gradients of so many batches.
+    #[must_use]
+    pub fn accumulating(self, accumulate: usize) -> Model {
+        Model { accumulate, ..self }
+    }
+
+    /// Samples of a full update.
+    pub fn update_size(&self) -> usize {
+        self.batch_size * self.accumulate
+    }
+
+    /// The batches of an update of `of` samples, the last of which may be a smaller one, each with its number of samples.
+    pub fn parts(&self, of: usize) -> impl Iterator<Item = (Part, usize)> + use<> {
+        let batch_size = self.batch_size;
+        (0..of).step_by(batch_size).map(move |first| (Part { first, of }, batch_size.min(of - first)))
+    }
+
+    /// Floats that the gradients of an update's parts take besides those of a batch.
+    pub fn accumulated_len(&self) -> usize {
+        if self.accumulate > 1 { self.network.parameter_len() } else { 0 }
     }
 
     /// Bytes of one [`Workspace`].
@@ -90,6 +118,7 @@ impl Model {
         let floats = self.plan.slots.iter().sum::<usize>()
             + self.plan.scratch_len
             + self.network.parameter_len()
+            + self.accumulated_len()
             + self.batch_size * (self.input_len() + 1);
         (4 * floats + kept) as u64
     }
@@ -120,6 +149,7 @@ impl Workspace {
             kept: model.kept_lens().map(Kept::new).collect(),
             scratch: vec![0.0; model.plan.scratch_len],
             gradients: vec![0.0; model.network.parameter_len()],
+            accumulated: vec![0.0; model.accumulated_len()],
             images: vec![0.0; model.batch_size * model.input_len()],
             labels: vec![0; model.batch_size],
         }
@@ -142,7 +172,7 @@ impl Lane {
         Lane { optimizer, init_seed, data_seed, weights, buffers, state }
     }
 
-    /// One update, after `step` updates.
+    /// One update of one batch, after `step` updates.
     #[expect(clippy::too_many_arguments, reason = "what a step reads, and who times it")]
     pub fn train(
         &mut self,
@@ -154,16 +184,52 @@ impl Lane {
         step: u64,
         clock: &mut impl Clock,
     ) -> Measured {
-        let pass = self.pass(cpu, model, batch, true, step);
+        let part = Part::whole(batch.labels.len());
+        let score = self.differentiate(cpu, model, workspace, batch, part, step, clock);
+        Measured { score, grad_norm: self.update(cpu, model, workspace, hypers, step, clock) }
+    }
+
+    /// Scores a batch of an update, and adds its share to the gradients of the parts before it. What is returned is its share
+    /// too.
+    #[expect(clippy::too_many_arguments, reason = "what a step reads, and who times it")]
+    pub fn differentiate(
+        &mut self,
+        cpu: &Cpu,
+        model: &Model,
+        workspace: &mut Workspace,
+        batch: Batch<'_>,
+        part: Part,
+        step: u64,
+        clock: &mut impl Clock,
+    ) -> Score {
+        let pass = Pass { part, ..self.pass(cpu, model, batch, true, step) };
+        if part.first > 0 {
+            mem::swap(&mut workspace.gradients, &mut workspace.accumulated);
+        }
         self.forward(&pass, model, workspace, batch.images, clock);
-        let score = clock.time(Part::Loss, || score(&pass, model, workspace, batch.labels));
+        let score = clock.time(Timed::Loss, || score(&pass, model, workspace, batch.labels));
         self.backward(&pass, model, workspace, batch.images, clock);
-        let grad_norm = clock.time(Part::Update, || {
+        if part.first > 0 {
+            add::accumulate(cpu, Activation::None, &workspace.accumulated, &mut workspace.gradients);
+        }
+        score
+    }
+
+    /// Updates the weights by the gradients of all parts of an update, and returns their norm.
+    pub fn update(
+        &mut self,
+        cpu: &Cpu,
+        model: &Model,
+        workspace: &Workspace,
+        hypers: &Hypers,
+        step: u64,
+        clock: &mut impl Clock,
+    ) -> f32 {
+        clock.time(Timed::Update, || {
             let grad_norm = l2_norm(cpu, &[&workspace.gradients]);
-            self.update(cpu, &model.network, &workspace.gradients, grad_norm, hypers, step);
+            self.update_weights(cpu, &model.network, &workspace.gradients, grad_norm, hypers, step);
             grad_norm
-        });
-        Measured { score, grad_norm }
+        })
     }
 
     /// Scores a batch without training on it. Leaves weights and all that is remembered as they were.
@@ -171,11 +237,13 @@ impl Lane {
         let pass = self.pass(cpu, model, batch, false, 0);
         self.forward(&pass, model, workspace, batch.images, &mut NoClock);
         let logits = read(model, workspace, model.network.scores(), batch.images, pass.batch);
-        softmax_cross_entropy(cpu, model.network.class_count(), logits, batch.labels, None)
+        softmax_cross_entropy(cpu, model.network.class_count(), logits, batch.labels, pass.batch, None)
     }
 
     fn pass<'a>(&self, cpu: &'a Cpu, model: &Model, batch: Batch<'_>, training: bool, step: u64) -> Pass<'a> {
-        Pass { cpu, batch: batch.labels.len(), batch_size: model.batch_size, training, init_seed: self.init_seed, step }
+        let batch = batch.labels.len();
+        let (part, update_size) = (Part::whole(batch), model.update_size());
+        Pass { cpu, batch, part, update_size, training, init_seed: self.init_seed, step }
     }
 
     fn forward(
@@ -192,7 +260,7 @@ impl Lane {
             let mut memory = mem::take(&mut workspace.slots[slot]);
             let y = &mut memory[..len(model, node.output, pass.batch)];
             let is_in_place = |input: Value| model.plan.values[input.0] == Some(slot);
-            clock.time(Part::Forward(index), || match &node.kind {
+            clock.time(Timed::Forward(index), || match &node.kind {
                 NodeKind::Layer(layer) => {
                     let mut scratch = mem::take(&mut workspace.scratch);
                     let mut kept = mem::take(&mut workspace.kept[index]);
@@ -240,7 +308,7 @@ impl Lane {
             let Some(slot) = model.plan.gradients[node.output.0] else { continue };
             let mut memory = mem::take(&mut workspace.slots[slot]);
             let dy = &mut memory[..len(model, node.output, pass.batch)];
-            clock.time(Part::Backward(index), || {
+            clock.time(Timed::Backward(index), || {
                 match &node.kind {
                     NodeKind::Layer(layer) => self.backward_layer(pass, model, workspace, images, index, &**layer, dy),
                     NodeKind::Elementwise(elementwise) => {
@@ -292,7 +360,15 @@ impl Lane {
         }
     }
 
-    fn update(&mut self, cpu: &Cpu, network: &Network, gradients: &[f32], grad_norm: f32, hypers: &Hypers, step: u64) {
+    fn update_weights(
+        &mut self,
+        cpu: &Cpu,
+        network: &Network,
+        gradients: &[f32],
+        grad_norm: f32,
+        hypers: &Hypers,
+        step: u64,
+    ) {
         let gradient_scale = self.optimizer.gradient_scale(grad_norm);
         for slot in network.parameters() {
             let (lr_mult, decay_mult) = (slot.parameter.lr_mult, slot.parameter.decay_mult);
@@ -318,7 +394,7 @@ fn score(pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, labels: &[i3
     let mut memory = slot.map(|slot| mem::take(&mut workspace.slots[slot]));
     let logits = read(model, workspace, scores, &[], pass.batch);
     let gradient = memory.as_mut().map(|memory| &mut memory[..logits.len()]);
-    let score = softmax_cross_entropy(pass.cpu, classes, logits, labels, gradient);
+    let score = softmax_cross_entropy(pass.cpu, classes, logits, labels, pass.part.of, gradient);
     if let (Some(slot), Some(memory)) = (slot, memory) {
         workspace.slots[slot] = memory;
     }
@@ -580,6 +656,37 @@ mod tests {
         let mut lane = lane(&dropping);
         let trained = lane.train(&cpu, &dropping, &mut Workspace::new(&dropping), batch, &STILL, 0, &mut NoClock);
         assert_ne!(trained.score.loss, score(&dropping).loss);
+    }
+
+    /// In two batches of three, and, of five samples, of three and two. Dropout's masks are those of the large batch where a
+    /// sample has a multiple of four values.
+    #[test]
+    fn accumulated_gradients_are_those_of_the_large_batch() {
+        let cpu = Cpu::with_isa(1, Isa::best()).unwrap();
+        let pool: Describe = |network, x| network.pool("pool", x, Pool::max(3, 2));
+        let images = images();
+        for describe in [pool, |network, x| network.dropout("drop", x, 0.4)] {
+            for samples in [6, 5] {
+                let trained = |model: &Model| {
+                    let (mut lane, mut workspace) = (lane(model), Workspace::new(model));
+                    let mut loss = 0.0;
+                    for (part, len) in model.parts(samples) {
+                        let range = part.first..part.first + len;
+                        let labels = &[0, 1, 2, 3, 0, 1][range.clone()];
+                        let batch = Batch { images: &images[range.start * 126..range.end * 126], labels };
+                        loss += lane.differentiate(&cpu, model, &mut workspace, batch, part, 9, &mut NoClock).loss;
+                    }
+                    let norm = lane.update(&cpu, model, &workspace, &STILL, 9, &mut NoClock);
+                    ([loss, norm], workspace.gradients)
+                };
+                let parted = Model::on_cpu(network(describe), 3, 1).accumulating(2);
+                let (large, small) = (trained(&model(describe)), trained(&parted));
+                let close = |a: f32, b: f32, size: f32| (a - b).abs() <= 1e-6 * size;
+                assert!(large.0.iter().zip(small.0).all(|(&a, b)| close(a, b, a)), "{:?} {:?}", large.0, small.0);
+                let norm = large.0[1];
+                assert!(large.1.iter().zip(small.1).all(|(&a, b)| close(a, b, norm)), "gradients of {samples}");
+            }
+        }
     }
 
     /// Three of six samples give what three alone give.

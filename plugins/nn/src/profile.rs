@@ -119,7 +119,7 @@ pub fn profile<F: Family>(config: &SessionConfig<'_>, steps: usize) -> Result<Pr
     let nodes = nodes.map(|node| NodeTime { name: node.name.clone(), forward: never, backward: never }).collect();
     let bytes = [model.workspace_bytes(), model.lane_bytes(optimizer.state_names().len())];
     let mut profile = Profile { nodes, batch: never, loss: never, update: never, step: never, bytes };
-    let samples: Vec<u32> = (0..config.batch_size as u32).collect();
+    let samples: Vec<u32> = (0..model.batch_size as u32).collect();
     let epochs = vec![0; samples.len()];
     let (mut images, mut labels) = (workspace.images.clone(), workspace.labels.clone());
     for step in 0..steps as u64 {

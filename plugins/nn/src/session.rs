@@ -165,12 +165,20 @@ fn train(
     while let Some(row) = steps.next_row() {
         let hypers: [f32; HYPERS.len()] =
             row.hypers.try_into().map_err(|_| Error::internal("a row of hyper-parameters of another length"))?;
-        let augment = Augment { data_seed: lane.data_seed, epochs: row.epochs };
-        let measured = with_batch(model, workspace, dataset, Split::Train, row.samples, Some(augment), {
-            |workspace, batch| lane.train(cpu, model, workspace, batch, &Hypers::from(hypers), row.step, &mut NoClock)
-        })?;
-        let accuracy = measured.score.correct as f32 / row.samples.len() as f32;
-        steps.finish_row(&[measured.score.loss, accuracy, measured.grad_norm]);
+        let (mut loss, mut correct) = (0.0, 0);
+        for (part, len) in model.parts(row.samples.len()) {
+            let range = part.first..part.first + len;
+            let augment = Augment { data_seed: lane.data_seed, epochs: &row.epochs[range.clone()] };
+            let samples = &row.samples[range];
+            let score = with_batch(model, workspace, dataset, Split::Train, samples, Some(augment), {
+                |workspace, batch| lane.differentiate(cpu, model, workspace, batch, part, row.step, &mut NoClock)
+            })?;
+            loss += f64::from(score.loss);
+            correct += score.correct;
+        }
+        let grad_norm = lane.update(cpu, model, workspace, &Hypers::from(hypers), row.step, &mut NoClock);
+        let accuracy = correct as f32 / row.samples.len() as f32;
+        steps.finish_row(&[loss as f32, accuracy, grad_norm]);
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ pub(crate) fn facts() -> Facts {
             "width": { "type": "integer", "minimum": 1, "maximum": 512, "default": 32 },
             "pool": { "type": "string", "enum": ["max", "average"], "default": "max" },
             "dropout": { "type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0 },
+            "accumulate": { "type": "integer", "minimum": 1 },
         } }),
         defaults: [("momentum", 0.9), ("weight_decay", weight_decay), ("beta1", 0.9), ("beta2", 0.999)]
             .map(|(name, value)| (name.to_owned(), value))
@@ -38,6 +39,7 @@ pub(crate) fn facts() -> Facts {
             model("cifar10_quick", 0.004),
             model("cifar10_full", 0.004),
             model("cifar10_full_sigmoid_bn", 0.0),
+            ModelFacts { options_schema: json!({ "type": "object", "properties": {} }), ..model("old", 0.0) },
         ],
         optimizers: vec![
             optimizer(

@@ -202,8 +202,10 @@ pub struct DataPlan {
     pub dataset: String,
     /// `None` until the data was read, where only its built-in size is known (`check`).
     pub digest: Option<String>,
-    /// Images an iteration.
+    /// Images that are computed at once.
     pub batch_size: u32,
+    /// Batches whose gradients make one update.
+    pub accumulate: u32,
     /// Training images used, after the validation split was taken off.
     pub train_count: u64,
     /// Training images held out: the last so many in canonical order.
@@ -220,6 +222,13 @@ pub struct DataPlan {
     pub flip: bool,
     /// Zero padding before a random crop back to size; 0 is no crop.
     pub pad: u32,
+}
+
+impl DataPlan {
+    /// Images of an update, and so of an iteration.
+    pub fn update_size(&self) -> u32 {
+        self.batch_size.saturating_mul(self.accumulate)
+    }
 }
 
 /// The order in which an epoch visits the training images.

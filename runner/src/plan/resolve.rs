@@ -14,11 +14,17 @@ use super::{DataPlan, Divergence, LastBatch, Normalize, Order, Shape, TrialOptim
 use crate::schedule::Schedule;
 use crate::spec::{Diagnostic, Number, Problems, Setting, Spec, Value, suggest, thousands};
 
+/// The option of a model that says of how many batches an update is; in a spec, it is a key of `[train]`.
+const ACCUMULATE: &str = "accumulate";
+
 /// Longer trainings are typing mistakes, and below this bound no product of counts leaves 64 bits.
 const MOST_ITERATIONS: f64 = 1e12;
 
 /// Optimizers among which an equal one is looked for, of each cell: few, since neighbours differ in little.
 const RECENT_OPTIMIZERS: usize = 16;
+
+/// Keys of `[train]` that sessions are made with.
+const SHAPING: [&str; 2] = ["train.precision", "train.accumulate"];
 
 /// What the trials of a cell share.
 pub struct Body {
@@ -157,8 +163,8 @@ impl<'f> Resolver<'f> {
 
     /// The plugin, the architecture, their options and the data.
     pub fn group(&mut self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Found<'f> {
-        let choices = cell
-            .choices_of(|path| path.starts_with("model.") || path.starts_with("data.") || path == "train.precision");
+        let choices =
+            cell.choices_of(|path| path.starts_with("model.") || path.starts_with("data.") || SHAPING.contains(&path));
         if let Some(found) = self.recent.get(&choices) {
             return found.clone();
         }
@@ -190,7 +196,7 @@ impl<'f> Resolver<'f> {
         if let Some(group) = self.groups.get(&key) {
             return Arc::clone(group);
         }
-        let per_epoch = data.train_count as f64 / f64::from(data.batch_size);
+        let per_epoch = data.train_count as f64 / f64::from(data.update_size());
         let iterations_per_epoch = match data.last_batch {
             LastBatch::Wrap => per_epoch,
             LastBatch::Drop => per_epoch.floor(),
@@ -256,7 +262,7 @@ impl<'f> Resolver<'f> {
         problems: &mut Problems,
     ) -> Option<Map<String, Json>> {
         let schema = Schema(&model.options_schema);
-        let own = ["plugin", "architecture", "precision"];
+        let own = ["plugin", "architecture", "precision", ACCUMULATE];
         let mut given = HashMap::new();
         let mut good = true;
         for (position, setting) in cell.pair.settings.iter().enumerate() {
@@ -272,7 +278,8 @@ impl<'f> Resolver<'f> {
                 },
                 None => {
                     good = false;
-                    let names = schema.properties().map(|(name, _)| name).chain(own[..2].iter().copied());
+                    let names = schema.properties().map(|(name, _)| name).filter(|name| !own.contains(name));
+                    let names = names.chain(own[..2].iter().copied());
                     let owner = format!("`{}` of the plugin `{}` has no option `{name}`", model.name, plugin.name);
                     unknown_option(setting, name, &owner, names, problems);
                 }
@@ -282,6 +289,23 @@ impl<'f> Resolver<'f> {
             .filled(schema, given, &BTreeMap::new(), &own, cell.place("model.architecture"), problems)
             .filter(|_| good)?;
         options.insert("precision".to_owned(), Json::from(cell.text("train.precision")?));
+        let accumulate = cell.integer("train.accumulate")?;
+        if accumulate == 1 {
+            return Some(options);
+        }
+        if schema.property(ACCUMULATE).is_none() {
+            problems.push(
+                Diagnostic::new(
+                    "spec::option",
+                    cell.place("train.accumulate"),
+                    format!("`{}` cannot accumulate gradients", model.name),
+                )
+                .also(cell.span("model.architecture"), format!("not offered by the plugin `{}`", plugin.name))
+                .help("remove `accumulate`, and multiply `data.batch_size` by it instead: the update is of as many images"),
+            );
+            return None;
+        }
+        options.insert(ACCUMULATE.to_owned(), Json::from(accumulate));
         Some(options)
     }
 
@@ -319,7 +343,8 @@ impl<'f> Resolver<'f> {
     fn data(&self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<(DataPlan, Option<&'f str>)> {
         let dataset = cell.text("data.dataset")?;
         let facts = self.dataset(dataset, cell, problems)?;
-        let batch_size = cell.integer("data.batch_size")? as u64;
+        let (batch_size, accumulate) =
+            (cell.integer("data.batch_size")? as u64, cell.integer("train.accumulate")? as u64);
         let validation_count = cell.integer("data.validation")? as u64;
         if validation_count >= facts.train_count {
             problems.push(
@@ -334,22 +359,26 @@ impl<'f> Resolver<'f> {
             return None;
         }
         let train_count = facts.train_count - validation_count;
-        if batch_size > train_count {
-            problems.push(
-                Diagnostic::new(
-                    "spec::range",
-                    cell.place("data.batch_size"),
-                    "a batch is larger than the training set",
-                )
-                .text(format!("there are {} training images", thousands(train_count.into())))
-                .help("use a smaller batch"),
-            );
+        if batch_size * accumulate > train_count {
+            let there_are = format!("there are {} training images", thousands(train_count.into()));
+            problems.push(if batch_size > train_count {
+                let place = cell.place("data.batch_size");
+                Diagnostic::new("spec::range", place, "a batch is larger than the training set")
+                    .text(there_are)
+                    .help("use a smaller batch")
+            } else {
+                let place = cell.place("train.accumulate");
+                Diagnostic::new("spec::range", place, "an update is larger than the training set")
+                    .text(format!("{accumulate} batches of {batch_size}, and {there_are}"))
+                    .help("accumulate fewer batches, or smaller ones")
+            });
             return None;
         }
         let plan = DataPlan {
             dataset: dataset.to_owned(),
             digest: facts.digest.clone(),
             batch_size: batch_size as u32,
+            accumulate: accumulate as u32,
             train_count,
             validation_count,
             order: if cell.text("data.order")? == "stored" { Order::Stored } else { Order::Shuffled },

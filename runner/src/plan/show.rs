@@ -125,7 +125,11 @@ fn data_line(data: &DataPlan) -> String {
     if data.validation_count > 0 {
         let _ = write!(line, " and {} for validation", thousands(u128::from(data.validation_count)));
     }
-    let _ = write!(line, ", batches of {}", data.batch_size);
+    if data.accumulate > 1 {
+        let _ = write!(line, ", updates of {} batches of {}", data.accumulate, data.batch_size);
+    } else {
+        let _ = write!(line, ", batches of {}", data.batch_size);
+    }
     let _ = write!(
         line,
         ", {}, {}, {}",
@@ -231,6 +235,7 @@ fn shape_json(shape: &Shape) -> Json {
             "dataset": data.dataset,
             "digest": data.digest,
             "batch_size": data.batch_size,
+            "accumulate": data.accumulate,
             "train_count": data.train_count,
             "validation_count": data.validation_count,
             "order": order_name(data.order),

@@ -264,6 +264,7 @@ mod tests {
                 dataset: "cifar10".into(),
                 digest: None,
                 batch_size: 100,
+                accumulate: 1,
                 train_count: 50_000,
                 validation_count: 0,
                 order: Order::Shuffled,

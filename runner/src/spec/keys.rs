@@ -171,7 +171,12 @@ pub static DATA: Section = Section {
     doc: "What to train on, and how images are fed.",
     keys: &[
         Key::new("dataset", Kind::Text, "A dataset's name; `clr-run data list` has them all.").required(),
-        Key::new("batch_size", Kind::Integer { min: 1, max: 1 << 20 }, "Images per iteration.").required(),
+        Key::new(
+            "batch_size",
+            Kind::Integer { min: 1, max: 1 << 20 },
+            "Images that are computed at once; an iteration has so many times `train.accumulate`.",
+        )
+        .required(),
         Key::new(
             "validation",
             Kind::Integer { min: 0, max: 1 << 40 },
@@ -231,6 +236,12 @@ pub static TRAIN: Section = Section {
             "What factors of products are rounded to: not at all, or, on a GPU, to fewer bits for its tensor cores.",
         )
         .text("f32"),
+        Key::new(
+            "accumulate",
+            Kind::Integer { min: 1, max: 1024 },
+            "Batches whose gradients make one update, which is one iteration: as one large batch, in the memory of a small one.",
+        )
+        .integer(1),
         Key::new(
             "clip_gradients",
             Kind::Number(Range::NotNegative),

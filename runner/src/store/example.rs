@@ -97,6 +97,7 @@ fn shape() -> Shape {
             dataset: "shapes".to_owned(),
             digest: Some("0".repeat(64)),
             batch_size: 10,
+            accumulate: 1,
             train_count: 40,
             validation_count: 0,
             order: Order::Shuffled,

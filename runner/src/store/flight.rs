@@ -297,7 +297,7 @@ fn first_rows(segments: &[Segment], count: u64) -> Vec<Segment> {
 /// The columns `iteration` and `epoch`.
 fn iterations(iterations: impl Iterator<Item = u64>, data: &DataPlan) -> (ArrayRef, ArrayRef) {
     let iterations: Vec<i64> = iterations.map(|iteration| iteration as i64).collect();
-    let (batch, images) = (f64::from(data.batch_size), data.train_count as f64);
+    let (batch, images) = (f64::from(data.update_size()), data.train_count as f64);
     let epochs = iterations.iter().map(|&iteration| iteration as f64 * batch / images).collect();
     (Arc::new(Int64Array::from(iterations)), floats(epochs))
 }
@@ -325,7 +325,7 @@ fn mean(losses: &VecDeque<f32>) -> Option<f64> {
 }
 
 pub(crate) fn rows_per_epoch(data: &DataPlan) -> usize {
-    let rows = data.train_count.div_ceil(u64::from(data.batch_size).max(1)).max(1);
+    let rows = data.train_count.div_ceil(u64::from(data.update_size()).max(1)).max(1);
     usize::try_from(rows).unwrap_or(usize::MAX)
 }
 

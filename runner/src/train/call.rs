@@ -33,7 +33,7 @@ impl Tables {
     /// For trials of `shape`.
     pub fn new(shape: &Shape) -> Tables {
         Tables {
-            batch_size: shape.data.batch_size as usize,
+            batch_size: shape.data.update_size() as usize,
             hyper_names: shape.hypers.clone(),
             metric_count: shape.metrics.len(),
             lane_count: 0,

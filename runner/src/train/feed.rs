@@ -67,8 +67,8 @@ impl Feed {
 
     fn try_sampler(&self, data_seed: u64) -> Result<Sampler, SamplerError> {
         let stored = (self.plan.order == Order::Stored).then(|| self.stored.clone());
-        let DataPlan { order, last_batch, train_count, batch_size, .. } = self.plan;
-        Sampler::new(order, last_batch, train_count, stored, batch_size, data_seed)
+        let DataPlan { order, last_batch, train_count, .. } = self.plan;
+        Sampler::new(order, last_batch, train_count, stored, self.plan.update_size(), data_seed)
     }
 }
 

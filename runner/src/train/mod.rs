@@ -112,7 +112,7 @@ impl Resources {
             model: shape.architecture.clone(),
             model_json: shape.model_json.clone(),
             dataset: self.feed(shape).data.clone(),
-            batch_size: shape.data.batch_size,
+            batch_size: shape.data.update_size(),
             thread_count: layout.threads_per_session,
             lanes: trials.iter().map(|&trial| lanes::lane(&plan.trials[trial])).collect(),
         }

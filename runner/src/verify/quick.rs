@@ -113,7 +113,14 @@ struct PlannedShape {
 #[derive(Deserialize)]
 struct PlannedData {
     batch_size: u64,
+    /// Outputs of earlier versions do not say.
+    #[serde(default = "one")]
+    accumulate: u64,
     train_count: u64,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// The ids and labels of the output's plan, in its order.
@@ -159,7 +166,8 @@ fn read_plan(folder: &Path, checked: &mut Checked) -> Planned {
     let groups = plan.groups;
     let rows_per_epoch = |group: Option<usize>| {
         let data = &groups.get(group?)?.shape.data;
-        let rows = data.train_count.div_ceil(data.batch_size.max(1)).max(1);
+        let update_size = data.batch_size.saturating_mul(data.accumulate).max(1);
+        let rows = data.train_count.div_ceil(update_size).max(1);
         usize::try_from(rows).ok()
     };
     let order = plan.trials.iter().map(|trial| trial.id).collect();

@@ -1,11 +1,15 @@
 //! The graphs of a session: what they launch, and those that were captured.
 
+use std::collections::BTreeSet;
+
 use clr_kernels::cuda::{GpuError, Graph, Lanes};
-use clr_kernels::input::cuda::gather;
+use clr_kernels::input::cuda::{Batches, gather};
 use clr_kernels::norm::cuda::partials;
 use clr_kernels::optimizer::cuda::{Update, update};
 use clr_kernels::softmax_cross_entropy::cuda as softmax_cross_entropy;
+use clr_kernels::step::Part;
 use clr_kernels::step::cuda::begin;
+use clr_kernels::{Activation, add};
 use clr_plugin::Split;
 
 use super::CudaSession;
@@ -17,9 +21,9 @@ use crate::layer::GpuPass;
 /// What a graph does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A training step of the lanes whose batch has `batch` samples.
+    /// A training step of the lanes whose update has `samples` samples.
     Train {
-        batch: usize,
+        samples: usize,
         sharing: Sharing,
         /// Whether no other graph follows for this step.
         is_last: bool,
@@ -65,11 +69,11 @@ impl CudaSession {
         if let Some(graph) = self.graphs.find(kind) {
             return graph.launch();
         }
-        if let Kind::Train { batch, .. } = kind {
-            self.find_scratch(batch)?;
+        if let Kind::Train { samples, .. } = kind {
+            self.find_scratch(samples)?;
         }
         let graph = self.gpu.capture(|_| match kind {
-            Kind::Train { batch, sharing, is_last } => self.train(batch, sharing, is_last),
+            Kind::Train { samples, sharing, is_last } => self.train(samples, sharing, is_last),
             Kind::Evaluate { batch, split } => self.evaluate_batch(batch, split),
         })?;
         if self.graphs.captured.len() == MOST_GRAPHS {
@@ -80,10 +84,13 @@ impl CudaSession {
         Ok(())
     }
 
-    /// Makes sure of scratch memory for batches of this size. A full batch and the last of an epoch have theirs; another
-    /// one rarely needs more, where its convolutions are cut in another way.
-    fn find_scratch(&mut self, batch: usize) -> Result<(), GpuError> {
-        let needed = scratch_len(&self.model, batch, self.precision)?;
+    /// Makes sure of scratch memory for updates of this size. A full one and the last of an epoch have theirs; another one rarely
+    /// needs more, where its convolutions are cut in another way.
+    fn find_scratch(&mut self, samples: usize) -> Result<(), GpuError> {
+        let mut needed = 0;
+        for batch in self.model.parts(samples).map(|(_, batch)| batch).collect::<BTreeSet<usize>>() {
+            needed = needed.max(scratch_len(&self.model, batch, self.precision)?);
+        }
         if needed > self.sizes.scratch {
             self.memory.scratch = Tensors::new(&self.gpu, self.lanes.len(), needed)?;
             self.sizes.scratch = needed;
@@ -93,31 +100,33 @@ impl CudaSession {
         Ok(())
     }
 
-    /// A training step.
-    fn train(&self, batch: usize, sharing: Sharing, is_last: bool) -> Result<(), GpuError> {
-        let CudaSession { gpu, model, memory, tables, source, .. } = self;
-        let lanes = self.lanes.len();
+    /// A training step: forward and backward for each part of the update, then the update.
+    fn train(&self, samples: usize, sharing: Sharing, is_last: bool) -> Result<(), GpuError> {
+        let CudaSession { gpu, model, memory, tables, .. } = self;
+        let (lanes, len, metrics) = (self.lanes.len(), self.sizes.parameters, tables.metrics());
         begin(gpu, lanes, &tables.of_steps(), is_last)?;
-        if let Source::Resident(resident) = source
-            && let Some(images) = resident.images(Split::Train)
-        {
-            let gathered = if sharing == Sharing::Images { 1 } else { lanes };
-            let batches = tables.batches(if sharing == Sharing::Nothing { lanes } else { 1 }, Some(&memory.data_seeds));
-            let Memory { images: to_images, labels: to_labels, .. } = memory;
-            gather(gpu, gathered, batch, &images, &batches, &tables.steps, to_images.lanes(), to_labels.lanes())?;
+        let mut gradients = memory.gradients.lanes();
+        // The gradients of the parts so far, and where those of the next go: the two take turns.
+        let mut other = memory.accumulated.as_ref().map_or(gradients, Tensors::lanes);
+        for (part, batch) in model.parts(samples) {
+            if part.first > 0 {
+                std::mem::swap(&mut gradients, &mut other);
+            }
+            let passes = Passes { gradients, ..self.passes(batch, part, sharing, true) };
+            self.gather(batch, part, sharing)?;
+            passes.forward()?;
+            let (classes, gradient) = (model.network.class_count(), passes.scores_gradient());
+            let (scores, labels, steps) = (passes.scores(), self.labels(part, sharing), &tables.steps);
+            softmax_cross_entropy::train(gpu, lanes, batch, part, classes, steps, scores, labels, gradient, &metrics)?;
+            passes.backward()?;
+            if part.first > 0 {
+                add::cuda::forward(gpu, lanes, Activation::None, len, other, gradients, gradients)?;
+            }
         }
-        let passes = self.passes(batch, sharing, true);
-        let labels = shared(memory.labels.lanes(), sharing);
-        passes.forward()?;
-        let (classes, gradient) = (model.network.class_count(), passes.scores_gradient());
-        let (scores, metrics) = (passes.scores(), tables.metrics());
-        softmax_cross_entropy::train(gpu, lanes, batch, classes, &tables.steps, scores, labels, gradient, &metrics)?;
-        passes.backward()?;
-        let (len, gradients) = (self.sizes.parameters, memory.gradients.lanes());
         partials(gpu, lanes, len, gradients, memory.squares.lanes())?;
         let settings = Update {
             len,
-            batch,
+            batch: samples,
             slots: &memory.parameter_slots,
             rules: &memory.rules,
             steps: &tables.steps,
@@ -125,6 +134,33 @@ impl CudaSession {
         };
         let state = (memory.first.lanes(), memory.second.as_ref().map(Tensors::lanes));
         update(gpu, lanes, &settings, memory.weights.lanes(), gradients, state, &metrics, GRAD_NORM)
+    }
+
+    /// Makes the images of a part of an update, unless the host has.
+    fn gather(&self, batch: usize, part: Part, sharing: Sharing) -> Result<(), GpuError> {
+        let CudaSession { gpu, memory, tables, source, .. } = self;
+        let Source::Resident(resident) = source else { return Ok(()) };
+        let Some(images) = resident.images(Split::Train) else { return Ok(()) };
+        let lanes = self.lanes.len();
+        let gathered = if sharing == Sharing::Images { 1 } else { lanes };
+        let in_table = if sharing == Sharing::Nothing { lanes } else { 1 };
+        let batches = Batches { first: part.first, ..tables.batches(in_table, Some(&memory.data_seeds)) };
+        let (to_images, to_labels) = (memory.images.lanes(), memory.labels.lanes());
+        gather(gpu, gathered, batch, &images, &batches, &tables.steps, to_images, to_labels)
+    }
+
+    /// Where the images of a part of an update are: what the host makes is there for the whole update.
+    fn images(&self, part: Part, sharing: Sharing) -> Lanes<'_> {
+        shared(self.memory.images.lanes().at(self.place(part) * self.model.input_len()), sharing)
+    }
+
+    /// And their labels.
+    fn labels(&self, part: Part, sharing: Sharing) -> Lanes<'_, i32> {
+        shared(self.memory.labels.lanes().at(self.place(part)), sharing)
+    }
+
+    fn place(&self, part: Part) -> usize {
+        if matches!(self.source, Source::Streamed) { part.first } else { 0 }
     }
 
     /// A batch of an evaluation. All lanes see the same images.
@@ -136,28 +172,31 @@ impl CudaSession {
             && let Some(images) = resident.images(split)
         {
             let Memory { images: to_images, labels: to_labels, .. } = memory;
-            let batches = tables.batches(1, None);
+            let batches = Batches { batch_size: model.batch_size, ..tables.batches(1, None) };
             gather(gpu, 1, batch, &images, &batches, &tables.steps, to_images.lanes(), to_labels.lanes())?;
         }
-        let passes = self.passes(batch, sharing, false);
+        let part = Part::whole(batch);
+        let passes = self.passes(batch, part, sharing, false);
         passes.forward()?;
-        let (classes, labels) = (model.network.class_count(), shared(memory.labels.lanes(), sharing));
+        let (classes, labels) = (model.network.class_count(), self.labels(part, sharing));
         softmax_cross_entropy::evaluate(gpu, lanes, batch, classes, passes.scores(), labels, &tables.totals)
     }
 
-    fn passes(&self, batch: usize, sharing: Sharing, training: bool) -> Passes<'_> {
+    fn passes(&self, batch: usize, part: Part, sharing: Sharing, training: bool) -> Passes<'_> {
         let CudaSession { gpu, model, sizes, memory, .. } = self;
         let pass = GpuPass {
             gpu,
             lanes: self.lanes.len(),
             batch,
-            batch_size: model.batch_size,
+            part,
+            update_size: model.update_size(),
             training,
             precision: self.precision,
             init_seeds: &memory.init_seeds,
             steps: &self.tables.steps,
         };
-        Passes { model, sizes, memory, pass, images: shared(memory.images.lanes(), sharing) }
+        let gradients = memory.gradients.lanes();
+        Passes { model, sizes, memory, pass, gradients, images: self.images(part, sharing) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a session has in a GPU's memory besides the data set: K tensors of everything that a lane has, found once.
 
+use std::collections::BTreeSet;
+
 use bytemuck::Pod;
 use clr_kernels::cuda::{Buffer, Gpu, GpuError, Lanes, Precision};
 use clr_kernels::norm::cuda::partial_count;
@@ -33,10 +35,12 @@ pub(super) struct Sizes {
     pub kept: KeptLen,
     /// The largest scratch memory that a layer asks for.
     pub scratch: usize,
-    /// A batch of images.
+    /// A batch of images; those of an update, where the host makes them.
     pub images: usize,
-    /// And its labels.
+    /// And their labels.
     pub labels: usize,
+    /// Gradients of an update's parts so far: as many as weights, or none where updates have one part.
+    pub accumulated: usize,
 }
 
 /// All tensors of a session.
@@ -44,6 +48,8 @@ pub(super) struct Sizes {
 pub(super) struct Memory {
     pub weights: Tensors,
     pub gradients: Tensors,
+    /// Those of an update's parts so far, where there are several.
+    pub accumulated: Option<Tensors>,
     /// The first value that optimizers keep for each weight.
     pub first: Tensors,
     /// The second, where a lane's optimizer keeps one.
@@ -84,11 +90,17 @@ const MOST_SAMPLES: usize = 65_535;
 const MOST_VALUES: usize = i32::MAX as usize;
 
 impl Sizes {
-    /// Of a lane of `model`, for the batch sizes `batches`.
+    /// Of a lane of `model`, for the batch sizes `batches`. `is_streamed`: the host makes the images.
     ///
     /// # Errors
     /// That something is too large for the kernels.
-    pub fn new(model: &Model, lane_count: usize, precision: Precision, batches: &[usize]) -> Result<Sizes, Error> {
+    pub fn new(
+        model: &Model,
+        lane_count: usize,
+        precision: Precision,
+        batches: &BTreeSet<usize>,
+        is_streamed: bool,
+    ) -> Result<Sizes, Error> {
         let (network, plan, batch) = (&model.network, &model.plan, model.batch_size);
         if lane_count > MOST_LANES || batch > MOST_SAMPLES {
             return Err(Error::unsupported(format!(
@@ -111,15 +123,18 @@ impl Sizes {
                 error => super::failure(error),
             })?);
         }
+        let parameters = network.parameter_len().next_multiple_of(4);
+        let made_at_once = if is_streamed { model.update_size() } else { batch };
         let sizes = Sizes {
-            parameters: network.parameter_len().next_multiple_of(4),
+            parameters,
             buffers: network.buffer_len(),
             slots: plan.slots.clone(),
             kept_places,
             kept,
             scratch,
-            images: batch * model.input_len(),
-            labels: batch,
+            images: made_at_once * model.input_len(),
+            labels: made_at_once,
+            accumulated: if model.accumulate > 1 { parameters } else { 0 },
         };
         let largest = sizes.slots.iter().copied().chain([sizes.parameters, sizes.images, kept.bytes]).max();
         match largest.filter(|&largest| largest > MOST_VALUES) {
@@ -132,7 +147,8 @@ impl Sizes {
 
     /// Bytes that each lane adds, if some lane's optimizer keeps `state_count` values for each weight.
     pub fn bytes_per_lane(&self, state_count: usize) -> u64 {
-        let tensors = [(2 + state_count) * self.parameters, self.buffers, self.kept.floats, self.scratch, self.images];
+        let parameters = (2 + state_count) * self.parameters + self.accumulated;
+        let tensors = [parameters, self.buffers, self.kept.floats, self.scratch, self.images];
         let floats = tensors.iter().chain(&self.slots).map(|len| len.next_multiple_of(4)).sum::<usize>();
         let words = floats + self.labels.next_multiple_of(4);
         let squares = 8 * partial_count(self.parameters).next_multiple_of(4);
@@ -142,7 +158,7 @@ impl Sizes {
 
     /// Bytes that do not grow with the lanes, of a network with so many parameters; and how many allocations there are.
     pub fn shared_bytes(&self, parameter_count: usize) -> (u64, u64) {
-        ((parameter_count * size_of::<Slot>()) as u64, 15 + self.slots.len() as u64)
+        ((parameter_count * size_of::<Slot>()) as u64, 15 + u64::from(self.accumulated > 0) + self.slots.len() as u64)
     }
 }
 
@@ -169,6 +185,7 @@ impl Memory {
         Ok(Memory {
             weights: tensors(sizes.parameters)?,
             gradients: tensors(sizes.parameters)?,
+            accumulated: (sizes.accumulated > 0).then(|| tensors(sizes.accumulated)).transpose()?,
             first: tensors(sizes.parameters)?,
             second: (state_count > 1).then(|| tensors(sizes.parameters)).transpose()?,
             squares: Tensors::new(gpu, lanes, partial_count(sizes.parameters))?,

@@ -1,7 +1,7 @@
 //! A session on an NVIDIA GPU: K lanes in the same kernel launches.
 //!
 //! A training step is one graph of launches: take the step's row of the tables, gather the images, forward, loss,
-//! backward, the gradient's norm, and one update of all parameters of all lanes. It is captured when a batch of its size
+//! backward (these four for each batch, where the gradients of several are accumulated), the gradient's norm, and one update of all parameters of all lanes. It is captured when a batch of its size
 //! first comes up, and replayed for every step; the host copies the tables of [`ROWS`] steps at a time, and their metrics
 //! back. An evaluation is a graph in the same way. All memory is found when the session is made: `memory` and `tables`
 //! have it, and `source` the data set.
@@ -83,9 +83,8 @@ const ALLOCATION_BYTES: u64 = 512;
 fn sizes(config: &SessionConfig<'_>, model: &Model, precision: Precision) -> Result<Sizes, Error> {
     // The last batch of an epoch may be a smaller one, for which a convolution may be cut into more parts.
     let last = config.dataset.count(Split::Train) % config.batch_size;
-    let batches = [config.batch_size, last];
-    let batches = if last == 0 { &batches[..1] } else { &batches[..] };
-    Sizes::new(model, config.lanes.len(), precision, batches)
+    let batches = model.parts(config.batch_size).chain(model.parts(last)).map(|(_, batch)| batch).collect();
+    Sizes::new(model, config.lanes.len(), precision, &batches, config.dataset.is_streamed())
 }
 
 /// As options name it.
@@ -145,9 +144,9 @@ impl CudaSession {
         }
         let batches: BTreeSet<usize> =
             (0..self.lanes.len()).map(|lane| sample_count(parts, step, lane)).filter(|&count| count > 0).collect();
-        for (index, &batch) in batches.iter().enumerate() {
+        for (index, &samples) in batches.iter().enumerate() {
             let is_last = index + 1 == batches.len();
-            self.launch(Kind::Train { batch, sharing, is_last }).map_err(failure)?;
+            self.launch(Kind::Train { samples, sharing, is_last }).map_err(failure)?;
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ pub(super) struct Passes<'a> {
     pub sizes: &'a Sizes,
     pub memory: &'a Memory,
     pub pass: GpuPass<'a>,
+    /// Where those of the parameters go.
+    pub gradients: Lanes<'a>,
     /// Of the batch: each lane's, or the same for all.
     pub images: Lanes<'a>,
 }
@@ -87,7 +89,7 @@ impl<'a> Passes<'a> {
             dy,
             dx: slot.map(|slot| self.slot(slot)),
             weights: memory.weights.lanes().at(node.parameters.start),
-            dweights: memory.gradients.lanes().at(node.parameters.start),
+            dweights: self.gradients.at(node.parameters.start),
             kept: self.kept(index),
             scratch: memory.scratch.lanes(),
         };

@@ -76,7 +76,7 @@ impl Tables {
     /// The samples, of each lane or of all; in training the lanes' seeds too.
     pub fn batches<'a>(&'a self, lane_count: usize, data_seeds: Option<&'a Buffer<u64>>) -> Batches<'a> {
         let Tables { samples, epochs, batch_size, .. } = self;
-        Batches { samples, epochs, rows: ROWS, lane_count, batch_size: *batch_size, data_seeds }
+        Batches { samples, epochs, rows: ROWS, lane_count, batch_size: *batch_size, first: 0, data_seeds }
     }
 
     /// Copies `count` steps of a call to the GPU, from number `first` on.

@@ -195,13 +195,13 @@ impl Layer for BatchNormLayer {
 
     fn forward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuForward<'_>) -> Result<(), GpuError> {
         let GpuForward { x, y, weights, buffers, kept, scratch } = tensors;
-        let &GpuPass { gpu, lanes, batch, steps, .. } = pass;
-        let (geometry, form, activation) = (self.geometry(batch), self.running(), self.activation);
+        let &GpuPass { gpu, lanes, part, steps, .. } = pass;
+        let (geometry, form, activation) = (self.geometry(pass.batch), self.running(), self.activation);
         let affine = self.has_weights().then_some(weights);
         if pass.training {
             let moments = kept.floats;
             batch_norm::cuda::forward(
-                gpu, lanes, &geometry, form, activation, batch, steps, x, affine, moments, buffers, y, scratch,
+                gpu, lanes, &geometry, form, activation, part.of, steps, x, affine, moments, buffers, y, scratch,
             )
         } else {
             batch_norm::cuda::evaluate(gpu, lanes, &geometry, form, activation, x, affine, buffers, y)
@@ -219,6 +219,7 @@ impl Layer for BatchNormLayer {
 
 #[cfg(test)]
 mod tests {
+    use clr_kernels::step::Part;
     use clr_kernels::{Cpu, Isa};
 
     use super::*;
@@ -235,7 +236,8 @@ mod tests {
         let weights: &[f32] = if layer.affine(&[1.0, 0.0]).is_some() { &[3.0, 0.5] } else { &[] };
         let mut y = [0.0; 2];
         for (x, training) in [([1.0, 3.0], true), ([2.0, 6.0], true), ([3.0, 3.0], false)] {
-            let pass = Pass { cpu: &cpu, batch: 2, batch_size: 2, training, init_seed: 0, step: 0 };
+            let part = Part::whole(2);
+            let pass = Pass { cpu: &cpu, batch: 2, part, update_size: 2, training, init_seed: 0, step: 0 };
             let (kept, scratch, buffers) = (&mut kept, &mut scratch[..], &mut buffers[..]);
             layer.forward(&pass, Forward { x: &x, y: &mut y, weights, buffers, kept, scratch });
         }

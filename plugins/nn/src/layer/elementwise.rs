@@ -2,6 +2,7 @@
 //! vanish into the layer before them where that can do them in its own pass.
 
 use clr_kernels::cuda::{GpuError, Lanes};
+use clr_kernels::step::Part;
 use clr_kernels::{Activation, activation, dropout, relu, sigmoid};
 use clr_rng::{Philox, Stream};
 
@@ -92,8 +93,17 @@ fn drop_on_gpu(
     x: Lanes<'_>,
     y: Lanes<'_>,
 ) -> Result<(), GpuError> {
-    let drop = dropout::cuda::Drop { first_word: first_word * pass.batch_size as u64, probability };
+    let first_word = word_of_batch(first_word, len, pass.batch, pass.part, pass.update_size);
+    let drop = dropout::cuda::Drop { first_word, probability };
     dropout::cuda::apply(pass.gpu, pass.lanes, drop, len, pass.init_seeds, pass.steps, x, y)
+}
+
+/// The random word of the first of `len` values of a batch. By the size of a full update, so that layers never overlap; and
+/// within it by the samples before these, so that parts do not either. Where a sample has a multiple of four values, those of
+/// an update have the same masks however it is parted.
+fn word_of_batch(first_word: u64, len: usize, batch: usize, part: Part, update_size: usize) -> u64 {
+    let words = (len / batch.max(1)).next_multiple_of(4);
+    first_word * update_size as u64 + (part.first * words) as u64
 }
 
 fn drop(pass: &Pass<'_>, probability: f32, first_word: u64, values: &mut [f32]) {
@@ -101,8 +111,7 @@ fn drop(pass: &Pass<'_>, probability: f32, first_word: u64, values: &mut [f32]) 
         let mask = dropout::Mask {
             philox: Philox::new(pass.init_seed, Stream::Dropout),
             step: pass.step,
-            // By the size of a full batch, so that layers never overlap.
-            first_word: first_word * pass.batch_size as u64,
+            first_word: word_of_batch(first_word, values.len(), pass.batch, pass.part, pass.update_size),
             probability,
         };
         dropout::apply(pass.cpu, &mask, values);

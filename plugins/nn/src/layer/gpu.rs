@@ -1,7 +1,7 @@
 //! What a layer's passes are given on a GPU: the tensors of all lanes at once, and what kernels read from step to step.
 
 use clr_kernels::cuda::{Buffer, Gpu, Lanes, Precision};
-use clr_kernels::step::LaneStep;
+use clr_kernels::step::{LaneStep, Part};
 
 /// The circumstances of a forward or backward pass on a GPU: as [`Pass`](super::Pass), for K lanes.
 #[derive(Clone, Copy, Debug)]
@@ -11,8 +11,10 @@ pub(crate) struct GpuPass<'a> {
     pub lanes: usize,
     /// Samples of this batch.
     pub batch: usize,
-    /// Samples of a full batch.
-    pub batch_size: usize,
+    /// Which of an update's samples they are.
+    pub part: Part,
+    /// Samples of a full update.
+    pub update_size: usize,
     /// Whether this is training; otherwise nothing is random and nothing is remembered.
     pub training: bool,
     /// How convolutions round what they multiply.

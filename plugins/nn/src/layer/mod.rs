@@ -14,6 +14,7 @@ use std::fmt::Debug;
 
 use clr_kernels::cuda::{GpuError, Lanes, Precision};
 use clr_kernels::pool::Pool2d;
+use clr_kernels::step::Part;
 use clr_kernels::{Activation, Cpu};
 
 use crate::network::Shape;
@@ -125,8 +126,10 @@ pub(crate) struct Pass<'a> {
     pub cpu: &'a Cpu,
     /// Samples of this batch.
     pub batch: usize,
-    /// Samples of a full batch.
-    pub batch_size: usize,
+    /// Which of an update's samples they are.
+    pub part: Part,
+    /// Samples of a full update.
+    pub update_size: usize,
     /// Whether this is training; otherwise nothing is random and nothing is remembered.
     pub training: bool,
     /// Keys what is random.

@@ -49,18 +49,18 @@ const STEPS: u32 = 20;
 const TOLERANCE: f32 = 1e-5;
 
 #[track_caller]
-fn check_curves(model: &str) {
+fn check_curves(model: &str, options: &str) {
     let Some(_guard) = gpu() else { return };
     let images = Images::new();
     let dataset = images.dataset();
-    let setup = Setup::new(model, &dataset);
+    let setup = Setup { options, ..Setup::new(model, &dataset) };
     let mut cpu = Setup { device: "cpu", ..setup }.start(&TRIALS).unwrap();
     let mut gpu = setup.start(&TRIALS).unwrap();
     for run in [&mut cpu, &mut gpu] {
         run.advance(&[STEPS; 3]).unwrap();
     }
     for (on_gpu, on_cpu) in gpu.lanes.iter().zip(&cpu.lanes) {
-        let what = format!("{model}, {}", on_gpu.trial.optimizer);
+        let what = format!("{model} {options}, {}", on_gpu.trial.optimizer);
         assert_close(&what, &on_gpu.rows, &on_cpu.rows, TOLERANCE);
     }
     assert_close("evaluation", &gpu.evaluate(), &cpu.evaluate(), TOLERANCE);
@@ -68,12 +68,17 @@ fn check_curves(model: &str) {
 
 #[test]
 fn the_plain_network_trains_as_on_the_cpu() {
-    check_curves("plain");
+    check_curves("plain", "{}");
 }
 
 #[test]
 fn the_residual_network_trains_as_on_the_cpu() {
-    check_curves("residual");
+    check_curves("residual", "{}");
+}
+
+#[test]
+fn accumulated_gradients_train_as_on_the_cpu() {
+    check_curves("plain", r#"{"accumulate": 2}"#);
 }
 
 /// The bits of all that comes of a lane.
@@ -106,7 +111,8 @@ fn a_lane_does_not_depend_on_its_neighbours_or_on_pauses() {
     let Some(_guard) = gpu() else { return };
     let images = Images::new();
     let dataset = images.dataset();
-    for (model, options) in [("plain", "{}"), ("residual", r#"{"precision": "bf16"}"#)] {
+    let bf16 = r#"{"precision": "bf16"}"#;
+    for (model, options) in [("plain", "{}"), ("residual", bf16), ("plain", r#"{"accumulate": 4}"#)] {
         let setup = Setup { options, ..Setup::new(model, &dataset) };
         let expected = alone(setup);
         let mut together = setup.start(&TRIALS).unwrap();
@@ -190,9 +196,9 @@ fn images_that_are_shared_or_streamed_are_the_same() {
     let images = Images::new();
     let (resident, streamed) = (images.dataset(), images.streamed());
     let same = TRIALS.map(|trial| Trial { data_seed: 5, ..trial });
-    for trials in [&TRIALS, &same] {
+    for (trials, options) in [(&TRIALS, "{}"), (&same, "{}"), (&TRIALS, r#"{"accumulate": 2}"#)] {
         let rows = [&resident, &streamed].map(|dataset| {
-            let mut run = Setup::new("plain", dataset).start(trials).unwrap();
+            let mut run = Setup { options, ..Setup::new("plain", dataset) }.start(trials).unwrap();
             run.advance(&[6; 3]).unwrap();
             // From now on, nothing is shared.
             run.advance(&[1, 0, 0]).unwrap();
@@ -200,7 +206,7 @@ fn images_that_are_shared_or_streamed_are_the_same() {
             (0..3).map(|lane| results(&mut run, lane)).collect::<Vec<_>>()
         });
         assert!(rows[0] == rows[1]);
-        let mut alone = Setup::new("plain", &resident).start(&trials[2..]).unwrap();
+        let mut alone = Setup { options, ..Setup::new("plain", &resident) }.start(&trials[2..]).unwrap();
         alone.advance(&[8]).unwrap();
         assert!(results(&mut alone, 0) == rows[0][2]);
     }
@@ -251,9 +257,16 @@ fn the_footprint_is_what_is_allocated() {
     let (resident, streamed) = (images.dataset(), images.streamed());
     // Holds what the driver counts for an open GPU.
     let gpu = Gpu::open(0).unwrap();
-    for (model, dataset) in [("plain", &resident), ("residual", &streamed), ("linear", &resident)] {
+    let parted = r#"{"accumulate": 2}"#;
+    for (model, dataset, options) in [
+        ("plain", &resident, "{}"),
+        ("residual", &streamed, "{}"),
+        ("linear", &resident, "{}"),
+        ("plain", &resident, parted),
+        ("plain", &streamed, parted),
+    ] {
         for trials in [&TRIALS[..1], &TRIALS, &TRIALS[..1].repeat(40)] {
-            let setup = Setup::new(model, dataset);
+            let setup = Setup { options, ..Setup::new(model, dataset) };
             let footprint = setup.footprint(trials).unwrap();
             let before = gpu.memory().unwrap().free;
             let mut run = setup.start(trials).unwrap();

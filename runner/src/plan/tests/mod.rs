@@ -512,6 +512,7 @@ fn json_has_every_resolved_value() {
                   "dataset": "cifar10",
                   "digest": null,
                   "batch_size": 100,
+                  "accumulate": 1,
                   "train_count": 50000,
                   "validation_count": 0,
                   "order": "shuffled",
@@ -576,4 +577,34 @@ fn what_schedule_prints_as_csv_reads_back_bit_for_bit() {
         }
         assert_eq!(schedule.at(15).to_bits(), original.at(if every == 1 { 15 } else { 10 }).to_bits());
     }
+}
+
+#[test]
+fn an_iteration_is_an_update_of_several_batches() {
+    let text = |more: &str| {
+        let head = HEAD.replace("batch_size = 100", "batch_size = 25").replace("25_000", "\"2 epochs\"");
+        planned(&format!("{head}{more}eval_every = \"1 epoch\"\n{FIXED}{SGD}"))
+    };
+    let (plain, one, four) = (text(""), text("accumulate = 1\n"), text("accumulate = 4\n"));
+    // 50,000 images: 2,000 batches of 25, or 500 updates of four of them, an epoch.
+    let lengths = |plan: &Plan| (plan.trials[0].iterations, plan.trials[0].eval_every);
+    assert_eq!([lengths(&plain), lengths(&four)], [(4000, 2000), (1000, 500)]);
+    let data = |plan: &Plan| (plan.trials[0].shape.data.batch_size, plan.trials[0].shape.data.update_size());
+    assert_eq!([data(&plain), data(&four)], [(25, 25), (25, 100)]);
+    assert_eq!(plain.trials[0].id, one.trials[0].id, "one batch is what there was before");
+    assert_ne!(plain.trials[0].id, four.trials[0].id);
+    assert_eq!(plain.trials[0].shape.model_json, one.trials[0].shape.model_json);
+    let model: serde_json::Value = serde_json::from_str(&four.trials[0].shape.model_json).unwrap();
+    assert_eq!(model["accumulate"], 4);
+}
+
+#[test]
+fn accumulate_is_an_axis_whose_values_train_in_groups_of_their_own() {
+    let plan = planned(&format!("{HEAD}accumulate = [1, 4]\n{FIXED}{SGD}"));
+    assert_eq!(
+        plan.axes.iter().map(|axis| &axis.name[..]).collect::<Vec<_>>(),
+        ["policy", "optimizer", "seed", "accumulate"]
+    );
+    let sizes: Vec<u32> = plan.groups.iter().map(|group| group.shape.data.update_size()).collect();
+    assert_eq!(sizes, [100, 400]);
 }

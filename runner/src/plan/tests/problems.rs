@@ -787,3 +787,40 @@ fn a_table_says_what_it_lacks() {
         &[("\"cubic\"", "`between` cannot be `cubic`", "expected `hold` or `linear`")],
     );
 }
+
+#[test]
+fn updates_that_cannot_be_accumulated() {
+    check_problems(
+        &format!(
+            "accumulate = [4, 501]\n{FIXED}{SGD}[policies.old]\nkind = \"fixed\"\nbase_lr = 0.1\nmodel.architecture = \"old\"\n\
+             train.accumulate = 2\n[policies.option]\nkind = \"fixed\"\nbase_lr = 0.1\nmodel.accumulate = 2\n"
+        ),
+        expect![[r#"
+            error[spec::range]: an update is larger than the training set
+              --> a.toml:11:18
+               |
+            11 | accumulate = [4, 501]
+               |                  ^^^ 501 batches of 100, and there are 50,000 training images
+               |
+               = help: accumulate fewer batches, or smaller ones
+
+            error[spec::option]: `old` cannot accumulate gradients
+              --> a.toml:21:20
+               |
+            20 | model.architecture = "old"
+               |                      ----- not offered by the plugin `cifar`
+            21 | train.accumulate = 2
+               |                    ^
+               |
+               = help: remove `accumulate`, and multiply `data.batch_size` by it instead: the update is of as many images
+
+            error[spec::option]: `cifar10_full` of the plugin `cifar` has no option `accumulate`
+              --> a.toml:25:7
+               |
+            25 | model.accumulate = 2
+               |       ^^^^^^^^^^
+               |
+               = help: expected `width`, `pool`, `dropout`, `plugin` or `architecture`
+        "#]],
+    );
+}
