@@ -189,6 +189,9 @@ pub struct PlanArgs {
     /// On what.
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// List every trial, however many. A file or a pipe gets all anyway.
+    #[arg(long)]
+    pub trials: bool,
     /// Print JSON with every resolved value.
     #[arg(long)]
     pub json: bool,

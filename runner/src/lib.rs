@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod columns;
 mod contain;
 pub mod dataset;
 pub mod device;
@@ -28,6 +29,7 @@ pub mod spec;
 pub mod status;
 pub mod store;
 pub mod table;
+pub mod terminal;
 pub mod train;
 pub mod verify;
 mod vetted;

@@ -1,7 +1,7 @@
 //! The program `clr-run`: arguments in, one function per command, exit code out.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,13 +22,17 @@ use clr_run::progress::{Progress, Style};
 use clr_run::signals::Signals;
 use clr_run::spec::{self, SourceFile};
 use clr_run::store::{self, Kept, RunInfo, Store, TrialCsv};
+use clr_run::terminal::Terminal;
 use clr_run::train::{self, Resources};
-use clr_run::words::counted;
+use clr_run::words::{self, counted};
 use clr_run::worker::{Known, Launch};
 use clr_run::{dataset, device, estimate, logs, recipe, show, status, verify};
 
 /// Bad input, or nothing that could run.
 const BAD_INPUT: u8 = 2;
+
+/// Of a plot that goes into a file.
+const PLOT_WIDTH: usize = 100;
 
 /// More bytes than anyone writes into a spec.
 const LARGEST_SPEC: u64 = 1 << 22;
@@ -40,7 +44,7 @@ fn main() -> ExitCode {
     if let Some(filter) = cli.log.filter().filter(|_| !is_worker)
         && let Err(error) = logs::install(filter, cli.log.log_file.as_deref())
     {
-        say(&format!("error: {error}\n"));
+        tell("error", &error.to_string());
         return ExitCode::from(BAD_INPUT);
     }
     let result = match cli.command {
@@ -61,7 +65,7 @@ fn main() -> ExitCode {
         if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }
-        say(&format!("error: {error:#}\n"));
+        tell("error", &format!("{error:#}"));
         ExitCode::from(BAD_INPUT)
     })
 }
@@ -89,7 +93,7 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let nothing_to_do = unfinished.is_empty();
     if !args.quiet {
         let without_state = plugins_without_state(&plan, &resources);
-        store.notes().iter().chain(&without_state).for_each(|note| say(&format!("note: {note}\n")));
+        store.notes().iter().chain(&without_state).for_each(|note| tell("note", note));
         if nothing_to_do {
             say(&show::nothing_to_run(store.results()));
         }
@@ -122,13 +126,14 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
         Ok(summary) => summary,
         Err(error) => {
             let error = show::chain(&error);
-            say(&format!(
-                "error: the results could not be written: {error}\nfinished trials are kept; run again to go on\n"
-            ));
+            tell(
+                "error",
+                &format!("the results could not be written: {error}\nfinished trials are kept; run again to go on"),
+            );
             return Ok(ExitCode::FAILURE);
         }
     };
-    let printed = write!(io::stdout(), "{}", summary.text());
+    let printed = write!(io::stdout(), "{}", summary.text(&Terminal::stdout()));
     // The results are in the tables: a reader that went away changes no exit code.
     if let Err(error) = printed
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -164,7 +169,8 @@ fn show_plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         clr_run::plan::show::write_json(&plan, &estimates, &mut out)?;
         out.flush()?;
     } else {
-        write!(io::stdout(), "{}", clr_run::plan::show::text(&plan, &estimates))?;
+        let text = clr_run::plan::show::text(&plan, &estimates, args.trials, &Terminal::stdout());
+        write!(io::stdout(), "{text}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -177,7 +183,8 @@ fn schedule(args: &ScheduleArgs) -> anyhow::Result<ExitCode> {
     if args.csv {
         clr_run::schedule::show::csv(&plan, args.every, &mut out)?;
     } else {
-        write!(out, "{}", clr_run::schedule::show::plot(&plan, &args.hyper, terminal_width(), args.limit))?;
+        let width = Terminal::stdout().width.unwrap_or(PLOT_WIDTH);
+        write!(out, "{}", clr_run::schedule::show::plot(&plan, &args.hyper, width, args.limit))?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -190,7 +197,7 @@ fn show_status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
     } else {
-        write!(out, "{}", status::text(&report, args.trials))?;
+        write!(out, "{}", status::text(&report, args.trials, &Terminal::stdout()))?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -222,7 +229,7 @@ fn verify_output(args: &VerifyArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     });
     progress.finish();
     let proof = proof?;
-    write!(io::stdout(), "{}", show::proof(&selection, &proof))?;
+    write!(io::stdout(), "{}", show::proof(&plan, &selection, &proof))?;
     let code = match () {
         () if !checked.problems.is_empty() || !proof.differences.is_empty() => ExitCode::FAILURE,
         () if !selection.unproven.is_empty() => ExitCode::from(BAD_INPUT),
@@ -263,7 +270,7 @@ fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
         DataCommand::Fetch { name, search } => {
             let root = dataset::places::fetch_root(search.data.as_deref())
                 .context("no folder to download to: give --data DIR, or set CLR_DATA or HOME")?;
-            let mut bar = show::DownloadBar::new(io::stderr().is_terminal());
+            let mut bar = show::DownloadBar::new(Terminal::stderr().redraws);
             let folder = dataset::fetch::fetch(name, &root, None, &mut |progress| bar.show(progress))?;
             bar.finish();
             writeln!(io::stdout(), "{name} is in {}", folder.display())?;
@@ -341,7 +348,7 @@ fn resolve_source(
         Err(more) => problems.extend(more),
     }
     problems.sort_by(|a, b| a.span.cmp(&b.span));
-    let render = if io::stderr().is_terminal() { spec::render_styled } else { spec::render };
+    let render = if Terminal::stderr().colour { spec::render_styled } else { spec::render };
     say(&render(&problems, source));
     Ok(None)
 }
@@ -365,7 +372,7 @@ fn search(args: &SearchArgs) -> Search {
     let plugins = SearchPath::from_environment(&args.plugins, &args.plugin_digests);
     for folder in plugins.ignored() {
         let folder = folder.display();
-        say(&format!("warning: CLR_PLUGIN_PATH has `{folder}`, which is not searched: it is not an absolute path\n"));
+        tell("warning", &format!("CLR_PLUGIN_PATH has `{folder}`, which is not searched: it is not an absolute path"));
     }
     Search { plugins, data: dataset::places::roots(args.data.as_deref()), cache: dataset::places::cache_dir() }
 }
@@ -378,13 +385,14 @@ fn plugins_without_state(plan: &Plan, resources: &Resources) -> Vec<String> {
     lacking.into_iter().map(note).collect()
 }
 
+/// Prints an `error`, a `warning` or a `note` to standard error, in lines that are broken between words.
+fn tell(kind: &str, text: &str) {
+    say(&(words::wrapped(&format!("{kind}: {text}"), Terminal::stderr().width, 2) + "\n"));
+}
+
 /// Prints to standard error. `eprint!` would panic where nobody reads it any more.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
-}
-
-fn terminal_width() -> usize {
-    terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
 }
 
 fn all_trials(plan: &Plan) -> Vec<usize> {

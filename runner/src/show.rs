@@ -11,10 +11,12 @@ use crate::dataset::transforms::statistics;
 use crate::dataset::{self, Dataset, search};
 use crate::host::{PluginInfo, SearchPath};
 use crate::limits::Limits;
+use crate::plan::{Names, Plan};
 use crate::spec::thousands;
 use crate::store::{Status, TrialResult};
 use crate::verify::again::Proof;
 use crate::verify::{Checked, Selection};
+use crate::words::counted;
 use crate::worker::{Isolation, Known};
 
 /// `clr-run verify --quick`: the problems of an output's files, then a count.
@@ -26,46 +28,59 @@ pub fn checked(folder: &Path, checked: &Checked) -> String {
     for note in &checked.notes {
         let _ = writeln!(out, "note: {note}");
     }
-    let number = |count: u64| thousands(u128::from(count));
     let problems = match checked.problems.len() {
         0 => "no problems".to_owned(),
-        1 => "1 problem".to_owned(),
-        count => format!("{count} problems"),
+        count => counted(count, "problem"),
     };
     let _ = writeln!(
         out,
-        "{}: {} trials done, {} rows and {} evaluations in {} files: {problems}",
+        "{}: {problems} in {}, with {} and {} of {}",
         folder.display(),
-        number(checked.trials as u64),
-        number(checked.rows),
-        number(checked.evaluations),
-        checked.files
+        counted(checked.files, "file"),
+        counted(checked.rows as usize, "row"),
+        counted(checked.evaluations as usize, "evaluation"),
+        counted(checked.trials, "trial"),
     );
     out
 }
 
 /// `clr-run verify`: what differs, what cannot be proven, and what is.
-pub fn proof(selection: &Selection, proof: &Proof) -> String {
+pub fn proof(plan: &Plan, selection: &Selection, proof: &Proof) -> String {
+    let names = Names::of(plan);
+    let called = |label: &str| {
+        let trial = plan.trials.iter().find(|trial| *trial.label == *label);
+        trial.map_or(label.to_owned(), |trial| format!("{} ({label})", names.handle(trial.id)))
+    };
     let mut out = String::new();
     for (label, what) in &proof.differences {
-        let _ = writeln!(out, "differs: {label}: {what}");
+        let _ = writeln!(out, "differs: {}: {what}", called(label));
     }
     for (label, why) in &selection.unproven {
-        let _ = writeln!(out, "not proven: {label}: {why}");
+        let _ = writeln!(out, "not proven: {}: {why}", called(label));
     }
-    let number = |count: u64| thousands(u128::from(count));
-    let trials = match selection.trials.len() {
-        1 => "1 trial".to_owned(),
-        count => format!("{} trials", number(count as u64)),
+    let (trained, proven) = (selection.trials.len(), proof.proven);
+    let trials = counted(trained, "trial");
+    let found = match () {
+        () if trained == 0 => "no trial could be trained again".to_owned(),
+        () if proven == trained && trained == 1 => "trained 1 trial again, and it gives".to_owned(),
+        () if proven == trained => format!("trained {trials} again, and all give"),
+        () if proven == 1 => format!("trained {trials} again, and 1 of them gives"),
+        () if proven == 0 => format!("trained {trials} again, and none gives"),
+        () => format!("trained {trials} again, and {} of them give", thousands(proven as u128)),
     };
-    let proven = number(proof.proven as u64);
-    let (rows, evaluations) = (number(proof.rows), number(proof.evaluations));
-    let _ = writeln!(
-        out,
-        "trained {trials} again: of {proven}, {rows} rows and {evaluations} evaluations are the stored ones, bit for bit"
-    );
+    let _ = match proven {
+        0 if trained == 0 => writeln!(out, "{found}"),
+        0 => writeln!(out, "{found} all of its stored rows"),
+        _ => writeln!(
+            out,
+            "{found} the stored rows, bit for bit: {} and {}",
+            counted(proof.rows as usize, "row"),
+            counted(proof.evaluations as usize, "evaluation")
+        ),
+    };
     if proof.stopped > 0 {
-        let _ = writeln!(out, "{} trials were stopped before their end", proof.stopped);
+        let were = if proof.stopped == 1 { "was" } else { "were" };
+        let _ = writeln!(out, "{} {were} stopped before the end", counted(proof.stopped, "trial"));
     }
     out
 }
@@ -74,13 +89,18 @@ pub fn proof(selection: &Selection, proof: &Proof) -> String {
 pub fn nothing_to_run<'m>(results: impl Iterator<Item = TrialResult<'m>> + Clone) -> String {
     let count = |is: fn(Status) -> bool| results.clone().filter(|result| is(result.status)).count();
     let (all, over, failed) = (count(|_| true), count(Status::is_done), count(Status::is_failure));
-    if failed == 0 {
-        return format!("all {all} trials are finished already; nothing to run\n");
+    match (all, failed) {
+        (1, 0) => "the trial is finished already; nothing to run\n".to_owned(),
+        (_, 0) => format!("all {all} trials are finished already; nothing to run\n"),
+        _ => {
+            let them = if failed == 1 { "it" } else { "them" };
+            format!(
+                "nothing to run: of {}, {over} finished and {failed} failed before; --retry-failed runs {them} again, from \
+                 the last checkpoint\n",
+                counted(all, "trial")
+            )
+        }
     }
-    format!(
-        "nothing to run: of {all} trials {over} are finished and {failed} failed before; --retry-failed runs those again, \
-         from their last checkpoints\n"
-    )
 }
 
 /// An error and what it is because of.

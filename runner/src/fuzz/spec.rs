@@ -4,6 +4,7 @@ use super::Target;
 use crate::plan::{self, example::facts, plan};
 use crate::schedule;
 use crate::spec::{SourceFile, Spec, parse, render, render_styled};
+use crate::terminal::Terminal;
 
 pub(super) const SPEC: Target = Target { name: "spec", read, seeds };
 
@@ -45,7 +46,9 @@ fn most_trials(spec: &Spec) -> f64 {
 }
 
 fn use_plan(plan: &plan::Plan) {
-    plan::show::text(plan, &plan::show::Estimates::default());
+    for terminal in [Terminal::default(), Terminal { width: Some(40), ..Terminal::default() }] {
+        plan::show::text(plan, &plan::show::Estimates::default(), true, &terminal);
+    }
     let written = plan::show::write_json(plan, &plan::show::Estimates::default(), &mut std::io::sink());
     assert!(written.is_ok());
     for trial in plan.trials.iter() {

@@ -9,6 +9,7 @@ pub mod facts;
 mod grid;
 mod id;
 mod identity;
+pub mod names;
 mod optimizer;
 mod options;
 mod resolve;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 pub(crate) use columns::{OTHER_COLUMNS, ROW_COLUMNS};
 pub use facts::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
 pub use id::{NoTrialId, TrialId};
+pub use names::{Names, NoTrial};
 
 use crate::checkpoint::Checkpointing;
 use crate::limits::Limits;

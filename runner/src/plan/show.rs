@@ -1,16 +1,20 @@
 //! A plan for people and for programs: `clr-run plan`, as text and as JSON.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
-use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value as Json, json};
+use unicode_width::UnicodeWidthStr;
 
+use super::names::Names;
 use super::{Axis, AxisKind, AxisValue, DataPlan, Group, LastBatch, Normalize, Order, Plan, Shape, Trial};
+use crate::columns::{self, Column};
 use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Window};
 use crate::spec::{Number, thousands};
+use crate::terminal::Terminal;
 use crate::words;
 
 /// What is known of a run before it starts, besides its plan. Whoever measures or computes it fills it in.
@@ -31,23 +35,40 @@ pub fn row_count(plan: &Plan) -> u64 {
     plan.trials.iter().fold(0, |sum, trial| sum.saturating_add(trial.iterations))
 }
 
-/// Every trial with every value that differs, then what all share, the groups and the rows to be written.
-pub fn text(plan: &Plan, estimates: &Estimates) -> String {
-    let mut out = trial_table(plan);
+/// On a terminal, a plan of more trials than this lists only the first of them.
+const LISTED_WHOLE: usize = 30;
+const LISTED_FIRST: usize = 20;
+
+/// The plan in short: what each policy and each optimizer is, the trials by what tells them apart, the groups, and what all of it
+/// takes. Of many trials a terminal gets the first, unless `all_trials` are asked for; a file gets all.
+pub fn text(plan: &Plan, estimates: &Estimates, all_trials: bool, terminal: &Terminal) -> String {
+    let mut out = overview(plan, terminal);
+    let names = Names::of(plan);
+    let count = plan.trials.len();
+    let listed = if all_trials || terminal.width.is_none() || count <= LISTED_WHOLE { count } else { LISTED_FIRST };
+    let trials = &plan.trials[..listed];
+    let mut columns = vec![Column::left("trial", 0, trials.iter().map(|trial| names.handle(trial.id)))];
+    columns.extend(names.columns(trials.iter().map(|trial| &trial.axes[..]), &[]));
+    let _ = write!(out, "\n{}", columns::text(&columns, terminal));
+    if listed < count {
+        let _ = writeln!(out, "and {} more; --trials lists all", thousands((count - listed) as u128));
+    }
     out.push('\n');
     for (index, group) in plan.groups.iter().enumerate() {
         let shape = &group.shape;
         let number = if plan.groups.len() > 1 { format!("group {}: ", index + 1) } else { String::new() };
-        let trials = if group.trials.len() == 1 {
-            "1 trial".to_owned()
-        } else {
-            format!("{} trials", thousands(group.trials.len() as u128))
-        };
-        let _ = writeln!(out, "{number}{trials} of {} {} {}", shape.plugin, shape.architecture, shape.model_json);
-        let _ = writeln!(out, "  on {}", data_line(&shape.data));
+        let trials = words::counted(group.trials.len(), "trial");
+        let options = constants(&shape.model_json, None);
+        let model = format!("{number}{trials} of {} {}: {options}", shape.plugin, shape.architecture);
+        let _ = writeln!(out, "{}", words::wrapped(&model, terminal.width, 2));
+        let _ = writeln!(out, "{}", words::wrapped(&format!("  on {}", data_line(&shape.data)), terminal.width, 4));
     }
-    let rows = row_count(plan);
-    let _ = write!(out, "{} rows of metrics", thousands(u128::from(rows)));
+    out + &taken(plan, estimates)
+}
+
+/// What the run will write and take.
+fn taken(plan: &Plan, estimates: &Estimates) -> String {
+    let mut out = format!("{} of metrics", words::counted(row_count(plan) as usize, "row"));
     if let Some(bytes) = estimates.bytes_written {
         let _ = write!(out, ", about {}", words::bytes(bytes));
     }
@@ -63,64 +84,152 @@ pub fn text(plan: &Plan, estimates: &Estimates) -> String {
     out
 }
 
-fn trial_table(plan: &Plan) -> String {
-    let mut hypers: Vec<&str> = Vec::new();
+/// A property of a trial, such as its learning rate, for people; none where it has none.
+type Property<'a> = (String, Box<dyn Fn(&Trial) -> Option<String> + 'a>);
+
+/// A line for all trials, one for each policy and one for each optimizer.
+fn overview(plan: &Plan, terminal: &Terminal) -> String {
+    let mut lines = vec![words::counted(plan.trials.len(), "trial")];
+    let by = |name: &str| -> Vec<(String, Vec<&Trial>)> {
+        let axis = plan.axes.iter().position(|axis| axis.name == name);
+        let mut found: Vec<(String, Vec<&Trial>)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for trial in plan.trials.iter() {
+            let value = axis.and_then(|axis| trial.axes.get(axis)?.as_ref()).map_or(String::new(), ToString::to_string);
+            let place = *places.entry(value.clone()).or_insert_with(|| {
+                found.push((value, Vec::new()));
+                found.len() - 1
+            });
+            found[place].1.push(trial);
+        }
+        found
+    };
+    let (policies, optimizers) = (by("policy"), by("optimizer"));
+    let mut of_all: Vec<String> = Vec::new();
+    let mut of_policies: Vec<Vec<String>> = vec![Vec::new(); policies.len()];
+    let mut of_optimizers: Vec<Vec<String>> = vec![Vec::new(); optimizers.len()];
+    for (name, property) in properties(plan) {
+        let values = |trials: &[&Trial]| -> Vec<String> {
+            let mut values: Vec<String> = trials.iter().filter_map(|trial| property(trial)).collect();
+            let mut seen = HashSet::new();
+            values.retain(|value| seen.insert(value.clone()));
+            values
+        };
+        let all = plan.trials.iter().map(&property);
+        let is_equal = all.clone().all(|value| value.is_some() && Some(value) == all.clone().next());
+        if is_equal && name != "lr" {
+            of_all.extend(plan.trials.first().and_then(&property).map(|value| named(&name, &value)));
+            continue;
+        }
+        let follows = |sets: &[(String, Vec<&Trial>)]| sets.iter().all(|(_, trials)| values(trials).len() < 2);
+        let is_policy_s = matches!(&*name, "lr" | "iterations") || (follows(&policies) && !follows(&optimizers));
+        let (sets, lines) = if is_policy_s { (&policies, &mut of_policies) } else { (&optimizers, &mut of_optimizers) };
+        for ((_, trials), line) in sets.iter().zip(lines) {
+            let values = values(trials);
+            line.extend((!values.is_empty()).then(|| named(&name, &merged(&values))));
+        }
+    }
+    if !of_all.is_empty() {
+        lines.push(format!("all trials: {}", of_all.join("  ")));
+    }
+    for (kind, sets, properties) in [("policy", &policies, of_policies), ("optimizer", &optimizers, of_optimizers)] {
+        let width = sets.iter().map(|(name, _)| name.width()).max().unwrap_or(0).min(20);
+        for ((name, _), properties) in sets.iter().zip(properties) {
+            lines.push(format!("{kind} {name:<width$}  {}", properties.join("  ")));
+        }
+    }
+    lines.iter().map(|line| words::wrapped(line.trim_end(), terminal.width, 4) + "\n").collect()
+}
+
+/// `lr=0.01`, or what the value says by itself.
+fn named(name: &str, value: &str) -> String {
+    if name.is_empty() { value.to_owned() } else { format!("{name}={value}") }
+}
+
+fn properties(plan: &Plan) -> Vec<Property<'_>> {
+    let mut hypers: Vec<&str> = vec!["lr"];
     for (name, _) in plan.trials.iter().flat_map(Trial::schedules) {
         if !hypers.contains(&name) {
             hypers.push(name);
         }
     }
-    let mut header: Vec<String> = plan.axes.iter().map(|axis| axis.name.clone()).collect();
-    header.extend(hypers.iter().map(|name| name.to_string()));
-    header.extend(["iterations", "optimizer constants", "id"].map(str::to_owned));
-    let rows: Vec<Vec<String>> = plan.trials.iter().map(|trial| row(trial, &hypers)).collect();
-    // A column in which all trials agree says nothing here; it is said once, below the table. One that repeats another
-    // says nothing at all.
-    let axis_count = plan.axes.len();
-    let id = header.len() - 1;
-    let differs = |column: usize| rows.iter().any(|row| row[column] != rows[0][column]);
-    let repeats = |column: usize| (0..column).any(|other| rows.iter().all(|row| row[column] == row[other]));
-    let (shown, common): (Vec<usize>, Vec<usize>) = (0..header.len())
-        .filter(|&column| column < axis_count || column == id || !differs(column) || !repeats(column))
-        .partition(|&column| column < axis_count || column == id || differs(column));
-
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─')));
-    table.set_header(shown.iter().map(|&column| header[column].as_str()));
-    for row in &rows {
-        table.add_row(shown.iter().map(|&column| row[column].as_str()));
+    let mut properties: Vec<Property<'_>> = Vec::new();
+    for name in hypers {
+        let value = move |trial: &Trial| {
+            let schedule = trial.schedules().find(|(own, _)| *own == name).map(|(_, schedule)| schedule)?;
+            Some(describe_json(&schedule_json(schedule), SHORT))
+        };
+        properties.push((name.to_owned(), Box::new(value)));
     }
-    for (position, &column) in shown.iter().enumerate() {
-        let numeric = column < axis_count && matches!(plan.axes[column].kind, AxisKind::Integer | AxisKind::Float);
-        if let (true, Some(column)) = (numeric, table.column_mut(position)) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let table: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    let table = table.join("\n");
-    let mut out = format!("{} trials\n{table}\n", thousands(plan.trials.len() as u128));
-    if let Some(first) = rows.first() {
-        for column in common.into_iter().filter(|&column| !first[column].is_empty()) {
-            let _ = writeln!(out, "{}: {}", header[column], first[column]);
-        }
-    }
-    out
+    properties.push(("iterations".to_owned(), Box::new(|trial: &Trial| Some(trial.iterations.to_string()))));
+    let evaluated = |trial: &Trial| {
+        (trial.eval_every > 0 && trial.eval_every < trial.iterations).then(|| trial.eval_every.to_string())
+    };
+    properties.push(("eval_every".to_owned(), Box::new(evaluated)));
+    let axis = plan.axes.iter().position(|axis| axis.name == "optimizer");
+    let constants = move |trial: &Trial| {
+        let name = axis.and_then(|axis| trial.axes.get(axis)?.as_ref()).map(ToString::to_string);
+        let constants = constants(&trial.optimizer.json, name.as_deref());
+        (!constants.is_empty()).then_some(constants)
+    };
+    properties.push((String::new(), Box::new(constants)));
+    properties
 }
 
-fn row(trial: &Trial, hypers: &[&str]) -> Vec<String> {
-    let mut row: Vec<String> =
-        trial.axes.iter().map(|value| value.as_ref().map_or(String::new(), AxisValue::to_string)).collect();
-    row.extend(hypers.iter().map(|name| {
-        let schedule = trial.schedules().find(|(own, _)| own == name);
-        schedule.map_or(String::new(), |(_, schedule)| describe(schedule))
-    }));
-    row.push(trial.iterations.to_string());
-    row.push(trial.optimizer.json.to_string());
-    row.push(format!("{:.8}", trial.id));
-    row
+/// `form=caffe epsilon=1e-8` of a JSON object, without the kind of an optimizer that is `called` so.
+fn constants(json: &str, called: Option<&str>) -> String {
+    let Ok(Json::Object(fields)) = serde_json::from_str::<Json>(json) else { return json.to_owned() };
+    let says_nothing = |name: &str, value: &Json| name == "optimizer" && value.as_str() == called;
+    let fields = fields.iter().filter(|(name, value)| !says_nothing(name, value));
+    fields.map(|(name, value)| format!("{name}={}", describe_json(value, SHORT))).collect::<Vec<_>>().join(" ")
 }
 
-fn data_line(data: &DataPlan) -> String {
+/// More values than this are not listed.
+const MERGED: usize = 4;
+
+/// Several texts in one: `triangular(base=0.001 max=0.01|0.3)`.
+fn merged(texts: &[String]) -> String {
+    let words: Vec<Vec<&str>> = texts.iter().map(|text| text.split(' ').collect()).collect();
+    let first = words.first().map_or(&[][..], Vec::as_slice);
+    let key = |word: &str| word.rsplit_once('=').map_or(String::new(), |(key, _)| key.to_owned());
+    let is_alike = words.iter().all(|words| {
+        words.len() == first.len()
+            && words.iter().zip(first).all(|(a, b)| a == b || key(a) == key(b) && a.contains('='))
+    });
+    if !is_alike {
+        let between = if texts.iter().any(|text| text.contains(' ')) { " | " } else { "|" };
+        return listed(texts.iter().map(String::as_str), between);
+    }
+    let mut out = Vec::new();
+    for (place, word) in first.iter().enumerate() {
+        let mut values: Vec<&str> = Vec::new();
+        for words in &words {
+            if !values.contains(&words[place]) {
+                values.push(words[place]);
+            }
+        }
+        let key = key(word);
+        if values.len() == 1 {
+            out.push((*word).to_owned());
+        } else if key.is_empty() {
+            out.push(listed(values.into_iter(), "|"));
+        } else {
+            let end = if values.iter().all(|value| value.ends_with(')')) { ")" } else { "" };
+            let bare = values.iter().map(|value| value[key.len() + 1..].trim_end_matches(end));
+            out.push(format!("{key}={}{end}", listed(bare, "|")));
+        }
+    }
+    out.join(" ")
+}
+
+fn listed<'a>(values: impl ExactSizeIterator<Item = &'a str>, between: &str) -> String {
+    let more = values.len().saturating_sub(MERGED);
+    let mut shown: Vec<String> = values.take(MERGED).map(str::to_owned).collect();
+    shown.extend((more > 0).then(|| format!("{more} more")));
+    shown.join(between)
+}
+
+pub(super) fn data_line(data: &DataPlan) -> String {
     let mut line = format!("{}: {} images", data.dataset, thousands(u128::from(data.train_count)));
     if data.validation_count > 0 {
         let _ = write!(line, " and {} for validation", thousands(u128::from(data.validation_count)));
@@ -292,15 +401,20 @@ fn normalize_name(normalize: Normalize) -> &'static str {
 
 /// One line: the kind and its values.
 pub fn describe(schedule: &Schedule) -> String {
-    describe_json(&schedule_json(schedule))
+    describe_json(&schedule_json(schedule), WHOLE)
 }
 
-fn describe_json(json: &Json) -> String {
+/// Significant digits of numbers: all, and as many as an overview has room for.
+const WHOLE: usize = 17;
+const SHORT: usize = 4;
+
+fn describe_json(json: &Json, digits: usize) -> String {
+    let describe_json = |json: &Json| describe_json(json, digits);
     match json {
-        Json::Number(number) => number.as_f64().map_or(number.to_string(), |number| Number(number).to_string()),
+        Json::Number(number) => number.as_f64().map_or(number.to_string(), |number| words::shortened(number, digits)),
         Json::String(text) => text.clone(),
         Json::Array(items) if items.len() > 8 => format!("{} values", items.len()),
-        Json::Array(items) => format!("[{}]", items.iter().map(describe_json).collect::<Vec<_>>().join(", ")),
+        Json::Array(items) => format!("[{}]", items.iter().map(&describe_json).collect::<Vec<_>>().join(", ")),
         Json::Object(fields) => {
             let kind = fields.get("kind").and_then(Json::as_str).unwrap_or_default();
             let fields = fields.iter().filter(|(name, value)| !goes_without_saying(fields, name, value));

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::board::Board;
+use crate::columns;
 use crate::event::Event;
+use crate::terminal::Terminal;
+use crate::words;
 
 /// Lines for trials in flight; a GPU may have hundreds, a terminal has 24 rows.
 const LANE_LINES: usize = 12;
@@ -14,7 +17,10 @@ const LANE_LINES: usize = 12;
 /// How often texts are made anew; the library limits how often they are drawn.
 const REFRESH: Duration = Duration::from_millis(100);
 
-const RUN: &str = "{wide_bar} {percent:>3}%  {human_pos}/{human_len} iterations  {rate}  {elapsed} elapsed  {eta} left";
+/// Of a terminal that does not say.
+const USUAL_WIDTH: usize = 80;
+
+const RUN: &str = "{wide_bar} {percent:>3}%  {human_pos}/{human_len} iterations  {rate}  {eta} left";
 const STATUS: &str = "{msg}";
 const LANE: &str = "  {msg}";
 
@@ -51,6 +57,8 @@ impl Bars {
     }
 
     fn refresh(&mut self, board: &Board) {
+        // Asked again each time: people resize their windows.
+        let width = Terminal::stderr().width.unwrap_or(USUAL_WIDTH);
         self.run.set_length(board.total_iterations);
         self.run.set_position(board.done_iterations);
         for (&trial, lane) in &board.lanes {
@@ -59,12 +67,14 @@ impl Bars {
                 self.lanes.insert(trial, line);
             }
             if let Some(line) = self.lanes.get(&trial) {
-                line.set_message(board.lane_text(trial, lane));
+                // After the two spaces of the template; what is longer would be wrapped.
+                line.set_message(columns::cut(&board.lane_text(trial, lane), width - 2));
             }
         }
         let hidden = board.lanes.len() - self.lanes.len();
         let more = if hidden > 0 { format!(", {hidden} more in flight") } else { String::new() };
-        self.status.set_message(board.status_text() + &more);
+        let best = board.best_words().map_or(String::new(), |words| format!(" ({words})"));
+        self.status.set_message(columns::cut(&(board.status_text() + &more + &best), width));
     }
 
     pub(crate) fn finish(self) {
@@ -78,9 +88,7 @@ fn style(template: &str) -> ProgressStyle {
     // A template that does not parse is replaced by the library's own: better a plain bar than no run.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.with_key("rate", |state: &ProgressState, output: &mut dyn std::fmt::Write| {
-        let rate = state.per_sec();
-        let digits = if rate < 10.0 { 1 } else { 0 };
-        let _ = write!(output, "{rate:.digits$}/s");
+        let _ = write!(output, "{}", words::rate(state.per_sec()));
     })
 }
 
@@ -112,6 +120,26 @@ mod tests {
             .collect();
         assert_eq!(lines, [1, 2, 2, 2, 2, 2, 1, 0]);
         assert_eq!((bars.run.position(), bars.run.length()), (15, Some(15)));
-        assert_eq!(bars.status.message(), "2/2 trials, best 50.00% exp sgd seed=1 at 5");
+        let handle = board.handle(1);
+        assert_eq!(bars.status.message(), format!("2/2 trials, best 50.00% by {handle} at iteration 5 (exp)"));
+    }
+
+    #[test]
+    fn the_lines_of_trials_in_flight_are_in_columns_and_fit_80_columns() {
+        let mut board = Board::new(&plan(), &[0, 1]);
+        events().iter().take(6).for_each(|event| board.apply(event));
+        let lines = |width| -> String {
+            board.lanes.iter().map(|(&trial, lane)| columns::cut(&board.lane_text(trial, lane), width) + "\n").collect()
+        };
+        expect_test::expect![[r#"
+            6dcc  10/10  loss 1.5000     lr 0.0123    fixed
+            c458   5/10  loss 1.0000     lr 0.0123    exp
+        "#]]
+        .assert_eq(&lines(80));
+        expect_test::expect![[r#"
+            6dcc  10/10  loss 1.5000     lr 0.0123 …
+            c458   5/10  loss 1.0000     lr 0.0123 …
+        "#]]
+        .assert_eq(&lines(40));
     }
 }

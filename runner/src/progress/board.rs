@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::{Event, Outcome, Split};
-use crate::plan::{Plan, Trial};
+use crate::plan::{Names, Plan, Trial};
+use crate::spec::thousands;
+use crate::words;
 
 /// The state of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Board {
     /// The plan's.
     trials: Arc<[Trial]>,
+    names: Names,
     /// Iterations to do in all; less when a trial ends early.
     pub total_iterations: u64,
     pub done_iterations: u64,
@@ -48,6 +51,7 @@ impl Board {
         let total_iterations = unfinished.iter().filter_map(|&trial| trials.get(trial)).map(|t| t.iterations).sum();
         Board {
             trials,
+            names: Names::of(plan),
             total_iterations,
             done_iterations: 0,
             total_trials: unfinished.len(),
@@ -107,28 +111,39 @@ impl Board {
         self.trials.get(trial).map_or("", |trial| &trial.label)
     }
 
-    /// `triangular nesterov seed=1  iteration 1200/25000  loss 1.2340  lr 0.00312`
+    pub(crate) fn handle(&self, trial: usize) -> String {
+        self.trials.get(trial).map_or(String::new(), |trial| self.names.handle(trial.id))
+    }
+
+    /// `4f2a   1200/25000  loss 1.2340  lr 0.00312  triangular nesterov seed=1`, in columns for trials of equal lengths.
     pub(crate) fn lane_text(&self, trial: usize, lane: &Lane) -> String {
-        let total = self.trials.get(trial).map_or(0, |trial| trial.iterations);
-        let mut text = format!("{}  iteration {}/{total}", self.label(trial), lane.iteration);
+        let Some(asked) = self.trials.get(trial) else { return String::new() };
+        let total = asked.iterations.to_string();
+        let mut text = format!("{}  {:>width$}/{total}", self.handle(trial), lane.iteration, width = total.len());
         if let Some(loss) = lane.loss {
-            text += &format!("  loss {loss:.4}");
+            text += &if loss.abs() < 1e4 { format!("  loss {loss:<9.4}") } else { format!("  loss {loss:<9.3e}") };
         }
         if let Some(lr) = lane.lr {
             // Three significant digits, and no zeros behind them.
-            let digits: f64 = format!("{lr:.2e}").parse().unwrap_or(lr);
-            text += &format!("  lr {digits}");
+            text += &format!("  lr {:<8}", words::rounded(lr, 3));
+        }
+        text + "  " + &self.names.words(&asked.axes)
+    }
+
+    /// `3/9 trials, best 81.20% by 4f2a at iteration 5,000`
+    pub(crate) fn status_text(&self) -> String {
+        let mut text =
+            format!("{}/{} trials", thousands(self.ended_trials as u128), thousands(self.total_trials as u128));
+        if let Some(best) = self.best {
+            let (percent, at) = (100.0 * best.accuracy, thousands(u128::from(best.iteration)));
+            text += &format!(", best {percent:.2}% by {} at iteration {at}", self.handle(best.trial));
         }
         text
     }
 
-    /// `3/9 trials, best 81.20% triangular2 nesterov seed=1 at 5000`
-    pub(crate) fn status_text(&self) -> String {
-        let mut text = format!("{}/{} trials", self.ended_trials, self.total_trials);
-        if let Some(best) = self.best {
-            let percent = 100.0 * best.accuracy;
-            text += &format!(", best {percent:.2}% {} at {}", self.label(best.trial), best.iteration);
-        }
-        text
+    /// What the best trial is.
+    pub(crate) fn best_words(&self) -> Option<String> {
+        let trial = self.trials.get(self.best?.trial)?;
+        Some(self.names.words(&trial.axes))
     }
 }

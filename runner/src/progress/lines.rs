@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::board::Board;
 use crate::event::{Event, Outcome};
+use crate::spec::thousands;
 use crate::words;
 
 /// The least time between two lines that say how far the run is.
@@ -20,11 +21,8 @@ impl Lines {
     pub(crate) fn new(board: &Board, output: Box<dyn Write + Send>) -> Lines {
         let now = Instant::now();
         let mut lines = Lines { output, start: now, printed: now };
-        lines.print(&format!(
-            "{}, {} iterations to do",
-            words::counted(board.total_trials, "trial"),
-            board.total_iterations
-        ));
+        let (trials, iterations) = (board.total_trials, board.total_iterations as usize);
+        lines.print(&format!("{}, {} to do", words::counted(trials, "trial"), words::counted(iterations, "iteration")));
         lines
     }
 
@@ -46,7 +44,7 @@ impl Lines {
 /// The line for a trial that starts or ends.
 fn event_line(board: &Board, event: &Event) -> Option<String> {
     match event {
-        Event::Started { trial, .. } => Some(format!("started   {}", board.label(*trial))),
+        Event::Started { trial, .. } => Some(format!("started   {} ({})", board.label(*trial), board.handle(*trial))),
         Event::Ended { trial, outcome, elapsed } => {
             let label = board.label(*trial);
             let what = match outcome {
@@ -56,7 +54,8 @@ fn event_line(board: &Board, event: &Event) -> Option<String> {
                 Outcome::Crashed { message } => format!("crashed   {label}: {message}"),
                 Outcome::Stopped => format!("stopped   {label}"),
             };
-            Some(format!("{what} ({}; {})", words::duration(elapsed.as_secs_f64()), board.status_text()))
+            let (handle, elapsed) = (board.handle(*trial), words::duration(elapsed.as_secs_f64()));
+            Some(format!("{what} ({handle}, {elapsed}; {})", board.status_text()))
         }
         Event::Retried { trials, message } => {
             let labels: Vec<&str> = trials.iter().map(|&trial| board.label(trial)).collect();
@@ -73,7 +72,8 @@ fn run_line(board: &Board, elapsed: Duration) -> String {
     let percent = 100.0 * done as f64 / total.max(1) as f64;
     let left = if done > 0 { words::duration((total - done.min(total)) as f64 / rate) } else { "?".to_owned() };
     let status = board.status_text();
-    format!("{percent:.0}%  {done}/{total} iterations  {rate:.0}/s  {left} left  {status}")
+    let (done, total) = (thousands(u128::from(done)), thousands(u128::from(total)));
+    format!("{percent:.0}%  {done}/{total} iterations  {}  {left} left  {status}", words::rate(rate))
 }
 
 #[cfg(test)]
@@ -93,14 +93,14 @@ mod tests {
             text.push('\n');
         }
         expect![[r#"
-            started   fixed sgd seed=1
-            started   exp sgd seed=1
-            25%  5/20 iterations  2/s  6.0s left  0/2 trials
-            50%  10/20 iterations  5/s  2.0s left  0/2 trials
-            50%  10/20 iterations  5/s  2.0s left  0/2 trials, best 50.00% exp sgd seed=1 at 5
-            75%  15/20 iterations  8/s  0.7s left  0/2 trials, best 50.00% exp sgd seed=1 at 5
-            finished  fixed sgd seed=1 (1.5s; 1/2 trials, best 50.00% exp sgd seed=1 at 5)
-            diverged  exp sgd seed=1 at iteration 4 (1.5s; 2/2 trials, best 50.00% exp sgd seed=1 at 5)
+            started   fixed sgd seed=1 (6dcc)
+            started   exp sgd seed=1 (c458)
+            25%  5/20 iterations  2.5/s  6.0s left  0/2 trials
+            50%  10/20 iterations  5.0/s  2.0s left  0/2 trials
+            50%  10/20 iterations  5.0/s  2.0s left  0/2 trials, best 50.00% by c458 at iteration 5
+            75%  15/20 iterations  7.5/s  0.7s left  0/2 trials, best 50.00% by c458 at iteration 5
+            finished  fixed sgd seed=1 (6dcc, 1.5s; 1/2 trials, best 50.00% by c458 at iteration 5)
+            diverged  exp sgd seed=1 at iteration 4 (c458, 1.5s; 2/2 trials, best 50.00% by c458 at iteration 5)
         "#]]
         .assert_eq(&text);
     }

@@ -6,13 +6,12 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
-use std::io::IsTerminal;
-
 use self::bars::Bars;
 use self::board::Board;
 use self::lines::Lines;
 use crate::event::Event;
 use crate::plan::Plan;
+use crate::terminal::Terminal;
 
 /// Shows how far a run has got.
 pub struct Progress {
@@ -38,12 +37,12 @@ enum Display {
 }
 
 impl Style {
-    /// Bars where stderr is a terminal, lines where it is a file or a pipe, or `shared` with logs, which would go through
-    /// the bars.
+    /// Bars where stderr is a terminal that can redraw lines; lines where it is a file, a pipe or a dumb terminal, or `shared`
+    /// with logs, which would go through the bars.
     pub fn for_stderr(quiet: bool, shared: bool) -> Style {
         match quiet {
             true => Style::Quiet,
-            false if std::io::stderr().is_terminal() && !shared => Style::Bars,
+            false if Terminal::stderr().redraws && !shared => Style::Bars,
             false => Style::Lines,
         }
     }

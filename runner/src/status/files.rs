@@ -9,13 +9,24 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::plan::{Axis, AxisKind, AxisValue};
 use crate::store::{Numbers, Status};
 
 /// Of `plan.json`.
 #[derive(Debug, Deserialize)]
 pub struct PlanFile {
     #[serde(default)]
+    pub axes: Vec<PlannedAxis>,
+    #[serde(default)]
     pub trials: Vec<PlannedTrial>,
+}
+
+/// An axis of `plan.json`.
+#[derive(Debug, Deserialize)]
+pub struct PlannedAxis {
+    pub name: String,
+    #[serde(default)]
+    pub kind: String,
 }
 
 /// A trial of `plan.json`.
@@ -24,6 +35,35 @@ pub struct PlannedTrial {
     pub id: String,
     pub label: String,
     pub iterations: u64,
+    /// By name of the axis.
+    #[serde(default)]
+    pub axes: HashMap<String, serde_json::Value>,
+}
+
+impl PlannedAxis {
+    /// As in a plan.
+    pub fn axis(&self) -> Axis {
+        let kind = match self.kind.as_str() {
+            "integer" => AxisKind::Integer,
+            "float" => AxisKind::Float,
+            "boolean" => AxisKind::Boolean,
+            _ => AxisKind::Text,
+        };
+        Axis { name: self.name.clone(), kind }
+    }
+}
+
+impl PlannedTrial {
+    /// Its value of an axis.
+    pub fn value(&self, axis: &Axis) -> Option<AxisValue> {
+        let value = self.axes.get(&axis.name)?;
+        match axis.kind {
+            AxisKind::Integer => value.as_i64().map(AxisValue::Integer),
+            AxisKind::Float => value.as_f64().map(AxisValue::Float),
+            AxisKind::Boolean => value.as_bool().map(AxisValue::Boolean),
+            AxisKind::Text => value.as_str().map(|text| AxisValue::Text(text.into())),
+        }
+    }
 }
 
 /// Of `manifest.json`.

@@ -14,9 +14,10 @@ use serde::Serialize;
 
 pub use self::text::text;
 
-use self::files::{ManifestFile, PlanFile, PlannedTrial};
+use self::files::{ManifestFile, PlanFile, PlannedAxis, PlannedTrial};
 use crate::holder::Holder;
 use crate::journal::{self, Ending, Heartbeat, Record};
+use crate::plan::{Axis, AxisValue};
 use crate::store::Status;
 
 /// After so many seconds without a heartbeat, a command on another host is taken to be gone. They come every two.
@@ -55,6 +56,9 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Every trial of the spec, in its order.
     pub trials: Vec<TrialState>,
+    /// What tells trials apart, for people; empty without a plan.
+    #[serde(skip)]
+    pub axes: Vec<Axis>,
 }
 
 /// Whether something runs, or why not.
@@ -120,6 +124,9 @@ pub struct TrialState {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Of [`Report::axes`].
+    #[serde(skip)]
+    pub values: Vec<Option<AxisValue>>,
 }
 
 /// What became of a trial, so far.
@@ -279,16 +286,18 @@ fn report(folder: &Path, found: Found, now: Timestamp) -> Report {
         (Some(_), None) => heartbeat_seconds.is_some_and(|seconds| seconds < SILENT_SECONDS),
     };
     let is_planned = plan.is_some();
-    let planned = match plan {
-        Some(plan) => plan.trials,
-        None => began(&manifest, &history),
+    let (axes, planned) = match plan {
+        Some(plan) => (plan.axes.iter().map(PlannedAxis::axis).collect(), plan.trials),
+        None => (Vec::new(), began(&manifest, &history)),
     };
     let in_flight: HashMap<&str, &journal::InFlight> = match &heartbeat {
         Some(beat) if is_held => beat.trials.iter().map(|trial| (trial.trial.as_str(), trial)).collect(),
         _ => HashMap::new(),
     };
     let mut trials = Vec::with_capacity(planned.len());
-    for PlannedTrial { id, label, iterations } in planned {
+    for planned in planned {
+        let values = axes.iter().map(|axis| planned.value(axis)).collect();
+        let PlannedTrial { id, label, iterations, .. } = planned;
         let known = manifest.trials.get(&id);
         let told = history.trials.get(&id).filter(|_| is_held);
         let mut status = known.map_or(TrialStatus::Unfinished, |known| progress(known.status));
@@ -310,7 +319,8 @@ fn report(folder: &Path, found: Found, now: Timestamp) -> Report {
             }
         }
         let error = known.and_then(|known| known.error.clone());
-        trials.push(TrialState { trial: id, label, status, step: step.min(iterations), iterations, per_second, error });
+        let step = step.min(iterations);
+        trials.push(TrialState { trial: id, label, status, step, iterations, per_second, error, values });
     }
     let counts = count(&trials);
     let iterations = trials.iter().fold(0, |sum: u64, trial| sum.saturating_add(trial.iterations));
@@ -341,6 +351,7 @@ fn report(folder: &Path, found: Found, now: Timestamp) -> Report {
         last_error: history.last_error,
         notes,
         trials,
+        axes,
     }
 }
 
@@ -372,6 +383,7 @@ fn began(manifest: &ManifestFile, history: &History) -> Vec<PlannedTrial> {
             id: id.clone(),
             label: label.or_else(|| history.labels.get(id)).unwrap_or(id).clone(),
             iterations: known.map_or(0, |known| known.numbers.rows),
+            axes: HashMap::new(),
         }
     });
     let mut planned: Vec<PlannedTrial> = planned.collect();

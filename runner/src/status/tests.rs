@@ -8,9 +8,10 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::event::{Event, Outcome};
 use crate::journal::Journal;
-use crate::plan::Plan;
+use crate::plan::{AxisKind, Plan};
 use crate::store::example::{Grid, events};
 use crate::store::{RunInfo, Store};
+use crate::terminal::Terminal;
 
 /// `triangular` and `explode`, two seeds each; `explode` diverges at 6.
 const GRID: Grid<'static> =
@@ -74,7 +75,7 @@ fn show(folder: &Path, all_trials: bool) -> String {
     report.seconds_left = report.seconds_left.map(|_| 65.0);
     report.trials.iter_mut().for_each(|trial| trial.per_second = trial.per_second.map(|_| 2.0));
     report.last_error.iter_mut().for_each(|error| error.time = "T".to_owned());
-    text(&report, all_trials)
+    text(&report, all_trials, &Terminal::default())
 }
 
 #[track_caller]
@@ -108,8 +109,12 @@ fn a_run_at_work_has_more_than_the_manifest_knows() {
             outputs/example: running, process 1 on host since T
             4 trials: 0 finished, 1 diverged, 1 failed, 1 running, 1 left
             58%, 28 of 48 iterations, 2.0/s, 1m 5s left, 85.0 MiB of memory
-            running     triangular sgd seed=2  4/12  2.0/s
-            failed      triangular sgd seed=1  0/12
+
+            all trials: optimizer=sgd
+            status   trial  policy      seed  iteration   rate
+            running  ef24   triangular     2       4/12  2.0/s
+
+            failed 01d5 (triangular seed=1) at iteration 0 of 12
             last error, T: triangular sgd seed=1: out of luck
             second line
         "#]],
@@ -161,22 +166,26 @@ fn what_is_done_stays_done_and_failures_are_told() {
     check(
         &folder,
         &expect![[r#"
-        outputs/example: stopped; the same command goes on
-        4 trials: 1 finished, 1 diverged, 1 failed, 1 left
-        75%, 36 of 48 iterations
-        failed      triangular sgd seed=1  0/12  out of luck
-        last error, T: triangular sgd seed=1: out of luck
-    "#]],
+            outputs/example: stopped; the same command goes on
+            4 trials: 1 finished, 1 diverged, 1 failed, 1 left
+            75%, 36 of 48 iterations
+
+            failed 01d5 (triangular seed=1) at iteration 0 of 12: out of luck
+        "#]],
     );
     expect![[r#"
         outputs/example: stopped; the same command goes on
         4 trials: 1 finished, 1 diverged, 1 failed, 1 left
         75%, 36 of 48 iterations
-        failed      triangular sgd seed=1  0/12  out of luck
-        finished    triangular sgd seed=2  12/12
-        diverged    explode sgd seed=1     7/12
-        unfinished  explode sgd seed=2     0/12
-        last error, T: triangular sgd seed=1: out of luck
+
+        all trials: optimizer=sgd
+        status      trial  policy      seed  iteration
+        failed      01d5   triangular     1       0/12
+        finished    ef24   triangular     2      12/12
+        diverged    43f3   explode        1       7/12
+        unfinished  751a   explode        2       0/12
+
+        failed 01d5 (triangular seed=1) at iteration 0 of 12: out of luck
     "#]]
     .assert_eq(&show(&folder, true));
 
@@ -186,12 +195,12 @@ fn what_is_done_stays_done_and_failures_are_told() {
     check(
         &folder,
         &expect![[r#"
-        outputs/example: done
-        4 trials: 1 finished, 2 diverged, 1 failed
-        100%, 48 of 48 iterations
-        failed      triangular sgd seed=1  0/12  out of luck
-        last error, T: triangular sgd seed=1: out of luck
-    "#]],
+            outputs/example: done
+            4 trials: 1 finished, 2 diverged, 1 failed
+            100%, 48 of 48 iterations
+
+            failed 01d5 (triangular seed=1) at iteration 0 of 12: out of luck
+        "#]],
     );
 }
 
@@ -238,6 +247,108 @@ fn torn_and_missing_files_are_named_and_the_rest_is_told() {
     assert!(error.ends_with("is no output of a run: it has no plan.json, manifest.json or events.jsonl"), "{error}");
 }
 
+/// A trial of an output, by its label.
+fn trial(label: &str, status: TrialStatus, step: u64) -> TrialState {
+    TrialState {
+        trial: blake3::hash(label.as_bytes()).to_hex()[..32].to_owned(),
+        label: label.to_owned(),
+        status,
+        step,
+        iterations: 25_000,
+        per_second: (status == TrialStatus::Running).then_some(61.2),
+        error: (status == TrialStatus::Failed).then(|| "the plugin has no memory left for the 4,096 images".to_owned()),
+        values: Vec::new(),
+    }
+}
+
+#[test]
+fn a_status_fits_80_columns() {
+    let axis = |name: &str, kind| Axis { name: name.to_owned(), kind };
+    let rows = [
+        ("triangular2", "nesterov", 0.054_772_255_750_516_61, 1, TrialStatus::Running, 11_520),
+        ("triangular2", "nesterov", 0.3, 2, TrialStatus::Running, 960),
+        ("triangular2", "adam", 0.3, 1, TrialStatus::Failed, 1),
+        ("one_cycle", "adam", 0.3, 1, TrialStatus::Unfinished, 0),
+    ];
+    let trials = rows.map(|(policy, optimizer, max_lr, seed, status, step)| {
+        let text = |text: &str| Some(AxisValue::Text(text.into()));
+        let values = vec![
+            text(policy),
+            text(optimizer),
+            Some(AxisValue::Integer(seed)),
+            Some(AxisValue::Float(max_lr)),
+            Some(AxisValue::Float(0.9)),
+        ];
+        TrialState { values, ..trial(&format!("{policy} {optimizer} max_lr={max_lr} seed={seed}"), status, step) }
+    });
+    let report = Report {
+        folder: PathBuf::from("outputs/cifar10-policies"),
+        name: "cifar10-policies".to_owned(),
+        state: State::Running,
+        holder: Some(Holder {
+            pid: 40721,
+            host: "node3".to_owned(),
+            since: "2026-11-23T17:32:08Z".to_owned(),
+            born: None,
+        }),
+        holder_lives: Some(true),
+        heartbeat_seconds: Some(1.0),
+        memory_bytes: Some(1 << 30),
+        counts: count(&trials),
+        iterations_done: 12_481,
+        iterations: 100_000,
+        per_second: Some(122.4),
+        seconds_left: Some(715.0),
+        last_error: None,
+        notes: Vec::new(),
+        trials: trials.to_vec(),
+        axes: vec![
+            axis("policy", AxisKind::Text),
+            axis("optimizer", AxisKind::Text),
+            axis("seed", AxisKind::Integer),
+            axis("max_lr", AxisKind::Float),
+            axis("optimizer.momentum", AxisKind::Float),
+        ],
+    };
+    let shown = |all_trials| {
+        let text = text(&report, all_trials, &Terminal::plain(80));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        text
+    };
+    expect![[r#"
+        outputs/cifar10-policies: running, process 40721 on node3 since
+          2026-11-23T17:32:08Z
+        4 trials: 0 finished, 1 failed, 2 running, 1 left
+        12%, 12,481 of 100,000 iterations, 122/s, 11m 55s left, 1.0 GiB of memory
+
+        all trials: momentum=0.9
+        status   trial  policy       optimizer   max_lr  seed    iteration  rate
+        running  d898   triangular2  nesterov   0.05477     1  11520/25000  61/s
+        running  0700   triangular2  nesterov       0.3     2    960/25000  61/s
+
+        failed de4f (triangular2 adam max_lr=0.3 seed=1) at iteration 1 of 25000: the
+          plugin has no memory left for the 4,096 images
+    "#]]
+    .assert_eq(&shown(false));
+    expect![[r#"
+        outputs/cifar10-policies: running, process 40721 on node3 since
+          2026-11-23T17:32:08Z
+        4 trials: 0 finished, 1 failed, 2 running, 1 left
+        12%, 12,481 of 100,000 iterations, 122/s, 11m 55s left, 1.0 GiB of memory
+
+        all trials: momentum=0.9
+        status      trial  policy       optimizer   max_lr  seed    iteration  rate
+        running     d898   triangular2  nesterov   0.05477     1  11520/25000  61/s
+        running     0700   triangular2  nesterov       0.3     2    960/25000  61/s
+        failed      de4f   triangular2  adam           0.3     1      1/25000
+        unfinished  4430   one_cycle    adam           0.3     1      0/25000
+
+        failed de4f (triangular2 adam max_lr=0.3 seed=1) at iteration 1 of 25000: the
+          plugin has no memory left for the 4,096 images
+    "#]]
+    .assert_eq(&shown(true));
+}
+
 /// `cargo test --release -p clr-run --lib -- --ignored --nocapture status::tests::cost`
 #[test]
 #[ignore = "measures time"]
@@ -258,6 +369,6 @@ fn cost_of_ten_thousand_trials() {
     }
     let start = std::time::Instant::now();
     let report = read(&folder).unwrap();
-    let listed = text(&report, true).len();
+    let listed = text(&report, true, &Terminal::default()).len();
     eprintln!("{} trials, {listed} bytes: {:?}", report.trials.len(), start.elapsed());
 }

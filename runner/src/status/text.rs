@@ -2,37 +2,26 @@
 
 use std::fmt::Write;
 
-use super::{Report, State, TrialState, TrialStatus};
+use super::{LastError, Report, State, TrialState, TrialStatus};
+use crate::columns::{self, Column};
+use crate::plan::Names;
 use crate::spec::thousands;
+use crate::terminal::Terminal;
 use crate::words;
 
 /// Trials of a kind that are listed where not all are asked for.
 const LISTED: usize = 20;
 
-/// The state in a few lines; with `all_trials` also a line for every trial.
-pub fn text(report: &Report, all_trials: bool) -> String {
-    let mut out = String::new();
-    let _ = writeln!(out, "{}: {}", report.folder.display(), state(report));
-    let _ = writeln!(out, "{}", counts(report));
-    let _ = writeln!(out, "{}", iterations(report));
-    for note in &report.notes {
-        let _ = writeln!(out, "note: {note}");
-    }
-    if all_trials {
-        let lines: Vec<&TrialState> = report.trials.iter().collect();
-        list(&mut out, &lines, lines.len());
-    } else {
-        let running: Vec<&TrialState> =
-            report.trials.iter().filter(|trial| trial.status == TrialStatus::Running).collect();
-        list(&mut out, &running, LISTED);
-        let went_wrong = |trial: &&TrialState| matches!(trial.status, TrialStatus::Failed | TrialStatus::Crashed);
-        let failed: Vec<&TrialState> = report.trials.iter().filter(went_wrong).collect();
-        list(&mut out, &failed, LISTED);
-    }
-    if let Some(error) = &report.last_error {
-        let of = error.label.as_ref().map_or(String::new(), |label| format!("{label}: "));
-        let _ = writeln!(out, "last error, {}: {of}{}", error.time, error.message.trim_end());
-    }
+/// The state in a few lines; with `all_trials` also a line for every trial, else for those that run.
+pub fn text(report: &Report, all_trials: bool, terminal: &Terminal) -> String {
+    let names = Names::new(&report.axes, report.trials.iter().map(|trial| (&trial.trial, &trial.values[..])));
+    let mut lines = vec![format!("{}: {}", report.folder.display(), state(report)), counts(report), iterations(report)];
+    lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+    let mut out: String = lines.iter().map(|line| words::wrapped(line, terminal.width, 2) + "\n").collect();
+    let is_listed = |trial: &&TrialState| all_trials || trial.status == TrialStatus::Running;
+    let listed: Vec<&TrialState> = report.trials.iter().filter(is_listed).collect();
+    list(&mut out, &names, &listed, if all_trials { listed.len() } else { LISTED }, terminal);
+    failures(&mut out, &names, report, terminal);
     out
 }
 
@@ -69,8 +58,7 @@ fn counts(report: &Report) -> String {
         .filter(|&(count, name)| count > 0 || name == "finished")
         .map(|(count, name)| format!("{} {name}", thousands(count as u128)))
         .collect();
-    let trials = if counts.trials == 1 { "trial" } else { "trials" };
-    format!("{} {trials}: {}", thousands(counts.trials as u128), parts.join(", "))
+    format!("{}: {}", words::counted(counts.trials, "trial"), parts.join(", "))
 }
 
 fn iterations(report: &Report) -> String {
@@ -79,7 +67,7 @@ fn iterations(report: &Report) -> String {
     let mut text =
         format!("{percent:.0}%, {} of {} iterations", thousands(u128::from(done)), thousands(u128::from(all)));
     if let Some(rate) = report.per_second {
-        let _ = write!(text, ", {}", rate_text(rate));
+        let _ = write!(text, ", {}", words::rate(rate));
     }
     if let Some(seconds) = report.seconds_left {
         let _ = write!(text, ", {} left", words::duration(seconds));
@@ -91,26 +79,68 @@ fn iterations(report: &Report) -> String {
 }
 
 /// A line for each of the first `limit` trials.
-fn list(out: &mut String, trials: &[&TrialState], limit: usize) {
+fn list(out: &mut String, names: &Names, trials: &[&TrialState], limit: usize, terminal: &Terminal) {
+    if trials.is_empty() {
+        return;
+    }
     let shown = &trials[..limit.min(trials.len())];
-    let width = shown.iter().map(|trial| trial.label.chars().count()).max().unwrap_or(0);
-    for trial in shown {
-        let status = format!("{:?}", trial.status).to_lowercase();
-        let _ = write!(out, "{status:<10}  {:<width$}  {}/{}", trial.label, trial.step, trial.iterations);
-        if let Some(rate) = trial.per_second {
-            let _ = write!(out, "  {}", rate_text(rate));
-        }
-        if let Some(error) = &trial.error {
-            let _ = write!(out, "  {}", error.lines().next().unwrap_or_default());
-        }
+    let column = |of: &dyn Fn(&TrialState) -> String| -> Vec<String> { shown.iter().map(|trial| of(trial)).collect() };
+    let mut columns = vec![
+        Column::left("status", 0, column(&|trial| status_name(trial.status))),
+        Column::left("trial", 0, column(&|trial| names.handle(&trial.trial))),
+    ];
+    let axes = names.columns(shown.iter().map(|trial| &trial.values[..]), &[]);
+    if axes.is_empty() {
+        columns.push(Column::left("label", 1, column(&|trial| trial.label.clone())));
+    }
+    columns.extend(axes);
+    columns.push(Column::right("iteration", 0, column(&|trial| format!("{}/{}", trial.step, trial.iterations))));
+    if shown.iter().any(|trial| trial.per_second.is_some()) {
+        columns.push(Column::right("rate", 2, column(&|trial| trial.per_second.map_or(String::new(), words::rate))));
+    }
+    out.push('\n');
+    if let Some(common) = names.common() {
+        out.push_str(&words::wrapped(&common, terminal.width, 2));
         out.push('\n');
     }
+    out.push_str(&columns::text(&columns, terminal));
     if shown.len() < trials.len() {
-        let _ = writeln!(out, "... and {} more; --trials lists all", trials.len() - shown.len());
+        let _ = writeln!(out, "and {} more; --trials lists all", thousands((trials.len() - shown.len()) as u128));
     }
 }
 
-fn rate_text(rate: f64) -> String {
-    let digits = if rate < 10.0 { 1 } else { 0 };
-    format!("{rate:.digits$}/s")
+/// Why trials failed, and what went wrong last.
+fn failures(out: &mut String, names: &Names, report: &Report, terminal: &Terminal) {
+    let went_wrong = |trial: &&TrialState| matches!(trial.status, TrialStatus::Failed | TrialStatus::Crashed);
+    let failed: Vec<&TrialState> = report.trials.iter().filter(went_wrong).collect();
+    let mut lines = Vec::new();
+    for trial in failed.iter().take(LISTED) {
+        let words = if report.axes.is_empty() { trial.label.clone() } else { names.words(&trial.values) };
+        let why = trial.error.as_deref().and_then(|error| error.lines().next());
+        let why = why.map_or(String::new(), |why| format!(": {why}"));
+        let at = format!("at iteration {} of {}", trial.step, trial.iterations);
+        lines.push(format!("{} {} ({words}) {at}{why}", status_name(trial.status), names.handle(&trial.trial)));
+    }
+    if failed.len() > LISTED {
+        lines.push(format!("and {} more failed; --trials lists all", thousands((failed.len() - LISTED) as u128)));
+    }
+    let is_told = |error: &LastError| {
+        let mut told = failed.iter().take(LISTED);
+        told.any(|trial| error.label.as_ref() == Some(&trial.label) && trial.error.as_ref() == Some(&error.message))
+    };
+    if let Some(error) = report.last_error.as_ref().filter(|error| !is_told(error)) {
+        let of = error.label.as_ref().map_or(String::new(), |label| format!("{label}: "));
+        lines.push(format!("last error, {}: {of}{}", error.time, error.message.trim_end()));
+    }
+    if !lines.is_empty() {
+        out.push('\n');
+    }
+    for line in lines {
+        out.push_str(&words::wrapped(&line, terminal.width, 2));
+        out.push('\n');
+    }
+}
+
+fn status_name(status: TrialStatus) -> String {
+    format!("{status:?}").to_lowercase()
 }

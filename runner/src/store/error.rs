@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::schema::FORMAT;
 use crate::checkpoint::CheckpointError;
 use crate::holder::Holder;
+use crate::plan::NoTrial;
 
 /// Why results could not be kept or found.
 #[derive(Debug, thiserror::Error)]
@@ -106,23 +107,13 @@ pub enum StoreError {
         /// The folder.
         folder: PathBuf,
     },
-    /// No trial of that id or label.
-    #[error("{} has no trial `{trial}`; {help}", folder.display())]
-    NoTrial {
+    /// No trial of that id or label, or several.
+    #[error("{}: {why}", folder.display())]
+    Trial {
         /// The output folder.
         folder: PathBuf,
-        /// As it was asked for.
-        trial: String,
-        /// What there is.
-        help: String,
-    },
-    /// Several trials of that label or beginning of an id.
-    #[error("`{trial}` may be any of the trials {ids}; give more of the id")]
-    ManyTrials {
-        /// As it was asked for.
-        trial: String,
-        /// The first few.
-        ids: String,
+        /// Why not.
+        why: NoTrial,
     },
     /// Of a trial no state was kept.
     #[error(

@@ -62,7 +62,7 @@ fn go_on(outputs: &Path, plan: &Plan) -> Result<(), StoreError> {
         }
     }
     let summary = store.finish()?;
-    summary.text();
+    summary.text(&crate::terminal::Terminal::default());
     assert!(summary.results().all(|result| result.status != Status::Unfinished));
     Ok(())
 }

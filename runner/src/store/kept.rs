@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use super::manifest::Manifest;
-use super::{StoreError, files, saved, some_of};
+use super::{StoreError, files, saved};
 use crate::checkpoint::Checkpoint;
-use crate::plan::TrialId;
-use crate::spec::suggest;
+use crate::plan::{TrialId, names};
 
 /// A trial's state.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,33 +33,9 @@ pub fn kept(folder: &Path, trial: &str) -> Result<Kept, StoreError> {
 
 /// The id and the label of the one trial that is meant.
 pub(super) fn find<'m>(folder: &Path, manifest: &'m Manifest, trial: &str) -> Result<(TrialId, &'m str), StoreError> {
-    let trials = || manifest.trials.iter().map(|(id, record)| (*id, &*record.label));
-    let mut found: Vec<_> = trials().filter(|&(id, label)| id.to_string() == trial || label == trial).collect();
-    if found.is_empty() && !trial.is_empty() {
-        found = trials().filter(|(id, _)| id.to_string().starts_with(trial)).collect();
-    }
-    match found[..] {
-        [one] => Ok(one),
-        [] => Err(StoreError::NoTrial {
-            folder: folder.to_owned(),
-            trial: trial.to_owned(),
-            help: help(trial, &trials().map(|(_, label)| label).collect::<Vec<_>>()),
-        }),
-        _ => {
-            let ids: Vec<String> = found.iter().map(|(id, _)| id.to_string()).collect();
-            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            Err(StoreError::ManyTrials { trial: trial.to_owned(), ids: some_of(&ids) })
-        }
-    }
-}
-
-/// The label that may be meant, or some of those that there are.
-fn help(trial: &str, labels: &[&str]) -> String {
-    match suggest::nearest(trial, labels) {
-        Some(nearest) => format!("did you mean `{nearest}`?"),
-        None if labels.is_empty() => "it has none".to_owned(),
-        None => format!("it has {}", some_of(labels)),
-    }
+    let trials: Vec<(TrialId, &str)> = manifest.trials.iter().map(|(id, record)| (*id, &*record.label)).collect();
+    let found = names::find(trial, trials.iter().copied());
+    found.map(|place| trials[place]).map_err(|why| StoreError::Trial { folder: folder.to_owned(), why })
 }
 
 /// Writes `bytes` to a file of the user's choice, all at once.

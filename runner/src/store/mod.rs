@@ -63,7 +63,6 @@ pub use self::summary::{Summary, text};
 
 use self::flight::Flight;
 use self::manifest::{Manifest, TrialRecord, UnfinishedRecord};
-use self::notes::some_of;
 use self::resume::Resumable;
 use self::schema::Columns;
 use self::table::Cut;

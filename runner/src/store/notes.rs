@@ -1,44 +1,35 @@
 //! What a user should know of an output before the run goes on.
 
 use super::manifest::{Manifest, TrialRecord};
-use crate::plan::{Plan, TrialId};
-
-/// More labels than this are not listed.
-const LISTED: usize = 5;
+use crate::plan::{Names, Plan, TrialId};
+use crate::words;
 
 /// Trials with results or a checkpoint here that the plan no longer covers.
 pub(crate) fn uncovered(plan: &Plan, manifest: &Manifest) -> Option<String> {
     let is_kept =
         |(id, record): &(TrialId, &TrialRecord)| record.status.is_done() || manifest.unfinished.contains_key(id);
     let kept = manifest.uncovered(plan).filter(is_kept);
-    let labels: Vec<String> = kept.map(|(id, record)| record.label_or(id)).collect();
-    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-    let (trials, them) = if labels.len() == 1 { ("trial", "it") } else { ("trials", "them") };
-    (!labels.is_empty()).then(|| {
-        let (count, list) = (labels.len(), some_of(&labels));
-        format!(
-            "the spec no longer covers {count} {trials} of this output, kept for when it covers {them} again: {list}"
-        )
+    let names = Names::of(plan);
+    let trials: Vec<String> =
+        kept.map(|(id, record)| format!("{} ({})", names.handle(id), record.label_or(id))).collect();
+    let count = trials.len();
+    let (are, they, them) = if count == 1 { ("is", "it is", "it") } else { ("are", "they are", "them") };
+    (count > 0).then(|| {
+        let (counted, list) = (words::counted(count, "trial"), words::some_of(&trials));
+        format!("{counted} of this output {are} no longer in the spec; {they} kept for when the spec has {them} again: {list}")
     })
 }
 
 /// Trials of the plan that failed before.
 pub(crate) fn failed(plan: &Plan, manifest: &Manifest) -> Option<String> {
     let has_failed = |id: &TrialId| manifest.trials.get(id).is_some_and(|record| record.status.is_failure());
-    let labels: Vec<&str> =
-        plan.trials.iter().filter(|trial| has_failed(&trial.id)).map(|trial| &*trial.label).collect();
-    let (trials, them) = if labels.len() == 1 { ("trial", "it") } else { ("trials", "them") };
-    (!labels.is_empty()).then(|| {
-        let (count, list) = (labels.len(), some_of(&labels));
-        format!("{count} {trials} failed before; --retry-failed runs {them} again: {list}")
+    let names = Names::of(plan);
+    let failed = plan.trials.iter().filter(|trial| has_failed(&trial.id));
+    let trials: Vec<String> =
+        failed.map(|trial| format!("{} ({})", names.handle(trial.id), names.words(&trial.axes))).collect();
+    let them = if trials.len() == 1 { "it" } else { "them" };
+    (!trials.is_empty()).then(|| {
+        let (counted, list) = (words::counted(trials.len(), "trial"), words::some_of(&trials));
+        format!("{counted} failed before; --retry-failed runs {them} again: {list}")
     })
-}
-
-/// The first few of many labels.
-pub(crate) fn some_of(labels: &[&str]) -> String {
-    let mut text = labels.iter().take(LISTED).map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-    if labels.len() > LISTED {
-        text += &format!(" and {} more", labels.len() - LISTED);
-    }
-    text
 }

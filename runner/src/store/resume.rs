@@ -19,7 +19,8 @@ use super::source::Sources;
 use super::{StoreError, saved};
 use crate::checkpoint::Checkpoint;
 use crate::event::Evaluation;
-use crate::plan::{Plan, Trial};
+use crate::plan::{Names, Plan, Trial};
+use crate::words;
 
 /// An unfinished trial that can go on.
 pub(crate) struct Resumable {
@@ -42,11 +43,13 @@ pub(crate) fn resumable(
 ) -> (HashMap<usize, Resumable>, Vec<String>) {
     let mut sources = Sources::new(folder, manifest);
     let (mut found, mut notes) = (HashMap::new(), Vec::new());
-    let mut others: Vec<&str> = Vec::new();
+    let names = Names::of(plan);
+    let called = |trial: &Trial| format!("{} ({})", names.handle(trial.id), trial.label);
+    let mut others: Vec<String> = Vec::new();
     for (index, trial) in plan.trials.iter().enumerate() {
         let Some(record) = manifest.unfinished.get(&trial.id) else { continue };
         if *record.numerics != *numerics[index] {
-            others.push(&trial.label);
+            others.push(called(trial));
             continue;
         }
         match load(folder, index, trial, record, manifest, &mut sources) {
@@ -55,16 +58,16 @@ pub(crate) fn resumable(
             Ok(_) => {}
             Err(error) => {
                 let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
-                notes.push(format!("`{}` starts over: {error}{source}", trial.label));
+                notes.push(format!("{} starts over: {error}{source}", called(trial)));
             }
         }
     }
     if !others.is_empty() {
-        let subject =
-            if others.len() == 1 { "1 trial starts".to_owned() } else { format!("{} trials start", others.len()) };
-        let list = super::some_of(&others);
+        let (trials, list) = (words::counted(others.len(), "trial"), words::some_of(&others));
+        let (starts, was) = if others.len() == 1 { ("starts", "it was") } else { ("start", "they were") };
         notes.push(format!(
-            "{subject} over, saved under other arithmetic (plugin revision, instruction set, GPU): {list}"
+            "{trials} {starts} over, as {was} saved under other arithmetic (another plugin revision, instruction set or \
+             GPU): {list}"
         ));
     }
     (found, notes)

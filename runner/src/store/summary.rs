@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
-
 use super::files::FileEntry;
 use super::manifest::Manifest;
 use super::result::{Status, TrialResult};
+use crate::columns::{self, Column};
+use crate::plan::names::{Names, SEEDS};
 use crate::plan::{AxisValue, Plan, Trial};
+use crate::spec::thousands;
+use crate::terminal::Terminal;
 use crate::words;
 
 /// What a run left.
@@ -44,10 +45,11 @@ impl Summary {
     }
 
     /// The table of trials, the means over seeds and where everything was written.
-    pub fn text(&self) -> String {
-        let rows: u64 = self.results().map(|result| result.numbers.rows).sum();
-        let (table, megabytes) = (text(&self.plan, self.results()), self.bytes() as f64 / 1e6);
-        format!("{table}\n{rows} rows, {megabytes:.1} MB in {}\n", self.folder.display())
+    pub fn text(&self, terminal: &Terminal) -> String {
+        let rows = self.results().fold(0, |sum: u64, result| sum.saturating_add(result.numbers.rows));
+        let table = text(&self.plan, self.results(), terminal);
+        let (rows, megabytes) = (words::counted(rows as usize, "row"), self.bytes() as f64 / 1e6);
+        format!("{table}\n{rows}, {megabytes:.1} MB in {}\n", self.folder.display())
     }
 }
 
@@ -55,34 +57,75 @@ impl Summary {
 const LISTED_WHOLE: usize = 30;
 const LISTED_BEST: usize = 20;
 
-/// The table of trials, best first, and the means over seeds if there are several.
-pub fn text<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>> + Clone) -> String {
-    let mut ranked: Vec<TrialResult<'_>> = results.clone().collect();
-    ranked.sort_by(compare);
-    let listed = if ranked.len() > LISTED_WHOLE { LISTED_BEST } else { ranked.len() };
+/// The table of trials, best first, and the means over seeds if there are several. Trials that have nothing to show are counted.
+pub fn text<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>> + Clone, terminal: &Terminal) -> String {
+    let names = Names::of(plan);
+    let mut text = trials(plan, &names, results.clone(), terminal);
+    text += &means(plan, &names, results, terminal);
+    text
+}
 
-    let mut table = new_table(["trial", "best test", "final test", "train loss", "status", "time"]);
-    for result in &ranked[..listed] {
-        let numbers = result.numbers;
-        table.add_row([
-            plan.trials[result.trial].label.to_string(),
-            percent(numbers.best_test_accuracy.map(f64::from)),
-            percent(numbers.final_test_accuracy.map(f64::from)),
-            numbers.final_train_loss.map_or_else(dash, |loss| format!("{loss:.4}")),
-            status_text(result),
-            result.seconds.map_or_else(dash, words::duration),
-        ]);
+fn trials<'m>(
+    plan: &Plan,
+    names: &Names,
+    results: impl Iterator<Item = TrialResult<'m>> + Clone,
+    terminal: &Terminal,
+) -> String {
+    let has_numbers = |result: &TrialResult<'_>| result.status.is_done() || result.numbers.rows > 0;
+    let mut ranked: Vec<TrialResult<'_>> = results.clone().filter(has_numbers).collect();
+    ranked.sort_by(compare);
+    let listed = &ranked[..if ranked.len() > LISTED_WHOLE { LISTED_BEST } else { ranked.len() }];
+
+    let trial = |result: &TrialResult<'_>| &plan.trials[result.trial];
+    let column = |of: &dyn Fn(&TrialResult<'_>) -> String| -> Vec<String> { listed.iter().map(of).collect() };
+    let mut columns = vec![Column::left("trial", 0, column(&|result| names.handle(trial(result).id)))];
+    columns.extend(names.columns(listed.iter().map(|result| &trial(result).axes[..]), &[]));
+    columns.extend([
+        Column::right("best test", 0, column(&|it| percent(it.numbers.best_test_accuracy.map(f64::from)))),
+        Column::right("final test", 2, column(&final_test)),
+        Column::right("train loss", 3, column(&|it| it.numbers.final_train_loss.map_or_else(dash, short_loss))),
+    ]);
+    if listed.iter().any(|result| result.numbers.diverged_at.is_some()) {
+        let at = |result: &TrialResult<'_>| result.numbers.diverged_at.map_or(String::new(), |at| at.to_string());
+        columns.push(Column::right("diverged at", 4, column(&at)));
     }
-    let mut text = trimmed(&table);
-    if listed < ranked.len() {
-        let _ = writeln!(text, "... and {} more", ranked.len() - listed);
+    columns.push(Column::right("time", 5, column(&|result| result.seconds.map_or_else(dash, words::duration))));
+
+    let mut text = String::new();
+    if !listed.is_empty() {
+        text += &names.common().map_or(String::new(), |common| words::wrapped(&common, terminal.width, 2) + "\n");
+        text += &columns::text(&columns, terminal);
     }
-    let _ = writeln!(text, "{}", counts(&ranked));
-    for result in ranked.iter().filter(|result| result.status.is_failure()).take(LISTED_BEST) {
+    if listed.len() < ranked.len() {
+        let more = thousands((ranked.len() - listed.len()) as u128);
+        let _ = writeln!(text, "and {more} more, which are in trials.parquet");
+    }
+    let _ = writeln!(text, "{}", words::wrapped(&counts(results.clone()), terminal.width, 2));
+    let failed = results.filter(|result| result.status.is_failure());
+    for result in failed.clone().take(LISTED_BEST) {
         let message = result.error.unwrap_or("for no stated reason");
-        let _ = writeln!(text, "{}: {}: {message}", result.status.name(), plan.trials[result.trial].label);
+        let (handle, label) = (names.handle(trial(&result).id), names.words(&trial(&result).axes));
+        let failure = format!("{}: {handle} {label}: {message}", result.status.name());
+        let _ = writeln!(text, "{}", words::wrapped(&failure, terminal.width, 2));
     }
-    text + &means(plan, results)
+    let more = failed.count().saturating_sub(LISTED_BEST);
+    if more > 0 {
+        let _ = writeln!(text, "and {} more failed", thousands(more as u128));
+    }
+    text
+}
+
+/// Of a trial that did not come to its end, what became of it.
+fn final_test(result: &TrialResult<'_>) -> String {
+    match result.status {
+        Status::Finished => percent(result.numbers.final_test_accuracy.map(f64::from)),
+        status => status.name().to_owned(),
+    }
+}
+
+/// Losses of any size in few characters.
+fn short_loss(loss: f64) -> String {
+    if loss.abs() < 1e5 { format!("{loss:.4}") } else { format!("{loss:.3e}") }
 }
 
 /// Trials with results first; among them the higher best, then final test accuracy, then the lower loss.
@@ -101,23 +144,29 @@ fn compare(a: &TrialResult<'_>, b: &TrialResult<'_>) -> Ordering {
     b.0.cmp(&a.0).then_with(|| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal))
 }
 
-fn counts(results: &[TrialResult<'_>]) -> String {
-    let statuses = [Status::Finished, Status::Diverged, Status::Failed, Status::Crashed, Status::Unfinished];
-    let counts = statuses.map(|status| (status, results.iter().filter(|result| result.status == status).count()));
-    let parts: Vec<String> = counts
+fn counts<'m>(results: impl Iterator<Item = TrialResult<'m>> + Clone) -> String {
+    let count = |status: Status| results.clone().filter(|result| result.status == status).count();
+    let statuses = [Status::Finished, Status::Diverged, Status::Failed, Status::Crashed];
+    let mut parts: Vec<String> = statuses
         .into_iter()
+        .map(|status| (status, count(status)))
         .filter(|&(status, count)| count > 0 || status == Status::Finished)
-        .map(|(status, count)| format!("{count} {}", status.name()))
+        .map(|(status, count)| format!("{} {}", thousands(count as u128), status.name()))
         .collect();
-    let trials = if results.len() == 1 { "trial" } else { "trials" };
-    format!("{} {trials}: {}", results.len(), parts.join(", "))
+    let left = count(Status::Unfinished);
+    if left > 0 {
+        parts.push(format!("{} unfinished; run the same command again to go on", thousands(left as u128)));
+    }
+    format!("{}: {}", words::counted(results.count(), "trial"), parts.join(", "))
 }
 
-/// Axes over which means are taken.
-const SEEDS: [&str; 3] = ["seed", "init_seed", "data_seed"];
-
 /// Mean final test accuracy of trials that differ in their seeds alone; empty if none do.
-fn means<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>>) -> String {
+fn means<'m>(
+    plan: &Plan,
+    names: &Names,
+    results: impl Iterator<Item = TrialResult<'m>>,
+    terminal: &Terminal,
+) -> String {
     let seeds: Vec<bool> = plan.axes.iter().map(|axis| SEEDS.contains(&axis.name.as_str())).collect();
     let has_seeds_of = |a: &Trial, b: &Trial| (0..seeds.len()).all(|axis| !seeds[axis] || a.axes[axis] == b.axes[axis]);
     if plan.trials.iter().all(|trial| has_seeds_of(trial, &plan.trials[0])) {
@@ -125,7 +174,8 @@ fn means<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>>) -> Str
     }
     let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
     for (order, result) in results.enumerate() {
-        let cell = cells.entry(cell_label(plan, result.trial, &seeds)).or_insert_with(|| Cell::new(order));
+        let cell =
+            cells.entry(cell_label(plan, result.trial, &seeds)).or_insert_with(|| Cell::new(order, result.trial));
         cell.trials += 1;
         cell.diverged += usize::from(result.status == Status::Diverged);
         cell.accuracies.extend(result.numbers.final_test_accuracy.map(f64::from));
@@ -134,25 +184,27 @@ fn means<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>>) -> Str
     if nothing_to_tell {
         return String::new();
     }
-    let mut cells: Vec<(String, Cell)> = cells.into_iter().collect();
-    cells.sort_by(|(_, a), (_, b)| {
+    let mut cells: Vec<Cell> = cells.into_values().collect();
+    cells.sort_by(|a, b| {
         let by_mean = b.mean().partial_cmp(&a.mean()).unwrap_or(Ordering::Equal);
         by_mean.then(a.order.cmp(&b.order))
     });
-    let listed = if cells.len() > LISTED_WHOLE { LISTED_BEST } else { cells.len() };
-    let mut table = new_table(["mean over seeds", "final test", "deviation", "n", "diverged"]);
-    for (label, cell) in &cells[..listed] {
-        table.add_row([
-            label.clone(),
-            percent(cell.mean()),
-            cell.deviation().map_or_else(dash, |deviation| format!("{:.2}", 100.0 * deviation)),
-            cell.accuracies.len().to_string(),
-            cell.diverged.to_string(),
-        ]);
-    }
-    let mut text = format!("\n{}", trimmed(&table));
-    if listed < cells.len() {
-        let _ = writeln!(text, "... and {} more", cells.len() - listed);
+    let listed = &cells[..if cells.len() > LISTED_WHOLE { LISTED_BEST } else { cells.len() }];
+    let column = |of: &dyn Fn(&Cell) -> String| -> Vec<String> { listed.iter().map(of).collect() };
+    let mut columns = names.columns(listed.iter().map(|cell| &plan.trials[cell.first].axes[..]), &SEEDS);
+    columns.extend([
+        Column::right("final test", 0, column(&|cell| percent(cell.mean()))),
+        Column::right(
+            "deviation",
+            1,
+            column(&|cell| cell.deviation().map_or_else(dash, |deviation| format!("{:.2}", 100.0 * deviation))),
+        ),
+        Column::right("n", 0, column(&|cell| cell.accuracies.len().to_string())),
+        Column::right("diverged", 2, column(&|cell| cell.diverged.to_string())),
+    ]);
+    let mut text = format!("\nmeans over seeds\n{}", columns::text(&columns, terminal));
+    if listed.len() < cells.len() {
+        let _ = writeln!(text, "and {} more", thousands((cells.len() - listed.len()) as u128));
     }
     text
 }
@@ -160,14 +212,16 @@ fn means<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>>) -> Str
 /// Trials that differ in their seeds alone.
 struct Cell {
     order: usize,
+    /// The first of its trials.
+    first: usize,
     trials: usize,
     diverged: usize,
     accuracies: Vec<f64>,
 }
 
 impl Cell {
-    fn new(order: usize) -> Cell {
-        Cell { order, trials: 0, diverged: 0, accuracies: Vec::new() }
+    fn new(order: usize, first: usize) -> Cell {
+        Cell { order, first, trials: 0, diverged: 0, accuracies: Vec::new() }
     }
 
     fn mean(&self) -> Option<f64> {
@@ -200,28 +254,6 @@ fn cell_label(plan: &Plan, trial: usize, seeds: &[bool]) -> String {
     if words.is_empty() { "all".to_owned() } else { words.join(" ") }
 }
 
-fn new_table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header);
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((2 * u16::from(index > 0), 0));
-        column.set_cell_alignment(if index > 0 { CellAlignment::Right } else { CellAlignment::Left });
-    }
-    table
-}
-
-/// The table without the spaces at the ends of its lines.
-fn trimmed(table: &Table) -> String {
-    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
-}
-
-fn status_text(result: &TrialResult<'_>) -> String {
-    match result.numbers.diverged_at {
-        Some(iteration) => format!("diverged at {iteration}"),
-        None => result.status.name().to_owned(),
-    }
-}
-
 fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(dash, |fraction| format!("{:.2}%", 100.0 * fraction))
 }
@@ -233,6 +265,8 @@ fn dash() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::tests::overview::MANY_AXES;
+    use crate::plan::tests::planned;
     use crate::store::example::Grid;
     use crate::store::manifest::TrialRecord;
     use crate::store::result::Numbers;
@@ -273,7 +307,8 @@ mod tests {
         let plan = grid.plan();
         let mut records = records(&plan);
         change(&mut records);
-        expected.assert_eq(&text(&plan, records.iter().enumerate().map(|(trial, record)| record.result(trial))));
+        let results = records.iter().enumerate().map(|(trial, record)| record.result(trial));
+        expected.assert_eq(&text(&plan, results, &Terminal::default()));
     }
 
     #[test]
@@ -282,23 +317,158 @@ mod tests {
             GRID,
             |_| {},
             expect![[r#"
-            trial                   best test  final test  train loss         status    time
-            explode adam seed=2        50.00%           -           -  diverged at 6  5m 50s
-            explode adam seed=1        43.00%           -           -  diverged at 6      5m
-            explode sgd seed=2         36.00%           -           -  diverged at 6  4m 10s
-            explode sgd seed=1         29.00%           -           -  diverged at 6  3m 20s
-            triangular adam seed=2     22.00%      21.00%      0.7900       finished  2m 30s
-            triangular adam seed=1     15.00%      14.00%      0.8600       finished  1m 40s
-            triangular sgd seed=2       8.00%       7.00%      0.9300       finished     50s
-            triangular sgd seed=1       1.00%       0.00%      1.0000       finished    0.2s
-            8 trials: 4 finished, 4 diverged
+                trial  policy      optimizer  seed  best test  final test  train loss  diverged at    time
+                274f   explode     adam          2     50.00%    diverged           -            6  5m 50s
+                b68a   explode     adam          1     43.00%    diverged           -            6      5m
+                751a   explode     sgd           2     36.00%    diverged           -            6  4m 10s
+                43f3   explode     sgd           1     29.00%    diverged           -            6  3m 20s
+                223f   triangular  adam          2     22.00%      21.00%      0.7900               2m 30s
+                207c   triangular  adam          1     15.00%      14.00%      0.8600               1m 40s
+                ef24   triangular  sgd           2      8.00%       7.00%      0.9300                  50s
+                01d5   triangular  sgd           1      1.00%       0.00%      1.0000                 0.2s
+                8 trials: 4 finished, 4 diverged
 
-            mean over seeds  final test  deviation  n  diverged
-            triangular adam      17.50%       4.95  2         0
-            triangular sgd        3.50%       4.95  2         0
-            explode sgd               -          -  0         2
-            explode adam              -          -  0         2
-        "#]],
+                means over seeds
+                policy      optimizer  final test  deviation  n  diverged
+                triangular  adam           17.50%       4.95  2         0
+                triangular  sgd             3.50%       4.95  2         0
+                explode     sgd                 -          -  0         2
+                explode     adam                -          -  0         2
+            "#]],
+        );
+    }
+
+    #[track_caller]
+    fn check_many_axes(width: usize, expected: Expect) {
+        let plan = planned(MANY_AXES);
+        let mut records = records(&plan);
+        for (index, record) in records.iter_mut().enumerate() {
+            if index % 9 == 0 {
+                record.status = Status::Diverged;
+                record.numbers.diverged_at = Some(1234);
+            }
+        }
+        records.truncate(40);
+        let left = TrialRecord::default();
+        let all = records.iter().chain(std::iter::repeat(&left)).take(plan.trials.len());
+        let text = text(&plan, all.enumerate().map(|(trial, record)| record.result(trial)), &Terminal::plain(width));
+        assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn results_of_many_axes_fit_80_columns() {
+        check_many_axes(
+            80,
+            expect![[r#"
+                                                    step_          weight_        best    final
+                trial policy      optimizer  max_lr  size momentum   decay seed   test     test
+                206d  triangular2 nesterov     0.01  4000     0.85       0    3 99.00%   98.00%
+                fbc2  triangular2 nesterov  0.05477  2000     0.85  0.0005    2 97.00%   96.00%
+                cd7d  triangular2 nesterov     0.01  4000     0.85       0    2 92.00%   91.00%
+                c649  triangular2 nesterov  0.05477  2000     0.85  0.0005    1 90.00% diverged
+                c85a  triangular2 nesterov     0.01  4000     0.85       0    1 85.00%   84.00%
+                d259  triangular2 nesterov  0.05477  2000     0.85       0    3 83.00%   82.00%
+                5b9d  triangular2 nesterov     0.01  2000      0.9  0.0005    3 78.00%   77.00%
+                8890  triangular2 nesterov  0.05477  2000     0.85       0    2 76.00%   75.00%
+                bfa3  triangular2 nesterov  0.05477  4000     0.85  0.0005    1 74.00%   73.00%
+                c7c7  triangular2 nesterov     0.01  2000      0.9  0.0005    2 71.00%   70.00%
+                40f1  triangular2 nesterov  0.05477  2000     0.85       0    1 69.00%   68.00%
+                ba28  triangular2 nesterov  0.05477  4000     0.85       0    3 67.00%   66.00%
+                36e3  triangular2 nesterov     0.01  2000      0.9  0.0005    1 64.00% diverged
+                79c5  triangular2 nesterov     0.01  4000      0.9  0.0005    3 62.00%   61.00%
+                afd1  triangular2 nesterov  0.05477  4000     0.85       0    2 60.00%   59.00%
+                cdbc  triangular2 nesterov     0.01  2000      0.9       0    3 57.00%   56.00%
+                3011  triangular2 nesterov     0.01  4000      0.9  0.0005    2 55.00%   54.00%
+                8ab5  triangular2 nesterov  0.05477  4000     0.85       0    1 53.00% diverged
+                d07a  triangular2 nesterov     0.01  2000      0.9       0    2 50.00%   49.00%
+                d064  triangular2 nesterov     0.01  4000      0.9  0.0005    1 48.00%   47.00%
+                no room for: train loss, diverged at, time
+                and 20 more, which are in trials.parquet
+                108 trials: 35 finished, 5 diverged, 68 unfinished; run the same command again
+                  to go on
+
+                means over seeds
+                                              step_          weight_  final
+                policy      optimizer  max_lr  size momentum   decay   test deviation n diverged
+                triangular2 nesterov     0.01  4000     0.85       0 91.00%      7.00 3        0
+                triangular2 nesterov  0.05477  2000     0.85       0 75.00%      7.00 3        0
+                triangular2 nesterov  0.05477  4000     0.85  0.0005 73.00%         - 1        0
+                triangular2 nesterov     0.01  2000      0.9  0.0005 70.00%      7.00 3        1
+                triangular2 nesterov  0.05477  2000     0.85  0.0005 62.67%     51.79 3        1
+                triangular2 nesterov  0.05477  4000     0.85       0 59.00%      7.00 3        1
+                triangular2 nesterov     0.01  4000      0.9  0.0005 54.00%      7.00 3        0
+                triangular2 nesterov     0.01  2000      0.9       0 49.00%      7.00 3        0
+                triangular2 nesterov  0.05477  2000      0.9  0.0005 38.00%      7.00 3        0
+                triangular2 nesterov     0.01  4000      0.9       0 33.00%      7.00 3        1
+                triangular2 nesterov     0.01  2000     0.85  0.0005 28.00%      7.00 3        0
+                triangular2 nesterov  0.05477  2000      0.9       0 17.00%      7.00 3        0
+                triangular2 nesterov     0.01  4000     0.85  0.0005 12.00%      7.00 3        0
+                triangular2 nesterov     0.01  2000     0.85       0  7.00%      7.00 3        1
+                triangular2 nesterov  0.05477  4000      0.9       0      -         - 0        0
+                triangular2 nesterov  0.05477  4000      0.9  0.0005      -         - 0        0
+                triangular2 nesterov      0.3  2000     0.85       0      -         - 0        0
+                triangular2 nesterov      0.3  2000     0.85  0.0005      -         - 0        0
+                triangular2 nesterov      0.3  2000      0.9       0      -         - 0        0
+                triangular2 nesterov      0.3  2000      0.9  0.0005      -         - 0        0
+                and 16 more
+            "#]],
+        );
+    }
+
+    #[test]
+    fn results_of_many_axes_have_more_room_on_200_columns() {
+        check_many_axes(
+            200,
+            expect![[r#"
+                trial  policy       optimizer   max_lr  step_size  momentum  weight_decay  seed  best test  final test  train loss  diverged at     time
+                206d   triangular2  nesterov      0.01       4000      0.85             0     3     99.00%      98.00%      0.0200               11m 40s
+                fbc2   triangular2  nesterov   0.05477       2000      0.85        0.0005     2     97.00%      96.00%      0.0400               23m 20s
+                cd7d   triangular2  nesterov      0.01       4000      0.85             0     2     92.00%      91.00%      0.0900               10m 50s
+                c649   triangular2  nesterov   0.05477       2000      0.85        0.0005     1     90.00%    diverged      0.1100         1234  22m 30s
+                c85a   triangular2  nesterov      0.01       4000      0.85             0     1     85.00%      84.00%      0.1600                   10m
+                d259   triangular2  nesterov   0.05477       2000      0.85             0     3     83.00%      82.00%      0.1800               21m 40s
+                5b9d   triangular2  nesterov      0.01       2000       0.9        0.0005     3     78.00%      77.00%      0.2300                9m 10s
+                8890   triangular2  nesterov   0.05477       2000      0.85             0     2     76.00%      75.00%      0.2500               20m 50s
+                bfa3   triangular2  nesterov   0.05477       4000      0.85        0.0005     1     74.00%      73.00%      0.2700               32m 30s
+                c7c7   triangular2  nesterov      0.01       2000       0.9        0.0005     2     71.00%      70.00%      0.3000                8m 20s
+                40f1   triangular2  nesterov   0.05477       2000      0.85             0     1     69.00%      68.00%      0.3200                   20m
+                ba28   triangular2  nesterov   0.05477       4000      0.85             0     3     67.00%      66.00%      0.3400               31m 40s
+                36e3   triangular2  nesterov      0.01       2000       0.9        0.0005     1     64.00%    diverged      0.3700         1234   7m 30s
+                79c5   triangular2  nesterov      0.01       4000       0.9        0.0005     3     62.00%      61.00%      0.3900               19m 10s
+                afd1   triangular2  nesterov   0.05477       4000      0.85             0     2     60.00%      59.00%      0.4100               30m 50s
+                cdbc   triangular2  nesterov      0.01       2000       0.9             0     3     57.00%      56.00%      0.4400                6m 40s
+                3011   triangular2  nesterov      0.01       4000       0.9        0.0005     2     55.00%      54.00%      0.4600               18m 20s
+                8ab5   triangular2  nesterov   0.05477       4000      0.85             0     1     53.00%    diverged      0.4800         1234      30m
+                d07a   triangular2  nesterov      0.01       2000       0.9             0     2     50.00%      49.00%      0.5100                5m 50s
+                d064   triangular2  nesterov      0.01       4000       0.9        0.0005     1     48.00%      47.00%      0.5300               17m 30s
+                and 20 more, which are in trials.parquet
+                108 trials: 35 finished, 5 diverged, 68 unfinished; run the same command again to go on
+
+                means over seeds
+                policy       optimizer   max_lr  step_size  momentum  weight_decay  final test  deviation  n  diverged
+                triangular2  nesterov      0.01       4000      0.85             0      91.00%       7.00  3         0
+                triangular2  nesterov   0.05477       2000      0.85             0      75.00%       7.00  3         0
+                triangular2  nesterov   0.05477       4000      0.85        0.0005      73.00%          -  1         0
+                triangular2  nesterov      0.01       2000       0.9        0.0005      70.00%       7.00  3         1
+                triangular2  nesterov   0.05477       2000      0.85        0.0005      62.67%      51.79  3         1
+                triangular2  nesterov   0.05477       4000      0.85             0      59.00%       7.00  3         1
+                triangular2  nesterov      0.01       4000       0.9        0.0005      54.00%       7.00  3         0
+                triangular2  nesterov      0.01       2000       0.9             0      49.00%       7.00  3         0
+                triangular2  nesterov   0.05477       2000       0.9        0.0005      38.00%       7.00  3         0
+                triangular2  nesterov      0.01       4000       0.9             0      33.00%       7.00  3         1
+                triangular2  nesterov      0.01       2000      0.85        0.0005      28.00%       7.00  3         0
+                triangular2  nesterov   0.05477       2000       0.9             0      17.00%       7.00  3         0
+                triangular2  nesterov      0.01       4000      0.85        0.0005      12.00%       7.00  3         0
+                triangular2  nesterov      0.01       2000      0.85             0       7.00%       7.00  3         1
+                triangular2  nesterov   0.05477       4000       0.9             0           -          -  0         0
+                triangular2  nesterov   0.05477       4000       0.9        0.0005           -          -  0         0
+                triangular2  nesterov       0.3       2000      0.85             0           -          -  0         0
+                triangular2  nesterov       0.3       2000      0.85        0.0005           -          -  0         0
+                triangular2  nesterov       0.3       2000       0.9             0           -          -  0         0
+                triangular2  nesterov       0.3       2000       0.9        0.0005           -          -  0         0
+                and 16 more
+            "#]],
         );
     }
 
@@ -322,14 +492,13 @@ mod tests {
             Grid { seeds: &[1], ..GRID },
             change,
             expect![[r#"
-            trial                   best test  final test  train loss         status    time
-            explode adam seed=1        22.00%           -           -  diverged at 6  2m 30s
-            explode sgd seed=1         15.00%           -           -  diverged at 6  1m 40s
-            triangular sgd seed=1           -           -           -         failed    0.2s
-            triangular adam seed=1          -           -           -     unfinished       -
-            4 trials: 0 finished, 2 diverged, 1 failed, 1 unfinished
-            failed: triangular sgd seed=1: no memory
-        "#]],
+                all trials: seed=1
+                trial  policy   optimizer  best test  final test  train loss  diverged at    time
+                b68a   explode  adam          22.00%    diverged           -            6  2m 30s
+                43f3   explode  sgd           15.00%    diverged           -            6  1m 40s
+                4 trials: 0 finished, 2 diverged, 1 failed, 1 unfinished; run the same command again to go on
+                failed: 01d5 triangular sgd: no memory
+            "#]],
         );
     }
 
@@ -345,13 +514,14 @@ mod tests {
             Grid { policies: &["triangular"], ..GRID },
             change,
             expect![[r#"
-            trial                   best test  final test  train loss    status    time
-            triangular adam seed=2          -           -      0.7900  finished  2m 30s
-            triangular adam seed=1          -           -      0.8600  finished  1m 40s
-            triangular sgd seed=2           -           -      0.9300  finished     50s
-            triangular sgd seed=1           -           -      1.0000  finished    0.2s
-            4 trials: 4 finished
-        "#]],
+                all trials: policy=triangular
+                trial  optimizer  seed  best test  final test  train loss    time
+                223f   adam          2          -           -      0.7900  2m 30s
+                207c   adam          1          -           -      0.8600  1m 40s
+                ef24   sgd           2          -           -      0.9300     50s
+                01d5   sgd           1          -           -      1.0000    0.2s
+                4 trials: 4 finished
+            "#]],
         );
     }
 
@@ -362,34 +532,36 @@ mod tests {
             Grid { policies: &["triangular"], max_lrs: &[0.5], seeds: &seeds, ..GRID },
             |_| {},
             expect![[r#"
-            trial                               best test  final test  train loss    status     time
-            triangular sgd seed=14 max_lr=0.5      99.00%      98.00%      0.0200  finished  11m 40s
-            triangular adam seed=12 max_lr=0.5     97.00%      96.00%      0.0400  finished  23m 20s
-            triangular sgd seed=13 max_lr=0.5      92.00%      91.00%      0.0900  finished  10m 50s
-            triangular adam seed=11 max_lr=0.5     90.00%      89.00%      0.1100  finished  22m 30s
-            triangular sgd seed=12 max_lr=0.5      85.00%      84.00%      0.1600  finished      10m
-            triangular adam seed=10 max_lr=0.5     83.00%      82.00%      0.1800  finished  21m 40s
-            triangular sgd seed=11 max_lr=0.5      78.00%      77.00%      0.2300  finished   9m 10s
-            triangular adam seed=9 max_lr=0.5      76.00%      75.00%      0.2500  finished  20m 50s
-            triangular sgd seed=10 max_lr=0.5      71.00%      70.00%      0.3000  finished   8m 20s
-            triangular adam seed=8 max_lr=0.5      69.00%      68.00%      0.3200  finished      20m
-            triangular sgd seed=9 max_lr=0.5       64.00%      63.00%      0.3700  finished   7m 30s
-            triangular adam seed=7 max_lr=0.5      62.00%      61.00%      0.3900  finished  19m 10s
-            triangular sgd seed=8 max_lr=0.5       57.00%      56.00%      0.4400  finished   6m 40s
-            triangular adam seed=6 max_lr=0.5      55.00%      54.00%      0.4600  finished  18m 20s
-            triangular sgd seed=7 max_lr=0.5       50.00%      49.00%      0.5100  finished   5m 50s
-            triangular adam seed=5 max_lr=0.5      48.00%      47.00%      0.5300  finished  17m 30s
-            triangular sgd seed=6 max_lr=0.5       43.00%      42.00%      0.5800  finished       5m
-            triangular adam seed=4 max_lr=0.5      41.00%      40.00%      0.6000  finished  16m 40s
-            triangular sgd seed=5 max_lr=0.5       36.00%      35.00%      0.6500  finished   4m 10s
-            triangular adam seed=3 max_lr=0.5      34.00%      33.00%      0.6700  finished  15m 50s
-            ... and 12 more
-            32 trials: 32 finished
+                all trials: policy=triangular  max_lr=0.5
+                trial  optimizer  seed  best test  final test  train loss     time
+                5c20   sgd          14     99.00%      98.00%      0.0200  11m 40s
+                19e3   adam         12     97.00%      96.00%      0.0400  23m 20s
+                b8fb   sgd          13     92.00%      91.00%      0.0900  10m 50s
+                cf17   adam         11     90.00%      89.00%      0.1100  22m 30s
+                be35   sgd          12     85.00%      84.00%      0.1600      10m
+                b06d   adam         10     83.00%      82.00%      0.1800  21m 40s
+                2653   sgd          11     78.00%      77.00%      0.2300   9m 10s
+                3397   adam          9     76.00%      75.00%      0.2500  20m 50s
+                4273   sgd          10     71.00%      70.00%      0.3000   8m 20s
+                0835   adam          8     69.00%      68.00%      0.3200      20m
+                2074   sgd           9     64.00%      63.00%      0.3700   7m 30s
+                7382   adam          7     62.00%      61.00%      0.3900  19m 10s
+                21f0   sgd           8     57.00%      56.00%      0.4400   6m 40s
+                dd3e   adam          6     55.00%      54.00%      0.4600  18m 20s
+                acf6   sgd           7     50.00%      49.00%      0.5100   5m 50s
+                501f   adam          5     48.00%      47.00%      0.5300  17m 30s
+                21e1   sgd           6     43.00%      42.00%      0.5800       5m
+                87c2   adam          4     41.00%      40.00%      0.6000  16m 40s
+                b7d7   sgd           5     36.00%      35.00%      0.6500   4m 10s
+                b9ab   adam          3     34.00%      33.00%      0.6700  15m 50s
+                and 12 more, which are in trials.parquet
+                32 trials: 32 finished
 
-            mean over seeds             final test  deviation   n  diverged
-            triangular max_lr=0.5 sgd       46.25%      32.18  16         0
-            triangular max_lr=0.5 adam      45.75%      30.26  16         0
-        "#]],
+                means over seeds
+                optimizer  final test  deviation   n  diverged
+                sgd            46.25%      32.18  16         0
+                adam           45.75%      30.26  16         0
+            "#]],
         );
     }
 }

@@ -18,6 +18,7 @@ pub use quick::quick;
 pub use recipe::{Recipe, recipe};
 pub use selection::{Selection, select};
 
+use crate::plan::NoTrial;
 use crate::store::StoreError;
 
 /// Why nothing can be verified.
@@ -38,11 +39,8 @@ pub enum VerifyError {
         message: String,
     },
     /// `--trial` names none, or several.
-    #[error("{message}")]
-    Trial {
-        /// Which, and what there is.
-        message: String,
-    },
+    #[error(transparent)]
+    Trial(#[from] NoTrial),
     /// A file cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),

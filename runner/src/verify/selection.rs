@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::VerifyError;
 use super::found::Checked;
-use crate::plan::{Plan, Trial, TrialId};
+use crate::plan::{Plan, TrialId, names};
 use crate::store::manifest::{Manifest, TrialRecord};
 
 /// Trials to train again.
@@ -35,7 +35,7 @@ pub fn select(
     check_ids(folder, plan, &manifest)?;
     let mut wanted = vec![asked.is_empty(); plan.trials.len()];
     for asked in asked {
-        wanted[find(plan, asked)?] = true;
+        wanted[names::find(asked, plan.trials.iter().map(|trial| (trial.id, &*trial.label)))?] = true;
     }
     let mut numerics_of = vec![""; plan.trials.len()];
     for (group, numerics) in plan.groups.iter().zip(numerics) {
@@ -82,21 +82,4 @@ fn check_ids(folder: &Path, plan: &Plan, manifest: &Manifest) -> Result<(), Veri
         return Err(VerifyError::Recipe { folder: folder.to_owned(), message });
     }
     Ok(())
-}
-
-/// A trial by label, id or the first digits of its id.
-fn find(plan: &Plan, asked: &str) -> Result<usize, VerifyError> {
-    let is_exact = |trial: &Trial| *trial.label == *asked || trial.id.to_string() == asked;
-    if let Some(index) = plan.trials.iter().position(is_exact) {
-        return Ok(index);
-    }
-    let begins = |(_, trial): &(usize, &Trial)| !asked.is_empty() && trial.id.to_string().starts_with(asked);
-    let mut found = plan.trials.iter().enumerate().filter(begins).map(|(index, _)| index);
-    match (found.next(), found.next()) {
-        (Some(index), None) => Ok(index),
-        (None, _) => Err(VerifyError::Trial {
-            message: format!("no trial has the label or id `{asked}`; `clr-run status OUTPUT --json` lists them"),
-        }),
-        (Some(_), Some(_)) => Err(VerifyError::Trial { message: format!("several trials' ids begin with `{asked}`") }),
-    }
 }

@@ -110,8 +110,8 @@ fn a_sweep_of_which_one_percent_fails_is_finished_by_the_same_command() {
 
     let nothing = run(&world, "cut", true, &[]);
     assert_eq!((nothing.code, nothing.labels("started").len()), (Some(1), 0), "{nothing:?}");
-    let expected = "nothing to run: of 300 trials 297 are finished and 3 failed before; --retry-failed runs those again, \
-                    from their last checkpoints\n";
+    let expected = "nothing to run: of 300 trials, 297 finished and 3 failed before; --retry-failed runs them again, from the \
+                    last checkpoint\n";
     assert!(nothing.stderr.ends_with(expected), "{nothing:?}");
 
     let retried = run(&world, "cut", false, &["--retry-failed"]);

@@ -281,9 +281,10 @@ fn a_finished_spec_runs_nothing_and_a_widened_one_what_is_new() {
 
     // And narrowed again: the first tables' bytes, without training.
     let narrow = world.train(&[]);
-    let note = "note: the spec no longer covers 2 trials of this output, kept for when it covers them again: ";
+    let note =
+        "note: 2 trials of this output are no longer in the spec; they are kept for when the spec has them again: ";
     let (notes, rest) = narrow.stderr.split_once('\n').unwrap();
-    assert!(notes.starts_with(note) && notes.contains("`triangular sgd max_lr=0.2 seed=1`"), "{notes}");
+    assert!(notes.starts_with(note) && notes.contains("(triangular sgd max_lr=0.2 seed=1)"), "{notes}");
     assert_eq!(rest, "all 3 trials are finished already; nothing to run\n");
     assert!(world.tables("outputs/bowl") == before);
 }

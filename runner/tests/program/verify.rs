@@ -82,12 +82,12 @@ fn a_sound_output_is_proven_and_nothing_is_written() {
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
     let rows = manifest["files"].as_object().unwrap().iter().find(|(name, _)| name.starts_with("metrics/")).unwrap();
     let rows = rows.1["rows"].as_u64().unwrap();
-    let sound = format!("{OUTPUT}: 3 trials done, {rows} rows and 9 evaluations in 4 files: no problems\n");
+    let sound = format!("{OUTPUT}: no problems in 4 files, with {rows} rows and 9 evaluations of 3 trials\n");
     assert_eq!(ran.stdout, sound);
     let ran = again(&world, &[]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
     let proof =
-        format!("trained 3 trials again: of 3, {rows} rows and 9 evaluations are the stored ones, bit for bit\n");
+        format!("trained 3 trials again, and all give the stored rows, bit for bit: {rows} rows and 9 evaluations\n");
     assert_eq!(ran.stdout, sound + &proof);
     assert!(world.tables(OUTPUT) == before);
     assert_eq!(self::manifest(&world), manifest);
@@ -245,23 +245,35 @@ fn a_value_that_was_changed_behind_every_digest_is_found_by_training_again() {
     rewrite(&world, &metrics, |rows| altered(rows, "loss", 35));
     assert_eq!(quick(&world).code, Some(0), "no file shows it");
     let name = metrics.file_name().unwrap().to_str().unwrap();
-    let differs = format!("differs: triangular gd seed=1: metrics/{name}: iteration 3, column grad_norm: ");
+    let differs = format!(" (triangular gd seed=1): metrics/{name}: iteration 3, column grad_norm: ");
 
     let ran = again(&world, &[]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    let line = ran.stdout.lines().find(|line| line.starts_with(&differs)).unwrap_or_else(|| panic!("{ran:?}"));
+    let line = ran
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("differs: ") && line.contains(&differs))
+        .unwrap_or_else(|| panic!("{ran:?}"));
     assert!(line.contains(" is stored, ") && line.ends_with(" was made again") && line.contains("(0x"), "{line}");
-    assert!(ran.stdout.contains("trained 3 trials again: of 2, "), "{ran:?}");
+    assert!(ran.stdout.contains("trained 3 trials again, and 2 of them give the stored rows"), "{ran:?}");
 
     // By label, by the first digits of the id, and by rows.
     let id = manifest(&world)["trials"].as_object().unwrap().iter().next().unwrap().0.clone();
     let cases: [(&[&str], i32, &str); 6] = [
-        (&["--trial", "triangular gd seed=1"], 1, "trained 1 trial again: of 0, 0 rows and 0 evaluations"),
-        (&["--trial", "triangular sgd seed=1"], 0, "trained 1 trial again: of 1, 30 rows and 4 evaluations"),
-        (&["--trial", &id[..9]], -1, "trained 1 trial again: of "),
-        (&["--rows", "..3"], 0, "trained 3 trials again: of 3, 9 rows and 3 evaluations"),
+        (&["--trial", "triangular gd seed=1"], 1, "trained 1 trial again, and none gives all of its stored rows"),
+        (
+            &["--trial", "triangular sgd seed=1"],
+            0,
+            "trained 1 trial again, and it gives the stored rows, bit for bit: 30 rows and 4 evaluations",
+        ),
+        (&["--trial", &id[..9]], -1, "trained 1 trial again, and "),
+        (
+            &["--rows", "..3"],
+            0,
+            "trained 3 trials again, and all give the stored rows, bit for bit: 9 rows and 3 evaluations",
+        ),
         (&["--rows", "4..6", "--trial", "triangular gd seed=1"], 1, "iteration 5, column loss: "),
-        (&["--rows", "6..20", "--trial", "triangular gd seed=1"], 0, "of 1, 14 rows and 2 evaluations"),
+        (&["--rows", "6..20", "--trial", "triangular gd seed=1"], 0, ": 14 rows and 2 evaluations"),
     ];
     for (arguments, code, expected) in cases {
         let ran = again(&world, arguments);
@@ -269,7 +281,7 @@ fn a_value_that_was_changed_behind_every_digest_is_found_by_training_again() {
         assert!(ran.stdout.contains(expected), "{arguments:?}: no `{expected}` in {ran:?}");
     }
     for (arguments, expected) in [
-        (&["--trial", "nobody"], "error: no trial has the label or id `nobody`"),
+        (&["--trial", "nobody"], "error: there is no trial `nobody`; there are "),
         (&["--rows", "7..7"], "there is no row in it"),
         (&["--rows", "7"], "expected A..B"),
     ] {
@@ -290,9 +302,11 @@ fn what_cannot_be_proven_says_why() {
     write_manifest(&world, &other);
     let ran = again(&world, &[]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    for part in
-        ["not proven: ", "its rows are of quadratic/0 gpu, and this is quadratic/", "trained 2 trials again: of 2, "]
-    {
+    for part in [
+        "not proven: ",
+        "its rows are of quadratic/0 gpu, and this is quadratic/",
+        "trained 2 trials again, and all give ",
+    ] {
         assert!(ran.stdout.contains(part), "no `{part}` in {ran:?}");
     }
     let mut other = whole.clone();
@@ -325,7 +339,7 @@ fn what_was_set_and_tables_of_values_are_found_again() {
     let arguments = ["verify", "../outputs/bowl", "--data", "../data", "--quiet"];
     let ran = Ran::from(world.command(&arguments).current_dir(world.path("away")).output().unwrap());
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stdout.contains("trained 3 trials again: "), "{ran:?}");
+    assert!(ran.stdout.contains("trained 3 trials again, and all give "), "{ran:?}");
     // Tables that went with the output.
     fs::rename(world.path("outputs"), world.path("away/outputs")).unwrap();
     fs::create_dir(world.path("home")).unwrap();

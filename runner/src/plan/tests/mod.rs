@@ -1,6 +1,8 @@
 //! Plans of small specs, with facts made by hand.
 
+pub(crate) mod overview;
 mod problems;
+mod table;
 
 use expect_test::{Expect, expect};
 
@@ -23,7 +25,7 @@ iterations = 25_000
 const SGD: &str = "[optimizers.sgd]\nkind = \"sgd\"\n";
 const FIXED: &str = "[policies.fixed]\nkind = \"fixed\"\nbase_lr = 0.001\n";
 
-fn planned(text: &str) -> Plan {
+pub(crate) fn planned(text: &str) -> Plan {
     let source = SourceFile { name: "a.toml".to_owned(), text: text.to_owned() };
     let (spec, diagnostics) = parse(&source, &[]);
     assert_eq!(render(&diagnostics, &source), "");
@@ -33,10 +35,10 @@ fn planned(text: &str) -> Plan {
     }
 }
 
-/// The plan as `clr-run plan` prints it, of [`HEAD`] and `body`.
+/// The plan of [`HEAD`] and `body` with every value of every trial.
 #[track_caller]
 fn check(body: &str, expected: Expect) {
-    expected.assert_eq(&show::text(&planned(&format!("{HEAD}{body}")), &show::Estimates::default()));
+    expected.assert_eq(&table::text(&planned(&format!("{HEAD}{body}"))));
 }
 
 /// All problems of [`HEAD`] and `body`, those of parsing first.
@@ -292,7 +294,7 @@ fn every_kind_of_policy() {
         &text,
         expect![[r#"
             21 trials
-             policy        optimizer   seed   base_lr   per           gamma            step_size   power   max_lr   window   form          min_lr   lr                                                                                                                                                                 id
+             policy        optimizer   seed   base_lr   per         gamma     step_size            power   max_lr   window   form          min_lr   lr                                                                                                                                                                 id
             ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
              fixed         sgd            1     0.001   iteration                                                                                   0.001                                                                                                                                                              d45faf76
              step          sgd            1     0.001   iteration       0.1                 5000                                                    step(base=0.001 gamma=0.1 step_size=5000)                                                                                                                          922fcc96

@@ -210,12 +210,12 @@ fn only_checkpoint(folder: &Path) -> std::path::PathBuf {
 #[test]
 fn a_trial_goes_on_from_its_checkpoint_or_says_why_it_starts_over() {
     check_reopened("example/1 cpu", |_| {}, 7, "");
-    check_reopened("example/1 cuda", |_| {}, 0, "1 trial starts over, saved under other arithmetic");
+    check_reopened("example/1 cuda", |_| {}, 0, "1 trial starts over, as it was saved under other arithmetic");
     check_reopened(
         "example/1 cpu",
         |folder| fs::remove_file(only_checkpoint(folder)).unwrap(),
         0,
-        "`triangular sgd seed=1` starts over: cannot read",
+        " (triangular sgd seed=1) starts over: cannot read",
     );
     check_reopened(
         "example/1 cpu",
@@ -290,7 +290,7 @@ fn a_spec_that_changed_says_what_it_no_longer_covers() {
     let narrow = Grid { policies: &["explode"], ..GRID }.plan();
     let open = || Store::open_with(outputs.path(), &narrow, info("example/1 cpu"), SMALL).unwrap();
     let notes = open().notes().join("");
-    assert!(notes.starts_with("the spec no longer covers 4 trials of this output"), "{notes}");
-    assert!(notes.contains("`triangular sgd seed=1`"), "{notes}");
+    assert!(notes.starts_with("4 trials of this output are no longer in the spec; they are kept"), "{notes}");
+    assert!(notes.contains("(triangular sgd seed=1)"), "{notes}");
     assert_eq!(open().notes(), &[] as &[String], "said once");
 }
