@@ -308,13 +308,13 @@ impl Reader<'_, '_, '_> {
     /// the learning rate rises. (Smith 2018.)
     fn bounds(&mut self, lower: &str, upper: &str) -> Option<(f64, f64)> {
         let (low, high) = (self.number(lower)?, self.number(upper)?);
-        if low < high || self.naming == Naming::Plain {
+        if low <= high || self.naming == Naming::Plain {
             return Some((low, high));
         }
         let (low_path, high_path) = (self.path(lower), self.path(upper));
         let (low_text, high_text) = (format!("this is {}", Number(low)), format!("and this is {}", Number(high)));
         let diagnostic = |span, text: &str| {
-            Diagnostic::new("spec::bounds", span, format!("`{lower}` is not below `{upper}`"))
+            Diagnostic::new("spec::bounds", span, format!("`{lower}` is above `{upper}`"))
                 .text(text)
                 .help(format!("swap them, or raise `{upper}`"))
         };

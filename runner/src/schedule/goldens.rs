@@ -12,10 +12,16 @@ const GOLDENS: &str = include_str!("goldens/goldens.csv");
 /// proportion to the value (the relative part). Both are far below f32, in which values reach a plugin.
 #[track_caller]
 fn check(case: &str, schedule: Schedule) {
+    check_up_to(case, 0.0, schedule);
+}
+
+/// As [`check`], of a schedule whose formula goes up to `peak` though no step is there.
+#[track_caller]
+fn check_up_to(case: &str, peak: f64, schedule: Schedule) {
     let line = GOLDENS.lines().find(|line| line.split(',').next() == Some(case));
     let values = line.expect("a case of goldens.csv").split(',').skip(1);
     let values: Vec<f64> = values.map(|value| value.parse().expect("a number")).collect();
-    let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    let largest = values.iter().fold(peak, |largest: f64, value| largest.max(value.abs()));
     for (step, &expected) in values.iter().enumerate() {
         let got = schedule.at(step as u64);
         let tolerance = 4.0 * f64::EPSILON * largest + 1e-13 * expected.abs();
@@ -133,4 +139,75 @@ fn range_tests_are_those_of_the_finders() {
     check("lr_finder_linear", range(29, false, 1e-4, 1.0));
     check("lr_finder_exponential", range(29, true, 1e-7, 10.0));
     check("fastai_lr_find", range(30, true, 1e-7, 10.0));
+}
+
+/// One to ten updates, fractions from 0 to 1. Where `pct_start * steps` is 1 PyTorch divides by zero, and here the peak
+/// comes first. Its third phase with `pct_start` above one half ends in the middle of the fall: a spec may not ask for that.
+#[test]
+fn one_cycles_at_the_edges_are_pytorchs() {
+    for (anneal, cosine) in [("linear", false), ("cos", true)] {
+        for steps in [1, 2, 3, 4, 10_u64] {
+            for pct_start in [0.0, 0.1, 0.25, 1.0 / 3.0, 0.5, 2.0 / 3.0, 0.9, 1.0] {
+                if (pct_start * steps as f64 - 1.0).abs() < 1e-15 {
+                    continue;
+                }
+                let one_cycle = |form| OneCycle { initial: 0.04, max: 1.0, last: 0.04 / 1e4, steps, form, cosine };
+                let two = one_cycle(OneCycleForm::TwoPhase { pct_start });
+                check_up_to(&format!("edge_one_cycle_{anneal}_2_{steps}_{pct_start:?}"), 1.0, Schedule::OneCycle(two));
+                if pct_start <= 0.5 {
+                    let three = one_cycle(OneCycleForm::ThreePhase { pct_start });
+                    check_up_to(
+                        &format!("edge_one_cycle_{anneal}_3_{steps}_{pct_start:?}"),
+                        1.0,
+                        Schedule::OneCycle(three),
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn cycles_of_a_step_or_two_and_equal_bounds_are_pytorchs_and_kerass() {
+    for (name, up, down) in [("1_1", 1.0, 1.0), ("1_2", 1.0, 2.0), ("2_1", 2.0, 1.0), ("1.5_1.5", 1.5, 1.5)] {
+        check(&format!("edge_cyclic_{name}"), Schedule::Cyclic(cyclic(0.001, 0.006, up, down)));
+    }
+    check("edge_cyclic_equal_bounds", Schedule::Cyclic(cyclic(0.5, 0.5, 2.0, 2.0)));
+    for (name, max, step_size) in [("1", 0.006, 1.0), ("1.5", 0.006, 1.5), ("equal_bounds", 0.001, 7.0)] {
+        for (mode, schedule) in modes(cyclic(0.001, max, step_size, step_size)) {
+            check(&format!("edge_keras_{mode}_{name}"), schedule);
+        }
+    }
+    for (first_cycle, mult) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
+        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.1, first_cycle, mult };
+        check(&format!("edge_warm_restarts_{first_cycle}_{mult}"), sgdr);
+    }
+}
+
+#[test]
+fn decays_of_one_to_three_steps_are_pytorchs() {
+    for steps in 1..=3 {
+        check(&format!("edge_cosine_{steps}"), Schedule::Cosine { max: 1.0, min: 0.1, steps });
+        check(&format!("edge_polynomial_{steps}"), Schedule::Poly { base: 1.0, power: 2.0, steps });
+        check(&format!("edge_linear_{steps}"), Schedule::Linear { from: 0.5, to: 1.0, steps });
+        check(&format!("edge_step_{steps}"), Schedule::Step { base: 1.0, gamma: 0.5, step_size: steps });
+        let milestones = vec![steps, steps + 1];
+        check(&format!("edge_multistep_{steps}"), Schedule::MultiStep { base: 1.0, gamma: 0.5, milestones });
+    }
+}
+
+/// As the words of other tools are answered: `staircase` is `step`, `decay_rate` the factor over all of `decay_steps`.
+#[test]
+fn kerass_own_decays_are_these_kinds() {
+    for steps in [1, 2, 10_u64] {
+        check(&format!("keras_cosine_decay_{steps}"), Schedule::Cosine { max: 0.5, min: 0.05, steps });
+        check(&format!("keras_polynomial_decay_{steps}"), Schedule::Poly { base: 0.5, power: 2.0, steps });
+        check(&format!("keras_linear_decay_{steps}"), Schedule::Linear { from: 0.5, to: 0.1, steps });
+        let gamma = libm::pow(0.9, 1.0 / steps as f64);
+        check(&format!("keras_exponential_decay_{steps}"), Schedule::Exp { base: 0.5, gamma });
+        check(&format!("keras_staircase_decay_{steps}"), Schedule::Step { base: 0.5, gamma: 0.9, step_size: steps });
+        let inv = Schedule::Inv { base: 0.5, gamma: 0.9 / steps as f64, power: 1.0 };
+        check(&format!("keras_inverse_time_decay_{steps}"), inv);
+    }
+    check("keras_piecewise_3_7", Schedule::MultiStep { base: 1.0, gamma: 0.5, milestones: vec![4, 8] });
 }

@@ -84,12 +84,12 @@ impl OneCycle {
         }
     }
 
-    /// From `initial` at step 0 through the ends of the phases, each a (step, value); then the last of them. A phase
-    /// that ends where it begins is skipped.
+    /// From `initial` at step 0 through the ends of the phases, each a (step, value); then the last of them. At its own end
+    /// a phase has its own value, also where the next one is empty. A phase that is empty itself is skipped.
     fn through(&self, step: f64, ends: &[(f64, f64)]) -> f64 {
         let (mut start, mut from) = (0.0, self.initial);
         for &(end, to) in ends {
-            if step < end {
+            if step <= end && start < end {
                 let done = (step - start) / (end - start);
                 return if self.cosine { half_cosine(from, to, done) } else { between(from, to, done) };
             }
@@ -144,6 +144,15 @@ mod tests {
         let form = OneCycleForm::Fraction { pct_start: 0.25 };
         let fastai = OneCycle { initial: 1.0, max: 5.0, last: 0.5, steps: 20, form, cosine: false };
         check(&fastai, &[(0, 1.0), (5, 5.0), (19, 0.8), (20, 0.5), (21, 0.5)]);
+    }
+
+    /// All of it on the way up: PyTorch's last step is the peak.
+    #[test]
+    fn without_a_way_down_the_last_step_is_the_peak() {
+        let form = OneCycleForm::TwoPhase { pct_start: 1.0 };
+        let up = OneCycle { initial: 0.04, max: 1.0, last: 4e-6, steps: 10, form, cosine: false };
+        check(&up, &[(0, 0.04), (3, 0.36), (8, 0.8933333333333333), (9, 1.0), (10, 1.0), (u64::MAX, 1.0)]);
+        check(&OneCycle { steps: 2, ..up }, &[(0, 0.04), (1, 1.0)]);
     }
 
     /// `pct_start * steps = 1` makes PyTorch's first phase empty, which it answers with a division by zero.

@@ -49,7 +49,7 @@ fn five_mistakes_are_reported_at_once() {
             15 | iterations = "thirty"
                |              ^^^^^^^^ expected a number of iterations, or a string such as "2 epochs", found "thirty"
 
-            error[spec::bounds]: `base_lr` is not below `max_lr`
+            error[spec::bounds]: `base_lr` is above `max_lr`
               --> spec.toml:20:13
                |
             20 | base_lr   = 0.5

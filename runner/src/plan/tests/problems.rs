@@ -260,7 +260,7 @@ fn what_the_world_does_not_have() {
 fn keys_that_do_not_go_together() {
     check_problems(
         "[policies.a]\nkind = \"triangular\"\nbase_lr = 3.0\nmax_lr = 0.1\nstep_size = 10\n\
-         [policies.b]\nkind = \"cosine\"\nmax_lr = 0\n\
+         [policies.b]\nkind = \"cosine\"\nmin_lr = 0.5\nmax_lr = 0.1\n\
          [policies.c]\nkind = \"triangular2\"\nbase_lr = [0.1, 0.3, 0.5]\nmax_lr = [0.4, 0.2]\nstep_size = 10\n\
          [policies.d]\nkind = \"one_cycle\"\nmax_lr = 1\npct_start = 0.5\n\
          [policies.e]\nkind = \"one_cycle\"\nform = \"three_phase\"\nmax_lr = 1\nbase_lr = 0.1\ndiv_factor = 3\nstep_size = 3\npct_start = 0.6\n\
@@ -270,7 +270,7 @@ fn keys_that_do_not_go_together() {
          [policies.i]\nkind = \"multistep\"\nbase_lr = 1\ngamma = 0.1\nmilestones = [\"3 epochs\", 1000]\n\
          [optimizers.sgd]\nkind = \"sgd\"\n",
         expect![[r#"
-            error[spec::bounds]: `base_lr` is not below `max_lr`
+            error[spec::bounds]: `base_lr` is above `max_lr`
               --> a.toml:13:11
                |
             13 | base_lr = 3.0
@@ -280,102 +280,104 @@ fn keys_that_do_not_go_together() {
                |
                = help: swap them, or raise `max_lr`
 
-            error[spec::bounds]: `min_lr` is not below `max_lr`
+            error[spec::bounds]: `min_lr` is above `max_lr`
               --> a.toml:18:10
                |
-            18 | max_lr = 0
-               |          ^ this is 0, `min_lr` 0
+            18 | min_lr = 0.5
+               |          ^^^ this is 0.5
+            19 | max_lr = 0.1
+               |          --- and this is 0.1
                |
                = help: swap them, or raise `max_lr`
 
-            error[spec::bounds]: `base_lr` is not below `max_lr`
-              --> a.toml:21:17
+            error[spec::bounds]: `base_lr` is above `max_lr`
+              --> a.toml:22:17
                |
-            21 | base_lr = [0.1, 0.3, 0.5]
+            22 | base_lr = [0.1, 0.3, 0.5]
                |                 ^^^ this is 0.3
-            22 | max_lr = [0.4, 0.2]
+            23 | max_lr = [0.4, 0.2]
                |                --- and this is 0.2
                |
                = help: swap them, or raise `max_lr`
 
-            error[spec::bounds]: `base_lr` is not below `max_lr`
-              --> a.toml:21:22
+            error[spec::bounds]: `base_lr` is above `max_lr`
+              --> a.toml:22:22
                |
-            21 | base_lr = [0.1, 0.3, 0.5]
+            22 | base_lr = [0.1, 0.3, 0.5]
                |                      ^^^ this is 0.5
-            22 | max_lr = [0.4, 0.2]
+            23 | max_lr = [0.4, 0.2]
                |           --- and this is 0.4
                |
                = help: swap them, or raise `max_lr`
 
             error[spec::missing]: `step_size` is missing
-              --> a.toml:24:1
+              --> a.toml:25:1
                |
-            24 | [policies.d]
+            25 | [policies.d]
                | ^^^^^^^^^^^^
                |
                = help: Smith's form needs it; PyTorch's `form = "two_phase"` does not
 
             error[spec::unused]: `pct_start` has no effect here
-              --> a.toml:27:13
+              --> a.toml:28:13
                |
-            27 | pct_start = 0.5
+            28 | pct_start = 0.5
                |             ^^^ `form` is "smith"
                |
                = help: remove it
 
             error[spec::unused]: `div_factor` has no effect here
-              --> a.toml:33:14
+              --> a.toml:34:14
                |
-            33 | div_factor = 3
+            34 | div_factor = 3
                |              ^ `base_lr` says it already
                |
                = help: remove it
 
             error[spec::unused]: `step_size` has no effect here
-              --> a.toml:34:13
+              --> a.toml:35:13
                |
-            34 | step_size = 3
+            35 | step_size = 3
                |             ^ `form` is "three_phase"
                |
                = help: remove it
 
             error[spec::range]: `pct_start` is out of range
-              --> a.toml:35:13
+              --> a.toml:36:13
                |
-            35 | pct_start = 0.6
+            36 | pct_start = 0.6
                |             ^^^
                |
                = help: the way down takes as long, so it is at most 0.5
 
             error[spec::duration]: `step_size` is less than one step
-              --> a.toml:40:13
+              --> a.toml:41:13
                |
-            40 | step_size = "0.0001 epochs"
+            41 | step_size = "0.0001 epochs"
                |             ^^^^^^^^^^^^^^^
                |
                = help: make it longer
 
             error[spec::duration]: `step_size` is 1.5 epochs, and this schedule changes once an epoch
-              --> a.toml:46:13
+              --> a.toml:47:13
                |
-            46 | step_size = "1.5 epochs"
+            47 | step_size = "1.5 epochs"
                |             ^^^^^^^^^^^^
                |
                = help: give it in whole epochs, as in "2 epochs"
 
             error[spec::bounds]: a geometric range cannot start at 0
-              --> a.toml:50:10
+              --> a.toml:51:10
                |
-            50 | min_lr = 0
+            51 | min_lr = 0
                |          ^
                |
                = help: use a small number above 0
 
             error[spec::duration]: `milestones` must increase
-              --> a.toml:57:14
+              --> a.toml:58:14
                |
-            57 | milestones = ["3 epochs", 1000]
+            58 | milestones = ["3 epochs", 1000]
                |              ^^^^^^^^^^^^^^^^^^
                |
                = help: they are compared in iterations
@@ -599,7 +601,7 @@ fn an_unknown_name_hides_nothing_else() {
           |
           = help: did you mean `cifar10`?
 
-        error[spec::bounds]: `base_lr` is not below `max_lr`
+        error[spec::bounds]: `base_lr` is above `max_lr`
           --> a.toml:13:11
            |
         13 | base_lr = 3
@@ -628,7 +630,7 @@ fn an_unknown_name_hides_nothing_else() {
           = help: did you mean `cifar`?
           = help: plugins are looked for beside the executable, in `CLR_PLUGIN_PATH` and by `--plugin PATH`
 
-        error[spec::bounds]: `base_lr` is not below `max_lr`
+        error[spec::bounds]: `base_lr` is above `max_lr`
           --> a.toml:13:11
            |
         13 | base_lr = 3

@@ -1,17 +1,21 @@
 """Writes goldens.csv: other people's schedules, for the tests in ../goldens.rs. A line is a case and its values from
 step 0 on, printed so that reading them gives the same bits.
 
-    pip install torch && python make_goldens.py
+    pip install torch keras && python make_goldens.py
 
-PyTorch's schedulers are run. Keras's callback, Caffe's and Torch7's patches (appendix A of arXiv 1506.01186v6), Smith's
+PyTorch's schedulers and Keras's are run. Keras's callback of 2017, Caffe's and Torch7's patches (appendix A of arXiv 1506.01186v6), Smith's
 notes on Caffe and 1cycle, fastai's `fit_one_cycle` and the range tests are transcribed below, since they are not
-packages or bring too much along. Made with torch 2.15.0.
+packages or bring too much along. Made with torch 2.15.0 and keras 3.15.1.
 """
 
 import math
+import os
 import pathlib
 import warnings
 
+os.environ["KERAS_BACKEND"] = "torch"
+
+import keras
 import torch
 from torch.optim import lr_scheduler
 
@@ -27,11 +31,12 @@ def run(name, make, steps, momentum=None, lr=1.0):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
     scheduler = make(optimizer)
     lrs, momenta = [], []
-    for _ in range(steps):
+    for step in range(steps):
+        if step > 0:
+            optimizer.step()
+            scheduler.step()
         lrs.append(float(optimizer.param_groups[0]["lr"]))
         momenta.append(float(optimizer.param_groups[0]["momentum"]))
-        optimizer.step()
-        scheduler.step()
     CASES[name] = lrs
     if momentum:
         CASES[momentum] = momenta
@@ -91,10 +96,75 @@ run("torch_exponential", lambda o: lr_scheduler.ExponentialLR(o, gamma=0.97), 60
 run("torch_linear_20", lambda o: lr_scheduler.LinearLR(o, start_factor=0.1, total_iters=20), 40, lr=0.3)
 
 
+# The edges: few steps, fractions of 0 and 1, equal bounds. What PyTorch answers with a division by zero has no case.
+
+for anneal in "cos", "linear":
+    for total in 1, 2, 3, 4, 10:
+        for pct_start in 0.0, 0.1, 0.25, 1 / 3, 0.5, 2 / 3, 0.9, 1.0:
+            for phases in 2, 3:
+                try:
+                    run(
+                        f"edge_one_cycle_{anneal}_{phases}_{total}_{pct_start}",
+                        lambda optimizer: lr_scheduler.OneCycleLR(
+                            optimizer,
+                            max_lr=1.0,
+                            total_steps=total,
+                            pct_start=pct_start,
+                            anneal_strategy=anneal,
+                            three_phase=phases == 3,
+                        ),
+                        total,
+                    )
+                except ZeroDivisionError:
+                    assert abs(pct_start * total - 1.0) < 1e-15, (pct_start, total)
+
+for up, down in (1, 1), (1, 2), (2, 1), (1.5, 1.5):
+    run(f"edge_cyclic_{up}_{down}", cyclic(step_size_up=up, step_size_down=down), 12)
+run(
+    "edge_cyclic_equal_bounds",
+    lambda optimizer: lr_scheduler.CyclicLR(optimizer, base_lr=0.5, max_lr=0.5, step_size_up=2),
+    12,
+)
+for first, mult in (1, 1), (1, 2), (1, 3), (2, 1):
+    run(
+        f"edge_warm_restarts_{first}_{mult}",
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=first, T_mult=mult, eta_min=0.1),
+        16,
+    )
+for steps in 1, 2, 3:
+    # Up to its end: after that PyTorch's goes up again, and ours stays.
+    run(f"edge_cosine_{steps}", lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=steps, eta_min=0.1), steps + 1)
+    run(f"edge_polynomial_{steps}", lambda o: lr_scheduler.PolynomialLR(o, total_iters=steps, power=2.0), 5)
+    run(f"edge_linear_{steps}", lambda o: lr_scheduler.LinearLR(o, start_factor=0.5, total_iters=steps), 5)
+    run(f"edge_step_{steps}", lambda o: lr_scheduler.StepLR(o, step_size=steps, gamma=0.5), 7)
+    run(f"edge_multistep_{steps}", lambda o: lr_scheduler.MultiStepLR(o, milestones=[steps, steps + 1], gamma=0.5), 7)
+
+
+# Keras's own schedules, in float64
+
+keras.config.set_floatx("float64")
+
+
+def keras_schedule(name, schedule, steps):
+    CASES[f"keras_{name}"] = [float(schedule(step)) for step in range(steps)]
+
+
+decays = keras.optimizers.schedules
+for steps in 1, 2, 10:
+    keras_schedule(f"cosine_decay_{steps}", decays.CosineDecay(0.5, steps, alpha=0.1), steps + 5)
+    keras_schedule(f"polynomial_decay_{steps}", decays.PolynomialDecay(0.5, steps, end_learning_rate=0.0, power=2.0), steps + 5)
+    keras_schedule(f"linear_decay_{steps}", decays.PolynomialDecay(0.5, steps, end_learning_rate=0.1), steps + 5)
+    keras_schedule(f"exponential_decay_{steps}", decays.ExponentialDecay(0.5, steps, 0.9), 30)
+    keras_schedule(f"staircase_decay_{steps}", decays.ExponentialDecay(0.5, steps, 0.9, staircase=True), 30)
+    keras_schedule(f"inverse_time_decay_{steps}", decays.InverseTimeDecay(0.5, steps, 0.9), 30)
+# Its boundaries are the last steps of the old value.
+keras_schedule("piecewise_3_7", decays.PiecewiseConstantDecay([3, 7], [1.0, 0.5, 0.25]), 12)
+
+
 # Keras: bckenstler/CLR, clr_callback.py, `clr()`
 
 
-def keras(mode, iterations, base_lr=0.001, max_lr=0.006, step_size=7.0, gamma=0.99):
+def keras_callback(mode, iterations, base_lr=0.001, max_lr=0.006, step_size=7.0, gamma=0.99):
     scale_fn, scale_mode = {
         "triangular": (lambda x: 1.0, "cycle"),
         "triangular2": (lambda x: 1 / (2.0 ** (x - 1)), "cycle"),
@@ -107,7 +177,10 @@ def keras(mode, iterations, base_lr=0.001, max_lr=0.006, step_size=7.0, gamma=0.
 
 
 for mode in "triangular", "triangular2", "exp_range":
-    CASES[f"keras_{mode}"] = [keras(mode, step) for step in range(60)]
+    CASES[f"keras_{mode}"] = [keras_callback(mode, step) for step in range(60)]
+    CASES[f"edge_keras_{mode}_1"] = [keras_callback(mode, step, step_size=1.0) for step in range(12)]
+    CASES[f"edge_keras_{mode}_1.5"] = [keras_callback(mode, step, step_size=1.5) for step in range(12)]
+    CASES[f"edge_keras_{mode}_equal_bounds"] = [keras_callback(mode, step, max_lr=0.001) for step in range(12)]
 
 
 # Caffe: appendix A of the paper; the paper's words for exp_range; Smith's instructions of March 2017
