@@ -98,6 +98,9 @@ pub struct SearchArgs {
     /// A folder that holds datasets. Also CLR_DATA.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// More such folders, searched after all others.
+    #[arg(skip)]
+    pub more_data: Vec<PathBuf>,
     /// A plugin's file, or a folder of plugins, searched before all others. Repeatable. Also CLR_PLUGIN_PATH.
     #[arg(long = "plugin", value_name = "PATH")]
     pub plugins: Vec<PathBuf>,

@@ -71,6 +71,7 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
         groups: vec![Group { shape: group.shape.clone(), trials: vec![0] }],
         name: plan.name.clone(),
         axes: plan.axes.clone(),
+        settings: plan.settings.clone(),
         limits: plan.limits,
         checkpointing: Checkpointing { every: Every::Never, keep: Keep::Nothing },
     };

@@ -157,7 +157,7 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
 }
 
 /// More than a value for each of ten million iterations, or a few million rows of columns.
-const LARGEST_TABLE: u64 = 1 << 28;
+pub(crate) const LARGEST_TABLE: u64 = 1 << 28;
 
 #[cfg(test)]
 mod tests {

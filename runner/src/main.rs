@@ -80,13 +80,10 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let isolation = isolation(args.spec.isolation, &args.spec.search)?;
     let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
     let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?.with_lanes(args.device.lanes);
-    let recipe = recipe::of_run(&source.text, &plan, &resources, &layout, args.rerun_other_numerics)?;
-    let recipe = RunInfo {
-        spec_folder: std::path::absolute(path).map(|path| folder_of(&path).to_owned()).unwrap_or_default(),
-        sets: args.spec.sets.clone(),
-        retry_failed: args.retry_failed,
-        ..recipe
-    };
+    let spec = recipe::kept_spec(&source, &args.spec.sets, gathered.facts.tables.keys(), folder_of(path));
+    let data = data_roots(&args.spec.search).iter().filter_map(|root| std::path::absolute(root).ok()).collect();
+    let recipe = recipe::of_run(spec, &plan, &resources, &layout, args.rerun_other_numerics)?;
+    let recipe = RunInfo { sets: args.spec.sets.clone(), data, retry_failed: args.retry_failed, ..recipe };
     let mut store = Store::open(&args.outputs, &plan, recipe)?;
     let work = store.unfinished();
     let unfinished: Vec<usize> = work.iter().map(|work| work.trial).collect();
@@ -211,8 +208,10 @@ fn verify_output(args: &VerifyArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(u8::from(!checked.problems.is_empty())));
     }
     let recipe = verify::recipe(&args.output)?;
-    let isolation = isolation(args.isolation, &args.search)?;
-    let resolved = resolve_source(&recipe.source, &recipe.sets, &recipe.folder, &args.search, &isolation, Data::Open)?;
+    // Where a run found its datasets, one that is proven may find them too.
+    let search = SearchArgs { more_data: recipe.data.clone(), ..args.search.clone() };
+    let isolation = isolation(args.isolation, &search)?;
+    let resolved = resolve_source(&recipe.source, &recipe.sets, &recipe.folder, &search, &isolation, Data::Open)?;
     let Some((gathered, plan)) = resolved else { return Ok(ExitCode::from(BAD_INPUT)) };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let jobs = jobs(&args.device);
@@ -362,7 +361,7 @@ fn isolation(args: IsolationArgs, search: &SearchArgs) -> anyhow::Result<train::
     Ok(match args.isolation {
         Isolation::None => train::Isolation::None,
         Isolation::Process => {
-            let data = dataset::places::roots(search.data.as_deref());
+            let data = data_roots(search);
             train::Isolation::Process(Launch::this_program(data, dataset::places::cache_dir())?)
         }
     })
@@ -374,7 +373,13 @@ fn search(args: &SearchArgs) -> Search {
         let folder = folder.display();
         tell("warning", &format!("CLR_PLUGIN_PATH has `{folder}`, which is not searched: it is not an absolute path"));
     }
-    Search { plugins, data: dataset::places::roots(args.data.as_deref()), cache: dataset::places::cache_dir() }
+    Search { plugins, data: data_roots(args), cache: dataset::places::cache_dir() }
+}
+
+fn data_roots(args: &SearchArgs) -> Vec<PathBuf> {
+    let mut roots = dataset::places::roots(args.data.as_deref());
+    roots.extend(args.more_data.iter().cloned());
+    roots
 }
 
 /// A note for each plugin in use whose trials cannot be saved.

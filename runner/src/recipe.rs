@@ -1,19 +1,48 @@
 //! A result carries its recipe: what a run was, for the manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use crate::gather::{LARGEST_TABLE, read_text};
 use crate::host::HostError;
 use crate::plan::Plan;
-use crate::store::RunInfo;
+use crate::spec::{SourceFile, TableColumn, standalone};
+use crate::store::{KeptSpec, RunInfo, table_path};
 use crate::train::{Layout, Resources};
 
-/// The recipe of a run of `plan`, whose spec read `spec_text`.
+/// The spec `source` as it is kept with its results: with `sets` written into it, and with copies of its `tables`, which are
+/// relative to `folder`. Where that cannot be, as it is.
+pub fn kept_spec<'t>(
+    source: &SourceFile,
+    sets: &[String],
+    tables: impl Iterator<Item = &'t TableColumn>,
+    folder: &Path,
+) -> KeptSpec {
+    let absolute = std::path::absolute(folder).unwrap_or_default();
+    let read = |TableColumn { file, .. }: &TableColumn| {
+        let text = read_text(&folder.join(file), LARGEST_TABLE).ok()?;
+        Some((file.clone(), table_path(Path::new(file), &text), text))
+    };
+    let whole = || {
+        let tables: Vec<(String, String, String)> = tables.map(read).collect::<Option<_>>()?;
+        let renamed = tables.iter().map(|(file, path, _)| (file.clone(), path.clone())).collect();
+        let text = standalone(source, sets, &renamed)?;
+        let tables = tables.into_iter().map(|(_, path, text)| (path, text)).collect();
+        Some(KeptSpec { text, is_whole: true, tables, folder: absolute.clone() })
+    };
+    whole().unwrap_or_else(|| {
+        tracing::warn!(spec = source.name, "kept as it is, without --set and the files of its tables");
+        KeptSpec { text: source.text.clone(), folder: absolute.clone(), ..KeptSpec::default() }
+    })
+}
+
+/// The recipe of a run of `plan`, whose spec is kept as `spec`.
 ///
 /// # Errors
 ///
 /// What a plugin has against the configuration of a group: an image size that its pooling does not allow, say.
 pub fn of_run(
-    spec_text: &str,
+    spec: KeptSpec,
     plan: &Plan,
     resources: &Resources,
     layout: &Layout,
@@ -25,7 +54,7 @@ pub fn of_run(
         versions.insert(format!("plugin {}", info.name), format!("{} blake3:{}", info.version, info.digest));
     }
     Ok(RunInfo {
-        spec_text: spec_text.to_owned(),
+        spec,
         command: std::env::args().collect(),
         jobs: layout.slots() * layout.threads_per_session as usize,
         numerics: numerics(plan, resources, layout)?,

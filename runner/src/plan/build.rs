@@ -9,6 +9,7 @@ use super::columns::{self, Column};
 use super::facts::Facts;
 use super::grid::{self, Exclusions, MOST_TRIALS, Pair};
 use super::resolve::{Body, Resolver};
+use super::settings;
 use super::{AxisValue, Group, Plan, Shape, SharedText, Trial, TrialId};
 use crate::spec::{Diagnostic, Optimizer, Origin, Policy, Problems, Span, Spanned, Spec, thousands};
 
@@ -72,9 +73,10 @@ pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>>
     }
     let mut trials = builder.trials;
     let axes = columns::finish(columns::fixed(spec), &columns, &mut trials);
+    let settings = settings::columns(&trials, facts);
     let groups = groups(&trials);
     let (limits, checkpointing) = (spec.limits, spec.checkpointing);
-    Ok(Plan { name: spec.name.clone(), axes, trials: trials.into(), groups, limits, checkpointing })
+    Ok(Plan { name: spec.name.clone(), axes, settings, trials: trials.into(), groups, limits, checkpointing })
 }
 
 fn too_many(spec: &Spec, pairs: &[Pair<'_>]) -> Option<Diagnostic> {

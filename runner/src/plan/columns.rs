@@ -5,18 +5,20 @@
 //! wherever they stand; other keys only where they are a key of a policy, an optimizer, `[model]`, `[data]` or `[train]`
 //! itself, not of a stage or of a scheduled hyper-parameter. A trial without the key has null there.
 //!
+//! A column's type follows from its key ([`super::types`]), and a value that is a schedule is null.
+//!
 //! A column is called by its key, `max_lr`; with its section, `optimizer.momentum`, where that alone would be the name of
 //! two columns, or of one that the tables have anyway, such as a scheduled hyper-parameter's.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::Value as Json;
-
 use super::cell::Cell;
 use super::facts::Facts;
 use super::grid::{Pair, SECTIONS};
 use super::resolve::Body;
+use super::settings::{self, from_json};
+use super::types;
 use super::{Axis, AxisKind, AxisValue, Trial};
 use crate::schedule::Schedule;
 use crate::spec::{Number, Setting, Spec, Value};
@@ -28,7 +30,7 @@ const FIRST: [&str; 5] = ["policy", "optimizer", "seed", "init_seed", "data_seed
 pub(crate) const ROW_COLUMNS: [&str; 4] = ["trial", "iteration", "epoch", "diverged"];
 
 /// Other columns of a run's tables that an axis must leave free.
-pub(crate) const OTHER_COLUMNS: [&str; 20] = [
+pub(crate) const OTHER_COLUMNS: [&str; 21] = [
     "label",
     "split",
     "loss",
@@ -44,6 +46,7 @@ pub(crate) const OTHER_COLUMNS: [&str; 20] = [
     "final_test_loss",
     "final_test_accuracy",
     "best_iteration",
+    "best_split",
     "best_validation_accuracy",
     "best_test_accuracy",
     "started",
@@ -51,8 +54,10 @@ pub(crate) const OTHER_COLUMNS: [&str; 20] = [
     "attempts",
 ];
 
-fn is_reserved(name: &str) -> bool {
+/// Whether a column for the key at `path` cannot be called `name`: it shares the column of a setting that is this key's.
+fn is_reserved(name: &str, path: &str) -> bool {
     FIRST.iter().chain(&ROW_COLUMNS).chain(&OTHER_COLUMNS).any(|reserved| *reserved == name)
+        || settings::FIXED.iter().any(|setting| setting.name == name && setting.path != Some(path))
 }
 
 /// A key that may become a column.
@@ -60,6 +65,7 @@ pub struct Column {
     path: Arc<str>,
     pub name: String,
     axis: bool,
+    kind: AxisKind,
 }
 
 /// The keys that are axes, or are written differently for different pairs.
@@ -92,6 +98,7 @@ pub fn candidates(pairs: &[Pair<'_>], facts: &Facts) -> Vec<Column> {
         (seen.axis || (own && (seen.differs || defaulted))).then(|| Column {
             name: short(&path).to_owned(),
             axis: seen.axis,
+            kind: types::of(&path, facts),
             path,
         })
     });
@@ -106,7 +113,8 @@ pub fn candidates(pairs: &[Pair<'_>], facts: &Facts) -> Vec<Column> {
         *count.entry(column.name.clone()).or_default() += 1;
     }
     for column in &mut columns {
-        let ambiguous = count[&column.name] > 1 || is_reserved(&column.name) || taken.contains(column.name.as_str());
+        let ambiguous =
+            count[&column.name] > 1 || is_reserved(&column.name, &column.path) || taken.contains(column.name.as_str());
         if ambiguous {
             column.name = column.path.to_string();
         }
@@ -125,32 +133,27 @@ impl Column {
         pair.position(&self.path).is_some_and(|position| pair.dimension_of[position].is_some())
     }
 
-    /// What the cell has in this column, durations in iterations.
+    /// What the cell has in this column, durations in iterations; none where that is a schedule.
     pub fn value(&self, cell: &Cell<'_, '_>, body: &Body) -> Option<AxisValue> {
+        self.resolved(cell, body).and_then(|value| value.of_kind(self.kind))
+    }
+
+    fn resolved(&self, cell: &Cell<'_, '_>, body: &Body) -> Option<AxisValue> {
         if let Some(value) = cell.get(&self.path) {
             return Some(match value {
                 Value::Text(text) => AxisValue::Text((&**text).into()),
                 Value::Integer(integer) => AxisValue::Integer(*integer),
                 Value::Number(number) => AxisValue::Float(*number),
                 Value::Boolean(boolean) => AxisValue::Boolean(*boolean),
-                Value::Duration(duration) if &*self.path == "train.iterations" => {
-                    AxisValue::Integer(body.clock.steps_of(*duration).round() as i64)
+                Value::Duration(_) if &*self.path == "train.iterations" => {
+                    AxisValue::Integer(i64::try_from(body.iterations).ok()?)
                 }
-                Value::Duration(duration) => {
-                    let iterations = body.clock.steps_of(*duration);
-                    if iterations.fract() == 0.0 {
-                        AxisValue::Integer(iterations as i64)
-                    } else {
-                        AxisValue::Float(iterations)
-                    }
-                }
+                Value::Duration(_) if &*self.path == "train.eval_every" => AxisValue::Float(body.eval_every as f64),
+                Value::Duration(duration) => AxisValue::Float(body.clock.steps_of(*duration)),
                 Value::Durations(_) | Value::Stages(_) => AxisValue::Text(value.to_string().into()),
             });
         }
         let name = short(&self.path);
-        if let Some(kind) = cell.text(&format!("{}.kind", self.path)) {
-            return Some(AxisValue::Text(kind.into()));
-        }
         if self.path.starts_with("optimizer.") {
             let schedule = body.optimizer.hypers.iter().find(|(hyper, _)| **hyper == *name);
             if let Some((_, Schedule::Constant(value))) = schedule {
@@ -162,18 +165,6 @@ impl Column {
             return body.group.model_options.get(name).and_then(from_json);
         }
         None
-    }
-}
-
-fn from_json(json: &Json) -> Option<AxisValue> {
-    match json {
-        Json::Bool(boolean) => Some(AxisValue::Boolean(*boolean)),
-        Json::Number(number) => match number.as_i64() {
-            Some(integer) => Some(AxisValue::Integer(integer)),
-            None => number.as_f64().map(AxisValue::Float),
-        },
-        Json::String(text) => Some(AxisValue::Text(text.as_str().into())),
-        _ => None,
     }
 }
 
@@ -196,7 +187,7 @@ pub fn seed_names(spec: &Spec) -> Vec<&'static str> {
     names
 }
 
-/// Drops the columns that turned out to hold one value, and gives each of the others one type.
+/// Drops the columns that turned out to hold one value.
 pub fn finish(fixed: Vec<Axis>, candidates: &[Column], trials: &mut [Trial]) -> Vec<Axis> {
     let mut axes = fixed;
     let mut kept: Vec<bool> = vec![true; axes.len()];
@@ -210,13 +201,7 @@ pub fn finish(fixed: Vec<Axis>, candidates: &[Column], trials: &mut [Trial]) -> 
         if !keep {
             continue;
         }
-        let kind = values().map(kind).reduce(common).unwrap_or(AxisKind::Text);
-        for trial in trials.iter_mut() {
-            if let Some(value) = &mut trial.axes[position] {
-                *value = convert(value, kind);
-            }
-        }
-        axes.push(Axis { name: column.name.clone(), kind });
+        axes.push(Axis { name: column.name.clone(), kind: column.kind });
     }
     if kept.contains(&false) {
         for trial in trials {
@@ -228,30 +213,22 @@ pub fn finish(fixed: Vec<Axis>, candidates: &[Column], trials: &mut [Trial]) -> 
     axes
 }
 
-fn kind(value: &AxisValue) -> AxisKind {
-    match value {
-        AxisValue::Text(_) => AxisKind::Text,
-        AxisValue::Integer(_) => AxisKind::Integer,
-        AxisValue::Float(_) => AxisKind::Float,
-        AxisValue::Boolean(_) => AxisKind::Boolean,
-    }
-}
-
-fn common(a: AxisKind, b: AxisKind) -> AxisKind {
-    use AxisKind::{Float, Integer, Text};
-    match (a, b) {
-        _ if a == b => a,
-        (Integer, Float) | (Float, Integer) => Float,
-        _ => Text,
-    }
-}
-
-fn convert(value: &AxisValue, kind: AxisKind) -> AxisValue {
-    match (value, kind) {
-        (AxisValue::Integer(integer), AxisKind::Float) => AxisValue::Float(*integer as f64),
-        (AxisValue::Text(_), _) => value.clone(),
-        (_, AxisKind::Text) => AxisValue::Text(value.to_string().into()),
-        _ => value.clone(),
+impl AxisValue {
+    /// The value in a column of `kind`; none where it cannot stand there.
+    pub(crate) fn of_kind(self, kind: AxisKind) -> Option<AxisValue> {
+        Some(match (self, kind) {
+            (value @ AxisValue::Text(_), AxisKind::Text) => value,
+            (value @ AxisValue::Integer(_), AxisKind::Integer) => value,
+            (value @ AxisValue::Float(_), AxisKind::Float) => value,
+            (value @ AxisValue::Boolean(_), AxisKind::Boolean) => value,
+            (value, AxisKind::Text) => AxisValue::Text(value.to_string().into()),
+            (AxisValue::Integer(integer), AxisKind::Float) => AxisValue::Float(integer as f64),
+            // Beyond 2^53 a float says nothing of the integer that was meant.
+            (AxisValue::Float(float), AxisKind::Integer) if float.fract() == 0.0 && float.abs() < 9e15 => {
+                AxisValue::Integer(float as i64)
+            }
+            _ => return None,
+        })
     }
 }
 

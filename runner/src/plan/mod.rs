@@ -14,9 +14,11 @@ mod optimizer;
 mod options;
 mod resolve;
 mod schedules;
+pub(crate) mod settings;
 pub mod show;
 #[cfg(test)]
 pub(crate) mod tests;
+mod types;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -46,6 +48,8 @@ pub struct Plan {
     pub name: String,
     /// The grid's axes in the spec's order; each is a column of every table. Trials lacking one have null there.
     pub axes: Vec<Axis>,
+    /// Every resolved setting of policies, optimizers and models, by its path: a column of the table of trials.
+    pub settings: Vec<Axis>,
     /// In the spec's order of cells.
     pub trials: Arc<[Trial]>,
     /// A partition of the trials' indices: equal shape, so that they can share a session.

@@ -375,14 +375,14 @@ fn kind_name(kind: AxisKind) -> &'static str {
     }
 }
 
-fn order_name(order: Order) -> &'static str {
+pub(super) fn order_name(order: Order) -> &'static str {
     match order {
         Order::Shuffled => "shuffled",
         Order::Stored => "stored",
     }
 }
 
-fn last_batch_name(last_batch: LastBatch) -> &'static str {
+pub(super) fn last_batch_name(last_batch: LastBatch) -> &'static str {
     match last_batch {
         LastBatch::Wrap => "wrap",
         LastBatch::Drop => "drop",
@@ -390,7 +390,7 @@ fn last_batch_name(last_batch: LastBatch) -> &'static str {
     }
 }
 
-fn normalize_name(normalize: Normalize) -> &'static str {
+pub(super) fn normalize_name(normalize: Normalize) -> &'static str {
     match normalize {
         Normalize::None => "none",
         Normalize::PixelMean => "pixel_mean",
@@ -438,7 +438,7 @@ fn goes_without_saying(fields: &Map<String, Json>, name: &str, value: &Json) -> 
 }
 
 /// The kind under `kind`, and the values; a constant is its value.
-fn schedule_json(schedule: &Schedule) -> Json {
+pub(super) fn schedule_json(schedule: &Schedule) -> Json {
     match schedule {
         Schedule::Constant(value) => json!(value),
         Schedule::Step { base, gamma, step_size } => {

@@ -299,6 +299,7 @@ mod tests {
         Plan {
             name: "test".into(),
             axes: vec![text("policy"), text("optimizer")],
+            settings: Vec::new(),
             trials: trials.iter().enumerate().map(|(index, row)| trial(index, row)).collect(),
             groups: Vec::new(),
             limits: Default::default(),

@@ -13,6 +13,7 @@ mod sections;
 mod setting;
 mod source;
 mod spacing;
+mod standalone;
 pub mod suggest;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use grid::{Condition, Exclusion, Zip};
 pub use json_schema::json_schema;
 pub use setting::{Duration, Number, Setting, Unit, Value, thousands};
 pub use source::{Origin, SourceFile, Span, Spanned};
+pub use standalone::standalone;
 
 use crate::checkpoint::Checkpointing;
 use crate::limits::Limits;
@@ -145,11 +147,7 @@ impl Spec {
         let mut tables = BTreeSet::new();
         for settings in policies.chain(optimizers) {
             for setting in settings {
-                // A key `file` of a schedule, that is of the policy, of a hyper-parameter or of a stage; never a plugin's option.
-                let Some(schedule) = setting.path.strip_suffix(".file") else { continue };
-                if schedule != "policy" && !schedule.contains('.') {
-                    continue;
-                }
+                let Some(schedule) = schedule_of_table(&setting.path) else { continue };
                 let column = format!("{schedule}.column");
                 let columns = settings.iter().find(|setting| *setting.path == *column);
                 let columns: Vec<Option<&str>> = match columns {
@@ -165,15 +163,56 @@ impl Spec {
     }
 
     fn texts(&self, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        self.text_values(wanted).map(|(text, _)| text.to_owned()).collect()
+    }
+
+    /// Every place that names a file of a `table` schedule.
+    fn table_values(&self) -> impl Iterator<Item = (&str, Option<&Span>)> {
+        self.text_values(|path| schedule_of_table(path).is_some())
+    }
+
+    fn text_values(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, Option<&Span>)> {
         let policies = self.policies.iter().flat_map(|policy| &policy.settings);
         let optimizers = self.optimizers.iter().flat_map(|optimizer| &optimizer.settings);
         self.settings
             .iter()
             .chain(policies)
             .chain(optimizers)
-            .filter(|setting| wanted(&setting.path))
+            .filter(move |setting| wanted(&setting.path))
             .flat_map(|setting| &setting.values)
-            .filter_map(|(value, _)| value.text().map(str::to_owned))
-            .collect()
+            .filter_map(|(value, span)| Some((value.text()?, span.as_ref())))
     }
+
+    /// Whether two specs give the same plan, wherever in their texts their values stand.
+    fn says_the_same(&self, other: &Spec) -> bool {
+        let settings = |settings: &[Setting]| -> Vec<(Arc<str>, bool, Vec<Value>)> {
+            let values = |setting: &Setting| setting.values.iter().map(|(value, _)| value.clone()).collect();
+            settings.iter().map(|setting| (Arc::clone(&setting.path), setting.axis, values(setting))).collect()
+        };
+        let policy = |policy: &Policy| {
+            let optimizers = policy.optimizers.as_ref().map(|names| &names.value).into_iter().flatten();
+            let names: Vec<String> = optimizers.map(|name| name.value.clone()).collect();
+            (policy.name.value.clone(), policy.optimizers.is_some(), names, settings(&policy.settings))
+        };
+        let optimizer = |optimizer: &Optimizer| (optimizer.name.value.clone(), settings(&optimizer.settings));
+        let zip = |zip: &Zip| zip.axes.iter().map(|axis| axis.value.clone()).collect::<Vec<_>>();
+        let exclusion = |exclusion: &Exclusion| {
+            let values = |condition: &Condition| condition.values.iter().map(|value| value.value.clone()).collect();
+            let conditions = exclusion.conditions.iter();
+            conditions.map(|condition| (condition.key.value.clone(), values(condition))).collect::<Vec<(_, Vec<_>)>>()
+        };
+        (&self.name, &self.seeds, self.checkpointing, self.limits)
+            == (&other.name, &other.seeds, other.checkpointing, other.limits)
+            && settings(&self.settings) == settings(&other.settings)
+            && self.policies.iter().map(policy).eq(other.policies.iter().map(policy))
+            && self.optimizers.iter().map(optimizer).eq(other.optimizers.iter().map(optimizer))
+            && self.zip.iter().map(zip).eq(other.zip.iter().map(zip))
+            && self.exclude.iter().map(exclusion).eq(other.exclude.iter().map(exclusion))
+    }
+}
+
+/// The path of the schedule, which is the policy's, a hyper-parameter's or a stage's, whose key `file` is at `path`; never a
+/// plugin's option.
+fn schedule_of_table(path: &str) -> Option<&str> {
+    path.strip_suffix(".file").filter(|schedule| *schedule == "policy" || schedule.contains('.'))
 }

@@ -10,7 +10,7 @@ use crate::event::{Event, Outcome};
 use crate::journal::Journal;
 use crate::plan::{AxisKind, Plan};
 use crate::store::example::{Grid, events};
-use crate::store::{RunInfo, Store};
+use crate::store::{KeptSpec, RunInfo, Store};
 use crate::terminal::Terminal;
 
 /// `triangular` and `explode`, two seeds each; `explode` diverges at 6.
@@ -19,7 +19,7 @@ const GRID: Grid<'static> =
 
 fn open(outputs: &Path, plan: &Plan) -> Store {
     let info = RunInfo {
-        spec_text: "[experiment]\n".to_owned(),
+        spec: KeptSpec { text: "[experiment]\n".to_owned(), ..KeptSpec::default() },
         numerics: vec!["example/1 cpu".to_owned()],
         ..RunInfo::default()
     };

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::schema::FORMAT;
+use super::schema::{FORMAT, OLDEST_FORMAT};
 use crate::checkpoint::CheckpointError;
 use crate::holder::Holder;
 use crate::plan::NoTrial;
@@ -78,7 +78,7 @@ pub enum StoreError {
         message: String,
     },
     /// The folder was written by a version of the program whose format differs.
-    #[error("{}: format {found}, and this program knows format {FORMAT}; use the program that wrote it, or another --outputs", path.display())]
+    #[error("{}: format {found}, and this program knows formats {OLDEST_FORMAT} to {FORMAT}; use the program that wrote it, or another --outputs", path.display())]
     Format {
         /// The manifest.
         path: PathBuf,

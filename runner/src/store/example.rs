@@ -7,8 +7,8 @@ use crate::checkpoint::Checkpointing;
 use crate::event::{Evaluation, Event, Outcome, Rows, Split};
 use crate::limits::Limits;
 use crate::plan::{
-    Axis, AxisKind, AxisValue, DataPlan, Divergence, Group, LastBatch, Normalize, Order, Plan, Shape, Trial, TrialId,
-    TrialOptimizer,
+    self, Axis, AxisKind, AxisValue, DataPlan, Divergence, Group, LastBatch, Normalize, Order, Plan, Shape, Trial,
+    TrialId, TrialOptimizer,
 };
 use crate::schedule::Schedule;
 
@@ -55,7 +55,8 @@ impl Grid<'_> {
         }
         let groups = vec![Group { shape, trials: (0..trials.len()).collect() }];
         let (limits, checkpointing) = (Limits::default(), Checkpointing::default());
-        Plan { name: "example".to_owned(), axes, trials: trials.into(), groups, limits, checkpointing }
+        let settings = plan::settings::columns(&trials, &plan::example::facts());
+        Plan { name: "example".to_owned(), axes, settings, trials: trials.into(), groups, limits, checkpointing }
     }
 
     fn trial(&self, shape: &Arc<Shape>, policy: &str, optimizer: &str, max_lr: f64, seed: i64) -> Trial {

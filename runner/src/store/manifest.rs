@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::files::{self, FileEntry};
 use super::result::{Numbers, Status, TrialResult};
-use super::schema::{FORMAT, Table};
+use super::schema::{FORMAT, OLDEST_FORMAT, Table};
 use super::{RunInfo, StoreError, saved};
 use crate::plan::{Plan, Trial, TrialId};
 
@@ -62,12 +62,18 @@ pub(crate) struct RunRecord {
 pub(crate) struct RunHistory {
     pub command: Vec<String>,
     pub directory: String,
-    /// The folder of the spec, in which tables of values are looked for.
+    /// The folder of the spec, in which tables of values are looked for where `spec.toml` is not whole.
     #[serde(default)]
     pub spec_folder: PathBuf,
-    /// What `--set` changed of `spec.toml`.
+    /// What `--set` changed of the spec.
     #[serde(default)]
     pub sets: Vec<String>,
+    /// Whether `spec.toml` has in it what `--set` changed, and names tables in the output.
+    #[serde(default)]
+    pub spec_is_whole: bool,
+    /// The folders in which datasets were looked for.
+    #[serde(default)]
+    pub data: Vec<PathBuf>,
     pub jobs: usize,
     pub devices: Vec<String>,
     pub versions: BTreeMap<String, String>,
@@ -80,8 +86,10 @@ impl RunHistory {
         RunHistory {
             command: info.command.clone(),
             directory: std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default(),
-            spec_folder: info.spec_folder.clone(),
+            spec_folder: info.spec.folder.clone(),
             sets: info.sets.clone(),
+            spec_is_whole: info.spec.is_whole,
+            data: info.data.clone(),
             jobs: info.jobs,
             devices: info.devices.clone(),
             versions: info.versions.clone(),
@@ -255,7 +263,7 @@ impl Manifest {
         let malformed = |message: String| StoreError::Manifest { path: path.clone(), message };
         let head: Head = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
         match head.format.as_u64() {
-            Some(format) if format == u64::from(FORMAT) => {}
+            Some(format) if (u64::from(OLDEST_FORMAT)..=u64::from(FORMAT)).contains(&format) => {}
             Some(format) => return Err(StoreError::Format { path, found: format }),
             None => return Err(malformed("it has no `format`".to_owned())),
         }

@@ -58,6 +58,7 @@ use jiff::Timestamp;
 pub use self::csv::{TrialCsv, csv};
 pub use self::error::StoreError;
 pub use self::kept::{Kept, kept, write};
+pub use self::open::table_path;
 pub use self::result::{Numbers, Status, TrialResult};
 pub use self::summary::{Summary, text};
 
@@ -112,12 +113,12 @@ pub struct Store {
 /// What a run is, besides its plan: kept in the folder so that results carry their recipe.
 #[derive(Clone, Debug, Default)]
 pub struct RunInfo {
-    /// The spec as it was read.
-    pub spec_text: String,
-    /// Its folder, in which tables of values are looked for.
-    pub spec_folder: PathBuf,
+    /// The spec, as it is kept.
+    pub spec: KeptSpec,
     /// What `--set` changed of it.
     pub sets: Vec<String>,
+    /// The folders in which datasets were looked for.
+    pub data: Vec<PathBuf>,
     /// The command line.
     pub command: Vec<String>,
     /// How many trials or threads ran at once.
@@ -132,6 +133,20 @@ pub struct RunInfo {
     pub rerun_other_numerics: bool,
     /// Run trials again that failed or crashed.
     pub retry_failed: bool,
+}
+
+/// A spec as it is kept with its results.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptSpec {
+    /// `spec.toml`.
+    pub text: String,
+    /// Whether `text` gives the same trials by itself: what `--set` changed is written into it, and the files of its `table`
+    /// schedules lie beside it.
+    pub is_whole: bool,
+    /// Those files, by their paths in the output.
+    pub tables: BTreeMap<String, String>,
+    /// The folder of the spec that was read, in which tables are looked for where they are not kept.
+    pub folder: PathBuf,
 }
 
 /// When rows are sealed and committed, and where tables are cut.

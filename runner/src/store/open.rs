@@ -8,11 +8,24 @@ use std::time::{Duration, Instant};
 
 use super::folder::{delete_unlisted, folder_name, forget_unused};
 use super::manifest::{Manifest, RunHistory, RunRecord};
-use super::schema::Columns;
+use super::schema::{Columns, FORMAT};
 use super::trials::TrialsBatch;
-use super::{Limits, RunInfo, Store, StoreError, compact, files, notes, now, resume, trials};
+use super::{KeptSpec, Limits, RunInfo, Store, StoreError, compact, files, notes, now, resume, trials};
 use crate::plan::Plan;
 use crate::plan::show::{Estimates, write_json};
+
+/// The folder of the files of `table` schedules.
+const TABLES: &str = "tables";
+
+/// Digits of a digest before the name of each.
+const TABLE_DIGITS: usize = 12;
+
+/// The path in an output of a file of a `table` schedule: by its content, so that two files of one name are two.
+pub fn table_path(file: &Path, text: &str) -> String {
+    let digest = blake3::hash(text.as_bytes()).to_hex();
+    let name = file.file_name().map_or_else(|| "table.csv".into(), |name| name.to_string_lossy());
+    format!("{TABLES}/{}-{name}", &digest[..TABLE_DIGITS])
+}
 
 impl Store {
     pub(super) fn open_with(outputs: &Path, plan: &Plan, run: RunInfo, limits: Limits) -> Result<Store, StoreError> {
@@ -60,8 +73,8 @@ impl Store {
         match store.begin(&run) {
             Ok(()) => Ok(store),
             Err(error) if !error.is_read_only() || store.lock.is_some() => Err(error),
-            // Only the recipe is another: in the spec's comments, say.
-            Err(_) if is_complete => Ok(store),
+            // Only the recipe is another: in the spec's comments, say. Or the tables are complete as an earlier version knew them.
+            Err(_) if is_complete || (store.manifest.format < FORMAT && !store.has_wanted()) => Ok(store),
             Err(error) => match (seen?, error) {
                 (true, StoreError::Io { source, .. }) => {
                     let left = store.unfinished().len();
@@ -100,6 +113,7 @@ impl Store {
         let (resumable, more) = resume::resumable(folder, plan, &self.numerics, &manifest);
         notes.extend(more);
 
+        manifest.format = FORMAT;
         manifest.runs.push(RunRecord { started: now(), ended: None, info: RunHistory::of(run) });
         forget_unused(&mut manifest);
         manifest.save(folder)?;
@@ -108,7 +122,7 @@ impl Store {
             files::create_directory(&folder.join(name))?;
         }
         delete_unlisted(folder, &manifest)?;
-        files::write_atomically(&folder.join("spec.toml"), run.spec_text.as_bytes())?;
+        write_spec(folder, &run.spec)?;
         files::write_atomically_with(&folder.join("plan.json"), write_plan(plan))?;
         (self.manifest, self.resumable, self.notes) = (manifest, resumable, notes);
         let (known, saved) = (self.manifest.trials.len(), self.resumable.len());
@@ -117,14 +131,17 @@ impl Store {
         Ok(())
     }
 
+    fn has_wanted(&self) -> bool {
+        self.plan.trials.iter().enumerate().any(|(index, trial)| self.is_wanted(index, trial))
+    }
+
     /// Whether the folder has all that a run of the plan would leave.
     fn is_complete(&self) -> bool {
         let is_there = |name: &str, batch: TrialsBatch| {
             let entry = self.entry_of_trials(batch);
             entry.is_some() && self.manifest.files.get(name) == entry.as_ref() && self.folder.join(name).exists()
         };
-        let trials = self.plan.trials.iter().enumerate();
-        if trials.clone().any(|(index, trial)| self.is_wanted(index, trial)) {
+        if self.has_wanted() {
             return false;
         }
         let digest = compact::layout_digest(&self.plan, &self.columns, &self.manifest);
@@ -137,9 +154,36 @@ impl Store {
     fn has_recipe(&self, run: &RunInfo) -> bool {
         let sets = self.manifest.runs.last().map(|record| &record.info.sets);
         sets == Some(&run.sets)
-            && files::holds(&self.folder.join("spec.toml"), |out| out.write_all(run.spec_text.as_bytes()))
+            && files::holds(&self.folder.join("spec.toml"), |out| out.write_all(run.spec.text.as_bytes()))
+            && run
+                .spec
+                .tables
+                .iter()
+                .all(|(path, text)| files::holds(&self.folder.join(path), |out| out.write_all(text.as_bytes())))
             && files::holds(&self.folder.join("plan.json"), write_plan(&self.plan))
     }
+}
+
+/// Writes `spec.toml`, after the tables that it names, and deletes those that it does not.
+fn write_spec(folder: &Path, spec: &KeptSpec) -> Result<(), StoreError> {
+    let directory = folder.join(TABLES);
+    if !spec.tables.is_empty() {
+        files::create_directory(&directory)?;
+    }
+    for (path, text) in &spec.tables {
+        files::write_atomically(&folder.join(path), text.as_bytes())?;
+    }
+    files::write_atomically(&folder.join("spec.toml"), spec.text.as_bytes())?;
+    if directory.exists() {
+        for name in files::names(&directory)? {
+            let is_ours = name.get(..TABLE_DIGITS).is_some_and(|digits| digits.chars().all(|c| c.is_ascii_hexdigit()))
+                && name[TABLE_DIGITS..].starts_with('-');
+            if is_ours && !spec.tables.contains_key(&format!("{TABLES}/{name}")) {
+                files::remove(directory.join(name))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The content of `plan.json`.

@@ -28,8 +28,10 @@
 //! | `trial`, axes | as above | |
 //! | `label` | text | for people: `triangular2 nesterov seed=1` |
 //! | `plugin`, `architecture`, `precision`, `dataset`, `dataset_digest`, `order`, `last_batch`, `normalize`, `optimizer_kind`, `model_json`, `optimizer_json` | dictionary of text | resolved settings |
-//! | `batch_size`, `train_count`, `validation_count`, `pad`, `init_seed`, `data_seed`, `iterations`, `eval_every` | int64 | resolved settings |
-//! | `scale`, `flip` | float64, boolean | resolved settings |
+//! | `batch_size`, `accumulate`, `train_count`, `validation_count`, `pad`, `init_seed`, `data_seed`, `iterations` | int64 | resolved settings |
+//! | `scale`, `eval_every`, `clip_gradients`, `max_loss` | float64 | resolved settings; `max_loss` is null where there is none |
+//! | `flip`, `stop_on_divergence` | boolean | resolved settings |
+//! | `model.KEY`, `policy.KEY`, `optimizer.KEY`, with the key's path | as the key is | resolved settings, see [`crate::plan::settings`]: all that the trial has, axes too; null where it lacks the key |
 //! | `status` | dictionary of text | `finished`, `diverged`, `failed`, `crashed` or `unfinished` |
 //! | `error` | text | why it failed or crashed |
 //! | `numerics` | dictionary of text | what else decides the bits: plugin revision, backend, instruction set |
@@ -38,7 +40,8 @@
 //! | `final_train_loss` | float64 | mean of `loss` over the last epoch's rows (all, if fewer); null if one is not finite |
 //! | `final_validation_loss`, `final_validation_accuracy`, `final_test_loss`, `final_test_accuracy` | float32 | after the last iteration; null if the trial diverged |
 //! | `best_iteration` | int64 | where accuracy was highest on the validation split if there is one, else on test; ties go to the lower loss, then to the earlier |
-//! | `best_validation_accuracy`, `best_test_accuracy` | float32 | at `best_iteration` |
+//! | `best_split` | dictionary of text | on which split that was chosen: `validation` or `test` |
+//! | `best_validation_accuracy`, `best_test_accuracy` | float32 | at `best_iteration`; what is chosen on validation is reported on test |
 //!
 //! **`timings.parquet`**, the only table that may differ between two runs of one spec:
 //!
@@ -49,7 +52,9 @@
 //! | `seconds` | float64 | wall time of all attempts, as far as the manifest knows |
 //! | `attempts` | int64 | how often the trial was started, as far as the manifest knows |
 //!
-//! An axis column is a dictionary of text, int64, float64 or boolean, as the axis is. An axis named like another column
+//! An axis column is a dictionary of text, int64, float64 or boolean, as its key is, whatever values there are: numbers of
+//! schedules, hyper-parameters and durations (in iterations) are float64, `iterations` and what else counts is int64,
+//! options of plugins are what their schemas say. An axis named like another column
 //! of these tables is called `axis_NAME` (an axis `momentum` beside the scheduled hyper-parameter `momentum`), except
 //! that one named like a setting (`batch_size`) shares the setting's column in `trials.parquet`.
 
@@ -66,7 +71,12 @@ use super::StoreError;
 use crate::plan::{Axis, AxisKind, AxisValue, OTHER_COLUMNS, Plan, ROW_COLUMNS};
 
 /// Version of the folder's layout: of the manifest and of what the tables' columns mean.
-pub(crate) const FORMAT: u32 = 1;
+///
+/// 2: a column's type follows from its key, and not from its values.
+pub(crate) const FORMAT: u32 = 2;
+
+/// The oldest version that is read. Whatever writes a folder brings it to [`FORMAT`].
+pub(crate) const OLDEST_FORMAT: u32 = 1;
 
 /// One of the two tables that grow with the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +102,8 @@ pub(crate) struct Columns {
     pub axes: Vec<Axis>,
     /// The axes under the plan's names, for `trials.parquet`'s shared columns.
     pub plan_axes: Vec<Axis>,
+    /// The plan's settings, for `trials.parquet`.
+    pub settings: Vec<Axis>,
     /// Every hyper-parameter that some trial schedules, in order of first appearance.
     pub hypers: Vec<String>,
     /// Every metric of some trial's model, in order of first appearance.
@@ -149,7 +161,7 @@ impl Columns {
                 return Err(StoreError::Axes { label: trial.label.to_string() });
             }
         }
-        Ok(Columns { axes, plan_axes: plan.axes.clone(), hypers, metrics })
+        Ok(Columns { axes, plan_axes: plan.axes.clone(), settings: plan.settings.clone(), hypers, metrics })
     }
 
     /// The layout of `table` with the axes repeated in every row.

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use super::files::FileEntry;
 use super::manifest::Manifest;
-use super::result::{Status, TrialResult};
+use super::result::{Status, TrialResult, choosing_split};
 use crate::columns::{self, Column};
+use crate::event::Split;
 use crate::plan::names::{Names, SEEDS};
 use crate::plan::{AxisValue, Plan, Trial};
 use crate::spec::thousands;
@@ -58,6 +59,9 @@ const LISTED_WHOLE: usize = 30;
 const LISTED_BEST: usize = 20;
 
 /// The table of trials, best first, and the means over seeds if there are several. Trials that have nothing to show are counted.
+///
+/// Best is what is best on the validation split where a trial has one, and what it then has on test stands beside it: what is
+/// chosen on test flatters there.
 pub fn text<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>> + Clone, terminal: &Terminal) -> String {
     let names = Names::of(plan);
     let mut text = trials(plan, &names, results.clone(), terminal);
@@ -73,15 +77,25 @@ fn trials<'m>(
 ) -> String {
     let has_numbers = |result: &TrialResult<'_>| result.status.is_done() || result.numbers.rows > 0;
     let mut ranked: Vec<TrialResult<'_>> = results.clone().filter(has_numbers).collect();
-    ranked.sort_by(compare);
+    ranked.sort_by(|a, b| compare(plan, a, b));
     let listed = &ranked[..if ranked.len() > LISTED_WHOLE { LISTED_BEST } else { ranked.len() }];
 
     let trial = |result: &TrialResult<'_>| &plan.trials[result.trial];
     let column = |of: &dyn Fn(&TrialResult<'_>) -> String| -> Vec<String> { listed.iter().map(of).collect() };
     let mut columns = vec![Column::left("trial", 0, column(&|result| names.handle(trial(result).id)))];
     columns.extend(names.columns(listed.iter().map(|result| &trial(result).axes[..]), &[]));
+    let validated = plan.trials.iter().filter(|trial| is_validated(trial)).count();
+    let best_test = column(&|it| percent(it.numbers.best_test_accuracy.map(f64::from)));
+    if validated > 0 {
+        let best = column(&|it| percent(it.numbers.best_validation_accuracy.map(f64::from)));
+        columns.push(Column::right("best validation", 0, best));
+        columns.push(Column::right("test at best", 0, best_test));
+        let last = column(&|it| percent(it.numbers.final_validation_accuracy.map(f64::from)));
+        columns.push(Column::right("final validation", 4, last));
+    } else {
+        columns.push(Column::right("best test", 0, best_test));
+    }
     columns.extend([
-        Column::right("best test", 0, column(&|it| percent(it.numbers.best_test_accuracy.map(f64::from)))),
         Column::right("final test", 2, column(&final_test)),
         Column::right("train loss", 3, column(&|it| it.numbers.final_train_loss.map_or_else(dash, short_loss))),
     ]);
@@ -99,6 +113,11 @@ fn trials<'m>(
     if listed.len() < ranked.len() {
         let more = thousands((ranked.len() - listed.len()) as u128);
         let _ = writeln!(text, "and {more} more, which are in trials.parquet");
+    }
+    if validated > 0 && !listed.is_empty() {
+        let others = if validated < plan.trials.len() { ", of trials without one on test" } else { "" };
+        let chosen = format!("best and order are chosen on the validation split{others}");
+        let _ = writeln!(text, "{}", words::wrapped(&chosen, terminal.width, 2));
     }
     let _ = writeln!(text, "{}", words::wrapped(&counts(results.clone()), terminal.width, 2));
     let failed = results.filter(|result| result.status.is_failure());
@@ -128,14 +147,24 @@ fn short_loss(loss: f64) -> String {
     if loss.abs() < 1e5 { format!("{loss:.4}") } else { format!("{loss:.3e}") }
 }
 
-/// Trials with results first; among them the higher best, then final test accuracy, then the lower loss.
-fn compare(a: &TrialResult<'_>, b: &TrialResult<'_>) -> Ordering {
+/// Whether what is best of a trial is chosen on its validation split.
+fn is_validated(trial: &Trial) -> bool {
+    choosing_split(trial.shape.data.validation_count > 0) == Split::Validation
+}
+
+/// Trials with results first; among them the higher best, then final accuracy on the split that chooses, then the lower loss.
+fn compare(plan: &Plan, a: &TrialResult<'_>, b: &TrialResult<'_>) -> Ordering {
     let key = |result: &TrialResult<'_>| {
         let numbers = result.numbers;
         let or_worst = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
+        let (best, last) = if is_validated(&plan.trials[result.trial]) {
+            (numbers.best_validation_accuracy, numbers.final_validation_accuracy)
+        } else {
+            (numbers.best_test_accuracy, numbers.final_test_accuracy)
+        };
         let values = [
-            or_worst(numbers.best_test_accuracy.map(f64::from)),
-            or_worst(numbers.final_test_accuracy.map(f64::from)),
+            or_worst(best.map(f64::from)),
+            or_worst(last.map(f64::from)),
             or_worst(numbers.final_train_loss.map(|loss| -loss)),
         ];
         (result.status.is_done(), values)
@@ -160,7 +189,7 @@ fn counts<'m>(results: impl Iterator<Item = TrialResult<'m>> + Clone) -> String 
     format!("{}: {}", words::counted(results.count(), "trial"), parts.join(", "))
 }
 
-/// Mean final test accuracy of trials that differ in their seeds alone; empty if none do.
+/// Mean final accuracy of trials that differ in their seeds alone, the best first by the split that chooses; empty if none do.
 fn means<'m>(
     plan: &Plan,
     names: &Names,
@@ -178,28 +207,31 @@ fn means<'m>(
             cells.entry(cell_label(plan, result.trial, &seeds)).or_insert_with(|| Cell::new(order, result.trial));
         cell.trials += 1;
         cell.diverged += usize::from(result.status == Status::Diverged);
-        cell.accuracies.extend(result.numbers.final_test_accuracy.map(f64::from));
+        cell.is_validated = is_validated(&plan.trials[result.trial]);
+        cell.validation.0.extend(result.numbers.final_validation_accuracy.map(f64::from));
+        cell.test.0.extend(result.numbers.final_test_accuracy.map(f64::from));
     }
-    let nothing_to_tell = cells.values().all(|cell| cell.trials < 2 || cell.accuracies.is_empty());
+    let nothing_to_tell = cells.values().all(|cell| cell.trials < 2 || cell.chosen_on().0.is_empty());
     if nothing_to_tell {
         return String::new();
     }
     let mut cells: Vec<Cell> = cells.into_values().collect();
     cells.sort_by(|a, b| {
-        let by_mean = b.mean().partial_cmp(&a.mean()).unwrap_or(Ordering::Equal);
+        let by_mean = b.chosen_on().mean().partial_cmp(&a.chosen_on().mean()).unwrap_or(Ordering::Equal);
         by_mean.then(a.order.cmp(&b.order))
     });
     let listed = &cells[..if cells.len() > LISTED_WHOLE { LISTED_BEST } else { cells.len() }];
     let column = |of: &dyn Fn(&Cell) -> String| -> Vec<String> { listed.iter().map(of).collect() };
     let mut columns = names.columns(listed.iter().map(|cell| &plan.trials[cell.first].axes[..]), &SEEDS);
+    let deviation = |sample: &Sample| sample.deviation().map_or_else(dash, |it| format!("{:.2}", 100.0 * it));
+    if listed.iter().any(|cell| cell.is_validated) {
+        columns.push(Column::right("final validation", 0, column(&|cell| percent(cell.validation.mean()))));
+        columns.push(Column::right("deviation", 1, column(&|cell| deviation(&cell.validation))));
+    }
     columns.extend([
-        Column::right("final test", 0, column(&|cell| percent(cell.mean()))),
-        Column::right(
-            "deviation",
-            1,
-            column(&|cell| cell.deviation().map_or_else(dash, |deviation| format!("{:.2}", 100.0 * deviation))),
-        ),
-        Column::right("n", 0, column(&|cell| cell.accuracies.len().to_string())),
+        Column::right("final test", 0, column(&|cell| percent(cell.test.mean()))),
+        Column::right("deviation", 1, column(&|cell| deviation(&cell.test))),
+        Column::right("n", 0, column(&|cell| cell.chosen_on().0.len().to_string())),
         Column::right("diverged", 2, column(&|cell| cell.diverged.to_string())),
     ]);
     let mut text = format!("\nmeans over seeds\n{}", columns::text(&columns, terminal));
@@ -216,24 +248,38 @@ struct Cell {
     first: usize,
     trials: usize,
     diverged: usize,
-    accuracies: Vec<f64>,
+    is_validated: bool,
+    validation: Sample,
+    test: Sample,
 }
+
+/// Final accuracies.
+#[derive(Default)]
+struct Sample(Vec<f64>);
 
 impl Cell {
     fn new(order: usize, first: usize) -> Cell {
-        Cell { order, first, trials: 0, diverged: 0, accuracies: Vec::new() }
+        let (validation, test) = (Sample::default(), Sample::default());
+        Cell { order, first, trials: 0, diverged: 0, is_validated: false, validation, test }
     }
 
+    /// By which cells are put in order.
+    fn chosen_on(&self) -> &Sample {
+        if self.is_validated { &self.validation } else { &self.test }
+    }
+}
+
+impl Sample {
     fn mean(&self) -> Option<f64> {
-        let count = self.accuracies.len();
-        (count > 0).then(|| self.accuracies.iter().sum::<f64>() / count as f64)
+        let count = self.0.len();
+        (count > 0).then(|| self.0.iter().sum::<f64>() / count as f64)
     }
 
     /// The sample's standard deviation, with n - 1.
     fn deviation(&self) -> Option<f64> {
-        let mean = self.mean().filter(|_| self.accuracies.len() > 1)?;
-        let squares: f64 = self.accuracies.iter().map(|accuracy| (accuracy - mean) * (accuracy - mean)).sum();
-        Some((squares / (self.accuracies.len() - 1) as f64).sqrt())
+        let mean = self.mean().filter(|_| self.0.len() > 1)?;
+        let squares: f64 = self.0.iter().map(|accuracy| (accuracy - mean) * (accuracy - mean)).sum();
+        Some((squares / (self.0.len() - 1) as f64).sqrt())
     }
 }
 
@@ -264,9 +310,12 @@ fn dash() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::plan::tests::overview::MANY_AXES;
     use crate::plan::tests::planned;
+    use crate::plan::{DataPlan, Shape};
     use crate::store::example::Grid;
     use crate::store::manifest::TrialRecord;
     use crate::store::result::Numbers;
@@ -309,6 +358,68 @@ mod tests {
         change(&mut records);
         let results = records.iter().enumerate().map(|(trial, record)| record.result(trial));
         expected.assert_eq(&text(&plan, results, &Terminal::default()));
+    }
+
+    /// Trials of which some have a validation split, on which those are better that are worse on test.
+    #[track_caller]
+    fn check_validated(validated: &[usize], expected: Expect) {
+        let mut plan = Grid { policies: &["triangular"], ..GRID }.plan();
+        let shape = (*plan.trials[0].shape).clone();
+        let data = DataPlan { validation_count: 10, ..shape.data.clone() };
+        let with_split = Arc::new(Shape { data, ..shape });
+        let mut records = records(&plan);
+        for &trial in validated {
+            Arc::make_mut(&mut plan.trials)[trial].shape = Arc::clone(&with_split);
+            let numbers = &mut records[trial].numbers;
+            numbers.final_validation_accuracy = numbers.final_test_accuracy.map(|accuracy| 0.9 - accuracy);
+            numbers.best_validation_accuracy = numbers.best_test_accuracy.map(|accuracy| 1.0 - accuracy);
+        }
+        let results = records.iter().enumerate().map(|(trial, record)| record.result(trial));
+        expected.assert_eq(&text(&plan, results, &Terminal::default()));
+    }
+
+    #[test]
+    fn with_a_validation_split_trials_are_ranked_by_it_and_test_stands_beside() {
+        check_validated(
+            &[0, 1, 2, 3],
+            expect![[r#"
+            all trials: policy=triangular
+            trial  optimizer  seed  best validation  test at best  final validation  final test  train loss    time
+            01d5   sgd           1           99.00%         1.00%            90.00%       0.00%      1.0000    0.2s
+            ef24   sgd           2           92.00%         8.00%            83.00%       7.00%      0.9300     50s
+            207c   adam          1           85.00%        15.00%            76.00%      14.00%      0.8600  1m 40s
+            223f   adam          2           78.00%        22.00%            69.00%      21.00%      0.7900  2m 30s
+            best and order are chosen on the validation split
+            4 trials: 4 finished
+
+            means over seeds
+            optimizer  final validation  deviation  final test  deviation  n  diverged
+            sgd                  86.50%       4.95       3.50%       4.95  2         0
+            adam                 72.50%       4.95      17.50%       4.95  2         0
+        "#]],
+        );
+    }
+
+    #[test]
+    fn where_some_trials_have_a_validation_split_it_is_said_which_choose_on_what() {
+        check_validated(
+            &[0, 1],
+            expect![[r#"
+            all trials: policy=triangular
+            trial  optimizer  seed  best validation  test at best  final validation  final test  train loss    time
+            01d5   sgd           1           99.00%         1.00%            90.00%       0.00%      1.0000    0.2s
+            ef24   sgd           2           92.00%         8.00%            83.00%       7.00%      0.9300     50s
+            223f   adam          2                -        22.00%                 -      21.00%      0.7900  2m 30s
+            207c   adam          1                -        15.00%                 -      14.00%      0.8600  1m 40s
+            best and order are chosen on the validation split, of trials without one on test
+            4 trials: 4 finished
+
+            means over seeds
+            optimizer  final validation  deviation  final test  deviation  n  diverged
+            sgd                  86.50%       4.95       3.50%       4.95  2         0
+            adam                      -          -      17.50%       4.95  2         0
+        "#]],
+        );
     }
 
     #[test]

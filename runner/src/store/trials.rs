@@ -1,5 +1,6 @@
 //! `trials.parquet` and `timings.parquet`: one row per trial of the spec.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,10 +11,12 @@ use arrow_schema::{Field, Schema};
 use jiff::Timestamp;
 use parquet::file::properties::WriterProperties;
 
-use super::result::{Numbers, TrialResult};
+use super::flight::split_name;
+use super::result::{Numbers, TrialResult, choosing_split};
 use super::schema::{Columns, writer_properties};
 use super::table::{axis_column, id_column, text_column};
-use crate::plan::{Axis, AxisKind, AxisValue, LastBatch, Normalize, Order, Trial};
+use crate::plan::settings::{self, FIXED};
+use crate::plan::{AxisKind, AxisValue, Trial};
 
 /// Rows of a table of trials, made of trials and what they came to. Pure, so equal results give equal bytes.
 pub(crate) type TrialsBatch = fn(&[Trial], &Columns, &[TrialResult<'_>]) -> Result<RecordBatch, ArrowError>;
@@ -40,18 +43,27 @@ pub(crate) fn trials_batch(
     let mut table = TableColumns::default();
     table.ids(trials);
 
-    // An axis that is also a setting shares its column: the axis is null where a trial lacks it, the setting never is.
-    let setting_of = |axis: &Axis| SETTINGS.iter().find(|&&(name, kind, _)| name == axis.name && kind == axis.kind);
+    let settings = settings_of(trials, columns);
+    // An axis that is also a setting shares its column: the axis is null where a trial lacks it, the setting seldom is.
     for (index, axis) in columns.axes.iter().enumerate() {
-        let setting = setting_of(&columns.plan_axes[index]);
-        let value = |trial: &Trial| trial.axes[index].clone().or_else(|| setting.and_then(|(_, _, of)| of(trial)));
-        table.setting(&axis.name, axis.kind, trials, value);
+        let name = &columns.plan_axes[index].name;
+        let fixed = FIXED.iter().find(|setting| setting.name == name && setting.kind == axis.kind);
+        let other = columns.settings.iter().position(|setting| setting.name == *name && setting.kind == axis.kind);
+        let mut values: Vec<Option<AxisValue>> = trials.iter().map(|trial| trial.axes[index].clone()).collect();
+        for ((row, value), trial) in values.iter_mut().enumerate().zip(trials) {
+            if value.is_none() {
+                *value = fixed.and_then(|fixed| (fixed.value)(trial)).or_else(|| settings[other?][row].clone());
+            }
+        }
+        table.setting(&axis.name, axis.kind, &values);
     }
     table.push("label", Arc::new(StringArray::from_iter_values(trials.iter().map(|trial| &*trial.label))), false);
-    for (name, kind, value) in SETTINGS {
-        if !columns.axes.iter().any(|axis| axis.name == name) {
-            table.setting(name, kind, trials, value);
-        }
+    let is_axis = |name: &str| columns.axes.iter().any(|axis| axis.name == name);
+    for setting in FIXED.iter().filter(|setting| !is_axis(setting.name)) {
+        table.setting(setting.name, setting.kind, &trials.iter().map(setting.value).collect::<Vec<_>>());
+    }
+    for (setting, values) in columns.settings.iter().zip(&settings).filter(|(setting, _)| !is_axis(&setting.name)) {
+        table.setting(&setting.name, setting.kind, values);
     }
 
     table.text("status", results.iter().map(|result| Some(result.status.name())));
@@ -64,6 +76,11 @@ pub(crate) fn trials_batch(
     integers("rows", |numbers| Some(numbers.rows));
     integers("diverged_at", |numbers| numbers.diverged_at);
     integers("best_iteration", |numbers| numbers.best_iteration);
+    let chosen_on = trials.iter().zip(results).map(|(trial, result)| {
+        let split = choosing_split(trial.shape.data.validation_count > 0);
+        result.numbers.best_iteration.map(|_| split_name(split))
+    });
+    table.text("best_split", chosen_on);
     let losses = results.iter().map(|result| result.numbers.final_train_loss);
     table.push("final_train_loss", Arc::new(Float64Array::from_iter(losses)), true);
     let mut singles = |name: &str, value: fn(&Numbers) -> Option<f32>| {
@@ -77,6 +94,21 @@ pub(crate) fn trials_batch(
     singles("best_validation_accuracy", |numbers| numbers.best_validation_accuracy);
     singles("best_test_accuracy", |numbers| numbers.best_test_accuracy);
     table.into_batch()
+}
+
+/// For each of the plan's settings, its values.
+fn settings_of(trials: &[Trial], columns: &Columns) -> Vec<Vec<Option<AxisValue>>> {
+    let names = columns.settings.iter().enumerate();
+    let positions: HashMap<&str, usize> = names.map(|(index, setting)| (setting.name.as_str(), index)).collect();
+    let mut values = vec![vec![None; trials.len()]; columns.settings.len()];
+    for (row, trial) in trials.iter().enumerate() {
+        for (name, value) in settings::of(trial) {
+            if let Some(&column) = positions.get(name.as_str()) {
+                values[column][row] = value.of_kind(columns.settings[column].kind);
+            }
+        }
+    }
+    values
 }
 
 /// The table of timings.
@@ -117,70 +149,11 @@ impl TableColumns {
     }
 
     /// A column of a value of each trial.
-    fn setting(&mut self, name: &str, kind: AxisKind, trials: &[Trial], value: impl Fn(&Trial) -> Option<AxisValue>) {
-        let values: Vec<Option<AxisValue>> = trials.iter().map(value).collect();
+    fn setting(&mut self, name: &str, kind: AxisKind, values: &[Option<AxisValue>]) {
         self.push(name, axis_column(kind, values.iter().map(|value| (value.as_ref(), 1))), true);
     }
 
     fn into_batch(self) -> Result<RecordBatch, ArrowError> {
         RecordBatch::try_new(Arc::new(Schema::new(self.fields)), self.columns)
     }
-}
-
-/// A setting's name, the type of its column, and its value.
-type Setting = (&'static str, AxisKind, fn(&Trial) -> Option<AxisValue>);
-
-/// The resolved settings that `trials.parquet` shows, in order.
-const SETTINGS: [Setting; 21] = [
-    ("plugin", AxisKind::Text, |trial| text(&trial.shape.plugin)),
-    ("architecture", AxisKind::Text, |trial| text(&trial.shape.architecture)),
-    ("precision", AxisKind::Text, |trial| {
-        let model: serde_json::Value = serde_json::from_str(&trial.shape.model_json).ok()?;
-        text(model.get("precision")?.as_str()?)
-    }),
-    ("dataset", AxisKind::Text, |trial| text(&trial.shape.data.dataset)),
-    ("dataset_digest", AxisKind::Text, |trial| text(trial.shape.data.digest.as_deref()?)),
-    ("batch_size", AxisKind::Integer, |trial| integer(u64::from(trial.shape.data.batch_size))),
-    ("train_count", AxisKind::Integer, |trial| integer(trial.shape.data.train_count)),
-    ("validation_count", AxisKind::Integer, |trial| integer(trial.shape.data.validation_count)),
-    ("order", AxisKind::Text, |trial| {
-        text(match trial.shape.data.order {
-            Order::Shuffled => "shuffled",
-            Order::Stored => "stored",
-        })
-    }),
-    ("last_batch", AxisKind::Text, |trial| {
-        text(match trial.shape.data.last_batch {
-            LastBatch::Wrap => "wrap",
-            LastBatch::Drop => "drop",
-            LastBatch::Keep => "keep",
-        })
-    }),
-    ("normalize", AxisKind::Text, |trial| {
-        text(match trial.shape.data.normalize {
-            Normalize::None => "none",
-            Normalize::PixelMean => "pixel_mean",
-            Normalize::ChannelMean => "channel_mean",
-            Normalize::ChannelStandard => "channel_standard",
-        })
-    }),
-    ("scale", AxisKind::Float, |trial| Some(AxisValue::Float(trial.shape.data.scale))),
-    ("flip", AxisKind::Boolean, |trial| Some(AxisValue::Boolean(trial.shape.data.flip))),
-    ("pad", AxisKind::Integer, |trial| integer(u64::from(trial.shape.data.pad))),
-    ("optimizer_kind", AxisKind::Text, |trial| text(&trial.optimizer.kind)),
-    ("init_seed", AxisKind::Integer, |trial| integer(trial.init_seed)),
-    ("data_seed", AxisKind::Integer, |trial| integer(trial.data_seed)),
-    ("iterations", AxisKind::Integer, |trial| integer(trial.iterations)),
-    ("eval_every", AxisKind::Integer, |trial| integer(trial.eval_every)),
-    ("model_json", AxisKind::Text, |trial| text(&trial.shape.model_json)),
-    ("optimizer_json", AxisKind::Text, |trial| text(&trial.optimizer.json)),
-];
-
-fn text(text: &str) -> Option<AxisValue> {
-    Some(AxisValue::Text(text.into()))
-}
-
-/// Seeds and counts come from TOML, whose integers are signed; what exceeds them cannot be shown.
-fn integer(value: u64) -> Option<AxisValue> {
-    i64::try_from(value).ok().map(AxisValue::Integer)
 }

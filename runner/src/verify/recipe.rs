@@ -12,10 +12,12 @@ use crate::store::manifest::Manifest;
 pub struct Recipe {
     /// `spec.toml` of the output.
     pub source: SourceFile,
-    /// What `--set` changed of it.
+    /// What `--set` changed of it, unless that is written into it.
     pub sets: Vec<String>,
-    /// Where its tables of values are: the folder in which the spec was, or the output where that is gone.
+    /// Where its tables of values are: the output, or, of a spec that was kept as it was, the folder in which that was.
     pub folder: PathBuf,
+    /// Where its datasets were looked for.
+    pub data: Vec<PathBuf>,
 }
 
 /// Reads the recipe of the output `folder`.
@@ -30,12 +32,14 @@ pub fn recipe(folder: &Path) -> Result<Recipe, VerifyError> {
         folder: folder.to_owned(),
         message: format!("{}: {error}", path.display()),
     })?;
-    let (sets, recorded) =
-        manifest.runs.last().map(|run| (run.info.sets.clone(), run.info.spec_folder.clone())).unwrap_or_default();
-    let was_recorded = !recorded.as_os_str().is_empty() && recorded.is_dir();
-    Ok(Recipe {
-        source: SourceFile { name: path.display().to_string(), text },
-        sets,
-        folder: if was_recorded { recorded } else { folder.to_owned() },
-    })
+    let source = SourceFile { name: path.display().to_string(), text };
+    let whole = Recipe { source, sets: Vec::new(), folder: folder.to_owned(), data: Vec::new() };
+    let Some(run) = manifest.runs.last().map(|run| &run.info) else { return Ok(whole) };
+    let data = run.data.clone();
+    if run.spec_is_whole {
+        return Ok(Recipe { data, ..whole });
+    }
+    let was_recorded = !run.spec_folder.as_os_str().is_empty() && run.spec_folder.is_dir();
+    let folder = if was_recorded { &run.spec_folder } else { folder };
+    Ok(Recipe { sets: run.sets.clone(), folder: folder.to_owned(), data, ..whole })
 }

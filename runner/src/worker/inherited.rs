@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::BorrowedFd;
 
 /// Closes every descriptor but stdin, stdout and stderr. A lock that a script holds through one of them would otherwise
 /// stay taken as long as a worker lives, and a pipe would not end.
@@ -19,9 +20,13 @@ pub fn close() -> io::Result<()> {
     // Collected first: the folder itself is open while it is read, and closed by then.
     let open: Vec<i32> = listed.filter_map(number).filter(|&number| number > 2).collect();
     for descriptor in open {
-        // SAFETY: nothing in this process has opened or knows any of these; the one of the folder is closed already, and
-        // closing it again does nothing, since no other thread runs that could have opened another in its place.
-        unsafe { rustix::io::close(descriptor) };
+        // SAFETY: nothing in this process has opened or knows any of these, and no other thread runs that could have. The
+        // one of the folder is closed already, which is seen before it would be closed again.
+        unsafe {
+            if rustix::io::fcntl_getfd(BorrowedFd::borrow_raw(descriptor)).is_ok() {
+                rustix::io::close(descriptor);
+            }
+        }
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use clr_run::host::SearchPath;
 use clr_run::plan::plan;
 use clr_run::recipe;
 use clr_run::spec::{SourceFile, parse};
-use clr_run::store::{RunInfo, Store};
+use clr_run::store::{KeptSpec, RunInfo, Store};
 use clr_run::train::{self, Isolation, Layout, Resources};
 use clr_run::worker::Launch;
 use serde_json::Value;
@@ -210,7 +210,9 @@ impl Train for Fused {
         let program = if faults { with_faults(world) } else { env!("CARGO_BIN_EXE_clr-run").into() };
         let isolation = Isolation::Process(Launch { program, roots, cache });
         let layout = Layout { lanes: vec![4], isolation, ..Layout::cpu(1, 1) };
-        let run = recipe::of_run(&text, &plan, &resources, &layout, false).unwrap();
+        let run =
+            recipe::of_run(KeptSpec { text: text.clone(), ..KeptSpec::default() }, &plan, &resources, &layout, false)
+                .unwrap();
         let run = RunInfo { retry_failed: true, ..run };
         let mut store = Store::open(&world.path(outputs), &plan, run).unwrap();
         let unfinished = store.unfinished();

@@ -13,5 +13,6 @@ mod resuming;
 mod status;
 #[path = "../support/libraries.rs"]
 mod support;
+mod two_outputs;
 mod verify;
 mod world;

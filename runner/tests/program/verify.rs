@@ -320,6 +320,8 @@ fn what_cannot_be_proven_says_why() {
     let ran = again(&world, &[]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(ran.stderr.contains("error: cannot plan again what outputs/bowl holds: trial `"), "{ran:?}");
+    // Without --data they are looked for where the run had them.
+    fs::rename(world.path("data"), world.path("elsewhere")).unwrap();
     let no_data = world.run(&["verify", OUTPUT]);
     assert!(no_data.code == Some(2) && no_data.stderr.contains("there is no dataset `speckles`"), "{no_data:?}");
 }
@@ -340,12 +342,18 @@ fn what_was_set_and_tables_of_values_are_found_again() {
     let ran = Ran::from(world.command(&arguments).current_dir(world.path("away")).output().unwrap());
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.contains("trained 3 trials again, and all give "), "{ran:?}");
-    // Tables that went with the output.
+    // Moved away, with the table changed since: the output has its own.
     fs::rename(world.path("outputs"), world.path("away/outputs")).unwrap();
+    fs::write(world.path("rates.csv"), "0.5\n").unwrap();
+    assert_eq!(world.run(&["verify", "away/outputs/bowl", "--data", "data", "--quiet"]).code, Some(0));
+    // Earlier versions kept the spec as it was, and noted what was set and where its tables are.
+    fs::write(world.path("away/outputs/bowl/spec.toml"), &spec).unwrap();
+    fs::remove_dir_all(world.path("away/outputs/bowl/tables")).unwrap();
     fs::create_dir(world.path("home")).unwrap();
     let mut moved: Value =
         serde_json::from_slice(&fs::read(world.path("away/outputs/bowl/manifest.json")).unwrap()).unwrap();
     moved["runs"][0]["spec_folder"] = "/nowhere/at/all".into();
+    moved["runs"][0]["spec_is_whole"] = false.into();
     fs::write(world.path("away/outputs/bowl/manifest.json"), moved.to_string()).unwrap();
     assert_eq!(world.run(&["verify", "away/outputs/bowl", "--data", "data"]).code, Some(2));
     fs::write(world.path("away/outputs/bowl/rates.csv"), &rates).unwrap();

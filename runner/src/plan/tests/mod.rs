@@ -35,6 +35,11 @@ pub(crate) fn planned(text: &str) -> Plan {
     }
 }
 
+/// The plan of [`HEAD`] and `body`.
+pub(crate) fn planned_of(body: &str) -> Plan {
+    planned(&format!("{HEAD}{body}"))
+}
+
 /// The plan of [`HEAD`] and `body` with every value of every trial.
 #[track_caller]
 fn check(body: &str, expected: Expect) {
@@ -228,13 +233,13 @@ fn overrides() {
             7 trials
              policy   optimizer   seed   pool      width   batch_size   base_lr   optimizer.weight_decay   momentum.base   optimizer.momentum   momentum                                        id
             ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-             fixed    plain          1   average      32           50     0.001                    0.004                   0.9                  0.9                                             a5f77d23
-             fixed    cycled         1   max          32          100     0.001                        0            0.95   triangular           triangular(base=0.95 max=0.85 step_size=2500)   4e6365c5
-             fixed    cycled         1   max          32          100     0.001                        0             0.9   triangular           triangular(base=0.9 max=0.85 step_size=2500)    2a4fa494
-             wide     plain          1   average      64          200      0.01                    0.004                   0.5                  0.5                                             9928e060
-             wide     plain          1   average     128          200      0.01                    0.004                   0.5                  0.5                                             f0d46e2b
-             wide     cycled         1   max          64          200      0.01                        0                   0.5                  0.5                                             f564a6bb
-             wide     cycled         1   max         128          200      0.01                        0                   0.5                  0.5                                             aa2fc923
+             fixed    plain          1   average      32           50     0.001                    0.004                                  0.9   0.9                                             a5f77d23
+             fixed    cycled         1   max          32          100     0.001                        0            0.95                        triangular(base=0.95 max=0.85 step_size=2500)   4e6365c5
+             fixed    cycled         1   max          32          100     0.001                        0             0.9                        triangular(base=0.9 max=0.85 step_size=2500)    2a4fa494
+             wide     plain          1   average      64          200      0.01                    0.004                                  0.5   0.5                                             9928e060
+             wide     plain          1   average     128          200      0.01                    0.004                                  0.5   0.5                                             f0d46e2b
+             wide     cycled         1   max          64          200      0.01                        0                                  0.5   0.5                                             f564a6bb
+             wide     cycled         1   max         128          200      0.01                        0                                  0.5   0.5                                             aa2fc923
             iterations: 25000
             optimizer constants: {"optimizer":"sgd"}
 

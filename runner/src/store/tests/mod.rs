@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::example::{Grid, events};
 use super::table::Cut;
-use super::{Limits, RunInfo, Store, Summary, TrialResult};
+use super::{KeptSpec, Limits, RunInfo, Store, Summary, TrialResult};
 use crate::event::Event;
 use crate::plan::Plan;
 
@@ -40,7 +40,7 @@ const SMALL: Limits = Limits {
 
 fn info(numerics: &str) -> RunInfo {
     RunInfo {
-        spec_text: "[experiment]\n".to_owned(),
+        spec: KeptSpec { text: "[experiment]\n".to_owned(), ..KeptSpec::default() },
         command: vec!["clr-run".to_owned(), "example.toml".to_owned()],
         numerics: vec![numerics.to_owned()],
         ..RunInfo::default()

@@ -35,7 +35,7 @@ fn damaged_folders_are_named() {
     check_disturbed(|folder| fs::write(folder.join("manifest.json"), "{}").unwrap(), "it has no `format`");
     check_disturbed(
         |folder| fs::write(folder.join("manifest.json"), r#"{"format": 99}"#).unwrap(),
-        "format 99, and this program knows format 1",
+        "format 99, and this program knows formats 1 to 2",
     );
     check_disturbed(
         |folder| {

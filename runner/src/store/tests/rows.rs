@@ -158,7 +158,12 @@ fn trials_hold_settings_outcomes_and_numbers() {
     let missing = |name: &str| trials.column_by_name(name).unwrap().null_count();
     let schema = trials.schema();
     let settings = schema.fields().iter().map(|field| field.name()).take_while(|name| *name != "status");
-    assert!(settings.map(|name| missing(name)).all(|count| count == 0));
+    let absent: Vec<&String> = settings.filter(|name| missing(name) > 0).collect();
+    assert_eq!(absent, ["max_loss"]);
+    assert_eq!(texts(&trials, "policy.kind"), [Some("linear"); 2]);
+    assert_eq!(floats(&trials, "policy.from_lr"), [Some(0.1); 2]);
+    assert_eq!(floats(&trials, "optimizer.momentum"), [Some(0.9); 2]);
+    assert_eq!(texts(&trials, "best_split"), [Some("test"); 2]);
     assert_eq!((missing("error"), missing("best_test_accuracy"), missing("final_test_accuracy")), (2, 0, 1));
 
     let timings = read(outputs.path(), "", "timings");
