@@ -84,6 +84,9 @@ pub struct SpecArgs {
     /// Override a key, such as `train.iterations=100` or `policies.fixed.lr=[0.1,0.2]`. Repeatable.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// Take warnings for errors: nothing is done where the spec has any.
+    #[arg(long)]
+    pub deny_warnings: bool,
     /// Where to look.
     #[command(flatten)]
     pub search: SearchArgs,

@@ -74,6 +74,7 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
         settings: plan.settings.clone(),
         limits: plan.limits,
         checkpointing: Checkpointing { every: Every::Never, keep: Keep::Nothing },
+        warnings: Vec::new(),
     };
     let layout = layout.with_one_slot();
     let cancel = AtomicBool::new(false);

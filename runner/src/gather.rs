@@ -10,6 +10,7 @@ use crate::host::{HostError, PluginInfo, SearchPath};
 use crate::plan::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
 use crate::spec::Spec;
 use crate::table;
+use crate::text;
 use crate::worker::{Isolation, Known};
 
 /// Where to look.
@@ -153,7 +154,7 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     if bytes.len() as u64 > most {
         return Err(io::Error::other(format!("more than {most} bytes")));
     }
-    String::from_utf8(bytes).map_err(io::Error::other)
+    text::decode(bytes).map_err(io::Error::other)
 }
 
 /// More than a value for each of ten million iterations, or a few million rows of columns.
@@ -171,7 +172,7 @@ mod tests {
         assert_eq!(read_text(file.path(), 4).unwrap_err().to_string(), "more than 4 bytes");
         std::fs::write(file.path(), b"lr\xff").unwrap();
         let message = read_text(file.path(), 5).unwrap_err().to_string();
-        assert_eq!(message, "invalid utf-8 sequence of 1 bytes from index 2");
+        assert!(message.starts_with("line 1 has the byte 0xff, which is not UTF-8"), "{message}");
         if cfg!(unix) {
             assert_eq!(read_text(Path::new("/dev/zero"), 1000).unwrap_err().to_string(), "more than 1000 bytes");
         }

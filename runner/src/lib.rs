@@ -30,6 +30,7 @@ pub mod status;
 pub mod store;
 pub mod table;
 pub mod terminal;
+pub mod text;
 pub mod train;
 pub mod verify;
 mod vetted;

@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 
 fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let path = args.path.as_deref().context("no spec given")?;
-    let Some((source, gathered, plan)) = resolve(path, &args.spec, Data::Open)? else {
+    let Some((source, gathered, plan)) = resolve(path, &args.spec, Data::Open, args.quiet)? else {
         return Ok(ExitCode::from(BAD_INPUT));
     };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
@@ -142,16 +142,20 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let Some((_, _, plan)) = resolve(&args.path, &args.spec, Data::Sizes)? else {
+    let Some((_, _, plan)) = resolve(&args.path, &args.spec, Data::Sizes, false)? else {
         return Ok(ExitCode::from(BAD_INPUT));
     };
     let (trials, groups) = (counted(plan.trials.len(), "trial"), counted(plan.groups.len(), "group"));
-    writeln!(io::stdout(), "{}: no problems; {trials} in {groups}", args.path.display())?;
+    let found = match plan.warnings.len() {
+        0 => "no problems".to_owned(),
+        count => counted(count, "warning"),
+    };
+    writeln!(io::stdout(), "{}: {found}; {trials} in {groups}", args.path.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn show_plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    let Some((_, gathered, plan)) = resolve(&args.path, &args.spec, Data::Open)? else {
+    let Some((_, gathered, plan)) = resolve(&args.path, &args.spec, Data::Open, false)? else {
         return Ok(ExitCode::from(BAD_INPUT));
     };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
@@ -173,7 +177,7 @@ fn show_plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn schedule(args: &ScheduleArgs) -> anyhow::Result<ExitCode> {
-    let Some((_, _, plan)) = resolve(&args.path, &args.spec, Data::Sizes)? else {
+    let Some((_, _, plan)) = resolve(&args.path, &args.spec, Data::Sizes, false)? else {
         return Ok(ExitCode::from(BAD_INPUT));
     };
     let mut out = BufWriter::new(io::stdout().lock());
@@ -312,14 +316,33 @@ fn worker() -> anyhow::Result<ExitCode> {
     match clr_run::worker::serve()? {}
 }
 
-/// Reads, gathers and plans. Where the spec has problems, prints all of them and returns none.
-fn resolve(path: &Path, args: &SpecArgs, data: Data) -> anyhow::Result<Option<(SourceFile, Gathered, Plan)>> {
+/// Reads, gathers and plans. Where the spec has problems, prints all of them and returns none. Warnings are printed unless
+/// `is_quiet`.
+fn resolve(
+    path: &Path,
+    args: &SpecArgs,
+    data: Data,
+    is_quiet: bool,
+) -> anyhow::Result<Option<(SourceFile, Gathered, Plan)>> {
     let name = path.display().to_string();
     let text = read_text(path, LARGEST_SPEC).with_context(|| name.clone())?;
     let source = SourceFile { name, text };
     let isolation = isolation(args.isolation, &args.search)?;
     let resolved = resolve_source(&source, &args.sets, folder_of(path), &args.search, &isolation, data)?;
-    Ok(resolved.map(|(gathered, plan)| (source, gathered, plan)))
+    let Some((gathered, plan)) = resolved else { return Ok(None) };
+    if !plan.warnings.is_empty() && (!is_quiet || args.deny_warnings) {
+        say(&render(&plan.warnings, &source));
+        say("\n");
+    }
+    if args.deny_warnings && !plan.warnings.is_empty() {
+        say(&format!("error: {}, and --deny-warnings is set\n", counted(plan.warnings.len(), "warning")));
+        return Ok(None);
+    }
+    Ok(Some((source, gathered, plan)))
+}
+
+fn render(problems: &[spec::Diagnostic], source: &SourceFile) -> String {
+    if Terminal::stderr().colour { spec::render_styled(problems, source) } else { spec::render(problems, source) }
 }
 
 /// As [`resolve`], for a spec that was read; `folder` is where its tables of values are.
@@ -347,7 +370,6 @@ fn resolve_source(
         Err(more) => problems.extend(more),
     }
     problems.sort_by(|a, b| a.span.cmp(&b.span));
-    let render = if Terminal::stderr().colour { spec::render_styled } else { spec::render };
     say(&render(&problems, source));
     Ok(None)
 }

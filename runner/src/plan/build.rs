@@ -76,7 +76,8 @@ pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>>
     let settings = settings::columns(&trials, facts);
     let groups = groups(&trials);
     let (limits, checkpointing) = (spec.limits, spec.checkpointing);
-    Ok(Plan { name: spec.name.clone(), axes, settings, trials: trials.into(), groups, limits, checkpointing })
+    let warnings = problems.take_warnings();
+    Ok(Plan { name: spec.name.clone(), axes, settings, trials: trials.into(), groups, limits, checkpointing, warnings })
 }
 
 fn too_many(spec: &Spec, pairs: &[Pair<'_>]) -> Option<Diagnostic> {

@@ -19,6 +19,7 @@ pub mod show;
 #[cfg(test)]
 pub(crate) mod tests;
 mod types;
+mod warnings;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub struct Plan {
     pub limits: Limits,
     /// When trials are saved, and what is kept of them.
     pub checkpointing: Checkpointing,
+    /// What is allowed and most likely not meant, in the order of the spec's text, each once.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// A column that tells trials apart, such as `policy`, `optimizer`, `seed` or `max_lr`.

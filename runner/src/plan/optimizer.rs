@@ -10,7 +10,9 @@ use super::facts::OptimizerFacts;
 use super::options::{Bounds, Schema};
 use super::resolve::{Offer, Resolver, check_option};
 use super::schedules::{self, Clock};
+use super::warnings::Warner;
 use crate::schedule::{Outside, Schedule};
+use crate::spec::foreign::{self, Place};
 use crate::spec::kinds::Naming;
 use crate::spec::{Diagnostic, Number, Optimizer, Problems, Setting, Value, suggest, thousands};
 
@@ -78,7 +80,11 @@ impl<'f> Resolver<'f> {
                     format!("there is no optimizer `{kind}`"),
                 )
                 .text(format!("not in the plugin `{}`", offer.plugin.name))
-                .help(suggest::help(kind, optimizers.iter().map(|optimizer| optimizer.name.as_str()))),
+                .help(foreign::help(
+                    kind,
+                    Place::Optimizer,
+                    optimizers.iter().map(|optimizer| optimizer.name.as_str()),
+                )),
             );
         }
         found
@@ -170,7 +176,7 @@ impl<'f> Resolver<'f> {
         if name == "lr" {
             problems.push(
                 Diagnostic::new("spec::option", span.clone(), "the learning rate belongs to the policy")
-                    .help("set it in `[policies.NAME]`, as in `kind = \"fixed\"`, `base_lr = 0.1`"),
+                    .help(foreign::answer(name, Place::OptimizerKey).unwrap_or_default()),
             );
             return;
         }
@@ -190,7 +196,7 @@ impl<'f> Resolver<'f> {
         );
         let policy = cell.pair.policy;
         if !policy.settings.iter().any(|own| own.key_span == setting.key_span) {
-            problems.push(diagnostic.help(suggest::help(name, names)));
+            problems.push(diagnostic.help(foreign::help(name, Place::OptimizerKey, names)));
             return;
         }
         let takes = |optimizer: &&Optimizer| {
@@ -219,7 +225,7 @@ impl<'f> Resolver<'f> {
                 format!("no optimizer can take this policy: none has `{name}`"),
             )
             .also(Some(&policy.name.span), "of this policy")
-            .help(suggest::help(name, names))
+            .help(foreign::help(name, Place::OptimizerKey, names))
         } else {
             diagnostic
                 .also(Some(&cell.pair.optimizer.name.span), "which this policy meets")
@@ -257,6 +263,7 @@ impl<'f> Resolver<'f> {
             let schedule = if cell.get(&format!("{path}.kind")).is_some() {
                 let schedule = self.schedule(cell, path, naming, clock, problems);
                 schedule.zip(clock).and_then(|(schedule, clock)| {
+                    Warner { cell, naming, per_epoch: false, problems }.schedule(&schedule, path, clock.steps);
                     stays_within(&schedule, bounds, cell, name, path, clock.steps, problems).then_some(schedule)
                 })
             } else {

@@ -10,8 +10,9 @@ use super::facts::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts}
 use super::optimizer::Updates;
 use super::options::{self, Schema};
 use super::schedules::Clock;
-use super::{DataPlan, Divergence, LastBatch, Normalize, Order, Shape, TrialOptimizer, identity};
+use super::{DataPlan, Divergence, LastBatch, Normalize, Order, Shape, TrialOptimizer, identity, warnings};
 use crate::schedule::Schedule;
+use crate::spec::foreign::{self, Place};
 use crate::spec::{Diagnostic, Number, Problems, Setting, Spec, Value, suggest, thousands};
 
 /// The option of a model that says of how many batches an update is; in a spec, it is a key of `[train]`.
@@ -343,6 +344,7 @@ impl<'f> Resolver<'f> {
     fn data(&self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<(DataPlan, Option<&'f str>)> {
         let dataset = cell.text("data.dataset")?;
         let facts = self.dataset(dataset, cell, problems)?;
+        warnings::data(facts, cell, problems);
         let (batch_size, accumulate) =
             (cell.integer("data.batch_size")? as u64, cell.integer("train.accumulate")? as u64);
         let validation_count = cell.integer("data.validation")? as u64;
@@ -455,7 +457,11 @@ fn unknown_option<'a>(
     problems: &mut Problems,
 ) {
     if let Some(span) = &setting.key_span {
-        problems.push(Diagnostic::new("spec::option", span.clone(), title).help(suggest::help(name, names)));
+        problems.push(Diagnostic::new("spec::option", span.clone(), title).help(foreign::help(
+            name,
+            Place::Section,
+            names,
+        )));
     }
 }
 

@@ -304,6 +304,7 @@ mod tests {
             groups: Vec::new(),
             limits: Default::default(),
             checkpointing: Default::default(),
+            warnings: Vec::new(),
         }
     }
 

@@ -6,9 +6,20 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snip
 
 use super::source::{Origin, SourceFile, Span};
 
+/// Whether a plan can be made nevertheless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// No.
+    Error,
+    /// Yes, though it is most likely not what was meant.
+    Warning,
+}
+
 /// One problem. `code` is stable, such as `spec::bounds`; everything else is for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagnostic {
+    /// Whether it is in the way.
+    pub severity: Severity,
     /// Names the rule, for tests and searches.
     pub code: &'static str,
     /// One line that says what is wrong.
@@ -54,7 +65,13 @@ fn render_with(renderer: &Renderer, diagnostics: &[Diagnostic], source: &SourceF
 impl Diagnostic {
     /// A problem at `span`; the builder methods add the rest.
     pub fn new(code: &'static str, span: Span, title: impl Into<String>) -> Diagnostic {
-        Diagnostic { code, title: title.into(), span, text: String::new(), others: Vec::new(), help: Vec::new() }
+        let (severity, title) = (Severity::Error, title.into());
+        Diagnostic { severity, code, title, span, text: String::new(), others: Vec::new(), help: Vec::new() }
+    }
+
+    /// What is allowed and most likely not meant.
+    pub fn warning(code: &'static str, span: Span, title: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::new(code, span, title) }
     }
 
     /// Said beside the underlined text.
@@ -76,7 +93,8 @@ impl Diagnostic {
     }
 
     fn group<'a>(&'a self, source: &'a SourceFile) -> Group<'a> {
-        let mut group = Group::with_title(Level::ERROR.primary_title(self.title.as_str()).id(self.code));
+        let level = if self.severity == Severity::Error { Level::ERROR } else { Level::WARNING };
+        let mut group = Group::with_title(level.primary_title(self.title.as_str()).id(self.code));
         let mut origins = vec![&self.span.origin];
         for (span, _) in &self.others {
             if !origins.contains(&&span.origin) {
@@ -122,25 +140,35 @@ fn annotation<'a>(kind: AnnotationKind, span: &Span, label: &'a str, text: &str)
 #[derive(Debug, Default)]
 pub struct Problems {
     list: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
     seen: HashSet<(&'static str, Span)>,
 }
 
 impl Problems {
-    /// Adds a problem unless this rule was already broken at this place.
+    /// Adds a problem or a warning unless this rule was already broken at this place.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         if self.seen.insert((diagnostic.code, diagnostic.span.clone())) {
-            self.list.push(diagnostic);
+            match diagnostic.severity {
+                Severity::Error => self.list.push(diagnostic),
+                Severity::Warning => self.warnings.push(diagnostic),
+            }
         }
     }
 
-    /// Whether nothing was wrong so far.
+    /// Whether nothing was wrong so far. Warnings do not count.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// All problems in the order of the text, those of the command line last.
+    /// All problems but warnings in the order of the text, those of the command line last.
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list.sort_by(|a, b| (&a.span, a.code).cmp(&(&b.span, b.code)));
         self.list
+    }
+
+    /// Takes the warnings, in the same order.
+    pub fn take_warnings(&mut self) -> Vec<Diagnostic> {
+        self.warnings.sort_by(|a, b| (&a.span, a.code).cmp(&(&b.span, b.code)));
+        std::mem::take(&mut self.warnings)
     }
 }

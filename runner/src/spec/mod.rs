@@ -4,6 +4,8 @@
 //! check that against the plugins and datasets. Nothing here touches a file, a plugin or a clock.
 
 mod diagnostic;
+pub mod foreign;
+mod format;
 mod grid;
 mod json_schema;
 pub mod keys;
@@ -22,7 +24,7 @@ mod tree;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use diagnostic::{Diagnostic, Problems, render, render_styled};
+pub use diagnostic::{Diagnostic, Problems, Severity, render, render_styled};
 pub use grid::{Condition, Exclusion, Zip};
 pub use json_schema::json_schema;
 pub use setting::{Duration, Number, Setting, Unit, Value, thousands};

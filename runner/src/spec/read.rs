@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Problems};
+use super::foreign::{self, Place};
 use super::keys::{Default, Key, Kind};
 use super::kinds::{self, Naming};
 use super::setting::{Duration, Setting, Unit, Value, parse_bytes, parse_interval, parse_seconds};
@@ -140,6 +141,11 @@ pub fn schedule(
     let mut settings = Vec::new();
     let Some(kind_entry) = entries.iter().find(|entry| entry.key == "kind") else {
         let names: Vec<&str> = kinds::SCHEDULE_KINDS.iter().map(|kind| kind.name).collect();
+        let foreign = entries.iter().find(|entry| foreign::means_kind(&entry.key));
+        if let Some(entry) = foreign {
+            problems.push(unknown_key_of(Place::ScheduleKey, entry, "a schedule", ["kind"]));
+            return settings;
+        }
         problems.push(
             Diagnostic::new("spec::missing", header.clone(), "the `kind` is missing")
                 .text("what kind of schedule is this?")
@@ -154,7 +160,7 @@ pub fn schedule(
     let Some(kind) = kinds::find(kind_name) else {
         problems.push(
             Diagnostic::new("spec::kind", kind_entry.node.span.clone(), format!("there is no kind `{kind_name}`"))
-                .help(suggest::help(kind_name, kinds::SCHEDULE_KINDS.iter().map(|kind| kind.name))),
+                .help(foreign::help(kind_name, Place::Kind, kinds::SCHEDULE_KINDS.iter().map(|kind| kind.name))),
         );
         return settings;
     };
@@ -172,7 +178,8 @@ pub fn schedule(
             }
             None => {
                 let names = known().map(|key| naming.name(key.name)).chain(extra.iter().copied());
-                let mut diagnostic = unknown_key(entry, &format!("a schedule of kind `{}`", kind.name), names);
+                let owner = format!("a schedule of kind `{}`", kind.name);
+                let mut diagnostic = unknown_key_of(Place::ScheduleKey, entry, &owner, names);
                 let others: Vec<&str> = kinds::SCHEDULE_KINDS
                     .iter()
                     .filter(|other| other.keys.iter().any(|key| naming.name(key.name) == entry.key))
@@ -241,6 +248,18 @@ pub fn unknown_key<'a>(entry: &Entry, owner: &str, names: impl IntoIterator<Item
     Diagnostic::new("spec::key", entry.key_span.clone(), format!("unknown key `{}`", entry.key))
         .text(format!("not a key of {owner}"))
         .help(suggest::help(&entry.key, names))
+}
+
+/// As [`unknown_key`], where words of other tools are known.
+pub fn unknown_key_of<'a>(
+    place: Place,
+    entry: &Entry,
+    owner: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Diagnostic {
+    Diagnostic::new("spec::key", entry.key_span.clone(), format!("unknown key `{}`", entry.key))
+        .text(format!("not a key of {owner}"))
+        .help(foreign::help(&entry.key, place, names))
 }
 
 /// Reports all of `names` that are absent, in one diagnostic: but for those that were mistyped, which is reported as an

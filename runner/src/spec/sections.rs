@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Problems};
+use super::foreign::{self, Place};
 use super::keys::{CHECKPOINT, EXPERIMENT, GRID, Kind, LIMITS, OPTIMIZER, OVERRIDABLE, POLICY, Section};
 use super::kinds::Naming;
 use super::setting::{Setting, Value, parse_interval};
@@ -30,6 +31,7 @@ pub(super) fn parse(source: &SourceFile, sets: &[String]) -> (Spec, Vec<Diagnost
     for (position, argument) in sets.iter().enumerate() {
         if let Some((path, value)) = tree::read_set(argument, position, &mut problems)
             && may_set(&root, &path, &mut problems)
+            && let Some(value) = value
         {
             tree::set(&mut root, &path, value);
         }
@@ -54,10 +56,12 @@ pub(super) fn parse(source: &SourceFile, sets: &[String]) -> (Spec, Vec<Diagnost
 fn may_set(root: &Table, path: &[(String, Span)], problems: &mut Problems) -> bool {
     let (first, first_span) = &path[0];
     if !TABLES.contains(&first.as_str()) {
-        problems.push(
-            Diagnostic::new("spec::set", first_span.clone(), format!("there is no table `{first}`"))
-                .help(suggest::help(first, TABLES)),
-        );
+        problems.push(Diagnostic::new("spec::set", first_span.clone(), format!("there is no table `{first}`")).help(
+            match path_of(root, first) {
+                Some(path) => format!("write `--set {path}=..`"),
+                None => foreign::help(first, Place::Section, TABLES),
+            },
+        ));
         return false;
     }
     let names_an_entry = first == "policies" || first == "optimizers";
@@ -87,6 +91,28 @@ fn may_set(root: &Table, path: &[(String, Span)], problems: &mut Problems) -> bo
     true
 }
 
+/// The path of a key that was given without its tables: of a policy or an optimizer of the spec that has it, or of a section.
+fn path_of(root: &Table, name: &str) -> Option<String> {
+    let sections = OVERRIDABLE.into_iter().chain([&EXPERIMENT, &CHECKPOINT, &LIMITS]);
+    for section in sections {
+        if section.keys.iter().any(|key| key.name == name) {
+            return Some(format!("{}.{name}", section.name));
+        }
+    }
+    let is_rate = ["lr", "learning_rate"].contains(&name);
+    for group in ["policies", "optimizers"] {
+        let Some(Item::Table(tables)) = root.get(group).map(|entry| &entry.node.item) else { continue };
+        for entry in &tables.entries {
+            let Item::Table(table) = &entry.node.item else { continue };
+            let rate = ["base_lr", "max_lr"].into_iter().find(|rate| is_rate && table.get(rate).is_some());
+            if let Some(key) = rate.or_else(|| table.get(name).map(|_| name)) {
+                return Some(format!("{group}.{}.{key}", entry.key));
+            }
+        }
+    }
+    None
+}
+
 fn read_root(root: &Table, source: &SourceFile, problems: &mut Problems) -> Spec {
     let mut spec = Spec::default();
     let end = Span::spec(source.text.trim_end().len().saturating_sub(1)..source.text.trim_end().len());
@@ -95,7 +121,7 @@ fn read_root(root: &Table, source: &SourceFile, problems: &mut Problems) -> Spec
             problems.push(
                 Diagnostic::new("spec::key", entry.key_span.clone(), format!("unknown table `{}`", entry.key))
                     .text("not a table of a spec")
-                    .help(suggest::help(&entry.key, TABLES)),
+                    .help(foreign::help(&entry.key, Place::Section, TABLES)),
             );
         }
     }
@@ -175,7 +201,10 @@ fn read_experiment(table: &Table, header: &Span, spec: &mut Spec, problems: &mut
             }
             "init_seeds" => spec.seeds.init = seeds(entry, problems),
             "data_seeds" => spec.seeds.data = seeds(entry, problems),
-            _ => problems.push(read::unknown_key(entry, "[experiment]", EXPERIMENT.keys.iter().map(|key| key.name))),
+            _ => {
+                let names = EXPERIMENT.keys.iter().map(|key| key.name);
+                problems.push(read::unknown_key_of(Place::Section, entry, "[experiment]", names));
+            }
         }
     }
     let known: Vec<&str> = EXPERIMENT.keys.iter().map(|key| key.name).collect();
@@ -306,7 +335,7 @@ fn section_key(section: &Section, entry: &Entry, problems: &mut Problems) -> Opt
         None if section.open => read::option(&path, entry, problems),
         None => {
             let owner = format!("[{}]", section.name);
-            problems.push(read::unknown_key(entry, &owner, section.keys.iter().map(|key| key.name)));
+            problems.push(read::unknown_key_of(Place::Section, entry, &owner, section.keys.iter().map(|key| key.name)));
             None
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Problems};
+use super::format;
 use super::source::{Origin, SourceFile, Span};
 
 /// A TOML value and its place.
@@ -76,10 +77,37 @@ pub fn read(source: &SourceFile, problems: &mut Problems) -> Tree {
     let text = source.text.as_str();
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut broken: Vec<Range<usize>> = Vec::new();
+    if !errors.is_empty()
+        && let Some(other) = format::other_than_toml(text)
+    {
+        let help = match &other.in_toml {
+            Some(line) => format!("keys stand in tables, `[train]`, each as `key = value`; this line is `{line}`"),
+            None => "keys stand in tables, `[train]`, each as `key = value`".to_owned(),
+        };
+        problems.push(
+            Diagnostic::new(
+                "spec::syntax",
+                Span::spec(other.line),
+                format!("this is {}, and a spec is TOML", other.name),
+            )
+            .help(help),
+        );
+        return Tree { root: Table::default(), broken: vec![0..text.len()] };
+    }
+    // What follows an open bracket is read as a part of it, and none of that is worth a message.
+    let unclosed = format::unclosed_bracket(text).filter(|_| !errors.is_empty());
+    if let Some(at) = unclosed {
+        broken.push(text[..at].rfind('\n').map_or(0, |newline| newline + 1)..text.len());
+        let closing = if text[at..].starts_with('{') { "}" } else { "]" };
+        problems.push(
+            Diagnostic::new("spec::syntax", Span::spec(at..at + 1), "this bracket is not closed")
+                .help(format!("add the `{closing}` that ends the value")),
+        );
+    }
     for error in errors {
         let range = error.span().unwrap_or(0..0);
         let start = text.floor_char_boundary(range.start.min(text.len()));
-        if broken.iter().any(|table| table.contains(&start)) {
+        if broken.iter().any(|table| table.contains(&start)) || unclosed.is_some_and(|at| start >= at) {
             continue;
         }
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -101,11 +129,30 @@ pub fn read(source: &SourceFile, problems: &mut Problems) -> Tree {
         } else {
             broken.push(line_start..line_end.max(range.end));
             let message = error.message().replace('\n', " ");
-            problems.push(Diagnostic::new("spec::syntax", Span::spec(range), "this is not TOML").text(message));
+            let line = &text[line_start..line_end];
+            problems.push(match value_of(line) {
+                Some((value, (title, toml))) => {
+                    let begin = line_start + value.start;
+                    let key = line[..value.start].trim();
+                    Diagnostic::new("spec::syntax", Span::spec(begin..line_start + value.end), title)
+                        .help(format!("write `{key} {toml}`"))
+                }
+                None => Diagnostic::new("spec::syntax", Span::spec(range), "this is not TOML").text(message),
+            });
         }
     }
     let root = table(root.into_inner(), &|range| Span::spec(range), problems);
     Tree { root, broken }
+}
+
+/// The value of a line that is `key = value` but for the form of the value: where it is, what is wrong, and its form.
+fn value_of(line: &str) -> Option<(Range<usize>, (&'static str, String))> {
+    let (key, rest) = line.split_once('=')?;
+    let value = rest.split('#').next().unwrap_or(rest);
+    let begin = key.len() + 1 + (value.len() - value.trim_start().len());
+    let value = value.trim();
+    let answer = format::value_in_toml(value).or_else(|| format::word_in_toml(value))?;
+    Some((begin..begin + value.len(), answer))
 }
 
 /// Where above a line the name that it repeats was written: the same header, or the key within the same table.
@@ -129,10 +176,14 @@ fn first_of_name(above: &str, line: &str, name: &str) -> Option<Range<usize>> {
     None
 }
 
-/// One `--set KEY=VALUE` as a path of keys and a value, or `None` after reporting what is wrong with it.
+/// One `--set KEY=VALUE` as a path of keys and a value; without what could not be read, after reporting why.
 ///
 /// `position` is which of the arguments it is.
-pub fn read_set(argument: &str, position: usize, problems: &mut Problems) -> Option<(Vec<(String, Span)>, Node)> {
+pub fn read_set(
+    argument: &str,
+    position: usize,
+    problems: &mut Problems,
+) -> Option<(Vec<(String, Span)>, Option<Node>)> {
     const OPTION: &str = "--set ";
     let shown: Arc<str> = format!("{OPTION}{argument}").into();
     let span = |range: Range<usize>| Span {
@@ -162,17 +213,29 @@ pub fn read_set(argument: &str, position: usize, problems: &mut Problems) -> Opt
     let offset = OPTION.len() + key.len() + 1 + (value.len() - value.trim_start().len());
     let value_span = |range: Range<usize>| span(range.start + offset..range.end + offset);
     match DeValue::parse(trimmed) {
-        Ok(value) => Some((path, node(value, &value_span, problems))),
+        Ok(value) => Some((path, Some(node(value, &value_span, problems)))),
         // Shells eat quotes, so a bare word is a string; what starts like another kind of value is a mistake in that.
         Err(error) if trimmed.is_empty() || trimmed.starts_with(['[', '{', '"', '\'']) => {
             let range = error.span().unwrap_or(0..trimmed.len());
-            problems.push(
-                Diagnostic::new("spec::syntax", value_span(range), "this is not a TOML value")
+            problems.push(match format::value_in_toml(trimmed) {
+                Some((title, toml)) => Diagnostic::new("spec::syntax", value_span(0..trimmed.len()), title)
+                    .help(format!("write `--set '{}={toml}'`", key.trim())),
+                None => Diagnostic::new("spec::syntax", value_span(range), "this is not a TOML value")
                     .text(error.message().replace('\n', " ")),
-            );
-            None
+            });
+            Some((path, None))
         }
-        Err(_) => Some((path, Node { item: Item::Text(trimmed.to_owned()), span: value_span(0..trimmed.len()) })),
+        Err(_) => {
+            if let Some((title, toml)) = format::value_in_toml(trimmed) {
+                let quote = if toml.contains(['[', '"']) { "'" } else { "" };
+                problems.push(
+                    Diagnostic::new("spec::syntax", value_span(0..trimmed.len()), title)
+                        .help(format!("write `--set {quote}{}={toml}{quote}`", key.trim())),
+                );
+                return Some((path, None));
+            }
+            Some((path, Some(Node { item: Item::Text(trimmed.to_owned()), span: value_span(0..trimmed.len()) })))
+        }
     }
 }
 

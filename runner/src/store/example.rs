@@ -56,7 +56,16 @@ impl Grid<'_> {
         let groups = vec![Group { shape, trials: (0..trials.len()).collect() }];
         let (limits, checkpointing) = (Limits::default(), Checkpointing::default());
         let settings = plan::settings::columns(&trials, &plan::example::facts());
-        Plan { name: "example".to_owned(), axes, settings, trials: trials.into(), groups, limits, checkpointing }
+        Plan {
+            name: "example".to_owned(),
+            axes,
+            settings,
+            trials: trials.into(),
+            groups,
+            limits,
+            checkpointing,
+            warnings: Vec::new(),
+        }
     }
 
     fn trial(&self, shape: &Arc<Shape>, policy: &str, optimizer: &str, max_lr: f64, seed: i64) -> Trial {

@@ -1,6 +1,8 @@
 //! What a user should know of an output before the run goes on.
 
 use super::manifest::{Manifest, TrialRecord};
+use super::result::Status;
+use crate::checkpoint::Keep;
 use crate::plan::{Names, Plan, TrialId};
 use crate::words;
 
@@ -31,5 +33,28 @@ pub(crate) fn failed(plan: &Plan, manifest: &Manifest) -> Option<String> {
     (!trials.is_empty()).then(|| {
         let (counted, list) = (words::counted(trials.len(), "trial"), words::some_of(&trials));
         format!("{counted} failed before; --retry-failed runs {them} again: {list}")
+    })
+}
+
+/// Trials of the plan of which nothing was kept, though the plan asks for it.
+pub(crate) fn not_kept(plan: &Plan, manifest: &Manifest) -> Option<String> {
+    if plan.checkpointing.keep == Keep::Nothing {
+        return None;
+    }
+    let lacks = |id: &TrialId| {
+        let record = manifest.trials.get(id);
+        record.is_some_and(|record| record.status == Status::Finished && record.checkpoint.is_none())
+    };
+    let names = Names::of(plan);
+    let lacking = plan.trials.iter().filter(|trial| lacks(&trial.id));
+    let trials: Vec<String> =
+        lacking.map(|trial| format!("{} ({})", names.handle(trial.id), names.words(&trial.axes))).collect();
+    let they = if trials.len() == 1 { "it was" } else { "they were" };
+    (!trials.is_empty()).then(|| {
+        let (counted, list) = (words::counted(trials.len(), "finished trial"), words::some_of(&trials));
+        format!(
+            "`checkpoint.keep` is set, and {counted} of this output left no weights: {they} trained before it was set, or \
+             by a plugin that cannot save: {list}"
+        )
     })
 }

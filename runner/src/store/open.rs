@@ -61,7 +61,8 @@ impl Store {
         // Whoever has the lock may be replacing what this looks at: what is wrong here is looked at again under the lock.
         let seen = Manifest::load(&store.folder).map(|manifest| {
             let Some(manifest) = manifest else { return false };
-            store.notes = notes::failed(plan, &manifest).filter(|_| !run.retry_failed).into_iter().collect();
+            let failed = notes::failed(plan, &manifest).filter(|_| !run.retry_failed);
+            store.notes = failed.into_iter().chain(notes::not_kept(plan, &manifest)).collect();
             store.manifest = manifest;
             true
         });
@@ -110,6 +111,7 @@ impl Store {
         if !run.retry_failed {
             notes.extend(notes::failed(plan, &manifest));
         }
+        notes.extend(notes::not_kept(plan, &manifest));
         let (resumable, more) = resume::resumable(folder, plan, &self.numerics, &manifest);
         notes.extend(more);
 

@@ -53,7 +53,7 @@ fn what_the_world_does_not_have() {
             23 | lr = 0.1
                | ^^
                |
-               = help: set it in `[policies.NAME]`, as in `kind = "fixed"`, `base_lr = 0.1`
+               = help: the learning rate is `base_lr` (or `max_lr`, by the kind) of a policy, `[policies.NAME]`
 
             error[spec::option]: `clip_gradients` belongs to `[train]`
               --> a.toml:24:1
@@ -825,4 +825,167 @@ fn updates_that_cannot_be_accumulated() {
                = help: expected `width`, `pool`, `dropout`, `plugin` or `architecture`
         "#]],
     );
+}
+
+/// The warnings of [`HEAD`] (25,000 iterations, 500 an epoch) and `body`: what is underlined, title and text.
+#[track_caller]
+fn check_warnings(body: &str, expected: &[(&str, &str, &str)]) {
+    let text = format!("{HEAD}{body}");
+    let warnings = planned(&text).warnings;
+    let found: Vec<(&str, &str, &str)> = warnings
+        .iter()
+        .map(|found| (&text[found.span.start..found.span.end], found.title.as_str(), found.text.as_str()))
+        .collect();
+    assert_eq!(found, expected, "{body}");
+}
+
+#[test]
+fn what_lies_beyond_the_training_is_a_warning() {
+    let beyond =
+        |keys: &str, place: &str, title: &str, text: &str| check_warnings(&sgd(keys, ""), &[(place, title, text)]);
+    let step = "kind = \"step\"\nbase_lr = 0.1\ngamma = 0.1\nstep_size = ";
+    beyond(
+        &format!("{step}25_000"),
+        "25_000",
+        "`step_size` reaches beyond the training: the value never falls",
+        "25000 of 25,000 iterations",
+    );
+    check_warnings(&sgd(&format!("{step}24_999"), ""), &[]);
+    beyond(
+        "kind = \"multistep\"\nbase_lr = 0.1\ngamma = 0.1\nmilestones = [20_000, \"60 epochs\"]",
+        "[20_000, \"60 epochs\"]",
+        "`milestones` reaches beyond the training: it is not reached",
+        "30000 of 25,000 iterations",
+    );
+    beyond(
+        "kind = \"triangular\"\nbase_lr = 0.1\nmax_lr = 0.2\nstep_size = 30_000",
+        "30_000",
+        "`step_size` reaches beyond the training: `max_lr` is not reached",
+        "30000 of 25,000 iterations",
+    );
+    beyond(
+        "kind = \"cosine\"\nmax_lr = 0.2\nsteps = \"100 epochs\"",
+        "\"100 epochs\"",
+        "`steps` reaches beyond the training: the last value is not reached",
+        "50000 of 25,000 iterations",
+    );
+    let stages = "kind = \"sequence\"\nstages = [{ kind = \"fixed\", base_lr = 0.1, iterations = 25_000 }, { kind = \"fixed\", base_lr = 0.01 }]";
+    beyond(stages, "\"fixed\"", "stage 2 is never reached", "it begins at 25,000, and iterations end at 25,000");
+    beyond(
+        "kind = \"table\"\nfile = \"sparse.csv\"",
+        "\"sparse.csv\"",
+        "this table ends before the training: its last value stays",
+        "its last row is for 100 of 25,000 iterations",
+    );
+    let momentum = "momentum = { kind = \"triangular\", base = 0.9, max = 0.8, step_size = 30_000 }";
+    check_warnings(
+        &sgd("kind = \"fixed\"\nbase_lr = 0.1", momentum),
+        &[("30_000", "`step_size` reaches beyond the training: `max` is not reached", "30000 of 25,000 iterations")],
+    );
+}
+
+/// Smith 2017 stops at the end of a cycle.
+#[test]
+fn a_training_that_ends_within_a_cycle_is_a_warning() {
+    let title = "the training ends in the middle of a cycle";
+    let cyclic =
+        |step_size: &str| format!("kind = \"triangular\"\nbase_lr = 0.1\nmax_lr = 0.2\nstep_size = {step_size}");
+    check_warnings(
+        &sgd(&cyclic("2000"), ""),
+        &[(
+            "2000",
+            title,
+            "1000 of the 4000 iterations of the last cycle, which ends at 28000, where the training has 25,000",
+        )],
+    );
+    check_warnings(&sgd(&cyclic("2500"), ""), &[]);
+    check_warnings(&sgd(&cyclic("2000\ncycles = 6"), ""), &[]);
+    // The paper's range test is the first half of a cycle.
+    check_warnings(&sgd(&cyclic("25_000"), ""), &[]);
+    check_warnings(&sgd(&cyclic("\"2.5 epochs\""), ""), &[]);
+    let sgdr = |first: u32| format!("kind = \"sgdr\"\nmax_lr = 0.2\nfirst_cycle = {first}\nmult = 2");
+    // 1000 + 2000 + 4000 + 8000 = 15,000, and the next ends at 31,000.
+    check_warnings(
+        &sgd(&sgdr(1000), ""),
+        &[(
+            "1000",
+            title,
+            "10000 of the 16000 iterations of the last cycle, which ends at 31000, where the training has 25,000",
+        )],
+    );
+    check_warnings(&sgd(&format!("{}\ntrain.iterations = 15_000", sgdr(1000)), ""), &[]);
+    let one_cycle = "kind = \"one_cycle\"\nmax_lr = 1\nstep_size = 13_000";
+    check_warnings(
+        &sgd(one_cycle, ""),
+        &[(
+            "13_000",
+            title,
+            "25000 of the 26000 iterations of the last cycle, which ends at 26000, where the training has 25,000",
+        )],
+    );
+    // Once, however many cells of the grid have it.
+    let grid = sgd(&cyclic("2000"), "momentum = [0.8, 0.9]").replace("max_lr = 0.2", "max_lr = [0.2, 0.3]");
+    assert_eq!(planned(&format!("{HEAD}{grid}")).warnings.len(), 1);
+    let flat = "kind = \"triangular\"\nbase_lr = 0.1\nmax_lr = 0.1\nstep_size = 2500";
+    check_warnings(&sgd(flat, ""), &[("0.1", "this cycle never changes its value", "it is `base_lr` too")]);
+}
+
+#[test]
+fn a_split_of_a_few_images_is_a_warning() {
+    let text = format!("{HEAD}{FIXED}{SGD}").replace("batch_size = 100", "batch_size = 100\nvalidation = 40");
+    let warnings = planned(&text).warnings;
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert_eq!(warning.title, "the validation split has 40 images");
+    assert_eq!(warning.text, "each is 2.5% of its accuracy");
+    let mut facts = facts();
+    if let Some(Ok(cifar)) = facts.datasets.get_mut("cifar10") {
+        cifar.test_count = 20;
+    }
+    let source = SourceFile { name: "a.toml".to_owned(), text: format!("{HEAD}{FIXED}{SGD}") };
+    let warnings = plan(&parse(&source, &[]).0, &facts).unwrap().warnings;
+    expect![[r#"
+        warning[spec::split]: the test set has 20 images
+         --> a.toml:7:11
+          |
+        7 | dataset = "cifar10"
+          |           ^^^^^^^^^ each is 5% of its accuracy
+          |
+          = help: differences of a few images between trials say nothing
+    "#]]
+    .assert_eq(&render(&warnings, &source));
+}
+
+/// The specs of the repository: what is warned of is so.
+#[test]
+fn the_specs_of_the_repository_have_only_warnings_that_are_true() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
+    let mut said = String::new();
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "toml")) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let source = SourceFile { name, text: std::fs::read_to_string(path).unwrap() };
+        let mut facts = facts();
+        let shapes = facts.datasets["cifar10"].clone();
+        facts.datasets.insert("shapes".to_owned(), shapes);
+        if let Some(Ok(cifar)) = facts.plugins.get_mut("cifar") {
+            let sigmoid = ModelFacts { name: "cifar10_full_sigmoid".to_owned(), ..cifar.models[0].clone() };
+            cifar.models.push(sigmoid);
+            let adadelta = cifar.optimizers.iter_mut().find(|optimizer| optimizer.name == "adadelta").unwrap();
+            adadelta.options_schema = serde_json::json!({ "properties": { "rho": { "type": "number" } } });
+        }
+        let (spec, problems) = parse(&source, &[]);
+        assert_eq!(problems, []);
+        match plan(&spec, &facts) {
+            Ok(plan) => {
+                for warning in &plan.warnings {
+                    said += &format!("{}: {} ({})\n", source.name, warning.title, warning.text);
+                }
+            }
+            Err(problems) => panic!("{}", render(&problems, &source)),
+        }
+    }
+    expect![[r#"
+        smith2017-table1-cifar10.toml: the training ends in the middle of a cycle (2000 of the 4000 iterations of the last cycle, which ends at 44000, where the training has 42,000)
+    "#]].assert_eq(&said);
 }

@@ -104,7 +104,7 @@ kin = "sgd"
             11 | batchsize = 100
                | ^^^^^^^^^ not a key of [data]
                |
-               = help: did you mean `batch_size`?
+               = help: write `data.batch_size`
 
             error[spec::key]: unknown key `maxlr`
               --> a.toml:19:1
@@ -120,7 +120,7 @@ kin = "sgd"
             20 | stepsize = 10
                | ^^^^^^^^ not a key of a schedule of kind `triangular`
                |
-               = help: did you mean `step_size`?
+               = help: write `step_size` in a policy: from `base_lr` to `max_lr`, half a cycle
 
             error[spec::key]: unknown key `kin`
               --> a.toml:23:1

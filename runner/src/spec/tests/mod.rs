@@ -119,7 +119,8 @@ fn defaults_are_in_range() {
             None => continue,
         };
         let mut problems = Problems::default();
-        let (_, node) = tree::read_set(&format!("a.b={text}"), 0, &mut problems).expect("a default is TOML");
+        let read = tree::read_set(&format!("a.b={text}"), 0, &mut problems);
+        let node = read.and_then(|(_, node)| node).expect("a default is TOML");
         let read = read::value(key, &node, &mut problems);
         assert_eq!(
             read.as_ref(),
@@ -239,4 +240,67 @@ proptest! {
             prop_assert!(diagnostics.is_empty());
         }
     }
+}
+
+/// Title, and help, of all that is said of a text and of arguments after it.
+fn said(text: &str, sets: &[&str]) -> Vec<(String, String)> {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let (spec, diagnostics) = parse(&source(text), &sets);
+    assert!(!spec.complete);
+    diagnostics.into_iter().map(|diagnostic| (diagnostic.title, diagnostic.help.join("; "))).collect()
+}
+
+#[track_caller]
+fn check_one(text: &str, sets: &[&str], title: &str, help: &str) {
+    assert_eq!(said(text, sets), [(title.to_owned(), help.to_owned())], "{text}");
+}
+
+#[test]
+fn a_file_in_another_format_is_one_message() {
+    let help = |line: &str| format!("keys stand in tables, `[train]`, each as `key = value`; this line is `{line}`");
+    let yaml = "experiment:\n  name: good\npolicies:\n  - tri\n  - lr: 0.1\n";
+    check_one(yaml, &[], "this is YAML, and a spec is TOML", &help("[experiment]"));
+    let json = "{\n  \"experiment\": {\"name\": \"good\"},\n  \"name\": \"a\"\n}\n";
+    check_one(json, &[], "this is JSON, and a spec is TOML", "keys stand in tables, `[train]`, each as `key = value`");
+    let python = "import torch\n\nlr = 0.1\nprint(lr)\n";
+    check_one(
+        python,
+        &[],
+        "this is Python, and a spec is TOML",
+        "keys stand in tables, `[train]`, each as `key = value`",
+    );
+    let caffe = "net: \"a.prototxt\"\nbase_lr: 0.001\nlr_policy: \"fixed\"\n";
+    let title = "this is a solver of Caffe, protobuf text, and a spec is TOML";
+    check_one(caffe, &[], title, &help("lr_policy = \"fixed\""));
+}
+
+#[test]
+fn an_unclosed_bracket_is_one_message_and_an_unquoted_word_too() {
+    let close = "add the `]` that ends the value";
+    check_one(&GOOD.replace("0.006]", "0.006"), &[], "this bracket is not closed", close);
+    check_one(&GOOD.replace("[1, 2]", "[1, 2"), &[], "this bracket is not closed", close);
+    let word = GOOD.replace("\"triangular\"", "triangular");
+    check_one(&word, &[], "this needs quotes", "write `kind = \"triangular\"`");
+    let epochs = GOOD.replace("step_size = 2000", "step_size = 2 epochs  # long");
+    check_one(&epochs, &[], "this needs quotes", "write `step_size = \"2 epochs\"`");
+    let point = GOOD.replace("base_lr = 0.001", "base_lr = .001");
+    check_one(&point, &[], "a number has a digit on both sides of its point", "write `base_lr = 0.001`");
+    let flag = GOOD.replace("[train]", "flip = True\n[train]");
+    check_one(&flag, &[], "flags are in small letters", "write `flip = true`");
+}
+
+#[test]
+fn set_says_the_toml_to_write() {
+    let number = "a number has a digit on both sides of its point";
+    check_one(GOOD, &["policies.tri.base_lr=.1"], number, "write `--set policies.tri.base_lr=0.1`");
+    let list = "several values are a list, in brackets";
+    let help = "write `--set 'policies.tri.base_lr=[1e-5, 1e-6]'`";
+    check_one(GOOD, &["policies.tri.base_lr=1e-5,1e-6"], list, help);
+    check_one(GOOD, &["data.flip=True"], "flags are in small letters", "write `--set data.flip=true`");
+    check_one(GOOD, &["lr=0.1"], "there is no table `lr`", "write `--set policies.tri.base_lr=..`");
+    check_one(GOOD, &["max_lr=0.1"], "there is no table `max_lr`", "write `--set policies.tri.max_lr=..`");
+    check_one(GOOD, &["batch_size=10"], "there is no table `batch_size`", "write `--set data.batch_size=..`");
+    let both = said(GOOD, &["lr=.1"]);
+    let titles: Vec<&str> = both.iter().map(|(title, _)| title.as_str()).collect();
+    assert_eq!(titles, ["there is no table `lr`", number]);
 }

@@ -294,3 +294,18 @@ fn a_spec_that_changed_says_what_it_no_longer_covers() {
     assert!(notes.contains("(triangular sgd seed=1)"), "{notes}");
     assert_eq!(open().notes(), &[] as &[String], "said once");
 }
+
+#[test]
+fn keep_set_after_the_trials_were_trained_is_said() {
+    let outputs = tempfile::tempdir().unwrap();
+    run(outputs.path(), &plan(Keep::Nothing), SMALL);
+    assert_eq!(open(outputs.path(), &plan(Keep::Nothing), SMALL).notes(), &[] as &[String]);
+    for keep in [Keep::Last, Keep::Best] {
+        let store = open(outputs.path(), &plan(keep), SMALL);
+        let [note] = store.notes() else { panic!("{:?}", store.notes()) };
+        // The other one diverged: of that nothing would have been kept.
+        let said =
+            "`checkpoint.keep` is set, and 1 finished trial of this output left no weights: it was trained before";
+        assert!(note.starts_with(said) && note.ends_with(" (triangular)"), "{note}");
+    }
+}

@@ -1,0 +1,238 @@
+//! What is allowed and most likely not meant: points of a schedule that lie after the end of the training, cycles that it
+//! cuts, and splits too small to tell trials apart.
+
+use super::cell::Cell;
+use super::facts::DatasetFacts;
+use crate::schedule::{Cyclic, OneCycle, OneCycleForm, Schedule};
+use crate::spec::kinds::Naming;
+use crate::spec::{Diagnostic, Number, Problems, thousands};
+
+/// The code of warnings about schedules that reach beyond the training.
+const BEYOND: &str = "spec::beyond";
+
+/// The code of warnings about cycles that the training cuts.
+const CYCLE: &str = "spec::cycle";
+
+/// Fewer images than this tell apart two trials by more than 1% only.
+const FEW_IMAGES: u64 = 100;
+
+/// A schedule, as it was resolved, and where its keys stand.
+pub struct Warner<'w, 'a, 'c> {
+    pub cell: &'w Cell<'a, 'c>,
+    pub naming: Naming,
+    /// Whether steps are epochs.
+    pub per_epoch: bool,
+    pub problems: &'w mut Problems,
+}
+
+impl Warner<'_, '_, '_> {
+    /// Warns about the schedule below `path`, which is followed for so many steps.
+    pub fn schedule(&mut self, schedule: &Schedule, path: &str, steps: u64) {
+        match schedule {
+            Schedule::Step { step_size, .. } if *step_size >= steps => {
+                self.beyond(path, "step_size", *step_size as f64, steps, "the value never falls");
+            }
+            Schedule::Sigmoid { step_size, .. } if *step_size >= steps => {
+                self.beyond(path, "step_size", *step_size as f64, steps, "the value is not half way by then");
+            }
+            Schedule::MultiStep { milestones, .. } => {
+                if let Some(milestone) = milestones.iter().find(|milestone| **milestone >= steps) {
+                    self.beyond(path, "milestones", *milestone as f64, steps, "it is not reached");
+                }
+            }
+            Schedule::Decay { step_size, .. } if *step_size > steps => {
+                self.beyond(path, "step_size", *step_size as f64, steps, "`base_lr` is not reached");
+            }
+            Schedule::Poly { steps: length, .. }
+            | Schedule::Cosine { steps: length, .. }
+            | Schedule::Linear { steps: length, .. }
+            | Schedule::RangeTest { steps: length, .. }
+                if *length > steps =>
+            {
+                self.beyond(path, "steps", *length as f64, steps, "the last value is not reached");
+            }
+            Schedule::Cyclic(cyclic) => self.cyclic(cyclic, path, steps),
+            Schedule::OneCycle(one_cycle) => self.one_cycle(one_cycle, path, steps),
+            Schedule::Sgdr { first_cycle, mult, .. } => {
+                let (mut end, mut length) = (*first_cycle, *first_cycle);
+                while end < steps {
+                    length = length.saturating_mul(*mult);
+                    end = if *mult <= 1 { steps.div_ceil(length) * length } else { end.saturating_add(length) };
+                }
+                if end > steps {
+                    let since = steps - (end - length).min(steps);
+                    self.cut(path, "first_cycle", since as f64, length as f64, end as f64, steps);
+                }
+            }
+            Schedule::Table(values) if (values.len() as u64) < steps => {
+                self.table_ends(path, values.len() as f64 - 1.0, steps);
+            }
+            Schedule::Points { points, .. } => {
+                if let Some((last, _)) = points.last().filter(|(last, _)| *last < steps as f64 - 1.0) {
+                    self.table_ends(path, *last, steps);
+                }
+            }
+            Schedule::Sequence(stages) => {
+                let mut begun = 0_u64;
+                for (index, stage) in stages.iter().enumerate() {
+                    let stage_path = format!("{path}.stages.{}", index + 1);
+                    if self.cell.get(&format!("{stage_path}.kind")).is_none() {
+                        // A stage that the spec does not name: what a key of the policy stands for.
+                        continue;
+                    }
+                    if begun >= steps {
+                        let title = format!("stage {} is never reached", index + 1);
+                        self.warn(
+                            BEYOND,
+                            &format!("{stage_path}.kind"),
+                            title,
+                            format!(
+                                "it begins at {}, and {} end at {}",
+                                thousands(begun.into()),
+                                self.unit(),
+                                thousands(steps.into()),
+                            ),
+                        );
+                        break;
+                    }
+                    let left = steps - begun;
+                    let is_last = index + 1 == stages.len();
+                    let length = format!("{stage_path}.iterations");
+                    if stage.steps > left && self.cell.get(&length).is_some() {
+                        self.warn(
+                            BEYOND,
+                            &length,
+                            format!("stage {} is cut by the end of the training", index + 1),
+                            format!(
+                                "{} of its {} {} are left",
+                                thousands(left.into()),
+                                thousands(stage.steps.into()),
+                                self.unit(),
+                            ),
+                        );
+                    }
+                    let used = if is_last { left } else { stage.steps.min(left) };
+                    self.schedule(&stage.schedule, &stage_path, used);
+                    begun = begun.saturating_add(stage.steps);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn cyclic(&mut self, cyclic: &Cyclic, path: &str, steps: u64) {
+        let end = steps as f64;
+        if cyclic.base == cyclic.max && self.naming == Naming::LearningRate {
+            let key = format!("{path}.max_lr");
+            self.warn(
+                "spec::flat",
+                &key,
+                "this cycle never changes its value".to_owned(),
+                "it is `base_lr` too".to_owned(),
+            );
+        } else if cyclic.up > end {
+            self.beyond(
+                path,
+                "step_size",
+                cyclic.up,
+                steps,
+                &format!("`{}` is not reached", self.naming.name("max_lr")),
+            );
+        } else if self.naming == Naming::LearningRate {
+            // The paper's range test is half a cycle, the whole training long.
+            let period = cyclic.up + cyclic.down;
+            let cycled = cyclic.cycles.map_or(end, |cycles| end.min(cycles * period));
+            let since = libm::fmod(cycled, period);
+            let whole = since < 1.0 || period - since < 1.0;
+            let held = cyclic.cycles.is_some_and(|cycles| end >= cycles * period);
+            if !whole && !held && cyclic.up != end {
+                self.cut(path, "step_size", since, period, end - since + period, steps);
+            }
+        }
+    }
+
+    fn one_cycle(&mut self, one_cycle: &OneCycle, path: &str, steps: u64) {
+        match one_cycle.form {
+            OneCycleForm::Smith { step_size } if step_size > steps => {
+                self.beyond(
+                    path,
+                    "step_size",
+                    step_size as f64,
+                    steps,
+                    &format!("`{}` is not reached", self.naming.name("max_lr")),
+                );
+            }
+            OneCycleForm::Smith { step_size } if step_size.saturating_mul(2) > steps => {
+                self.cut(path, "step_size", steps as f64, 2.0 * step_size as f64, 2.0 * step_size as f64, steps);
+            }
+            OneCycleForm::Smith { .. } => {}
+            _ if one_cycle.steps > steps => {
+                self.beyond(path, "steps", one_cycle.steps as f64, steps, "the last value is not reached");
+            }
+            _ => {}
+        }
+    }
+
+    /// A point of the schedule after the last step.
+    fn beyond(&mut self, path: &str, key: &str, point: f64, steps: u64, consequence: &str) {
+        let name = self.naming.name(key);
+        let title = format!("`{name}` reaches beyond the training: {consequence}");
+        let text = format!("{} of {} {}", Number(point), thousands(steps.into()), self.unit());
+        self.warn(BEYOND, &format!("{path}.{name}"), title, text);
+    }
+
+    /// A training that ends within a cycle.
+    fn cut(&mut self, path: &str, key: &str, since: f64, length: f64, end: f64, steps: u64) {
+        let name = self.naming.name(key);
+        let unit = self.unit();
+        let text = format!(
+            "{} of the {} {unit} of the last cycle, which ends at {}, where the training has {}",
+            Number(since),
+            Number(length),
+            Number(end),
+            thousands(steps.into()),
+        );
+        let place = self.cell.place(&format!("{path}.{name}"));
+        let title = "the training ends in the middle of a cycle".to_owned();
+        self.problems.push(
+            Diagnostic::warning(CYCLE, place, title)
+                .text(text)
+                .help("the rate is best low at the end: train whole cycles (Smith 2017, section 3.2)"),
+        );
+    }
+
+    fn table_ends(&mut self, path: &str, last: f64, steps: u64) {
+        let text = format!("its last row is for {} of {} {}", Number(last), thousands(steps.into()), self.unit());
+        self.warn(
+            BEYOND,
+            &format!("{path}.file"),
+            "this table ends before the training: its last value stays".to_owned(),
+            text,
+        );
+    }
+
+    fn unit(&self) -> &'static str {
+        if self.per_epoch { "epochs" } else { "iterations" }
+    }
+
+    fn warn(&mut self, code: &'static str, path: &str, title: String, text: String) {
+        self.problems.push(Diagnostic::warning(code, self.cell.place(path), title).text(text));
+    }
+}
+
+/// Warns about splits that tell little.
+pub fn data(facts: &DatasetFacts, cell: &Cell<'_, '_>, problems: &mut Problems) {
+    let validation = cell.integer("data.validation").unwrap_or(0).max(0) as u64;
+    let splits = [("data.dataset", "test set", facts.test_count), ("data.validation", "validation split", validation)];
+    for (path, split, count) in splits {
+        if (1..FEW_IMAGES).contains(&count) {
+            let share = Number((1000.0 / count as f64).round() / 10.0);
+            let title = format!("the {split} has {count} images");
+            problems.push(
+                Diagnostic::warning("spec::split", cell.place(path), title)
+                    .text(format!("each is {share}% of its accuracy"))
+                    .help("differences of a few images between trials say nothing"),
+            );
+        }
+    }
+}
