@@ -92,7 +92,8 @@ pub fn read(source: &SourceFile, problems: &mut Problems) -> Tree {
             )
             .help(help),
         );
-        return Tree { root: Table::default(), broken: vec![0..text.len()] };
+        broken.push(0..text.len());
+        return Tree { root: Table::default(), broken };
     }
     // What follows an open bracket is read as a part of it, and none of that is worth a message.
     let unclosed = format::unclosed_bracket(text).filter(|_| !errors.is_empty());
@@ -176,14 +177,13 @@ fn first_of_name(above: &str, line: &str, name: &str) -> Option<Range<usize>> {
     None
 }
 
+/// The keys that lead to a value, each with its place.
+pub type KeyPath = Vec<(String, Span)>;
+
 /// One `--set KEY=VALUE` as a path of keys and a value; without what could not be read, after reporting why.
 ///
 /// `position` is which of the arguments it is.
-pub fn read_set(
-    argument: &str,
-    position: usize,
-    problems: &mut Problems,
-) -> Option<(Vec<(String, Span)>, Option<Node>)> {
+pub fn read_set(argument: &str, position: usize, problems: &mut Problems) -> Option<(KeyPath, Option<Node>)> {
     const OPTION: &str = "--set ";
     let shown: Arc<str> = format!("{OPTION}{argument}").into();
     let span = |range: Range<usize>| Span {
