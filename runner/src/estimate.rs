@@ -87,7 +87,11 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
                 Event::Rows(rows) => (steps, last) = (steps + rows.count, Instant::now()),
                 // Nobody waits for a plan to try again what may have hung for minutes.
                 Event::Retried { message, .. }
-                | Event::Ended { outcome: Outcome::Failed { message } | Outcome::Crashed { message }, .. } => {
+                | Event::Ended {
+                    outcome:
+                        Outcome::Failed { message } | Outcome::Crashed { message } | Outcome::Interrupted { message },
+                    ..
+                } => {
                     failed.get_or_insert(message);
                 }
                 Event::Started { .. } | Event::Saved { .. } | Event::Ended { .. } => {}

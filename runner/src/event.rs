@@ -126,6 +126,12 @@ pub enum Outcome {
         /// The signal or the exit code, the step, and what the process said last.
         message: String,
     },
+    /// The machine did not let it be trained: its workers were killed from outside, say, or there was no memory, thread or
+    /// process to be had. Nothing is held against the trial, and the same command goes on with it.
+    Interrupted {
+        /// What the machine did, or did not give.
+        message: String,
+    },
     /// The run was stopped before the trial was done. Its rows do not count.
     Stopped,
 }

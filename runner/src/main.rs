@@ -137,7 +137,11 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     {
         return Err(error).context("cannot print the results, which are written");
     }
-    let failed = summary.results().any(|result| result.status.is_failure());
+    let interrupted = summary.results().filter(|result| result.is_interrupted()).count();
+    if interrupted > 0 {
+        say(&show::interrupted(interrupted));
+    }
+    let failed = interrupted > 0 || summary.results().any(|result| result.status.is_failure());
     Ok(signals.exit_code().unwrap_or(ExitCode::from(u8::from(failed))))
 }
 

@@ -103,6 +103,15 @@ pub fn nothing_to_run<'m>(results: impl Iterator<Item = TrialResult<'m>> + Clone
     }
 }
 
+/// What is said after a run in which the machine did not let `count` trials be trained.
+pub fn interrupted(count: usize) -> String {
+    let trials = crate::words::counted(count, "trial");
+    format!(
+        "error: the machine, not the spec, interrupted {trials} (see above): nothing is held against them, and the same \
+         command goes on with them\n"
+    )
+}
+
 /// An error and what it is because of.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();

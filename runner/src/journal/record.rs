@@ -125,6 +125,8 @@ pub enum Ending {
     Failed,
     /// The trial ended the process that trained it, again and again.
     Crashed,
+    /// The machine did not let the trial be trained; the same command goes on.
+    Interrupted,
     /// The user stopped it.
     Stopped,
 }

@@ -323,6 +323,7 @@ fn ending(outcome: &Outcome) -> (Ending, Option<&str>) {
         Outcome::Diverged { .. } => (Ending::Diverged, None),
         Outcome::Failed { message } => (Ending::Failed, Some(message)),
         Outcome::Crashed { message } => (Ending::Crashed, Some(message)),
+        Outcome::Interrupted { message } => (Ending::Interrupted, Some(message)),
         Outcome::Stopped => (Ending::Stopped, None),
     }
 }

@@ -102,7 +102,7 @@ impl Board {
             Event::Ended { trial, outcome, .. } => {
                 let (Some(lane), Some(info)) = (self.lanes.remove(trial), self.trials.get(*trial)) else { return };
                 self.total_iterations -= info.iterations.saturating_sub(lane.iteration).min(self.total_iterations);
-                self.ended_trials += usize::from(*outcome != Outcome::Stopped);
+                self.ended_trials += usize::from(!matches!(outcome, Outcome::Stopped | Outcome::Interrupted { .. }));
             }
         }
     }

@@ -52,6 +52,7 @@ fn event_line(board: &Board, event: &Event) -> Option<String> {
                 Outcome::Diverged { iteration } => format!("diverged  {label} at iteration {iteration}"),
                 Outcome::Failed { message } => format!("failed    {label}: {message}"),
                 Outcome::Crashed { message } => format!("crashed   {label}: {message}"),
+                Outcome::Interrupted { message } => format!("interrupted {label}: {message}"),
                 Outcome::Stopped => format!("stopped   {label}"),
             };
             let (handle, elapsed) = (board.handle(*trial), words::duration(elapsed.as_secs_f64()));

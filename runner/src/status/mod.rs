@@ -243,7 +243,7 @@ impl History {
             Record::Saved { trial, step, .. } => self.told(&trial).step = step,
             Record::Ended { trial, label, step, outcome, message, .. } => {
                 *self.told(&trial) = Told { step, ended: Some(outcome) };
-                if let (Ending::Failed | Ending::Crashed, Some(message)) = (outcome, message) {
+                if let (Ending::Failed | Ending::Crashed | Ending::Interrupted, Some(message)) = (outcome, message) {
                     self.last_error = Some(LastError {
                         time: time.into_owned(),
                         label: Some(label.into_owned()),
@@ -308,7 +308,7 @@ fn report(folder: &Path, found: Found, now: Timestamp) -> Report {
         let mut per_second = None;
         if let Some(told) = told {
             match told.ended {
-                Some(Ending::Stopped) => {}
+                Some(Ending::Stopped | Ending::Interrupted) => {}
                 Some(ended) => (status, step) = (ended_as(ended), told.step),
                 None => {
                     (status, step) = (TrialStatus::Running, told.step);
@@ -407,7 +407,7 @@ fn ended_as(ending: Ending) -> TrialStatus {
         Ending::Diverged => TrialStatus::Diverged,
         Ending::Failed => TrialStatus::Failed,
         Ending::Crashed => TrialStatus::Crashed,
-        Ending::Stopped => TrialStatus::Unfinished,
+        Ending::Stopped | Ending::Interrupted => TrialStatus::Unfinished,
     }
 }
 

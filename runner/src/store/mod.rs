@@ -281,7 +281,7 @@ impl Store {
         }
         record.label = label;
         record.attempts = record.attempts.saturating_add(1);
-        if record.status.is_failure() {
+        if !record.status.is_done() {
             (record.status, record.error) = (Status::Unfinished, None);
         }
         if let Some(abandoned) = self.flights.insert(index, flight) {
@@ -305,7 +305,7 @@ impl Store {
         let diverged_at = match outcome {
             Outcome::Finished => None,
             Outcome::Diverged { iteration } => Some(*iteration),
-            Outcome::Failed { .. } | Outcome::Crashed { .. } | Outcome::Stopped => {
+            Outcome::Failed { .. } | Outcome::Crashed { .. } | Outcome::Interrupted { .. } | Outcome::Stopped => {
                 self.note_interruption(index, outcome, elapsed)?;
                 if let Some(flight) = self.flights.remove(&index) {
                     if flight.saved.is_some() {
@@ -332,6 +332,7 @@ impl Store {
         let (status, error) = match outcome {
             Outcome::Failed { message } => (Status::Failed, Some(message.as_str().into())),
             Outcome::Crashed { message } => (Status::Crashed, Some(message.as_str().into())),
+            Outcome::Interrupted { message } => (Status::Unfinished, Some(message.as_str().into())),
             Outcome::Finished | Outcome::Diverged { .. } | Outcome::Stopped => (Status::Unfinished, None),
         };
         let trial = self.trial(index)?;

@@ -26,6 +26,13 @@ pub struct TrialResult<'m> {
     pub numbers: &'m Numbers,
 }
 
+impl TrialResult<'_> {
+    /// Whether the machine did not let it be trained to its end: [`crate::event::Outcome::Interrupted`].
+    pub fn is_interrupted(&self) -> bool {
+        self.status == Status::Unfinished && self.error.is_some()
+    }
+}
+
 /// How far a trial got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

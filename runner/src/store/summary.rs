@@ -120,11 +120,12 @@ fn trials<'m>(
         let _ = writeln!(text, "{}", words::wrapped(&chosen, terminal.width, 2));
     }
     let _ = writeln!(text, "{}", words::wrapped(&counts(results.clone()), terminal.width, 2));
-    let failed = results.filter(|result| result.status.is_failure());
+    let failed = results.filter(|result| result.status.is_failure() || result.is_interrupted());
     for result in failed.clone().take(LISTED_BEST) {
         let message = result.error.unwrap_or("for no stated reason");
         let (handle, label) = (names.handle(trial(&result).id), names.words(&trial(&result).axes));
-        let failure = format!("{}: {handle} {label}: {message}", result.status.name());
+        let what = if result.is_interrupted() { "interrupted" } else { result.status.name() };
+        let failure = format!("{what}: {handle} {label}: {message}");
         let _ = writeln!(text, "{}", words::wrapped(&failure, terminal.width, 2));
     }
     let more = failed.count().saturating_sub(LISTED_BEST);

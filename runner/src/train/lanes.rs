@@ -12,7 +12,7 @@ use super::feed::Feed;
 use super::pace::{Pace, Standing};
 use super::queue::Queue;
 use super::state;
-use super::work::{Interrupted, Work};
+use super::work::{FailedSession, Work};
 use crate::checkpoint::{Checkpoint, Every, Keep};
 use crate::dataset::order::Sampler;
 use crate::event::{Evaluation, Event, Outcome, Rows, Split};
@@ -107,12 +107,12 @@ impl<'a> Driver<'a> {
     /// Trains `work`, whose trials the session's lanes already hold in this order, and then all that the queue has left
     /// for the group (nothing, where there is no queue), at most `steps_per_call` steps at a time. Cancelled, it saves
     /// the trials in flight and ends them as stopped.
-    pub fn drive(mut self, work: Vec<Work>, steps_per_call: u64) -> Result<(), Interrupted> {
+    pub fn drive(mut self, work: Vec<Work>, steps_per_call: u64) -> Result<(), FailedSession> {
         self.lanes = work.into_iter().map(|work| Some(self.in_flight(work))).collect();
         let trained = self.train(steps_per_call).and_then(|()| self.save_all());
         if let Err(error) = trained {
             let in_flight = self.lanes.into_iter().flatten().map(InFlight::into_work).collect();
-            return Err(Interrupted { error, in_flight });
+            return Err(FailedSession { error, in_flight });
         }
         for lane in 0..self.lanes.len() {
             self.end(lane, Outcome::Stopped);

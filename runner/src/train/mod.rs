@@ -24,7 +24,7 @@ pub use engine::Engine;
 pub use feed::Feed;
 use queue::Queue;
 use slot::Slot;
-pub use work::{Interrupted, Work};
+pub use work::{FailedSession, Work};
 
 use crate::dataset::Dataset;
 use crate::dataset::order::SamplerError;

@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 use super::engine::Engine;
 use super::lanes::Driver;
 use super::queue::{Queue, Set};
-use super::work::{Interrupted, Work};
+use super::work::{FailedSession, Work};
 use super::{Isolation, Layout, Resources};
 use crate::event::{Event, Outcome};
 use crate::host::{Death, HostError, PluginInfo};
@@ -69,14 +69,14 @@ impl<'a> Slot<'a> {
             if self.cancel.load(Ordering::Relaxed) {
                 return;
             }
-            if let Err(Interrupted { error, in_flight }) = self.train(&set) {
+            if let Err(FailedSession { error, in_flight }) = self.train(&set) {
                 turn.again = self.settle(&set, error, in_flight);
             }
         }
     }
 
     /// One session, to its end.
-    fn train(&mut self, set: &Set) -> Result<(), Interrupted> {
+    fn train(&mut self, set: &Set) -> Result<(), FailedSession> {
         let work = set.work.clone();
         let shape = &*self.plan.groups[set.group].shape;
         let (plugin, feed) = (self.resources.plugin(shape), self.resources.feed(shape));
@@ -94,7 +94,7 @@ impl<'a> Slot<'a> {
                 tracing::debug!(group = set.group, lanes = work.len(), "session opened");
                 engine
             }
-            Err(error) => return Err(Interrupted { error, in_flight: work }),
+            Err(error) => return Err(FailedSession { error, in_flight: work }),
         };
         let step_by_step = set.goes_step_by_step();
         let queue = (!set.is_suspect && !step_by_step).then_some(self.queue);

@@ -42,7 +42,7 @@ impl Work {
 
 /// A session that failed, and what its lanes held. Nothing was sent about it: the slot decides what becomes of them.
 #[derive(Debug)]
-pub struct Interrupted {
+pub struct FailedSession {
     /// What the session said.
     pub error: HostError,
     /// In the order of the lanes.

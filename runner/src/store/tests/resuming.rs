@@ -255,11 +255,14 @@ fn a_checkpoint_outside_its_folder_is_refused() {
 }
 
 #[test]
-fn stopped_and_failed_trials_keep_what_was_saved() {
+fn stopped_interrupted_and_failed_trials_keep_what_was_saved() {
     let plan = plan(Keep::Nothing);
-    for outcome in
-        [Outcome::Stopped, Outcome::Failed { message: "no".into() }, Outcome::Crashed { message: "9".into() }]
-    {
+    for outcome in [
+        Outcome::Stopped,
+        Outcome::Interrupted { message: "no room".into() },
+        Outcome::Failed { message: "no".into() },
+        Outcome::Crashed { message: "9".into() },
+    ] {
         let outputs = tempfile::tempdir().unwrap();
         let mut store = open(outputs.path(), &plan, SMALL);
         let events = saving_events(&plan, &Work::new(0), 3);
@@ -270,9 +273,12 @@ fn stopped_and_failed_trials_keep_what_was_saved() {
             Outcome::Crashed { .. } => Status::Crashed,
             _ => Status::Unfinished,
         };
+        let is_interrupted = matches!(outcome, Outcome::Interrupted { .. });
         record(&mut store, &[Event::Ended { trial: 0, outcome, elapsed: Duration::from_secs(3) }]);
         let summary = store.finish().unwrap();
         assert_eq!((result(&summary, 0).status, result(&summary, 0).seconds), (status, Some(3.0)));
+        assert_eq!(result(&summary, 0).is_interrupted(), is_interrupted);
+        assert_eq!(summary.text().contains("interrupted: "), is_interrupted);
 
         let retry = RunInfo { retry_failed: true, ..info("example/1 cpu") };
         let store = Store::open_with(outputs.path(), &plan, retry, SMALL).unwrap();
