@@ -10,8 +10,7 @@
 //! 24..    payload
 //! ```
 //!
-//! A message is one frame of kind [`Kind::Message`], which begins with what the message is, and as many of kind
-//! [`Kind::Continuation`] as its arrays take. Integers are in the machine's own order: both ends are one program.
+//! A message is one frame of kind [`Kind::Message`] and as many of kind [`Kind::Continuation`] as it and its arrays take. Integers are in the machine's own order: both ends are one program.
 
 /// Bytes before the payload.
 pub const HEADER: usize = 24;
@@ -26,7 +25,7 @@ const MAGIC: [u8; 4] = *b"clrW";
 pub enum Kind {
     /// The beginning of a message.
     Message,
-    /// More of it.
+    /// More of it, or of its arrays.
     Continuation,
     /// To the worker: the call at hand is to end after its current step.
     Cancel,

@@ -75,8 +75,10 @@ fn read_replies(mut bytes: &[u8]) {
 }
 
 fn read_requests(bytes: &[u8]) {
-    if let Ok((request, rest)) = decode::<Request>(bytes) {
-        assert!(bytes.ends_with(rest));
+    // A length before it that fits, which no mutation of bytes would hit upon.
+    let message = [&(bytes.len() as u32).to_ne_bytes(), bytes].concat();
+    if let Ok(Some((request, length))) = decode::<Request>(&message) {
+        assert_eq!(length, message.len());
         comes_back(&request);
     }
 }
@@ -84,10 +86,9 @@ fn read_requests(bytes: &[u8]) {
 /// Values may be no numbers, so bytes are compared.
 #[track_caller]
 fn comes_back<M: Serialize + DeserializeOwned>(message: &M) {
-    // Read from no more bytes than a frame holds, it may still be longer when it is written in full.
-    let Ok(bytes) = encode(message) else { return };
-    let (again, rest) = decode::<M>(&bytes).expect("a message of ours");
-    assert!(rest.is_empty());
+    let bytes = encode(message).expect("a message that was read is not too long");
+    let (again, length) = decode::<M>(&bytes).expect("a message of ours").expect("a whole message");
+    assert_eq!(length, bytes.len());
     assert_eq!(encode(&again), Ok(bytes));
 }
 
@@ -137,13 +138,15 @@ fn seeds_of_replies() -> Vec<(String, Vec<u8>)> {
 fn seeds_of_requests() -> Vec<(String, Vec<u8>)> {
     let path = |path: &str| FilePath::from(Path::new(path));
     let lane = LaneText::from(&Lane { options_json: "{}".into(), init_seed: 1, data_seed: u64::MAX });
+    let transform =
+        Transform { mean: vec![0.5; 3], scale: vec![f32::NAN], pad: 4, crop: Some([32, 32]), flip: true };
     let data = DataSource {
         name: "cifar10".to_owned(),
         digest: Some("0123".repeat(16)),
         roots: vec![path("data"), path("more")],
         cache: Some(path("cache")),
         counts: [45_000, 5_000, 10_000],
-        transform: Transform { mean: vec![0.5; 3], scale: vec![f32::NAN], pad: 4, crop: Some([32, 32]), flip: true },
+        transform: (&transform).into(),
     };
     let open = Open {
         plugin: path("libclr_cifar.so"),
@@ -167,6 +170,8 @@ fn seeds_of_requests() -> Vec<(String, Vec<u8>)> {
         ("load", Request::Load { lane: 0, tensor: u32::MAX }),
         ("close", Request::Close),
     ];
-    let seed = |(name, request): (&str, Request)| (name.to_owned(), encode(&request).expect("a short message"));
+    // Without the length, which the target puts before them.
+    let seed =
+        |(name, request): (&str, Request)| (name.to_owned(), encode(&request).expect("a short message").split_off(4));
     requests.into_iter().map(seed).collect()
 }

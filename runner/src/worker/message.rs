@@ -1,7 +1,8 @@
 //! Messages: what a supervisor asks of a worker, and what it answers.
 //!
-//! A message is a [`Request`] or a [`Reply`] in postcard, then its arrays as they lie in memory. Their lengths follow from
-//! the message and from the session, and are never taken from the other end's word.
+//! A message is its length in four bytes, a [`Request`] or a [`Reply`] in postcard, then its arrays as they lie in memory:
+//! one stream of bytes, cut into as many frames as it takes. The lengths of arrays follow from the message and from the
+//! session. What a worker says is kept as it comes, so a length that it claims takes no memory.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -17,12 +18,18 @@ use crate::event::Split;
 use crate::host::{Data, Footprint, HostError, Lane, PluginInfo, SessionConfig, SplitData, TensorInfo, Transform};
 
 /// Raised by any change of frames or messages.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
+
+/// No message is longer, its arrays aside: 256 MiB. It holds text (options, schemas, what went wrong) and names of tensors.
+pub const LONGEST: usize = 1 << 28;
+
+/// Bytes before a message that say how long it is.
+const PREFIX: usize = 4;
 
 /// What a supervisor asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
-    /// Open a dataset in place of the last.
+    /// Open a dataset in place of the last, with the means and scales of its transform.
     Data(DataSource),
     /// Open a session in place of the last, on the dataset that is open.
     Open(Open),
@@ -79,7 +86,7 @@ pub enum Request {
         /// The BLAKE3 that the file must have.
         plugin_digest: String,
     },
-    /// `host::Plugin::footprint`, of a session on data of these sizes.
+    /// `host::Plugin::footprint`, of a session on data of these sizes, with the means and scales of the transform.
     Footprint(Open, DataSizes),
     /// `device::gpus`, of these numbers.
     Gpus(Vec<u32>),
@@ -153,20 +160,57 @@ pub struct DataSizes {
     class_count: u32,
     /// Images of train, validation and test.
     counts: [u64; 3],
-    transform: Transform,
+    /// What is done to each image.
+    pub transform: TransformSizes,
+}
+
+/// A [`Transform`] but for its means and scales, which come as arrays: there may be one for each pixel of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransformSizes {
+    mean_count: u64,
+    scale_count: u64,
+    pad: u32,
+    crop: Option<[u32; 2]>,
+    flip: bool,
+}
+
+/// The arrays that come with a dataset or its sizes.
+pub fn transform_arrays(transform: &Transform) -> [&[u8]; 2] {
+    [bytemuck::cast_slice(&transform.mean), bytemuck::cast_slice(&transform.scale)]
+}
+
+impl From<&Transform> for TransformSizes {
+    fn from(transform: &Transform) -> TransformSizes {
+        let Transform { mean, scale, pad, crop, flip } = transform;
+        let (mean_count, scale_count) = (mean.len() as u64, scale.len() as u64);
+        TransformSizes { mean_count, scale_count, pad: *pad, crop: *crop, flip: *flip }
+    }
+}
+
+impl TransformSizes {
+    /// With means and scales of zeroes, for arrays to fill; an error where there would be more than `most`.
+    pub fn unfilled(&self, most: usize) -> Result<Transform, String> {
+        let TransformSizes { mean_count, scale_count, pad, crop, flip } = *self;
+        let zeroes = |count: u64| match usize::try_from(count) {
+            Ok(count) if count <= most => Ok(vec![0.0; count]),
+            _ => Err(format!("a transform with {count} values")),
+        };
+        Ok(Transform { mean: zeroes(mean_count)?, scale: zeroes(scale_count)?, pad, crop, flip })
+    }
 }
 
 impl From<&Data> for DataSizes {
     fn from(data: &Data) -> DataSizes {
         let Data { height, width, channels, class_count, ref splits, ref transform, .. } = *data;
         let counts = splits.each_ref().map(|split| split.count);
-        DataSizes { height, width, channels, class_count, counts, transform: transform.clone() }
+        DataSizes { height, width, channels, class_count, counts, transform: transform.into() }
     }
 }
 
-impl From<DataSizes> for Data {
-    fn from(sizes: DataSizes) -> Data {
-        let DataSizes { height, width, channels, class_count, counts, transform } = sizes;
+impl DataSizes {
+    /// The dataset, without an image.
+    pub fn data(self, transform: Transform) -> Data {
+        let DataSizes { height, width, channels, class_count, counts, .. } = self;
         let splits = counts.map(|count| SplitData { count, ..SplitData::default() });
         Data { height, width, channels, class_count, splits, transform, loader: None }
     }
@@ -186,7 +230,7 @@ pub struct DataSource {
     /// Images of train, validation and test.
     pub counts: [u64; 3],
     /// What is done to each image.
-    pub transform: Transform,
+    pub transform: TransformSizes,
 }
 
 impl Open {
@@ -284,15 +328,31 @@ impl From<FilePath> for PathBuf {
     }
 }
 
-/// A message as the payload of its first frame; arrays come after it.
+/// A message, after its length; arrays come after it.
 pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, String> {
-    let bytes = postcard::to_stdvec(message).map_err(|error| error.to_string())?;
-    if bytes.len() > MOST { Err(format!("a message of {} bytes, more than {MOST}", bytes.len())) } else { Ok(bytes) }
+    let mut bytes = postcard::to_extend(message, vec![0; PREFIX]).map_err(|error| error.to_string())?;
+    let length = bytes.len() - PREFIX;
+    if length > LONGEST {
+        return Err(format!("a message of {length} bytes, more than {LONGEST}"));
+    }
+    bytes[..PREFIX].copy_from_slice(&(length as u32).to_ne_bytes());
+    Ok(bytes)
 }
 
-/// The message at the start of a payload, and the part of its arrays that came with it.
-pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<(T, &[u8]), String> {
-    postcard::take_from_bytes(payload).map_err(|error| format!("a message that cannot be read: {error}"))
+/// The message at the start of what came so far, and how many bytes it takes: its arrays are behind it. None where it is
+/// not there whole.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<(T, usize)>, String> {
+    let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else { return Ok(None) };
+    let length = u32::from_ne_bytes(*prefix) as usize;
+    if length > LONGEST {
+        return Err(format!("a message of {length} bytes, more than {LONGEST}"));
+    }
+    let Some(message) = rest.get(..length) else { return Ok(None) };
+    match postcard::take_from_bytes(message) {
+        Ok((message, [])) => Ok(Some((message, PREFIX + length))),
+        Ok((_, more)) => Err(format!("a message with {} bytes too many", more.len())),
+        Err(error) => Err(format!("a message that cannot be read: {error}")),
+    }
 }
 
 /// Hands the frames of a message to `write`, one after the other.
@@ -303,10 +363,10 @@ pub fn write_frames<E>(
     mut write: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut kind = Kind::Message;
-    let mut payload = vec![message];
-    let mut room = MOST - message.len();
-    for &array in arrays {
-        let mut rest = array;
+    let mut payload = Vec::new();
+    let mut room = MOST;
+    for &part in [message].iter().chain(arrays) {
+        let mut rest = part;
         while !rest.is_empty() {
             if room == 0 {
                 write(encoder.frame(kind, &payload))?;
@@ -325,6 +385,9 @@ pub fn write_frames<E>(
 /// Puts a reply together from frames.
 #[derive(Debug)]
 pub struct Receiving<'a, 'b> {
+    has_begun: bool,
+    /// What came of the message itself, until it is there whole.
+    beginning: Vec<u8>,
     reply: Option<Reply>,
     filling: Filling<'a, 'b>,
 }
@@ -332,21 +395,25 @@ pub struct Receiving<'a, 'b> {
 impl<'a, 'b> Receiving<'a, 'b> {
     /// The reply's arrays, if it has any, are to fill these.
     pub fn new(arrays: &'a mut [&'b mut [u8]]) -> Receiving<'a, 'b> {
-        Receiving { reply: None, filling: Filling::new(arrays) }
+        Receiving { has_begun: false, beginning: Vec::new(), reply: None, filling: Filling::new(arrays) }
     }
 
     /// Takes the next frame; the reply, once it is there with its arrays.
     pub fn take(&mut self, kind: Kind, payload: &[u8]) -> Result<Option<Reply>, String> {
-        let rest = match (kind, &self.reply) {
-            (Kind::Message, None) => {
-                let (message, rest) = decode::<Reply>(payload)?;
-                self.reply = Some(message);
-                rest
-            }
-            (Kind::Continuation, Some(_)) => payload,
+        match (kind, self.has_begun) {
+            (Kind::Message, false) => self.has_begun = true,
+            (Kind::Continuation, true) => {}
             (kind, _) => return Err(format!("a frame of kind {kind:?}, out of turn")),
-        };
-        self.filling.take(rest)?;
+        }
+        if self.reply.is_some() {
+            self.filling.take(payload)?;
+        } else {
+            self.beginning.extend_from_slice(payload);
+            let Some((reply, length)) = decode::<Reply>(&self.beginning)? else { return Ok(None) };
+            self.reply = Some(reply);
+            self.filling.take(&self.beginning[length..])?;
+            self.beginning.clear();
+        }
         let is_filled = self.filling.is_done();
         Ok(self.reply.take_if(|reply| is_filled || !reply.has_arrays()))
     }

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::message::{Open, Reply, Request, encode};
+use super::message::{Open, Reply, Request, encode, transform_arrays};
 use super::process::{Call, Process};
 use super::{Isolation, Launch};
 use crate::device::{self, GpuInfo};
@@ -69,7 +69,8 @@ impl Known {
                 let mut asking = Asking::new(launch, *limits, info.name.clone(), "footprint")?;
                 let footprint = |config: &SessionConfig| {
                     let sizes = (&*config.dataset).into();
-                    match asking.ask(&Request::Footprint(Open::new(info, config), sizes))? {
+                    let arrays = transform_arrays(&config.dataset.transform);
+                    match asking.ask(&Request::Footprint(Open::new(info, config), sizes), &arrays)? {
                         Reply::Footprint(footprint) => Ok(footprint),
                         other => Err(asking.out_of_turn(&other)),
                     }
@@ -97,7 +98,7 @@ pub fn gpus(isolation: &Isolation, limits: Limits, ordinals: &[u32]) -> Result<V
     let Isolation::Process(launch) = isolation else { return device::gpus(ordinals) };
     let asked = persistently(|| {
         let mut asking = Asking::new(launch, limits, "cuda".to_owned(), "devices")?;
-        match asking.ask(&Request::Gpus(ordinals.to_vec()))? {
+        match asking.ask(&Request::Gpus(ordinals.to_vec()), &[])? {
             Reply::Gpus(found) => Ok(found),
             other => Err(asking.out_of_turn(&other)),
         }
@@ -122,7 +123,7 @@ fn describe(launch: &Launch, limits: Limits, path: &Path, digest: &str) -> Resul
     let absolute = std::path::absolute(path).map_err(load_error)?;
     let mut asking = Asking::new(launch, limits, path.display().to_string(), "describe")?;
     let request = Request::Describe { plugin: absolute.as_path().into(), plugin_digest: digest.to_owned() };
-    match asking.ask(&request)? {
+    match asking.ask(&request, &[])? {
         Reply::Described(text) => match serde_json::from_str::<PluginInfo>(&text) {
             Ok(info) => Ok(PluginInfo { path: absolute, digest: digest.to_owned(), ..info }),
             Err(error) => Err(asking.died(Death::Garbled(error.to_string()))),
@@ -149,14 +150,14 @@ impl Asking {
         Ok(Asking { process, plugin, function, limit: limits.call.min(PATIENCE) })
     }
 
-    fn ask(&mut self, request: &Request) -> Result<Reply, HostError> {
+    fn ask(&mut self, request: &Request, arrays: &[&[u8]]) -> Result<Reply, HostError> {
         let encoded = encode(request);
         let request = encoded.map_err(|message| HostError::Argument {
             plugin: self.plugin.clone(),
             function: self.function,
             message,
         })?;
-        let call = Call { request: &request, arrays: &[], filled: &mut [], cancel: None, limit: self.limit };
+        let call = Call { request: &request, arrays, filled: &mut [], cancel: None, limit: self.limit };
         match self.process.ask(call) {
             Ok(Reply::Failed(error)) => Err(error),
             Ok(reply) => Ok(reply),

@@ -10,10 +10,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::frame::{Decoder, Encoder, Kind};
 use super::inherited;
-use super::message::{DataSource, Filling, Open, PROTOCOL, Reply, Request, decode, encode, write_frames};
+use super::message::{
+    DataSource, Filling, Open, PROTOCOL, Reply, Request, TransformSizes, decode, encode, write_frames,
+};
 use crate::dataset;
 use crate::device;
-use crate::host::{self, Completion, HostError, Images, Plugin, Session, SplitData, StepCall};
+use crate::host::{self, Completion, HostError, Images, Plugin, Session, SplitData, StepCall, Transform};
 
 /// Exit code of a worker that does not understand its supervisor.
 const MISUNDERSTOOD: i32 = 70;
@@ -81,8 +83,9 @@ impl Served {
                 Ok(())
             }
             Request::Footprint(open, sizes) => {
+                let transform = self.transform(&sizes.transform, rest);
                 let plugin = self.plugin(open.plugin.clone().into(), &open.plugin_digest)?;
-                let footprint = plugin.footprint(&open.config(Arc::new(sizes.into())))?;
+                let footprint = plugin.footprint(&open.config(Arc::new(sizes.data(transform))))?;
                 self.replies.send(&Reply::Footprint(footprint), &[]);
                 Ok(())
             }
@@ -92,7 +95,8 @@ impl Served {
             }
             Request::Data(source) => {
                 (self.session, self.data) = (None, None);
-                self.data = Some(Arc::new(open_data(&source)?));
+                let transform = self.transform(&source.transform, rest);
+                self.data = Some(Arc::new(open_data(&source, transform)?));
                 self.done()
             }
             Request::Open(open) => self.open(open),
@@ -134,6 +138,14 @@ impl Served {
                 self.done()
             }
         }
+    }
+
+    /// The transform whose arrays come with the request at hand.
+    fn transform(&self, sizes: &TransformSizes, rest: &[u8]) -> Transform {
+        let mut transform = sizes.unfilled(MOST_ELEMENTS).unwrap_or_else(|problem| misunderstood(&problem));
+        let Transform { mean, scale, .. } = &mut transform;
+        self.frames.arrays(rest, &mut [bytemuck::cast_slice_mut(mean), bytemuck::cast_slice_mut(scale)]);
+        transform
     }
 
     /// The plugin of a file, if that has the digest.
@@ -220,7 +232,7 @@ fn element_count(session: &mut Session, lane: usize, tensor: usize) -> Result<us
 }
 
 /// Opens the dataset and takes it apart as the supervisor did.
-fn open_data(source: &DataSource) -> Result<host::Data, HostError> {
+fn open_data(source: &DataSource, transform: Transform) -> Result<host::Data, HostError> {
     let name = &source.name;
     let failed = |problem: String| HostError::Data { dataset: name.clone(), problem };
     let roots: Vec<PathBuf> = source.roots.iter().cloned().map(Into::into).collect();
@@ -249,7 +261,7 @@ fn open_data(source: &DataSource) -> Result<host::Data, HostError> {
             images: Images::new(Arc::new(samples.images.clone()), 0..samples.images.len()),
             labels: Some(samples.labels),
         }),
-        transform: source.transform.clone(),
+        transform,
         loader: None,
     })
 }
@@ -301,11 +313,20 @@ struct Frames {
 impl Frames {
     /// The next request, and the part of its arrays that came with it.
     fn request(&self) -> (Request, Vec<u8>) {
-        match self.receiver.recv() {
-            Ok((Kind::Message, payload)) => match decode(&payload) {
-                Ok((request, rest)) => (request, rest.to_vec()),
+        let mut bytes = self.payload(Kind::Message);
+        loop {
+            match decode(&bytes) {
+                Ok(Some((request, length))) => return (request, bytes.split_off(length)),
+                Ok(None) => bytes.extend(self.payload(Kind::Continuation)),
                 Err(problem) => misunderstood(&problem),
-            },
+            }
+        }
+    }
+
+    /// Of the next frame, which must be of this kind.
+    fn payload(&self, expected: Kind) -> Vec<u8> {
+        match self.receiver.recv() {
+            Ok((kind, payload)) if kind == expected => payload,
             Ok((kind, _)) => misunderstood(&format!("a frame of kind {kind:?}, out of turn")),
             Err(_) => misunderstood("the thread that reads requests has ended"),
         }
@@ -316,11 +337,7 @@ impl Frames {
         let mut filling = Filling::new(arrays);
         let mut result = filling.take(rest);
         while result.is_ok() && !filling.is_done() {
-            result = match self.receiver.recv() {
-                Ok((Kind::Continuation, payload)) => filling.take(&payload),
-                Ok((kind, _)) => Err(format!("a frame of kind {kind:?}, out of turn")),
-                Err(_) => Err("the thread that reads requests has ended".to_owned()),
-            };
+            result = filling.take(&self.payload(Kind::Continuation));
         }
         if let Err(problem) = result {
             misunderstood(&problem);

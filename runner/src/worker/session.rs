@@ -1,15 +1,16 @@
 //! Workers, and sessions in them, as the supervisor sees them: the same functions as [`crate::host::Session`].
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Launch;
-use super::message::{DataSource, Open, Reply, Request, encode};
+use super::message::{DataSource, Open, Reply, Request, encode, transform_arrays};
 use super::process::{Call, Process};
 use crate::event::Split;
 use crate::host::{
-    CallSizes, Completion, Death, Function, HostError, Lane, PluginInfo, SessionConfig, StepCall, TensorInfo,
+    CallSizes, Completion, Data, Death, Function, HostError, Lane, PluginInfo, SessionConfig, StepCall, TensorInfo,
     check_sizes,
 };
 use crate::limits::Limits;
@@ -27,7 +28,7 @@ pub struct Worker {
     roots: Vec<PathBuf>,
     cache: Option<PathBuf>,
     /// What it has open.
-    data: Option<DataSource>,
+    data: Option<(DataSource, Arc<Data>)>,
 }
 
 /// K trials that train together in a worker.
@@ -94,14 +95,19 @@ impl Worker {
             roots: self.roots.iter().map(|root| root.as_path().into()).collect(),
             cache: self.cache.as_deref().map(Into::into),
             counts: split_counts,
-            transform: config.dataset.transform.clone(),
+            transform: (&config.dataset.transform).into(),
         };
         let tensors = vec![None; sizes.lane_count];
         let mut session = Session { worker: self, plugin: plugin.name.clone(), sizes, split_counts, tensors };
-        if session.worker.data.as_ref() != Some(&source) {
+        let is_open = session.worker.data.as_ref().is_some_and(|(open, data)| {
+            // The values last: mean images are large, and almost always the very same.
+            *open == source && (Arc::ptr_eq(data, &config.dataset) || data.transform == config.dataset.transform)
+        });
+        if !is_open {
             session.worker.data = None;
-            session.ask_within(TIME_TO_OPEN_DATA, function, &Request::Data(source.clone()))?;
-            session.worker.data = Some(source);
+            let arrays = transform_arrays(&config.dataset.transform);
+            session.ask_within(TIME_TO_OPEN_DATA, function, &Request::Data(source.clone()), &arrays)?;
+            session.worker.data = Some((source, config.dataset.clone()));
         }
         session.ask_done(function, &Request::Open(Open::new(plugin, config)), &[])?;
         Ok(session)
@@ -252,8 +258,14 @@ impl Session<'_> {
         }
     }
 
-    fn ask_within(&mut self, limit: Duration, function: Function, request: &Request) -> Result<(), HostError> {
-        match self.ask_for(limit, function, request, &[], &mut [], None)? {
+    fn ask_within(
+        &mut self,
+        limit: Duration,
+        function: Function,
+        request: &Request,
+        arrays: &[&[u8]],
+    ) -> Result<(), HostError> {
+        match self.ask_for(limit, function, request, arrays, &mut [], None)? {
             Reply::Done => Ok(()),
             other => Err(self.out_of_turn(function, &other)),
         }

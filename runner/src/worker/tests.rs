@@ -6,7 +6,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::frame::{Decoder, Encoder, MOST};
-use super::message::{DataSource, Filling, Open, Reply, Request, SplitName, decode, encode, write_frames};
+use super::message::{
+    DataSource, Filling, LONGEST, Open, Receiving, Reply, Request, SplitName, TransformSizes, decode, encode,
+    transform_arrays, write_frames,
+};
 use crate::device::GpuInfo;
 use crate::host::{Data, Death, Footprint, HostError, Lane, Role, SplitData, TensorInfo, Transform};
 
@@ -36,7 +39,7 @@ fn requests() -> Vec<Request> {
             roots: vec![path.into()],
             cache: Some(path.into()),
             counts: [45_000, 5_000, 10_000],
-            transform: Transform { mean: vec![0.1, f32::MIN_POSITIVE], scale: vec![], pad: 4, crop: None, flip: true },
+            transform: (&Transform { mean: vec![0.1; 2], scale: vec![], pad: 4, crop: None, flip: true }).into(),
         }),
         Request::Open(open),
         Request::Step { step_count: 4096, shared_samples: true },
@@ -93,14 +96,23 @@ fn replies() -> Vec<Reply> {
 fn check_round_trip<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(message: &T) {
     let bytes = encode(message).unwrap();
     let with_array = [&bytes[..], b"array"].concat();
-    assert_eq!(decode::<T>(&with_array).as_ref(), Ok(&(decode::<T>(&bytes).unwrap().0, &b"array"[..])));
-    assert_eq!(decode::<T>(&bytes).unwrap(), (decode::<T>(&with_array).unwrap().0, &[][..]));
-    assert_eq!(decode::<T>(&bytes).unwrap().0, *message);
-    for end in 0..bytes.len() {
-        if let Ok((other, _)) = decode::<T>(&bytes[..end]) {
-            panic!("{end} of {} bytes of {message:?} are {other:?}", bytes.len());
-        }
+    for bytes_so_far in [&bytes, &with_array] {
+        let (back, length) = decode::<T>(bytes_so_far).unwrap().unwrap();
+        assert_eq!((&back, length), (message, bytes.len()));
     }
+    for end in 0..bytes.len() {
+        assert_eq!(decode::<T>(&bytes[..end]), Ok(None), "{end} of {} bytes of {message:?}", bytes.len());
+    }
+}
+
+/// The one message that `bytes` are.
+fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    decode::<T>(bytes)?.map(|(message, _)| message).ok_or_else(|| "a part of a message".to_owned())
+}
+
+/// Bytes as a message, whatever they are.
+fn prefixed(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u32).to_ne_bytes(), bytes].concat()
 }
 
 #[test]
@@ -113,7 +125,7 @@ fn messages_come_back_as_they_were_and_a_part_of_one_is_none() {
 fn an_error_says_in_the_supervisor_what_it_said_in_the_worker() {
     for error in errors() {
         let bytes = encode(&error).unwrap();
-        assert_eq!(decode::<HostError>(&bytes).unwrap().0.to_string(), error.to_string());
+        assert_eq!(whole::<HostError>(&bytes).unwrap().to_string(), error.to_string());
     }
 }
 
@@ -122,11 +134,11 @@ fn a_path_need_not_be_text() {
     use std::os::unix::ffi::OsStrExt;
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(b"/data/\xff\xfe"));
     let bytes = encode(&super::message::FilePath::from(path)).unwrap();
-    let (back, _) = decode::<super::message::FilePath>(&bytes).unwrap();
+    let back: super::message::FilePath = whole(&bytes).unwrap();
     assert_eq!(std::path::PathBuf::from(back), path);
     // In an error it is for people to read.
     let bytes = encode(&HostError::Load { path: path.into(), message: "x".into() }).unwrap();
-    let (back, _) = decode::<HostError>(&bytes).unwrap();
+    let back: HostError = whole(&bytes).unwrap();
     assert_eq!(back, HostError::Load { path: "/data/\u{fffd}\u{fffd}".into(), message: "x".into() });
 }
 
@@ -137,49 +149,97 @@ fn garbage_is_an_error() {
         for fill in [0, 1, 0x7f, 0x80, 0xff] {
             let mut garbage = vec![fill; 64];
             garbage[0] = first;
-            let _ = decode::<Reply>(&garbage);
-            let _ = decode::<Request>(&garbage);
+            for bytes in [prefixed(&garbage), garbage] {
+                let _ = decode::<Reply>(&bytes);
+                let _ = decode::<Request>(&bytes);
+            }
         }
         if (12..0x80).contains(&first) {
-            assert!(decode::<Request>(&[first, 0, 0]).is_err(), "there is no request {first}");
+            assert!(decode::<Request>(&prefixed(&[first, 0, 0])).is_err(), "there is no request {first}");
         }
     }
     // A list of tensors that claims 2^63 of them.
     let claim = [3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
-    assert!(decode::<Reply>(&claim).is_err());
+    assert!(decode::<Reply>(&prefixed(&claim)).is_err());
+    // A message that claims to be longer than any, and one with something behind it.
+    assert!(decode::<Reply>(&u32::MAX.to_ne_bytes()).unwrap_err().ends_with("more than 268435456"));
+    assert_eq!(decode::<Reply>(&prefixed(&[1, 1])).unwrap_err(), "a message with 1 bytes too many");
     let unknown = HostError::Broken { plugin: "p".into(), function: "session_step" };
     let mut bytes = encode(&unknown).unwrap();
     *bytes.last_mut().unwrap() = b'q';
-    let problem = decode::<HostError>(&bytes).unwrap_err();
+    let problem = whole::<HostError>(&bytes).unwrap_err();
     assert!(problem.starts_with("a message that cannot be read"), "{problem}");
 }
 
-#[test]
-fn a_message_that_is_too_long_for_a_frame_is_refused() {
-    let stderr = "x".repeat(MOST);
-    let error = HostError::Died { plugin: "p".into(), function: "footprint", death: Death::Exit(1), stderr };
-    assert!(encode(&error).unwrap_err().contains("more than 1048576"));
-}
-
-/// Writes a message with arrays as frames and reads it back into arrays of the given lengths.
-fn carry(arrays: &[&[u8]], lengths: &[usize]) -> Result<(Vec<Vec<u8>>, bool), String> {
+/// Writes a message with arrays as frames and reads it back, with arrays of the given lengths.
+fn carry_reply(reply: &Reply, arrays: &[&[u8]], lengths: &[usize]) -> Result<(Vec<Vec<u8>>, Option<Reply>), String> {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
-    let message = encode(&Reply::Saved).unwrap();
+    let message = encode(reply).unwrap();
     let Ok(()) = write_frames(&mut encoder, &message, arrays, |frame| {
         decoder.push(frame);
         Ok::<(), std::convert::Infallible>(())
     });
     let mut filled: Vec<Vec<u8>> = lengths.iter().map(|&length| vec![0; length]).collect();
     let mut targets: Vec<&mut [u8]> = filled.iter_mut().map(Vec::as_mut_slice).collect();
-    let mut filling = Filling::new(&mut targets);
-    let mut is_first = true;
-    while let Some((_, payload)) = decoder.frame().map_err(|error| error.to_string())? {
-        let rest = if is_first { decode::<Reply>(payload)?.1 } else { payload };
-        is_first = false;
-        filling.take(rest)?;
+    let (mut receiving, mut reply) = (Receiving::new(&mut targets), None);
+    while let Some((kind, payload)) = decoder.frame().map_err(|error| error.to_string())? {
+        assert_eq!(reply, None, "more frames than it takes");
+        reply = receiving.take(kind, payload)?;
     }
-    let done = filling.is_done();
-    Ok((filled, done))
+    Ok((filled, reply))
+}
+
+fn carry(arrays: &[&[u8]], lengths: &[usize]) -> Result<(Vec<Vec<u8>>, bool), String> {
+    let (filled, reply) = carry_reply(&Reply::Saved, arrays, lengths)?;
+    assert!(reply.as_ref().is_none_or(|reply| *reply == Reply::Saved));
+    Ok((filled, reply.is_some()))
+}
+
+/// Descriptions, lists of tensors and words of errors grow with a plugin, so they may take more than a frame.
+#[test]
+fn a_message_of_any_length_comes_through() {
+    let tensor = |index| TensorInfo { name: format!("t{index}"), role: Role::Weight, shape: vec![1], element_count: 1 };
+    let long = "x".repeat(3 * MOST + 5);
+    let replies = [
+        Reply::Tensors((0..100_000).map(tensor).collect()),
+        Reply::Described(long.clone()),
+        Reply::Failed(HostError::Load { path: "/p.so".into(), message: long }),
+    ];
+    for reply in replies {
+        assert!(encode(&reply).unwrap().len() > MOST);
+        assert!(carry_reply(&reply, &[], &[]) == Ok((Vec::new(), Some(reply))));
+    }
+    // A message that ends where a frame does, and one whose length is cut in two.
+    for length in MOST - 12..MOST {
+        let reply = Reply::Described("x".repeat(length));
+        assert!(carry_reply(&reply, &[], &[]) == Ok((Vec::new(), Some(reply))), "{length}");
+    }
+}
+
+/// A mean image has a value for each byte of an image: it comes as an array, and the message does not grow with it.
+#[test]
+fn no_message_grows_with_images() {
+    let lengths = [12, 3 * 296 * 296, 3 * 1024 * 1024].map(|length: usize| {
+        let mean: Vec<f32> = (0..length).map(|at| at as f32 / 7.0).collect();
+        let transform = Transform { mean, scale: vec![0.5; 3], pad: 4, crop: Some([7, 9]), flip: true };
+        let [mean, scale] = transform_arrays(&transform);
+        assert_eq!((mean.len(), scale.len()), (4 * length, 12));
+        let mut back = TransformSizes::from(&transform).unfilled(length).unwrap();
+        let Transform { mean: mean_back, scale: scale_back, .. } = &mut back;
+        let filled: &mut [&mut [u8]] = &mut [bytemuck::cast_slice_mut(mean_back), bytemuck::cast_slice_mut(scale_back)];
+        Filling::new(filled).take(&[mean, scale].concat()).unwrap();
+        assert!(back == transform, "other values");
+        encode(&TransformSizes::from(&transform)).unwrap().len()
+    });
+    assert!(lengths.iter().all(|&length| length < 24), "{lengths:?}");
+    let sizes = TransformSizes::from(&Transform { mean: vec![0.0; 9], ..Transform::default() });
+    assert_eq!(sizes.unfilled(8).unwrap_err(), "a transform with 9 values");
+}
+
+#[test]
+fn a_message_that_is_too_long_is_refused() {
+    let described = Reply::Described("x".repeat(LONGEST));
+    assert!(encode(&described).unwrap_err().contains("more than 268435456"));
 }
 
 #[track_caller]

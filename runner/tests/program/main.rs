@@ -6,6 +6,7 @@ mod equal_bytes;
 mod export;
 mod gpu_check;
 mod interruption;
+mod large_images;
 mod no_gpu;
 mod plugins_in_c;
 mod results;

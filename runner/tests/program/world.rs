@@ -147,7 +147,7 @@ impl World {
     pub fn new(spec: &str) -> World {
         let world = World { folder: tempfile::tempdir().expect("there is room for a temporary folder") };
         fs::write(world.path("spec.toml"), spec).unwrap();
-        write_dataset(&world.path("data/speckles"));
+        write_dataset(&world.path("data/speckles"), 12, [63, 20]);
         world
     }
 
@@ -262,17 +262,20 @@ impl Running {
     }
 }
 
-/// A dataset as hubs have it: 63 training and 20 test images of 12 x 12, whose brightness tells a little of the class.
-fn write_dataset(folder: &Path) {
+/// A dataset as hubs have it: so many training and test images of `side` x `side`, whose brightness tells a little of the
+/// class.
+pub fn write_dataset(folder: &Path, side: u32, counts: [i64; 2]) {
     fs::create_dir_all(folder).unwrap();
     let mut state = 1u32;
     let mut noise = move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 26) as u8
     };
-    for (split, count) in [("train", 63), ("test", 20)] {
+    for (split, count) in ["train", "test"].into_iter().zip(counts) {
         let labels: Vec<i64> = (0..count).map(|index| index * 7 % 10).collect();
-        let images = labels.iter().map(|label| png(&std::array::from_fn(|_| 15 * *label as u8 + noise())));
+        let bytes = (side * side * 3) as usize;
+        let mut pixels = |label: &i64| -> Vec<u8> { (0..bytes).map(|_| 15 * *label as u8 + noise()).collect() };
+        let images = labels.iter().map(|label| png(side, &pixels(label)));
         let (images, labels) = (BinaryArray::from_iter_values(images), Int64Array::from(labels.clone()));
         let columns: [(&str, ArrayRef); 2] = [("image", Arc::new(images)), ("label", Arc::new(labels))];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
@@ -283,9 +286,9 @@ fn write_dataset(folder: &Path) {
     }
 }
 
-fn png(pixels: &[u8; 12 * 12 * 3]) -> Vec<u8> {
+fn png(side: u32, pixels: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, 12, 12);
+    let mut encoder = png::Encoder::new(&mut bytes, side, side);
     encoder.set_color(png::ColorType::Rgb);
     encoder.write_header().unwrap().write_image_data(pixels).unwrap();
     bytes
