@@ -388,6 +388,8 @@ fn isolation(args: IsolationArgs, search: &SearchArgs) -> anyhow::Result<train::
         Isolation::None => train::Isolation::None,
         Isolation::Process => {
             let data = data_roots(search);
+            // Before the first worker: from here on this process starts no others.
+            clr_run::worker::adopt_strays();
             train::Isolation::Process(Launch::this_program(data, dataset::places::cache_dir())?)
         }
     })

@@ -31,6 +31,12 @@ pub enum Kind {
     Exit,
     /// SIGKILL, as the kernel sends it when memory is out.
     Killed,
+    /// SIGTERM to the process group, as `kill 0` in a script sends it.
+    SignalGroup,
+    /// A process that stays, whose number goes into the folder of the counters.
+    Fork,
+    /// The same, in a session of its own and without a parent.
+    Daemon,
     Hang,
     Slow,
     Leak,
@@ -74,7 +80,8 @@ pub const SCHEMA: &str = r#"{
   "additionalProperties": false,
   "properties": {
     "fault": {"type": "string", "default": "none", "description": "What goes wrong, where the environment has CLR_FAULTS",
-      "enum": ["none", "segfault", "abort", "exit", "killed", "hang", "slow", "leak", "out_of_memory", "device", "error",
+      "enum": ["none", "segfault", "abort", "exit", "killed", "signal_group", "fork", "daemon", "hang", "slow", "leak",
+               "out_of_memory", "device", "error",
                "panic", "print", "scribble", "nan", "break_rules", "wrong_size"]},
     "fault_in": {"type": "string", "default": "step", "description": "In which call; `wrong_size` in `tensors` only",
       "enum": ["footprint", "start", "step", "evaluate", "tensors", "save", "load"]},

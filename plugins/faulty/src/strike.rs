@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
 use std::path::Path;
-use std::process::{self, Command};
+use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ pub fn strike(fault: &Fault, seed: u64) -> Result<bool, Error> {
         Kind::Abort => process::abort(),
         Kind::Exit => process::exit(fault.exit_code),
         Kind::Killed => killed(),
+        Kind::SignalGroup => signal_group(),
+        Kind::Fork => start(Path::new(&folder), "exec sleep 3600"),
+        Kind::Daemon => start(Path::new(&folder), "setsid sh -c \"$STAY\" & exec true"),
         Kind::Hang => hang(),
         Kind::Slow => thread::sleep(Duration::from_millis(fault.slow_ms)),
         Kind::Leak => leak(fault.leak_mib),
@@ -84,6 +87,29 @@ fn hang() -> ! {
 fn killed() -> ! {
     let sent = Command::new("kill").args(["-s", "KILL", &process::id().to_string()]).status();
     unreachable!("a killed process goes on: {sent:?}")
+}
+
+fn signal_group() {
+    // The command is in the group too, so it does not say how it went.
+    let _ = Command::new("kill").args(["-s", "TERM", "0"]).status();
+}
+
+/// Starts a process that stays for an hour, directly or as `script` has it, and returns once its number is in a file beside
+/// the folder, whose extension is `started`.
+fn start(folder: &Path, script: &str) {
+    let path = folder.with_extension("started");
+    let length = || fs::metadata(&path).map_or(0, |file| file.len());
+    let before = length();
+    let note = format!("echo $$ >> '{}'", path.display());
+    let script = if script.contains("STAY") { script.to_owned() } else { format!("{note}; {script}") };
+    let stay = format!("{note}; exec sleep 3600");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).env("STAY", stay).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Nobody waits for it: that it is left behind is the fault.
+    drop(command.spawn().expect("there is a shell"));
+    while length() == before {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn leak(mebibytes: u64) {

@@ -1,23 +1,12 @@
 //! How much memory a command and its workers take.
 
-use std::fs;
-
-use crate::worker::memory::own_bytes;
+use crate::worker::memory::{children, own_bytes};
 
 /// Bytes that this process and its children have of their own: what they share with files, such as datasets, is counted
 /// nowhere. None where there is no `/proc`.
 pub fn of_this_process_and_children() -> Option<u64> {
     let own = own_bytes(std::process::id())?;
     Some(children().into_iter().filter_map(own_bytes).fold(own, u64::saturating_add))
-}
-
-/// A child is listed with the thread that started it.
-fn children() -> Vec<u32> {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else { return Vec::new() };
-    let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! How much memory a process has of its own.
+//! How much memory a process has of its own, and what children this one has.
+
+use std::fs;
 
 /// Resident bytes that are not shared with files: a dataset's mapped pages do not count. None where nobody tells.
 pub fn own_bytes(process: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
+    let text = fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
     own_pages(&text)?.checked_mul(rustix::param::page_size() as u64)
 }
 
@@ -11,6 +13,16 @@ fn own_pages(statm: &str) -> Option<u64> {
     let mut fields = statm.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
     let (resident, shared) = (fields.next()?.ok()?, fields.next()?.ok()?);
     Some(resident.saturating_sub(shared))
+}
+
+/// The processes that this one has started, or that were handed to it. A child is listed with the thread that started it.
+/// None where nobody tells.
+pub fn children() -> Vec<u32> {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else { return Vec::new() };
+    let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
 }
 
 #[cfg(test)]

@@ -13,9 +13,12 @@
 //! - `frame.rs` cuts the pipe's bytes into frames, `message.rs` says what is in them;
 //! - `process.rs` starts a worker, talks to it, watches over it and ends it; `memory.rs` and `tail.rs` help it;
 //! - `session.rs` is a session as the supervisor sees it, `probe.rs` a plugin or a GPU before it has one;
-//! - `serve.rs` is the worker's own side, the hidden command `clr-run worker`; `inherited.rs` closes what it must not hold.
+//! - `serve.rs` is the worker's own side, the hidden command `clr-run worker`; `inherited.rs` closes what it must not hold,
+//!   `orphaned.rs` ends it with its supervisor.
 //!
-//! A worker ends when its pipe closes, also in the middle of a call: no worker outlives its supervisor.
+//! A worker ends when its pipe closes, also in the middle of a call: no worker outlives its supervisor. Each leads a process
+//! group of its own, so that signals that a plugin sends to its group reach nobody else, and what a plugin has started ends
+//! with its worker; `strays.rs` ends what has left that group.
 
 mod frame;
 #[cfg(any(test, fuzzing))]
@@ -23,10 +26,12 @@ pub(crate) mod fuzz;
 mod inherited;
 pub(crate) mod memory;
 mod message;
+mod orphaned;
 mod probe;
 mod process;
 mod serve;
 mod session;
+mod strays;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -37,6 +42,7 @@ use std::path::{Path, PathBuf};
 pub use probe::{Known, gpus};
 pub use serve::serve;
 pub use session::{Session, Worker};
+pub use strays::adopt as adopt_strays;
 
 /// Where plugins compute.
 #[derive(Clone, Debug)]

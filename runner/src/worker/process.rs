@@ -7,20 +7,23 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::frame::{Decoder, Encoder, FrameError, Kind};
 use super::message::{PROTOCOL, Receiving, Reply, write_frames};
 use super::tail::Tail;
-use super::{Launch, memory};
+use super::{Launch, memory, strays};
 use crate::host::Death;
 
 /// How often a worker that computes is looked after: a Ctrl-C is passed on, a limit is noticed, within this.
 const TICK: Duration = Duration::from_millis(20);
+
+/// No look comes later than this after the one before, however busy the machine is, unless this process was stopped.
+const LONGEST_TICK: Duration = Duration::from_secs(1);
 
 /// A worker that is there says so within this, however busy the machine is.
 const TIME_TO_START: Duration = Duration::from_secs(60);
@@ -44,6 +47,8 @@ pub struct Process {
 #[derive(Debug)]
 struct Pipes {
     child: Child,
+    /// How it ended, once that is known.
+    status: Option<ExitStatus>,
     requests: ChildStdin,
     replies: ChildStdout,
     /// None once the worker has closed it: a closed pipe is always ready.
@@ -69,7 +74,8 @@ pub struct Call<'a, 'b> {
 
 /// One wait for a worker.
 struct Watching {
-    started: Instant,
+    /// How long it has taken, the times left out in which this process was stopped (Ctrl-Z) and could not have looked.
+    taken: Duration,
     limit: Duration,
     /// When it was last looked at.
     looked: Instant,
@@ -173,22 +179,25 @@ impl Process {
 
 impl Pipes {
     fn start(launch: &Launch) -> io::Result<Pipes> {
-        // Where pipes cannot be opened and marked close-on-exec at once (macOS), a worker that starts at the same moment
-        // would inherit them and keep them open.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        // One at a time: where pipes cannot be opened and marked close-on-exec at once (macOS), a worker that starts at the
+        // same moment would inherit them and keep them open.
+        let mut workers = strays::workers();
         let mut command = Command::new(&launch.program);
-        command.arg0("clr-run").arg("worker");
+        command.arg0("clr-run").arg("worker").process_group(0);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        drop(guard);
+        workers.add(child.id());
+        drop(workers);
         let (Some(requests), Some(replies), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(io::Error::other("a worker without pipes"));
         };
-        rustix::io::ioctl_fionbio(&stderr, true)?;
         let (stderr, tail) = (Some(stderr), Tail::default());
-        let pipes = Pipes { child, requests, replies, stderr, tail, memory_limit: None };
+        // Whatever fails from here on ends the process.
+        let pipes = Pipes { child, status: None, requests, replies, stderr, tail, memory_limit: None };
+        if let Some(stderr) = &pipes.stderr {
+            rustix::io::ioctl_fionbio(stderr, true)?;
+        }
         rustix::io::ioctl_fionbio(&pipes.requests, true)?;
         rustix::io::ioctl_fionbio(&pipes.replies, true)?;
         // Larger pipes save switches between the two processes. A system that refuses is only slower.
@@ -232,8 +241,10 @@ impl Pipes {
         if has_printed {
             self.read_stderr();
         }
-        if watching.looked.elapsed() >= TICK {
+        let since = watching.looked.elapsed();
+        if since >= TICK {
             watching.looked = Instant::now();
+            watching.taken += since.min(LONGEST_TICK);
             self.look(watching)?;
         }
         Ok(if is_ready { Ready::Pipe } else { Ready::Tick })
@@ -241,7 +252,7 @@ impl Pipes {
 
     /// Whether the worker may go on, and still does.
     fn look(&mut self, watching: &Watching) -> Result<(), Death> {
-        if watching.started.elapsed() > watching.limit {
+        if watching.taken > watching.limit {
             return Err(Death::Hung(watching.limit));
         }
         if let Some(limit) = self.memory_limit
@@ -251,7 +262,7 @@ impl Pipes {
             return Err(Death::Memory { used, limit });
         }
         // A process that it started may hold the pipe open when it is gone itself. What it wrote before is read first.
-        if let Ok(Some(status)) = self.child.try_wait()
+        if let Some(status) = self.try_wait()
             && !is_readable(&self.replies)
         {
             return Err(death_of(status));
@@ -261,16 +272,52 @@ impl Pipes {
 
     /// How the process ended, whose pipe is closed.
     fn gone(&mut self) -> Death {
-        match wait_for_end(&mut self.child, TIME_TO_DIE) {
+        match self.wait_for_end(TIME_TO_DIE) {
             Some(status) => death_of(status),
             None => Death::Garbled("it was closed".to_owned()),
         }
     }
 
     fn end(&mut self) {
-        // An error says that it is gone already.
-        let _ = self.child.kill();
-        wait_for_end(&mut self.child, TIME_TO_DIE);
+        if self.status.is_none() {
+            self.kill_group();
+            // A plugin may have put the worker into another group. An error says that it is gone already.
+            let _ = self.child.kill();
+            self.wait_for_end(TIME_TO_DIE);
+        }
+    }
+
+    /// How the process ended, if it has. What it started in its process group ends with it.
+    fn try_wait(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() && has_ended(&self.child) {
+            // As long as nobody has waited for it, no other process and no other group can have its number.
+            self.kill_group();
+            self.status = self.child.try_wait().ok().flatten();
+            strays::workers().remove(self.child.id());
+        }
+        self.status
+    }
+
+    fn kill_group(&self) {
+        if let Some(group) = Pid::from_raw(self.child.id() as i32) {
+            // An error says that nobody is left in it.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    fn wait_for_end(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let started = Instant::now();
+        let mut pause = Duration::from_micros(50);
+        loop {
+            if let Some(status) = self.try_wait() {
+                return Some(status);
+            }
+            if started.elapsed() > limit {
+                return None;
+            }
+            sleep(pause);
+            pause = (pause * 2).min(TICK);
+        }
     }
 
     /// False where nothing is to be read now, or ever.
@@ -308,8 +355,7 @@ impl Drop for Pipes {
 
 impl Watching {
     fn new(limit: Duration) -> Watching {
-        let now = Instant::now();
-        Watching { started: now, limit, looked: now }
+        Watching { taken: Duration::ZERO, limit, looked: Instant::now() }
     }
 }
 
@@ -322,19 +368,12 @@ fn is_readable(pipe: &ChildStdout) -> bool {
     poll(&mut pipes, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
 }
 
-fn wait_for_end(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
-    let started = Instant::now();
-    let mut pause = Duration::from_micros(50);
-    loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        if started.elapsed() > limit {
-            return None;
-        }
-        sleep(pause);
-        pause = (pause * 2).min(TICK);
-    }
+/// Whether a process has ended, which stays to be waited for.
+fn has_ended(child: &Child) -> bool {
+    let Some(process) = Pid::from_raw(child.id() as i32) else { return false };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    // An error says that somebody else has waited for it.
+    waitid(WaitId::Pid(process), options).map_or(true, |status| status.is_some())
 }
 
 fn death_of(status: ExitStatus) -> Death {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::frame::{Decoder, Encoder, Kind};
-use super::inherited;
+use super::{inherited, orphaned};
 use super::message::{
     DataSource, Filling, Open, PROTOCOL, Reply, Request, TransformSizes, decode, encode, write_frames,
 };
@@ -33,14 +33,7 @@ pub fn serve() -> io::Result<std::convert::Infallible> {
         return Err(io::Error::other("clr-run starts its workers itself: give it a spec instead"));
     }
     inherited::close()?;
-    // With the pipe's end, the second way to notice that the supervisor is gone: also where every thread hangs.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    // The supervisor decides when to stop: a Ctrl-C goes to all processes of a terminal, a SIGTERM often to a whole job.
-    let ignored = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, ignored.clone())?;
-    }
+    orphaned::watch()?;
     let (requests, replies) = take_pipes()?;
     let cancel = Arc::new(AtomicBool::new(false));
     let (sender, frames) = sync_channel(4);
@@ -154,6 +147,7 @@ impl Served {
         if let Some(plugin) = self.plugins.iter().find(known) {
             return Ok(plugin.clone());
         }
+        orphaned::note_plugin();
         // Before a line of it runs: what the supervisor planned with, and the user may have pinned, was another.
         let changed = || "its file has changed since the run began: start the run again".to_owned();
         let plugin = Plugin::load_if(&path, |found| (found == digest).then_some(()).ok_or_else(changed))?;
@@ -281,10 +275,10 @@ fn read_requests(mut pipe: File, cancel: &AtomicBool, frames: &SyncSender<(Kind,
     let mut chunk = vec![0; 1 << 16];
     loop {
         match pipe.read(&mut chunk) {
-            Ok(0) => leave(0),
+            Ok(0) => orphaned::end(),
             Ok(count) => decoder.push(&chunk[..count]),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(_) => leave(0),
+            Err(_) => orphaned::end(),
         }
         loop {
             match decoder.frame() {
@@ -357,7 +351,7 @@ impl Replies {
         let pipe = &mut self.pipe;
         if write_frames(&mut self.encoder, &message, arrays, |frame| pipe.write_all(frame)).is_err() {
             // Nobody listens any more.
-            leave(0);
+            orphaned::end();
         }
     }
 }
@@ -365,10 +359,6 @@ impl Replies {
 fn misunderstood(problem: &str) -> ! {
     // Nobody may listen any more.
     let _ = writeln!(io::stderr(), "clr-run worker: {problem}");
-    leave(MISUNDERSTOOD)
-}
-
-/// Ends the process at once, whatever its other threads do: what a plugin has registered for the end could hang.
-fn leave(code: i32) -> ! {
-    signal_hook::low_level::exit(code)
+    // At once, whatever the other threads do.
+    signal_hook::low_level::exit(MISUNDERSTOOD)
 }

@@ -109,7 +109,7 @@ const fn passes(fault: &'static str) -> Case {
     Case { fault, status: None, reason: "" }
 }
 
-const CASES: [Case; 34] = [
+const CASES: [Case; 35] = [
     case("fault = \"segfault\"", "crashed", "SIGSEGV"),
     case("fault = \"abort\"", "crashed", "SIGABRT"),
     case("fault = \"exit\"", "crashed", "exited with code 3"),
@@ -141,6 +141,7 @@ const CASES: [Case; 34] = [
     ),
     passes("fault = \"abort\"\nfault_in = \"save\"\nfault_times = 1"),
     passes("fault = \"print\""),
+    passes("fault = \"signal_group\""),
     passes("fault = \"slow\"\nslow_ms = 1"),
     passes("fault = \"segfault\"\nfault_times = 2"),
     passes("fault = \"killed\"\nfault_times = 1"),

@@ -7,6 +7,7 @@
 mod disturbed;
 mod faults;
 mod kills;
+mod left_behind;
 mod probes;
 mod room;
 mod sweep;
