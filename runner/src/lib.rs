@@ -31,6 +31,7 @@ pub mod store;
 pub mod table;
 pub mod terminal;
 pub mod text;
+mod threads;
 pub mod train;
 pub mod verify;
 mod vetted;

@@ -90,6 +90,10 @@ impl Dataset {
 /// Where nothing was found: all places that were looked at. Where a file is malformed: which, where, what was
 /// expected and what was found. A well-known name must have its published sizes and counts.
 pub fn open(name: &str, roots: &[PathBuf], cache_dir: Option<&Path>) -> Result<Dataset, DatasetError> {
+    crate::threads::install(|| find_and_open(name, roots, cache_dir))
+}
+
+fn find_and_open(name: &str, roots: &[PathBuf], cache_dir: Option<&Path>) -> Result<Dataset, DatasetError> {
     let source = search::find(name, roots)?;
     let cache = match cache_dir {
         Some(folder) => cache::Entry::new(folder, name, &source)?,

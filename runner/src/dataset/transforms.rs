@@ -38,6 +38,10 @@ const CHUNK: usize = 4096;
 ///
 /// If the dataset has fewer training images.
 pub fn statistics(dataset: &Dataset, train_count: usize) -> Statistics {
+    crate::threads::install(|| statistics_of(dataset, train_count))
+}
+
+fn statistics_of(dataset: &Dataset, train_count: usize) -> Statistics {
     let image_bytes = dataset.image_bytes();
     let channels = dataset.channels as usize;
     let (sums, squares) = dataset.train.images[..train_count * image_bytes]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGXCPU, SIGXFSZ};
 use signal_hook::low_level::signal_name;
 
 use crate::words;
@@ -28,6 +29,21 @@ pub enum Death {
     Garbled(String),
     /// It did not even start.
     NotStarted(String),
+}
+
+/// Signals that other processes send, and the system on its own account: when memory is out, when a job's time is up, when
+/// a limit of the shell is reached. No instruction of a plugin causes them, short of sending one to itself.
+const FROM_OUTSIDE: [i32; 8] = [SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGXCPU, SIGXFSZ, SIGSTOP];
+
+impl Death {
+    /// Whether the machine, or somebody on it, may have done this to a plugin that did nothing wrong.
+    pub fn may_come_from_outside(&self) -> bool {
+        match self {
+            Death::Signal(number) => FROM_OUTSIDE.contains(number),
+            Death::NotStarted(_) => true,
+            Death::Exit(_) | Death::Hung(_) | Death::Memory { .. } | Death::Garbled(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Death {

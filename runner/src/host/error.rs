@@ -108,7 +108,56 @@ pub enum HostError {
     },
 }
 
+/// Whose doing an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The plugin's, by what it said or did in a call.
+    Plugin,
+    /// The plugin's, or the machine's: it was killed by a signal that others send, or had no memory.
+    Unclear,
+    /// The machine's: no line of the plugin ran, or none that could have helped it.
+    Machine,
+}
+
+/// What the system's libraries say where a resource is used up: in errors, and as the last words of a process that ends
+/// for it.
+const USED_UP: [&str; 8] = [
+    "Resource temporarily unavailable",
+    "Cannot allocate memory",
+    "Too many open files",
+    "No space left on device",
+    "Disk quota exceeded",
+    // An abort of Rust's and of C++'s libraries.
+    "memory allocation of",
+    "std::bad_alloc",
+    "cannot allocate memory in static TLS block",
+];
+
 impl HostError {
+    /// Whose doing it is, as far as one error tells.
+    pub fn blame(&self) -> Blame {
+        let is_used_up = |text: &str| USED_UP.iter().any(|words| text.contains(words));
+        match self {
+            HostError::Died { death: Death::NotStarted(_), .. } => Blame::Machine,
+            // What was loaded and opened before can no longer be.
+            HostError::NotFound { .. }
+            | HostError::Load { .. }
+            | HostError::Refused { .. }
+            | HostError::Data { .. } => Blame::Machine,
+            HostError::Died { death, .. } if death.may_come_from_outside() => Blame::Unclear,
+            HostError::Died { death: Death::Signal(_) | Death::Exit(_), stderr, .. } if is_used_up(stderr) => {
+                Blame::Unclear
+            }
+            HostError::Call { status: clr_abi::OUT_OF_MEMORY, .. } => Blame::Unclear,
+            HostError::Call { message, .. } if is_used_up(message) => Blame::Unclear,
+            HostError::Died { .. }
+            | HostError::Call { .. }
+            | HostError::Answer { .. }
+            | HostError::Argument { .. }
+            | HostError::Broken { .. } => Blame::Plugin,
+        }
+    }
+
     /// Whether a session with fewer lanes may succeed.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(

@@ -26,7 +26,7 @@ pub use call::{CallSizes, Completion, StepCall};
 pub use data::{Data, Images, SplitData, Transform};
 pub use death::Death;
 pub use discovery::{Found, Pin, SearchPath};
-pub use error::{Function, HostError};
+pub use error::{Blame, Function, HostError};
 pub(crate) use info::check_sizes;
 pub use info::{Footprint, MOST_STATE_VALUES, ModelInfo, OptimizerInfo, PluginInfo, Role, TensorInfo};
 pub use library::Plugin;

@@ -230,6 +230,7 @@ impl Store {
                 sent_rows: checkpoint.step,
                 sent_evaluation: checkpoint.evaluated,
                 elapsed: record.elapsed(),
+                ..Work::default()
             };
         }
         Work::new(index)

@@ -1,7 +1,7 @@
 //! One session's life: K lanes, each training a trial, refilled from the queue when a trial is over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -32,6 +32,7 @@ pub struct Driver<'a> {
     feed: &'a Feed,
     session: Engine<'a>,
     queue: Option<&'a Queue>,
+    advances: &'a AtomicU64,
     cancel: &'a AtomicBool,
     events: &'a Sender<Event>,
     lanes: Vec<Option<InFlight<'a>>>,
@@ -63,6 +64,8 @@ struct InFlight<'a> {
     /// Wall time of earlier attempts.
     before: Duration,
     started: Instant,
+    /// Of earlier sessions of this run, and of this one.
+    calls: u64,
 }
 
 /// A trial as the plugin sees it.
@@ -71,7 +74,8 @@ pub fn lane(trial: &Trial) -> host::Lane {
 }
 
 impl<'a> Driver<'a> {
-    /// For a session of `plan.groups[group]`. `has_state`: the plugin can save and load a lane.
+    /// For a session of `plan.groups[group]`. `has_state`: the plugin can save and load a lane. `advances` counts the calls
+    /// that bring a trial further.
     #[expect(clippy::too_many_arguments, reason = "a driver is where all that a run consists of meets")]
     pub fn new(
         plan: &'a Plan,
@@ -80,6 +84,7 @@ impl<'a> Driver<'a> {
         session: Engine<'a>,
         has_state: bool,
         queue: Option<&'a Queue>,
+        advances: &'a AtomicU64,
         cancel: &'a AtomicBool,
         events: &'a Sender<Event>,
     ) -> Driver<'a> {
@@ -94,6 +99,7 @@ impl<'a> Driver<'a> {
             feed,
             session,
             queue,
+            advances,
             cancel,
             events,
             lanes,
@@ -152,6 +158,7 @@ impl<'a> Driver<'a> {
             sent_evaluation: work.sent_evaluation,
             before: work.elapsed,
             started: Instant::now(),
+            calls: work.calls,
         }
     }
 
@@ -352,6 +359,8 @@ impl<'a> Driver<'a> {
                 metrics,
             };
             in_flight.step += rows.count as u64;
+            in_flight.calls += 1;
+            self.advances.fetch_add(1, Ordering::Relaxed);
             let broken = breaking_row(&rows, self.shape, &in_flight.trial.divergence);
             rows.truncate(broken.map_or(rows.count, |row| row + 1));
             let end = rows.first_iteration + rows.count as u64;
@@ -391,6 +400,8 @@ impl InFlight<'_> {
             sent_rows: self.sent_rows,
             sent_evaluation: self.sent_evaluation,
             elapsed: self.elapsed(),
+            reached: self.step,
+            calls: self.calls,
             checkpoint: self.checkpoint,
         }
     }

@@ -1,9 +1,9 @@
 //! Training: a plan's unfinished trials to a stream of events.
 //!
-//! [`run`] keeps every CPU thread busy: each [`slot`] is one task of a `rayon` pool that opens a session, in a worker
-//! process or in this one ([`engine`]), and drives it ([`lanes`]), refilling a lane with the next trial of the group as
-//! soon as its trial is over. Slots take trials from one [`queue`], so none idles while trials are left. Events come back
-//! over a channel to the calling thread, which alone shows and stores them.
+//! [`run`] keeps every CPU thread busy: each [`slot`] is a thread that opens a session, in a worker process or in this one
+//! ([`engine`]), and drives it ([`lanes`]), refilling a lane with the next trial of the group as soon as its trial is over.
+//! Slots take trials from one [`queue`], so none idles while trials are left. Events come back over a channel to the calling
+//! thread, which alone shows and stores them. [`trouble`] says when a failure is a trial's and when the machine's.
 
 mod call;
 mod engine;
@@ -13,17 +13,20 @@ mod pace;
 mod queue;
 mod slot;
 mod state;
+mod trouble;
 mod work;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{io, thread};
 
 use crossbeam_channel::RecvTimeoutError;
 pub use engine::Engine;
 pub use feed::Feed;
 use queue::Queue;
 use slot::Slot;
+use trouble::{Failure, TRIES, Trouble};
 pub use work::{FailedSession, Work};
 
 use crate::dataset::Dataset;
@@ -236,16 +239,32 @@ pub fn run_with_pauses<E: Send>(
     let queue = Queue::new(plan, unfinished);
     // Bounded, so that a slow disk holds training back instead of filling memory.
     let (sender, receiver) = crossbeam_channel::bounded::<Event>(64 * layout.slots());
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(layout.slots())
-        .thread_name(|slot| format!("clr-slot-{slot}"))
-        .build()
-        .expect("the system has threads to give");
     let mut result = Ok(());
-    pool.in_place_scope(|scope| {
-        for device in &layout.devices {
-            let slot = Slot::new(plan, &queue, resources, layout, device, cancel, sender.clone());
-            scope.spawn(move |_| slot.run());
+    thread::scope(|scope| {
+        let mut trouble = Trouble::default();
+        loop {
+            // One thread is enough to get on. Slots take from one queue, so none waits for those that did not begin.
+            let mut started: Vec<io::Result<()>> = Vec::new();
+            for (index, device) in layout.devices.iter().enumerate() {
+                let slot = Slot::new(plan, &queue, resources, layout, device, cancel, sender.clone());
+                let thread = thread::Builder::new().name(format!("clr-slot-{index}"));
+                started.push(thread.spawn_scoped(scope, move || slot.run()).map(drop));
+            }
+            let Some(error) = started.iter().find_map(|started| started.as_ref().err()) else { break };
+            tracing::warn!(%error, "no thread could be started");
+            if started.iter().any(Result::is_ok) || cancel.load(Ordering::Relaxed) {
+                break;
+            }
+            trouble = trouble.after(Failure::WITHOUT_A_WORD);
+            if trouble.tries >= TRIES {
+                let message = format!("no thread could be started: {error}; tried {} times", trouble.tries);
+                for event in queue.interrupt_first(&message) {
+                    // Nobody else sends, and there is room for two.
+                    let _ = sender.send(event);
+                }
+                break;
+            }
+            thread::sleep(trouble.wait());
         }
         drop(sender);
         loop {

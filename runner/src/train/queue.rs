@@ -1,15 +1,22 @@
 //! Which trials are next: the one thing that slots share.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::trouble::Trouble;
 use super::work::Work;
+use crate::event::{Event, Outcome};
 use crate::plan::Plan;
 
 /// The trials that nobody has taken yet.
 pub struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    /// Calls that brought a trial further, of all slots.
+    pub advances: AtomicU64,
+    /// Slots that are in a session now.
+    pub training: AtomicUsize,
 }
 
 /// Trials that are to share a session.
@@ -23,13 +30,15 @@ pub struct Set {
     pub failures: u32,
     /// One of them is suspected of having broken a larger session: others stay away from them.
     pub is_suspect: bool,
+    /// What the machine may have done to sessions of just these.
+    pub trouble: Trouble,
 }
 
 impl Set {
     /// Whether this is a lone trial that has failed alone: it goes a step a call, so that the step after which it fails
     /// is known, and the same whenever the run was stopped in between.
     pub fn goes_step_by_step(&self) -> bool {
-        self.work.len() == 1 && self.failures > 0
+        self.work.len() == 1 && (self.failures > 0 || self.trouble.tries > 0)
     }
 }
 
@@ -53,7 +62,8 @@ impl Queue {
         let of = |trials: &[usize]| trials.iter().copied().filter(|&trial| is_wanted[trial]).collect();
         let groups = plan.groups.iter().map(|group| of(&group.trials)).collect();
         let waiting = Waiting { groups, begun, sets: VecDeque::new(), running: 0 };
-        Queue { waiting: Mutex::new(waiting), changed: Condvar::new() }
+        let (advances, training) = (AtomicU64::new(0), AtomicUsize::new(0));
+        Queue { waiting: Mutex::new(waiting), changed: Condvar::new(), advances, training }
     }
 
     /// A set to train: one that failed, or trials of the first group that has any, at most as many as `lanes` says for
@@ -75,6 +85,14 @@ impl Queue {
     /// The next trial of `group`, for a lane that has become free.
     pub fn take(&self, group: usize) -> Option<Work> {
         self.lock().take(group)
+    }
+
+    /// Takes the first trial that waits and ends it as interrupted.
+    pub fn interrupt_first(&self, message: &str) -> Vec<Event> {
+        let Some(work) = self.lock().next(&[]).and_then(|set| set.work.into_iter().next()) else { return Vec::new() };
+        let (trial, elapsed) = (work.trial, work.elapsed);
+        let outcome = Outcome::Interrupted { message: message.to_owned() };
+        vec![Event::Started { trial, step: work.step() }, Event::Ended { trial, outcome, elapsed }]
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -107,7 +125,7 @@ impl Waiting {
         let group = self.groups.iter().position(|trials| !trials.is_empty())?;
         let count = lanes.get(group).copied().unwrap_or(1);
         let work = (0..count).map_while(|_| self.take(group)).collect();
-        Some(Set { group, work, failures: 0, is_suspect: false })
+        Some(Set { group, work, failures: 0, is_suspect: false, trouble: Trouble::default() })
     }
 
     fn take(&mut self, group: usize) -> Option<Work> {

@@ -21,6 +21,10 @@ pub struct Work {
     pub sent_evaluation: Option<u64>,
     /// Wall time of earlier attempts.
     pub elapsed: Duration,
+    /// The step at which its last session ended, whatever was sent before.
+    pub reached: u64,
+    /// Calls of this run that brought it further, those of steps made again included.
+    pub calls: u64,
 }
 
 impl Work {

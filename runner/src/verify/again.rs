@@ -221,7 +221,8 @@ impl<'a> Comparison<'a> {
     fn end(&mut self, trial: usize, outcome: &Outcome) {
         let Some(InFlight { record, rows, evaluations, equal, .. }) = self.in_flight.remove(&trial) else {
             // It never began: its session could not be opened.
-            if let Outcome::Failed { message } | Outcome::Crashed { message } | Outcome::Interrupted { message } = outcome
+            if let Outcome::Failed { message } | Outcome::Crashed { message } | Outcome::Interrupted { message } =
+                outcome
             {
                 self.differences.insert(trial, format!("it cannot be trained again: {message}"));
             }

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::frame::{Decoder, Encoder, Kind};
-use super::{inherited, orphaned};
 use super::message::{
     DataSource, Filling, Open, PROTOCOL, Reply, Request, TransformSizes, decode, encode, write_frames,
 };
+use super::{inherited, orphaned};
 use crate::dataset;
 use crate::device;
 use crate::host::{self, Completion, HostError, Images, Plugin, Session, SplitData, StepCall, Transform};

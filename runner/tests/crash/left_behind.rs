@@ -52,9 +52,6 @@ fn started(world: &World) -> Vec<Pid> {
 #[test]
 fn what_a_plugin_starts_ends_with_the_run() {
     for fault in ["fork", "daemon"] {
-        if fault == "daemon" && !cfg!(target_os = "linux") {
-            continue;
-        }
         let (world, mut command) = world(fault);
         let ran = Ran::from(command.output().unwrap());
         assert_eq!(ran.code, Some(0), "{ran:?}");

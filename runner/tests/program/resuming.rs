@@ -147,6 +147,7 @@ fn check_every_checkpoint(spec: &str, layout: &Layout) {
                     sent_evaluation: checkpoint.evaluated,
                     checkpoint: Some(checkpoint.clone()),
                     elapsed: Duration::from_secs(100),
+                    ..Work::default()
                 }
             };
             let work: Vec<Work> = (0..trials).map(work).collect();
