@@ -38,6 +38,15 @@ const PLOT_WIDTH: usize = 100;
 const LARGEST_SPEC: u64 = 1 << 22;
 
 fn main() -> ExitCode {
+    // Before anything else, so that none of these ends the command without a word. A worker leaves them to its supervisor.
+    let is_worker = std::env::args_os().nth(1).is_some_and(|command| command == "worker");
+    let signals = match (!is_worker).then(Signals::install).transpose() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(&format!("error: signals cannot be handled: {error}\n"));
+            return ExitCode::from(BAD_INPUT);
+        }
+    };
     let cli = Cli::parse();
     // A worker closes all that is open, so that it keeps nothing that it inherits: it must not have opened anything.
     let is_worker = matches!(cli.command, Some(Command::Worker));
@@ -48,12 +57,12 @@ fn main() -> ExitCode {
         return ExitCode::from(BAD_INPUT);
     }
     let result = match cli.command {
-        None => run(&cli.run, &cli.log),
+        None => run(&cli.run, &cli.log, signals.as_ref()),
         Some(Command::Check(args)) => check(&args),
         Some(Command::Plan(args)) => show_plan(&args),
         Some(Command::Schedule(args)) => schedule(&args),
         Some(Command::Status(args)) => show_status(&args),
-        Some(Command::Verify(args)) => verify_output(&args, &cli.log),
+        Some(Command::Verify(args)) => verify_output(&args, &cli.log, signals.as_ref()),
         Some(Command::Plugin(command)) => plugin(&command),
         Some(Command::Data(command)) => data(&command),
         Some(Command::Export(args)) => export(&args),
@@ -70,7 +79,8 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
+fn run(args: &RunArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Result<ExitCode> {
+    let signals = signals.context("a worker does not train by itself")?;
     let path = args.path.as_deref().context("no spec given")?;
     let Some((source, gathered, plan)) = resolve(path, &args.spec, Data::Open, args.quiet)? else {
         return Ok(ExitCode::from(BAD_INPUT));
@@ -84,6 +94,7 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let data = data_roots(&args.spec.search).iter().filter_map(|root| std::path::absolute(root).ok()).collect();
     let recipe = recipe::of_run(spec, &plan, &resources, &layout, args.rerun_other_numerics)?;
     let recipe = RunInfo { sets: args.spec.sets.clone(), data, retry_failed: args.retry_failed, ..recipe };
+    signals.begin_run();
     let mut store = Store::open(&args.outputs, &plan, recipe)?;
     let work = store.unfinished();
     let unfinished: Vec<usize> = work.iter().map(|work| work.trial).collect();
@@ -100,7 +111,6 @@ fn run(args: &RunArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
         let attempts = store.results().map(|result| result.attempts).collect();
         Journal::start(store.folder(), &plan, unfinished.len(), attempts)
     });
-    let signals = Signals::install()?;
     let mut progress =
         Progress::new(&plan, &unfinished, Style::for_stderr(args.quiet || nothing_to_do, log.is_on_stderr()));
     let layout = devices.layout(&plan, &resources, &unfinished, jobs, &isolation)?.with_lanes(args.device.lanes);
@@ -209,7 +219,8 @@ fn show_status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Files first; what they show to be sound is trained again.
-fn verify_output(args: &VerifyArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
+fn verify_output(args: &VerifyArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Result<ExitCode> {
+    let signals = signals.context("a worker does not train by itself")?;
     let checked = verify::quick(&args.output)?;
     write!(io::stdout(), "{}", show::checked(&args.output, &checked))?;
     if args.quick {
@@ -228,7 +239,7 @@ fn verify_output(args: &VerifyArgs, log: &LogArgs) -> anyhow::Result<ExitCode> {
     let numerics = recipe::numerics(&plan, &resources, &layout)?;
     let selection = verify::select(&args.output, &plan, &numerics, &checked, &args.trials)?;
     let layout = devices.layout(&plan, &resources, &selection.trials, jobs, &isolation)?.with_lanes(args.device.lanes);
-    let signals = Signals::install()?;
+    signals.begin_run();
     let mut progress = Progress::new(&plan, &selection.trials, Style::for_stderr(args.quiet, log.is_on_stderr()));
     let rows = args.rows.clone().unwrap_or(0..u64::MAX);
     let proof = verify::again(&args.output, &plan, &selection, rows, &resources, &layout, signals.cancel(), |event| {

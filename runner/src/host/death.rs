@@ -49,6 +49,9 @@ impl Death {
 impl fmt::Display for Death {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Death::Signal(SIGKILL) => {
+                write!(out, "the worker was killed by SIGKILL (signal 9), as the system's out-of-memory killer does")
+            }
             Death::Signal(number) => match signal_name(*number) {
                 Some(name) => write!(out, "the worker was killed by {name} (signal {number})"),
                 None => write!(out, "the worker was killed by signal {number}"),
@@ -63,7 +66,7 @@ impl fmt::Display for Death {
                 write!(out, "the worker used {used} of memory, its trials may use {limit} (`memory` in `[limits]`)")
             }
             Death::Garbled(problem) => write!(out, "the worker's pipe carried what is no answer: {problem}"),
-            Death::NotStarted(problem) => write!(out, "no worker could be started: {problem}"),
+            Death::NotStarted(problem) => write!(out, "the machine let no worker be started: {problem}"),
         }
     }
 }
@@ -80,6 +83,10 @@ mod tests {
     #[test]
     fn a_death_is_told_in_words() {
         check(Death::Signal(11), "the worker was killed by SIGSEGV (signal 11)");
+        check(
+            Death::Signal(9),
+            "the worker was killed by SIGKILL (signal 9), as the system's out-of-memory killer does",
+        );
         check(Death::Signal(99), "the worker was killed by signal 99");
         check(Death::Exit(3), "the worker exited with code 3");
         let call = Duration::from_millis(1500);

@@ -400,7 +400,7 @@ mod tests {
     fn a_kill_from_outside_convicts_no_trial_and_interrupts_it_when_it_does_not_end() {
         let killed = died(Death::Signal(9));
         let interrupted = "Interrupted { message: \"after step 0: plugin `p`: session_step: the worker was killed by \
-                           SIGKILL (signal 9); tried 7 times\" }";
+                           SIGKILL (signal 9), as the system's out-of-memory killer does; tried 7 times\" }";
         // Before it does anything, and nobody else is there.
         check_tries(&killed, &[(0, 0, false); 7], &[250, 500, 1000, 2000, 4000, 8000], interrupted);
         // Here and there, and getting further in between: waits begin anew, and it goes on.
@@ -415,7 +415,7 @@ mod tests {
         let crashed = |step| {
             format!(
                 "Crashed {{ message: \"after step {step}, each of 5 times: plugin `p`: session_step: the worker was killed \
-                 by SIGKILL (signal 9)\" }}"
+                 by SIGKILL (signal 9), as the system's out-of-memory killer does\" }}"
             )
         };
         // It trains up to there each time, so workers live.
@@ -435,8 +435,7 @@ mod tests {
     #[test]
     fn where_no_worker_can_be_started_a_trial_waits_for_others_and_is_interrupted_without_them() {
         let refused = died(Death::NotStarted("EAGAIN".into()));
-        let interrupted =
-            "Interrupted { message: \"plugin `p`: session_step: no worker could be started: EAGAIN; tried 7 times\" }";
+        let interrupted = "Interrupted { message: \"plugin `p`: session_step: the machine let no worker be started: EAGAIN; tried 7 times\" }";
         let waits = [250, 500, 1000, 2000, 4000, 8000, 8000, 8000, 8000];
         check_tries(&refused, &[(0, 0, false); 7], &waits[..6], interrupted);
         check_tries(&refused, &[(0, 0, true); 9], &waits, "");

@@ -14,17 +14,11 @@
 
 use std::time::Duration;
 
-/// Tries of a trial that does not get further. With the waits between them, a machine has 16 s to recover.
-pub const TRIES: u32 = 7;
+use crate::worker::patience;
+pub use crate::worker::patience::TRIES;
 
 /// Failures at one step, on a machine that is well, that are the trial's own. The waits before the last add up to 3.75 s.
 pub const CONVICTION: u32 = 5;
-
-/// The first wait. Each is twice the one before.
-const FIRST: Duration = Duration::from_millis(250);
-
-/// No wait is longer, and nothing waits longer for others to give back what they have.
-const LONGEST: Duration = Duration::from_secs(8);
 
 /// What has happened to a set of trials since it last got further.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +78,7 @@ impl Trouble {
 
     /// Before the next try.
     pub fn wait(&self) -> Duration {
-        FIRST.saturating_mul(1 << self.tries.saturating_sub(1).min(10)).min(LONGEST)
+        patience::wait(self.tries)
     }
 }
 

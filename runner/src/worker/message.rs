@@ -20,8 +20,8 @@ use crate::host::{Data, Footprint, HostError, Lane, PluginInfo, SessionConfig, S
 /// Raised by any change of frames or messages.
 pub const PROTOCOL: u32 = 4;
 
-/// No message is longer, its arrays aside: 256 MiB. It holds text (options, schemas, what went wrong) and names of tensors.
-pub const LONGEST: usize = 1 << 28;
+/// No message is longer, its arrays aside: 64 MiB. It holds text (options, schemas, what went wrong) and names of tensors.
+pub const LONGEST: usize = 1 << 26;
 
 /// Bytes before a message that say how long it is.
 const PREFIX: usize = 4;

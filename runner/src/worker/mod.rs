@@ -27,6 +27,7 @@ mod inherited;
 pub(crate) mod memory;
 mod message;
 mod orphaned;
+pub(crate) mod patience;
 mod probe;
 mod process;
 mod serve;

@@ -4,20 +4,21 @@
 //! or hangs when it is asked costs an error that says so, and not the command.
 
 use std::path::Path;
+use std::thread::sleep;
 use std::time::Duration;
 
 use super::message::{Open, Reply, Request, encode, transform_arrays};
 use super::process::{Call, Process};
-use super::{Isolation, Launch};
+use super::{Isolation, Launch, patience};
 use crate::device::{self, GpuInfo};
-use crate::host::{self, Death, Footprint, Function, HostError, PluginInfo, SearchPath, SessionConfig};
+use crate::host::{self, Blame, Death, Footprint, Function, HostError, PluginInfo, SearchPath, SessionConfig};
 use crate::limits::Limits;
 
 /// Neither question is one to compute for: a minute is for libraries on slow disks.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// So many workers in a row are asked, where signals end them: the system's out-of-memory killer sends one too.
-const TRIES: usize = 3;
+/// So many workers in a row are asked, where the plugin's own crashes end them.
+const CRASHES: u32 = 3;
 
 /// A plugin that is known by its own word.
 #[derive(Clone, Debug)]
@@ -106,15 +107,30 @@ pub fn gpus(isolation: &Isolation, limits: Limits, ordinals: &[u32]) -> Result<V
     asked.unwrap_or_else(|error| Err(format!("the NVIDIA driver could not be asked: {error}")))
 }
 
-/// The answer of the first worker that no signal ends, or what is said of the last one.
+/// The answer of the first worker that lives to give it, or what is said of the last one. A machine that kills workers or
+/// has no room for them is given time.
 fn persistently<T>(question: impl Fn() -> Result<T, HostError>) -> Result<T, HostError> {
-    for _ in 1..TRIES {
-        match question() {
-            Err(HostError::Died { death: Death::Signal(_), .. }) => {}
+    let (mut crashes, mut tries) = (0, 0);
+    loop {
+        let error = match question() {
+            Err(error @ HostError::Died { .. }) => error,
             answer => return answer,
+        };
+        match (error.blame(), &error) {
+            (Blame::Plugin, HostError::Died { death: Death::Signal(_), .. }) => crashes += 1,
+            (Blame::Plugin, _) => return Err(error),
+            (Blame::Unclear | Blame::Machine, _) => {
+                tries += 1;
+                if tries < patience::QUESTIONS {
+                    tracing::warn!(%error, "a worker could not be asked; trying again");
+                    sleep(patience::wait(tries));
+                }
+            }
+        }
+        if crashes == CRASHES || tries == patience::QUESTIONS {
+            return Err(error);
         }
     }
-    question()
 }
 
 /// What the plugin in a file says of itself, if the file has the digest.

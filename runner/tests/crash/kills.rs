@@ -257,7 +257,7 @@ fn is_alive(process: u32) -> bool {
     stat(process).is_some_and(|fields| fields[0] != "Z")
 }
 
-fn children(process: u32) -> Vec<u32> {
+pub fn children(process: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     processes.filter(|&child| stat(child).is_some_and(|fields| fields[1] == process.to_string())).collect()
 }

@@ -8,6 +8,7 @@ mod disturbed;
 mod faults;
 mod kills;
 mod left_behind;
+mod machine;
 mod probes;
 mod room;
 mod sweep;

@@ -2,9 +2,12 @@
 //! a trial is. The command says which plugin it was and what became of it, and exits with 2.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use crate::faults::plugin;
-use crate::world::{Ran, World};
+use crate::kills::children;
+use crate::world::{Ran, Running, World};
 
 /// One trial, whose optimizer has the fault of a case.
 const SPEC: &str = r#"
@@ -88,9 +91,27 @@ fn a_plugin_that_does_not_survive_being_asked_for_a_footprint_is_named() {
 }
 
 #[test]
+fn a_signal_before_anything_is_trained_ends_the_command_at_once_and_is_said() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let world = World::new(&SPEC.replace("FAULT", "").replace("CALL", "10 min"));
+        let mut command = world.command(&["spec.toml", "--data", "data", "--plugin", plugin().to_str().unwrap()]);
+        command.env("CLR_FAULT_IN_DESCRIBE", "hang");
+        let running = Running::of(command);
+        // Its first worker is there, and will say nothing for a minute.
+        while children(running.id()).is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        running.signal(signal);
+        let ran = running.finish();
+        let words = format!("stopped by SIG{signal}, before anything was trained\n");
+        assert_eq!((ran.code, ran.stderr), (Some(code), words));
+    }
+}
+
+#[test]
 fn a_worker_that_is_killed_while_it_is_asked_is_replaced() {
     let killed = |times: u32| format!("fault = \"killed\"\nfault_in = \"footprint\"\nfault_times = {times}");
-    check(&["spec.toml"], &killed(3), None, &["plugin `faulty`: footprint: ", "SIGKILL"]);
+    check(&["spec.toml"], &killed(5), None, &["plugin `faulty`: footprint: ", "SIGKILL", "out-of-memory killer"]);
 
     let world = World::new(&SPEC.replace("FAULT", &killed(2)).replace("CALL", "10 min"));
     let mut command = world.command(&["spec.toml", "--data", "data", "--plugin", plugin().to_str().unwrap()]);

@@ -138,6 +138,26 @@ fn a_session_is_tried_again_and_then_halved_until_the_guilty_trial_stands_alone(
     }
 }
 
+/// As where a user may have no more processes: starting one fails, and later it does not.
+#[test]
+fn a_machine_that_lets_no_worker_be_started_for_a_while_costs_no_trial() {
+    let mut prepared = prepared(SPEC, "");
+    let layout = Layout::cpu(1, 1);
+    let undisturbed = prepared.train(&layout, false);
+    let (script, count) = (prepared.path("refusing"), prepared.path("count"));
+    let text = format!(
+        "#!/bin/sh\necho x >> '{0}'\nif [ $(wc -l < '{0}') -le 3 ]; then\n\
+         echo 'fork: Resource temporarily unavailable' >&2\nexit 2\nfi\nexec '{1}' \"$@\"\n",
+        count.display(),
+        env!("CARGO_BIN_EXE_clr-run")
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    prepared.program = script;
+    assert_eq!(prepared.train(&layout, true), undisturbed);
+    assert_eq!(fs::read_to_string(&count).unwrap().lines().count(), 4, "three refusals, and one worker for all trials");
+}
+
 #[test]
 fn an_error_fails_the_guilty_trial_alone() {
     for (fault, lanes, expected) in [
