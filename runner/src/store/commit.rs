@@ -50,6 +50,8 @@ impl Store {
         if let Some(run) = self.manifest.runs.last_mut() {
             run.ended = Some(now());
         }
+        // The copy first: while a run goes on, it may be another manifest's.
+        self.back_up()?;
         self.manifest.save(&self.folder)?;
         delete_unlisted(&self.folder, &self.manifest)?;
         Ok(Summary::new(self.folder, self.plan, self.manifest))
@@ -75,6 +77,9 @@ impl Store {
         let start = Instant::now();
         self.seal(self.sealed.elapsed() >= self.seal_interval())?;
         self.manifest.save(&self.folder)?;
+        if self.backed_up.elapsed() >= self.seal_interval() {
+            self.back_up()?;
+        }
         for path in std::mem::take(&mut self.replaced) {
             if !self.manifest.files.contains_key(&path) {
                 files::remove(self.folder.join(path))?;
@@ -161,6 +166,7 @@ impl Store {
         self.manifest.layout = Some(digest);
         forget_unused(&mut self.manifest);
         self.manifest.save(&self.folder)?;
+        self.back_up()?;
         tracing::info!(files = self.manifest.files.len(), took = ?start.elapsed(), "compacted");
         delete_unlisted(&self.folder, &self.manifest)
     }

@@ -31,7 +31,7 @@ pub struct TrialCsv {
 ///
 /// Where there is no such trial, or its files are damaged.
 pub fn csv(folder: &Path, trial: &str) -> Result<TrialCsv, StoreError> {
-    let Some(manifest) = Manifest::load_checkpoints(folder)? else {
+    let Some(manifest) = Manifest::load(folder)? else {
         return Err(StoreError::NoOutput { folder: folder.to_owned() });
     };
     let (id, label) = find(folder, &manifest, trial)?;

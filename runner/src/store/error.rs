@@ -55,6 +55,18 @@ pub enum StoreError {
         /// Why it cannot be written.
         source: io::Error,
     },
+    /// Rows are damaged, and the folder cannot be written.
+    #[error("{}: {file}: {what}; it cannot be mended, since the folder cannot be written: make it writable, or run a copy of it with --outputs", folder.display())]
+    DamagedReadOnly {
+        /// The output folder.
+        folder: PathBuf,
+        /// The file, or the first of several.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+        /// Why it cannot be written.
+        source: io::Error,
+    },
     /// The name cannot be a folder's.
     #[error("`{name}` cannot name a folder; choose another [experiment] name")]
     Name {
@@ -70,7 +82,7 @@ pub enum StoreError {
         found: String,
     },
     /// The manifest cannot be understood.
-    #[error("{}: {message}; delete the folder to start over", path.display())]
+    #[error("{}: {message}; running its spec again mends it", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
@@ -85,16 +97,8 @@ pub enum StoreError {
         /// Its format.
         found: u64,
     },
-    /// A file that the manifest lists cannot be found.
-    #[error("{}: the manifest lists it, but it is not there; restore it, or delete the folder to start over", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// A file is not as it was written.
-    #[error("{}: damaged ({what}); restore it, or delete the folder to start over", path.display())]
+    #[error("{}: damaged ({what}); restore it, or run its spec again, which trains again what is lost", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -174,12 +178,6 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
         StoreError::Io { action, path: path.to_owned(), source }
-    }
-
-    /// Whether it is that nothing may be written there: a read-only mount, or missing rights.
-    pub(crate) fn is_read_only(&self) -> bool {
-        let StoreError::Io { source, .. } = self else { return false };
-        matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
     }
 
     pub(crate) fn checkpoint(path: &Path, source: CheckpointError) -> StoreError {

@@ -89,18 +89,19 @@ pub(crate) fn entry_of(
 }
 
 /// Hashes what it writes.
-struct Digesting<W> {
+pub(crate) struct Digesting<W> {
     inner: W,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
 impl<W> Digesting<W> {
-    fn new(inner: W) -> Digesting<W> {
+    pub(crate) fn new(inner: W) -> Digesting<W> {
         Digesting { inner, hasher: blake3::Hasher::new(), bytes: 0 }
     }
 
-    fn entry(&self, rows: u64) -> FileEntry {
+    /// What the manifest says of what was written so far.
+    pub(crate) fn entry(&self, rows: u64) -> FileEntry {
         FileEntry { rows, bytes: self.bytes, blake3: self.hasher.finalize().to_hex().to_string() }
     }
 }
@@ -124,19 +125,21 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreErr
     sync_directory(directory_of(path))
 }
 
-/// As [`write_atomically`], of what `write` writes, which need not be in memory at once.
+/// As [`write_atomically`], of what `write` writes, which need not be in memory at once. Returns what the manifest would say
+/// of the file.
 pub(crate) fn write_atomically_with(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), StoreError> {
+) -> Result<FileEntry, StoreError> {
     let (file, temporary) = temporary(directory_of(path))?;
-    let mut out = BufWriter::with_capacity(1 << 16, file);
+    let mut out = Digesting::new(BufWriter::with_capacity(1 << 16, file));
     write(&mut out)
         .and_then(|()| out.flush())
-        .and_then(|()| out.get_ref().sync_all())
+        .and_then(|()| out.inner.get_ref().sync_all())
         .map_err(|source| StoreError::io("write", path, source))?;
     rename(temporary, path)?;
-    sync_directory(directory_of(path))
+    sync_directory(directory_of(path))?;
+    Ok(out.entry(0))
 }
 
 /// Whether a file holds what `write` writes and nothing else. One that cannot be read does not.
@@ -177,6 +180,11 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Moves what has one name to another, which is free.
+pub(crate) fn move_to(from: &Path, to: &Path) -> Result<(), StoreError> {
+    operation().and_then(|()| fs::rename(from, to)).map_err(|source| StoreError::io("move", from, source))
+}
+
 fn rename(temporary: TempPath, path: &Path) -> Result<(), StoreError> {
     operation().map_err(|source| StoreError::io("rename", path, source))?;
     temporary.persist(path).map_err(|error| StoreError::io("rename", path, error.error))
@@ -212,11 +220,14 @@ impl Drop for Lock {
     }
 }
 
+/// The name of a lock's file.
+pub(crate) const LOCK: &str = ".lock";
+
 /// Takes the lock of an output folder.
 ///
 /// The file says who has it, for the message of whoever comes second; only the lock itself counts.
 pub(crate) fn lock(folder: &Path) -> Result<Lock, StoreError> {
-    let path = folder.join(".lock");
+    let path = folder.join(LOCK);
     let mut file = File::options()
         .create(true)
         .truncate(false)
@@ -246,11 +257,9 @@ fn holder(file: &File) -> Option<Holder> {
 }
 
 /// The BLAKE3 hash of a file, in hexadecimal.
-pub(crate) fn digest(path: &Path) -> Result<String, StoreError> {
+pub(crate) fn digest(path: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut hasher))
-        .map_err(|source| StoreError::io("read", path, source))?;
+    hasher.update_reader(File::open(path)?)?;
     Ok(hasher.finalize().to_hex().to_string())
 }
 

@@ -1,23 +1,50 @@
 //! The output folder: its name, and which of its files are ours to delete.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Component, Path};
 
-use super::manifest::Manifest;
+use super::damage::Damage;
+use super::manifest::{BACKUP, Manifest, NAME};
 use super::{StoreError, files, saved};
+use crate::journal;
+
+/// What was asked.
+pub(crate) const SPEC: &str = "spec.toml";
+
+/// What it resolved to.
+pub(crate) const PLAN: &str = "plan.json";
+
+/// The folder of the files of `table` schedules.
+pub(crate) const TABLES: &str = "tables";
+
+/// The folder of what is damaged.
+pub(crate) const ASIDE: &str = "damaged";
+
+/// The folders of an output.
+const FOLDERS: [&str; 5] = ["parts", "metrics", "evals", saved::DIRECTORY, TABLES];
+
+/// The files of an output that are in none of its folders.
+const FILES: [&str; 8] =
+    [SPEC, PLAN, NAME, BACKUP, "trials.parquet", "timings.parquet", journal::EVENTS, journal::HEARTBEAT];
 
 /// Drops files from the manifest that hold no trial's rows or state, such as parts of trials that were cut off.
 pub(crate) fn forget_unused(manifest: &mut Manifest) {
     let mut used: BTreeSet<String> = manifest.used_files().into_iter().map(str::to_owned).collect();
     let ids = manifest.trials.keys().chain(manifest.unfinished.keys());
     used.extend(ids.flat_map(|id| manifest.checkpoints_of(*id)));
-    // What is not in a folder is `trials.parquet` and `timings.parquet`.
-    manifest.files.retain(|name, _| used.contains(name) || !name.contains('/'));
+    // What is not in a folder is `trials.parquet`, `timings.parquet` and the recipe.
+    manifest.files.retain(|name, _| used.contains(name) || !name.contains('/') || is_of_recipe(name));
+}
+
+/// Whether a file is of what was asked or what it resolved to: each command writes all of them.
+pub(crate) fn is_of_recipe(file: &str) -> bool {
+    file == SPEC || file == PLAN || file.strip_prefix(TABLES).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Deletes files of ours that the manifest does not list: what a crash left, and what was replaced.
 pub(crate) fn delete_unlisted(folder: &Path, manifest: &Manifest) -> Result<(), StoreError> {
-    for directory in ["", "parts", "metrics", "evals", saved::DIRECTORY] {
+    for directory in [""].into_iter().chain(FOLDERS) {
         if !folder.join(directory).exists() {
             continue;
         }
@@ -25,11 +52,62 @@ pub(crate) fn delete_unlisted(folder: &Path, manifest: &Manifest) -> Result<(), 
             let path = format!("{directory}/{name}");
             let temporary = name.starts_with('.') && name.ends_with(files::TEMPORARY_SUFFIX);
             if temporary || ((is_ours(&path) || saved::is_path(&path)) && !manifest.files.contains_key(&path)) {
-                files::remove(folder.join(directory).join(name))?;
+                let place = folder.join(directory).join(name);
+                // Nobody makes a folder of such a name by chance, but what is in it is not ours.
+                match place.is_dir() {
+                    true => drop(set_aside(folder, path.trim_start_matches('/'))?),
+                    false => files::remove(place)?,
+                }
             }
         }
     }
     Ok(())
+}
+
+/// Moves a file, or whatever has its place, to the folder of what is damaged. Returns whether there was something.
+pub(crate) fn set_aside(folder: &Path, path: &str) -> Result<bool, StoreError> {
+    let from = folder.join(path);
+    if fs::symlink_metadata(&from).is_err() {
+        return Ok(false);
+    }
+    files::create_directory(&folder.join(ASIDE))?;
+    let name = path.replace('/', "-");
+    let free = |name: &String| fs::symlink_metadata(folder.join(ASIDE).join(name)).is_err();
+    let numbered = (2u32..).map(|number| format!("{name}-{number}"));
+    let Some(name) = std::iter::once(name.clone()).chain(numbered).find(free) else { return Ok(false) };
+    files::move_to(&from, &folder.join(ASIDE).join(name))?;
+    Ok(true)
+}
+
+/// Moves aside what lies where a file or a folder of the output is to be and is none, and says what that was.
+pub(crate) fn set_intruders_aside(folder: &Path) -> Result<Vec<Damage>, StoreError> {
+    let damage = |file: &str, what: &str| Damage { file: file.to_owned(), what: what.to_owned() };
+    let files = FILES.iter().filter(|name| !folder.join(name).is_file()).map(|name| damage(name, "it is no file"));
+    let folders = FOLDERS.iter().filter(|name| !folder.join(name).is_dir()).map(|name| damage(name, "it is no folder"));
+    let mut intruders = Vec::new();
+    for damage in files.chain(folders) {
+        if set_aside(folder, &damage.file)? {
+            intruders.push(damage);
+        }
+    }
+    Ok(intruders)
+}
+
+/// Moves aside all results of an output. Returns whether there were any.
+pub(crate) fn set_all_aside(folder: &Path) -> Result<bool, StoreError> {
+    let reports = [journal::EVENTS, journal::HEARTBEAT];
+    let mut any = false;
+    for name in FOLDERS.iter().chain(FILES.iter().filter(|name| !reports.contains(name))) {
+        any |= set_aside(folder, name)?;
+    }
+    Ok(any)
+}
+
+/// Whether a folder without a manifest is an output of ours all the same.
+pub(crate) fn is_output_without_manifest(folder: &Path) -> bool {
+    let is_run = [journal::EVENTS, "parts", "metrics"].iter().any(|name| folder.join(name).exists());
+    let is_set_aside = folder.join(ASIDE).is_dir() && !folder.join(PLAN).exists();
+    is_set_aside || (is_run && [SPEC, PLAN].iter().all(|name| folder.join(name).exists()))
 }
 
 /// Whether a path has the form of a part or of a compacted file. What a user put beside them is left alone.

@@ -18,7 +18,7 @@ pub struct Kept {
 
 /// The state that `folder` holds of a trial, by its id, the beginning of its id, or its label.
 pub fn kept(folder: &Path, trial: &str) -> Result<Kept, StoreError> {
-    let Some(manifest) = Manifest::load_checkpoints(folder)? else {
+    let Some(manifest) = Manifest::load(folder)? else {
         return Err(StoreError::NoOutput { folder: folder.to_owned() });
     };
     let (id, label) = find(folder, &manifest, trial)?;

@@ -2,6 +2,9 @@
 //!
 //! It is replaced atomically. A file that it does not list does not exist, whatever the folder shows; a trial's rows are
 //! those of its segments and no others. So no crash, at any instant, leaves a gap or a duplicate.
+//!
+//! Its last line is its own digest, so that no damage passes for numbers, and `manifest.backup.json` is a copy of it, written
+//! before files are deleted of which the copy still speaks. Where one of the two is damaged, the other counts.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -11,16 +14,25 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::files::{self, FileEntry};
+use super::damage::Damage;
+use super::files::{self, Digesting, FileEntry};
 use super::result::{Numbers, Status, TrialResult};
 use super::schema::{FORMAT, OLDEST_FORMAT, Table};
+use super::sound::Unsound;
 use super::{RunInfo, StoreError, saved};
 use crate::plan::{Plan, Trial, TrialId};
 
-/// The content of `manifest.json`.
+/// Its name.
+pub(crate) const NAME: &str = "manifest.json";
+
+/// The name of its copy.
+pub(crate) const BACKUP: &str = "manifest.backup.json";
+
+/// The content of `manifest.json`, but for its last line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub format: u32,
@@ -45,6 +57,27 @@ pub(crate) struct Manifest {
 struct Head {
     #[serde(default)]
     format: serde_json::Value,
+    /// A seal that is not the last line.
+    #[serde(default)]
+    blake3: Option<IgnoredAny>,
+}
+
+/// What the last line, the digest of all before it, begins and ends with.
+const SEAL: (&str, &str) = (",\n  \"blake3\": \"", "\"\n}\n");
+
+/// Whether a manifest's bytes are those of its digest. None where there is none: earlier versions wrote none.
+fn is_as_written(bytes: &[u8]) -> Option<bool> {
+    let seal = SEAL.0.len() + 2 * blake3::OUT_LEN + SEAL.1.len();
+    let (body, seal) = bytes.split_at_checked(bytes.len().checked_sub(seal)?)?;
+    let digest = seal.strip_prefix(SEAL.0.as_bytes())?.strip_suffix(SEAL.1.as_bytes())?;
+    Some(digest == blake3::hash(body).to_hex().as_bytes())
+}
+
+/// The manifest of a folder, wherever it was found.
+pub(crate) struct Recovered {
+    pub manifest: Manifest,
+    /// What is wrong with `manifest.json`, whose copy counts then, or with the copy.
+    pub damage: Option<Damage>,
 }
 
 /// One command that wrote here.
@@ -142,6 +175,16 @@ impl TrialRecord {
     /// Wall time, whatever the file says.
     pub(crate) fn elapsed(&self) -> Duration {
         Duration::try_from_secs_f64(self.seconds.unwrap_or(0.0)).unwrap_or_default()
+    }
+
+    /// What is known of it where its rows are lost: that it was trained.
+    pub(crate) fn without_rows(&self) -> TrialRecord {
+        TrialRecord {
+            label: Arc::clone(&self.label),
+            attempts: self.attempts,
+            seconds: self.seconds,
+            ..TrialRecord::default()
+        }
     }
 
     /// Whether anything is known of the trial.
@@ -244,24 +287,84 @@ impl Manifest {
         }
     }
 
-    /// Reads the manifest of `folder`, if it has one, and checks that the rows it speaks of are there.
-    pub(crate) fn load(folder: &Path) -> Result<Option<Manifest>, StoreError> {
-        let Some(manifest) = Manifest::parse(folder)? else { return Ok(None) };
-        manifest.check(folder)?;
-        manifest.check_files(folder)?;
-        Ok(Some(manifest))
+    /// Reads the manifest of `folder`, if it has one, or the copy of one that is damaged. The files that it lists may be
+    /// missing.
+    ///
+    /// # Errors
+    ///
+    /// Where neither can be read ([`StoreError::Manifest`]), or is of another format.
+    pub(crate) fn recover(folder: &Path) -> Result<Option<Recovered>, StoreError> {
+        let read = |name: &str| -> Result<Option<Manifest>, StoreError> {
+            let Some(manifest) = Manifest::read(folder, name)? else { return Ok(None) };
+            manifest.check(&folder.join(name))?;
+            Ok(Some(manifest))
+        };
+        let damaged = |file: &str, what: String| Damage { file: file.to_owned(), what };
+        let missing = || "it is missing".to_owned();
+        match read(NAME) {
+            Ok(Some(manifest)) => {
+                let damage = manifest.backup_problem(folder).map(|what| damaged(BACKUP, what));
+                Ok(Some(Recovered { manifest, damage }))
+            }
+            Ok(None) => Ok(read(BACKUP)?.map(|manifest| {
+                let damage = Some(damaged(NAME, missing()));
+                Recovered { manifest, damage }
+            })),
+            Err(StoreError::Manifest { path, message }) => match read(BACKUP) {
+                Ok(Some(manifest)) => Ok(Some(Recovered { manifest, damage: Some(damaged(NAME, message)) })),
+                _ => Err(StoreError::Manifest { path, message }),
+            },
+            Err(error) => Err(error),
+        }
     }
 
-    /// Reads the manifest of `folder`, if it has one. Its paths may lead anywhere.
-    pub(crate) fn parse(folder: &Path) -> Result<Option<Manifest>, StoreError> {
-        let path = folder.join("manifest.json");
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::io("read", &path, error)),
+    /// As [`recover`](Manifest::recover), for a reader.
+    pub(crate) fn load(folder: &Path) -> Result<Option<Manifest>, StoreError> {
+        Ok(Manifest::recover(folder)?.map(|recovered| recovered.manifest))
+    }
+
+    /// What is wrong with the copy of this manifest, which is that of `folder`. While a run goes on, the copy lags behind.
+    pub(crate) fn backup_problem(&self, folder: &Path) -> Option<String> {
+        let ours = read_file(&folder.join(NAME)).ok().flatten()?;
+        let copy = match read_file(&folder.join(BACKUP)) {
+            Ok(Some(copy)) => copy,
+            // Earlier versions made none.
+            Ok(None) => return is_as_written(&ours).map(|_| "it is missing".to_owned()),
+            Err(unsound) => return Some(unsound.to_string()),
         };
+        let may_lag = self.runs.last().is_some_and(|run| run.ended.is_none());
+        match is_as_written(&copy) {
+            _ if copy == ours => None,
+            Some(true) if may_lag => None,
+            Some(true) => Some("it is the copy of another manifest".to_owned()),
+            _ => Some("its bytes have changed".to_owned()),
+        }
+    }
+
+    /// Reads the manifest of `folder`, if it has one, and not its copy. Its paths may lead anywhere.
+    pub(crate) fn parse(folder: &Path) -> Result<Option<Manifest>, StoreError> {
+        Manifest::read(folder, NAME)
+    }
+
+    fn read(folder: &Path, name: &str) -> Result<Option<Manifest>, StoreError> {
+        let path = folder.join(name);
         let malformed = |message: String| StoreError::Manifest { path: path.clone(), message };
+        let bytes = match read_file(&path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(Unsound::Damaged(what)) => return Err(malformed(what)),
+            Err(Unsound::Unreadable(error)) => return Err(StoreError::io("read", &path, error)),
+        };
+        let seal = is_as_written(&bytes);
+        if seal == Some(false) {
+            return Err(malformed(
+                "its bytes have changed: they are not those of the digest in its last line".to_owned(),
+            ));
+        }
         let head: Head = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        if seal.is_none() && head.blake3.is_some() {
+            return Err(malformed("its bytes have changed: its digest is not in its last line".to_owned()));
+        }
         match head.format.as_u64() {
             Some(format) if (u64::from(OLDEST_FORMAT)..=u64::from(FORMAT)).contains(&format) => {}
             Some(format) => return Err(StoreError::Format { path, found: format }),
@@ -288,17 +391,10 @@ impl Manifest {
         }
     }
 
-    /// Reads the manifest of `folder` for its checkpoints alone: files of rows may be missing.
-    pub(crate) fn load_checkpoints(folder: &Path) -> Result<Option<Manifest>, StoreError> {
-        let Some(manifest) = Manifest::parse(folder)? else { return Ok(None) };
-        manifest.check(folder)?;
-        Ok(Some(manifest))
-    }
-
     /// Names must stay in the folder, numbers be such that nothing listed is ever overwritten, every segment lie within a
     /// listed file and beside all others, and every checkpoint in its folder.
-    fn check(&self, folder: &Path) -> Result<(), StoreError> {
-        let wrong = |message: String| StoreError::Manifest { path: folder.join("manifest.json"), message };
+    fn check(&self, path: &Path) -> Result<(), StoreError> {
+        let wrong = |message: String| StoreError::Manifest { path: path.to_owned(), message };
         for (name, entry) in &self.files {
             if !is_inside(name) {
                 return Err(wrong(format!("it lists `{name}`, which is no file of this folder")));
@@ -343,43 +439,19 @@ impl Manifest {
         Ok(())
     }
 
-    /// Every file with rows must be there at its length. Checkpoints are judged when they are read: without them a trial
-    /// starts over.
-    fn check_files(&self, folder: &Path) -> Result<(), StoreError> {
-        for file in self.used_files() {
-            let path = folder.join(file);
-            let metadata = fs::metadata(&path).map_err(|source| StoreError::Missing { path: path.clone(), source })?;
-            let (found, entry) = (metadata.len(), &self.files[file]);
-            if !metadata.is_file() {
-                return Err(StoreError::Corrupt { path, what: "it is no file".to_owned() });
+    /// What is wrong with the record of a trial of the plan: one that is done has the rows that it should.
+    pub(crate) fn record_problem(&self, trial: &Trial) -> Option<String> {
+        let record = self.trials.get(&trial.id)?;
+        let expected = match (record.status, record.numbers.diverged_at) {
+            (Status::Finished, None) => trial.iterations,
+            (Status::Diverged, Some(iteration)) if iteration < trial.iterations => iteration + 1,
+            (Status::Finished | Status::Diverged, diverged_at) => {
+                return Some(format!("it is {} and diverged at {diverged_at:?}", record.status.name()));
             }
-            if found != entry.bytes {
-                return Err(StoreError::Corrupt { path, what: format!("{found} bytes instead of {}", entry.bytes) });
-            }
-        }
-        Ok(())
-    }
-
-    /// That the trials of `plan` that are done have the rows that they should.
-    pub(crate) fn check_plan(&self, folder: &Path, plan: &Plan) -> Result<(), StoreError> {
-        for trial in plan.trials.iter() {
-            let Some(record) = self.trials.get(&trial.id) else { continue };
-            let expected = match (record.status, record.numbers.diverged_at) {
-                (Status::Finished, None) => trial.iterations,
-                (Status::Diverged, Some(iteration)) if iteration < trial.iterations => iteration + 1,
-                (Status::Finished | Status::Diverged, diverged_at) => {
-                    let message =
-                        format!("trial {} is {} and diverged at {diverged_at:?}", trial.id, record.status.name());
-                    return Err(StoreError::Manifest { path: folder.join("manifest.json"), message });
-                }
-                _ => continue,
-            };
-            if record.numbers.rows != expected {
-                let message = format!("trial {} has {} rows instead of {expected}", trial.id, record.numbers.rows);
-                return Err(StoreError::Manifest { path: folder.join("manifest.json"), message });
-            }
-        }
-        Ok(())
+            _ => return None,
+        };
+        let rows = record.numbers.rows;
+        (rows != expected).then(|| format!("it has {rows} rows instead of {expected}"))
     }
 
     /// What is known of `trials`, the first of which is number `first` of the plan.
@@ -417,7 +489,7 @@ impl Manifest {
     }
 
     /// All segments, each with its trial's id.
-    fn segments(&self) -> impl Iterator<Item = (TrialId, &Segment)> {
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (TrialId, &Segment)> {
         let trials = self.trials.iter().map(|(id, record)| (id, &*record.metrics, &*record.evals));
         let unfinished = self.unfinished.iter().map(|(id, record)| (id, &*record.metrics, &*record.evals));
         trials
@@ -436,11 +508,22 @@ impl Manifest {
 
     /// Replaces the manifest of `folder`.
     pub(crate) fn save(&self, folder: &Path) -> Result<(), StoreError> {
-        let path = folder.join("manifest.json");
-        files::write_atomically_with(&path, |out| self.write(out))
+        files::write_atomically_with(&folder.join(NAME), |out| self.write_sealed(out)).map(drop)
     }
 
-    /// JSON with a line for each file and each trial, so that it can be read, searched and compared.
+    /// Replaces its copy.
+    pub(crate) fn back_up(&self, folder: &Path) -> Result<(), StoreError> {
+        files::write_atomically_with(&folder.join(BACKUP), |out| self.write_sealed(out)).map(drop)
+    }
+
+    fn write_sealed(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut digesting = Digesting::new(&mut *out);
+        self.write(&mut digesting)?;
+        let digest = digesting.entry(0).blake3;
+        write!(out, "{}{digest}{}", SEAL.0, SEAL.1)
+    }
+
+    /// JSON with a line for each file and each trial, so that it can be read, searched and compared. Its end is the seal's.
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         fn lines<'m, K: Serialize + 'm, V: Serialize + 'm>(
             out: &mut dyn Write,
@@ -464,8 +547,18 @@ impl Manifest {
         write!(out, "  \"next_part\": {},\n  \"runs\": [\n    {}\n  ]", self.next_part, runs.join(",\n    "))?;
         lines(out, "files", self.files.iter())?;
         lines(out, "trials", self.trials.iter().filter(|(_, record)| record.is_known()))?;
-        lines(out, "unfinished", self.unfinished.iter())?;
-        out.write_all(b"\n}\n")
+        lines(out, "unfinished", self.unfinished.iter())
+    }
+}
+
+/// The bytes of a file; none where there is none.
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Unsound> {
+    // What is read from a pipe would never end.
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(Unsound::Damaged("it is no file".to_owned())),
+        Ok(_) => fs::read(path).map(Some).map_err(Unsound::of),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Unsound::of(error)),
     }
 }
 

@@ -4,12 +4,14 @@
 //! outputs/NAME/
 //!   spec.toml  plan.json        what was asked, and what it resolved to
 //!   manifest.json               which files count, which trials are done, where their rows are, who wrote when
+//!   manifest.backup.json        a copy of it
 //!   trials.parquet              one row per trial
 //!   metrics/*.parquet           one row per trial and iteration
 //!   evals/*.parquet             one row per trial and evaluation
 //!   timings.parquet             the only table that may differ between two runs
 //!   parts/                      sealed parts of a run that goes on; rows of trials that the spec no longer covers
 //!   checkpoints/                what unfinished trials go on from; what was asked to be kept of others
+//!   damaged/                    files that were not as they were written, if there were any
 //! ```
 //!
 //! The life of a row: it waits in its trial's `Flight`; every so many rows or seconds all that wait are sealed as
@@ -24,6 +26,7 @@
 mod commit;
 mod compact;
 mod csv;
+pub(crate) mod damage;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod example;
@@ -41,6 +44,7 @@ pub(crate) mod result;
 mod resume;
 mod saved;
 pub mod schema;
+pub(crate) mod sound;
 pub(crate) mod source;
 mod summary;
 mod table;
@@ -103,6 +107,8 @@ pub struct Store {
     /// When the run, or a worker of it, last began: what was to come may go wrong again.
     disturbed: Instant,
     committed: Instant,
+    /// When the manifest was last copied.
+    backed_up: Instant,
     commit_cost: Duration,
     /// When all rows that waited were sealed.
     sealed: Instant,

@@ -6,18 +6,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::folder::{delete_unlisted, folder_name, forget_unused};
-use super::manifest::{Manifest, RunHistory, RunRecord};
+use super::damage::{self, Damage, QUICK_BYTES};
+use super::files::FileEntry;
+use super::folder::{
+    ASIDE, PLAN, SPEC, TABLES, delete_unlisted, folder_name, forget_unused, is_of_recipe, is_output_without_manifest,
+    set_all_aside, set_aside, set_intruders_aside,
+};
+use super::manifest::{BACKUP, Manifest, NAME, Recovered, RunHistory, RunRecord};
 use super::schema::{Columns, FORMAT};
 use super::trials::TrialsBatch;
 use super::{KeptSpec, Limits, RunInfo, Store, StoreError, compact, files, notes, now, resume, trials};
 use crate::plan::Plan;
 use crate::plan::show::{Estimates, write_json};
 
-/// The folder of the files of `table` schedules.
-const TABLES: &str = "tables";
-
-/// Digits of a digest before the name of each.
+/// Digits of a digest before the name of each file of a `table` schedule.
 const TABLE_DIGITS: usize = 12;
 
 /// The path in an output of a file of a `table` schedule: by its content, so that two files of one name are two.
@@ -27,13 +29,41 @@ pub fn table_path(file: &Path, text: &str) -> String {
     format!("{TABLES}/{}-{name}", &digest[..TABLE_DIGITS])
 }
 
+/// What a look at a folder shows.
+pub(super) struct Seen {
+    /// The manifest tells of all that a run of the plan would leave.
+    is_complete: bool,
+    pub damage: Vec<Damage>,
+}
+
 impl Store {
     pub(super) fn open_with(outputs: &Path, plan: &Plan, run: RunInfo, limits: Limits) -> Result<Store, StoreError> {
+        let mut store = Store::unopened(outputs, plan, &run, limits)?;
+        // Whoever has the lock may be replacing what this looks at: what is wrong here is looked at again under the lock.
+        let seen = store.look(run.retry_failed);
+        let has_all = matches!(&seen, Ok(Some(seen)) if seen.is_complete && seen.damage.is_empty());
+        if has_all && store.has_recipe(&run) {
+            tracing::info!(folder = %store.folder.display(), "store complete: nothing to write");
+            return Ok(store);
+        }
+        let source = match store.begin(&run) {
+            Ok(()) => return Ok(store),
+            Err(StoreError::Io { source, .. }) if store.lock.is_none() && is_read_only(&source) => source,
+            Err(error) => return Err(error),
+        };
+        match seen? {
+            Some(Seen { damage, .. }) => store.only_read(damage, source),
+            None => Err(StoreError::io("write", &store.folder, source)),
+        }
+    }
+
+    /// A store that has not looked at its folder.
+    pub(super) fn unopened(outputs: &Path, plan: &Plan, run: &RunInfo, limits: Limits) -> Result<Store, StoreError> {
         let columns = Columns::of(plan)?;
-        let numerics = numerics_of_trials(plan, &run)?;
+        let numerics = numerics_of_trials(plan, run)?;
         check_ids(plan)?;
         let opened = Instant::now();
-        let mut store = Store {
+        Ok(Store {
             folder: outputs.join(folder_name(&plan.name)?),
             plan: plan.clone(),
             columns,
@@ -54,96 +84,156 @@ impl Store {
             opened,
             disturbed: opened,
             committed: opened,
+            backed_up: opened,
             commit_cost: Duration::ZERO,
             sealed: opened,
             lock: None,
-        };
-        // Whoever has the lock may be replacing what this looks at: what is wrong here is looked at again under the lock.
-        let seen = Manifest::load(&store.folder).map(|manifest| {
-            let Some(manifest) = manifest else { return false };
-            let failed = notes::failed(plan, &manifest).filter(|_| !run.retry_failed);
-            store.notes = failed.into_iter().chain(notes::not_kept(plan, &manifest)).collect();
-            store.manifest = manifest;
-            true
-        });
-        let is_complete = store.is_complete();
-        if is_complete && store.has_recipe(&run) {
-            tracing::info!(folder = %store.folder.display(), "store complete: nothing to write");
-            return Ok(store);
+        })
+    }
+
+    /// Looks at the folder without a lock, and takes its manifest, if it has one.
+    pub(super) fn look(&mut self, retry_failed: bool) -> Result<Option<Seen>, StoreError> {
+        let Some(Recovered { manifest, damage }) = Manifest::recover(&self.folder)? else { return Ok(None) };
+        let failed = notes::failed(&self.plan, &manifest).filter(|_| !retry_failed);
+        self.notes = failed.into_iter().chain(notes::not_kept(&self.plan, &manifest)).collect();
+        self.manifest = manifest;
+        forget_unused(&mut self.manifest);
+        let is_complete = self.is_complete();
+        let mut found: Vec<Damage> = damage.into_iter().collect();
+        found.extend(damage::survey(&self.folder, &self.manifest, is_complete.then_some(QUICK_BYTES))?);
+        Ok(Some(Seen { is_complete, damage: found }))
+    }
+
+    /// The store of a folder that cannot be written, because of `source`: where no row is lost or missing, what is there does.
+    pub(super) fn only_read(mut self, damage: Vec<Damage>, source: io::Error) -> Result<Store, StoreError> {
+        let folder = self.folder.clone();
+        if let Some(Damage { file, what }) = damage.iter().find(|damage| damage.costs_rows()).cloned() {
+            return Err(StoreError::DamagedReadOnly { folder, file, what, source });
         }
-        match store.begin(&run) {
-            Ok(()) => Ok(store),
-            Err(error) if !error.is_read_only() || store.lock.is_some() => Err(error),
-            // Only the recipe is another: in the spec's comments, say. Or the tables are complete as an earlier version knew them.
-            Err(_) if is_complete || (store.manifest.format < FORMAT && !store.has_wanted()) => Ok(store),
-            Err(error) => match (seen?, error) {
-                (true, StoreError::Io { source, .. }) => {
-                    let left = store.unfinished().len();
-                    Err(StoreError::ReadOnly { folder: store.folder, left, source })
-                }
-                (_, error) => Err(error),
-            },
+        let left = self.unfinished().len();
+        if left > 0 {
+            return Err(StoreError::ReadOnly { folder, left, source });
         }
+        let folder = folder.display();
+        let note =
+            |Damage { file, what }| format!("{file}: {what}; {folder} cannot be written, so it is left as it is");
+        self.notes.extend(damage.into_iter().map(note));
+        Ok(self)
     }
 
     /// Takes the lock and prepares the folder for writing.
     fn begin(&mut self, run: &RunInfo) -> Result<(), StoreError> {
-        let (folder, plan) = (&self.folder, &self.plan);
-        files::create_directory(folder)?;
-        self.lock = Some(files::lock(folder)?);
-        self.manifest = Manifest::new(&plan.name);
-        let mut manifest = match Manifest::load(folder)? {
-            Some(manifest) => {
-                manifest.check_plan(folder, plan)?;
-                manifest
-            }
-            None => {
-                if let Some(found) = files::names(folder)?.into_iter().find(|name| !name.starts_with('.')) {
-                    return Err(StoreError::Foreign { folder: folder.clone(), found });
-                }
-                Manifest::new(&plan.name)
-            }
-        };
+        let folder = self.folder.clone();
+        files::create_directory(&folder)?;
+        if folder.join(files::LOCK).is_dir() {
+            set_aside(&folder, files::LOCK)?;
+        }
+        self.lock = Some(files::lock(&folder)?);
+        self.notes = self.recover()?;
         // Missing or not, the plan of the last command is only compared.
         let path = folder.join("plan.json");
-        let is_changed = path.exists() && !files::holds(&path, write_plan(plan));
-        let mut notes: Vec<String> = notes::uncovered(plan, &manifest).filter(|_| is_changed).into_iter().collect();
+        let is_changed = path.is_file() && !files::holds(&path, write_plan(&self.plan));
+        self.notes.extend(notes::uncovered(&self.plan, &self.manifest).filter(|_| is_changed));
         if !run.retry_failed {
-            notes.extend(notes::failed(plan, &manifest));
+            self.notes.extend(notes::failed(&self.plan, &self.manifest));
         }
-        notes.extend(notes::not_kept(plan, &manifest));
-        let (resumable, more) = resume::resumable(folder, plan, &self.numerics, &manifest);
-        notes.extend(more);
+        self.notes.extend(notes::not_kept(&self.plan, &self.manifest));
+        let (resumable, more) = resume::resumable(&folder, &self.plan, &self.numerics, &self.manifest);
+        self.resumable = resumable;
+        self.notes.extend(more);
 
-        manifest.format = FORMAT;
-        manifest.runs.push(RunRecord { started: now(), ended: None, info: RunHistory::of(run) });
-        forget_unused(&mut manifest);
-        manifest.save(folder)?;
+        self.manifest.format = FORMAT;
+        self.manifest.runs.push(RunRecord { started: now(), ended: None, info: RunHistory::of(run) });
+        // What they hold from here on is not what the last command wrote.
+        self.manifest.files.retain(|name, _| !is_of_recipe(name));
+        forget_unused(&mut self.manifest);
+        self.manifest.save(&folder)?;
+        self.back_up()?;
 
         for name in ["parts", "metrics", "evals"] {
             files::create_directory(&folder.join(name))?;
         }
-        delete_unlisted(folder, &manifest)?;
-        write_spec(folder, &run.spec)?;
-        files::write_atomically_with(&folder.join("plan.json"), write_plan(plan))?;
-        (self.manifest, self.resumable, self.notes) = (manifest, resumable, notes);
+        delete_unlisted(&folder, &self.manifest)?;
+        self.manifest.files.extend(write_spec(&folder, &run.spec)?);
+        let plan = files::write_atomically_with(&folder.join(PLAN), write_plan(&self.plan))?;
+        self.manifest.files.insert(PLAN.to_owned(), plan);
         let (known, saved) = (self.manifest.trials.len(), self.resumable.len());
         tracing::info!(folder = %self.folder.display(), known, saved, took = ?self.opened.elapsed(), "store opened");
         self.manifest.make_room(&self.plan);
         Ok(())
     }
 
-    fn has_wanted(&self) -> bool {
+    /// Takes the folder's manifest, without what is damaged, and moves that aside. Says what it costs.
+    ///
+    /// Whatever is to be trained or compacted makes use of all files, so then each is read to its end.
+    fn recover(&mut self) -> Result<Vec<String>, StoreError> {
+        let folder = self.folder.clone();
+        let (mut notes, mut aside) = (Vec::new(), false);
+        self.manifest = Manifest::new(&self.plan.name);
+        let lost = match Manifest::recover(&folder) {
+            Ok(Some(Recovered { manifest, damage })) => {
+                self.manifest = manifest;
+                forget_unused(&mut self.manifest);
+                let mut damage: Vec<Damage> = damage.into_iter().collect();
+                damage.extend(damage::survey(&folder, &self.manifest, None)?);
+                notes.extend(self.forget(&damage));
+                let digest = compact::layout_digest(&self.plan, &self.columns, &self.manifest);
+                let is_at_rest = !self.wants_any() && compact::is_compacted(&self.plan, &digest, &self.manifest);
+                let depth = if is_at_rest { QUICK_BYTES } else { u64::MAX };
+                let hidden = damage::survey(&folder, &self.manifest, Some(depth))?;
+                notes.extend(self.forget(&hidden));
+                notes.extend(damage::forget_impossible(&mut self.manifest, &self.plan));
+                for Damage { file, .. } in damage.iter().chain(&hidden) {
+                    aside |= set_aside(&folder, file)?;
+                }
+                None
+            }
+            Ok(None) if is_output_without_manifest(&folder) => Some("it is missing".to_owned()),
+            Ok(None) => match files::names(&folder)?.into_iter().find(|name| !name.starts_with('.')) {
+                Some(found) => return Err(StoreError::Foreign { folder, found }),
+                None => None,
+            },
+            Err(StoreError::Manifest { message, .. }) => Some(message),
+            Err(error) => return Err(error),
+        };
+        if let Some(what) = lost {
+            notes.push(format!(
+                "{NAME}: {what}, and there is no sound copy of it in {BACKUP}: nothing is known of what was trained here, \
+                 and all is trained again"
+            ));
+            aside |= set_all_aside(&folder)?;
+        }
+        for Damage { file, what } in set_intruders_aside(&folder)? {
+            notes.push(format!("{file}: {what}; it is made again"));
+            aside = true;
+        }
+        if aside {
+            notes.push(format!("what is left of damaged files is in {}", folder.join(ASIDE).display()));
+        }
+        Ok(notes)
+    }
+
+    fn forget(&mut self, damage: &[Damage]) -> Vec<String> {
+        damage::forget(&mut self.manifest, damage, &self.plan, &self.numerics)
+    }
+
+    fn wants_any(&self) -> bool {
         self.plan.trials.iter().enumerate().any(|(index, trial)| self.is_wanted(index, trial))
+    }
+
+    /// Replaces the copy of the manifest.
+    pub(super) fn back_up(&mut self) -> Result<(), StoreError> {
+        self.backed_up = Instant::now();
+        self.manifest.back_up(&self.folder)
     }
 
     /// Whether the folder has all that a run of the plan would leave.
     fn is_complete(&self) -> bool {
         let is_there = |name: &str, batch: TrialsBatch| {
             let entry = self.entry_of_trials(batch);
-            entry.is_some() && self.manifest.files.get(name) == entry.as_ref() && self.folder.join(name).exists()
+            entry.is_some() && self.manifest.files.get(name) == entry.as_ref()
         };
-        if self.has_wanted() {
+        if self.wants_any() {
             return false;
         }
         let digest = compact::layout_digest(&self.plan, &self.columns, &self.manifest);
@@ -156,26 +246,30 @@ impl Store {
     fn has_recipe(&self, run: &RunInfo) -> bool {
         let sets = self.manifest.runs.last().map(|record| &record.info.sets);
         sets == Some(&run.sets)
-            && files::holds(&self.folder.join("spec.toml"), |out| out.write_all(run.spec.text.as_bytes()))
+            && files::holds(&self.folder.join(SPEC), |out| out.write_all(run.spec.text.as_bytes()))
             && run
                 .spec
                 .tables
                 .iter()
                 .all(|(path, text)| files::holds(&self.folder.join(path), |out| out.write_all(text.as_bytes())))
-            && files::holds(&self.folder.join("plan.json"), write_plan(&self.plan))
+            && files::holds(&self.folder.join(PLAN), write_plan(&self.plan))
     }
 }
 
-/// Writes `spec.toml`, after the tables that it names, and deletes those that it does not.
-fn write_spec(folder: &Path, spec: &KeptSpec) -> Result<(), StoreError> {
+/// Writes `spec.toml`, after the tables that it names, and deletes those that it does not. Returns what the manifest is to say
+/// of them.
+fn write_spec(folder: &Path, spec: &KeptSpec) -> Result<Vec<(String, FileEntry)>, StoreError> {
     let directory = folder.join(TABLES);
     if !spec.tables.is_empty() {
         files::create_directory(&directory)?;
     }
+    let mut written = Vec::new();
     for (path, text) in &spec.tables {
-        files::write_atomically(&folder.join(path), text.as_bytes())?;
+        let entry = files::write_atomically_with(&folder.join(path), |out| out.write_all(text.as_bytes()))?;
+        written.push((path.clone(), entry));
     }
-    files::write_atomically(&folder.join("spec.toml"), spec.text.as_bytes())?;
+    let entry = files::write_atomically_with(&folder.join(SPEC), |out| out.write_all(spec.text.as_bytes()))?;
+    written.push((SPEC.to_owned(), entry));
     if directory.exists() {
         for name in files::names(&directory)? {
             let is_ours = name.get(..TABLE_DIGITS).is_some_and(|digits| digits.chars().all(|c| c.is_ascii_hexdigit()))
@@ -185,7 +279,11 @@ fn write_spec(folder: &Path, spec: &KeptSpec) -> Result<(), StoreError> {
             }
         }
     }
-    Ok(())
+    Ok(written)
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// The content of `plan.json`.

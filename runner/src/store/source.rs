@@ -125,7 +125,8 @@ impl<'a> Sources<'a> {
             let path = self.folder.join(file);
             // The file is read to its end here and decoded after, so no damage can pass for numbers.
             let expected = self.manifest.files.get(file).map(|entry| &entry.blake3);
-            if Some(&files::digest(&path)?) != expected {
+            let found = files::digest(&path).map_err(|source| StoreError::io("read", &path, source))?;
+            if Some(&found) != expected {
                 return Err(StoreError::Corrupt { path, what: "its digest is not the manifest's".to_owned() });
             }
             let source = contain(|| Source::open(path.clone())).unwrap_or_else(|| Err(unreadable(&path)))?;

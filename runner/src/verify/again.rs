@@ -59,8 +59,7 @@ pub fn again(
     cancel: &AtomicBool,
     mut watch: impl FnMut(&Event) + Send,
 ) -> Result<Proof, VerifyError> {
-    let manifest =
-        Manifest::load_checkpoints(folder)?.ok_or_else(|| VerifyError::NoOutput { folder: folder.to_owned() })?;
+    let manifest = Manifest::load(folder)?.ok_or_else(|| VerifyError::NoOutput { folder: folder.to_owned() })?;
     let columns = Columns::of(plan)?;
     let mut comparison = Comparison {
         plan,

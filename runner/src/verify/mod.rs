@@ -3,7 +3,6 @@
 //! [`quick`] looks at files only. [`again`] trains trials again and compares row by row as the rows come.
 
 pub mod again;
-mod files;
 mod found;
 mod quick;
 mod recipe;

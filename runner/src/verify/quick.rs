@@ -10,21 +10,19 @@ use arrow_array::types::Int32Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
+use super::VerifyError;
 use super::found::{Checked, Problem};
 use super::rows::{self, Content, Stretch};
-use super::{VerifyError, files};
 use crate::contain::contain;
 use crate::event::{Evaluation, Split};
 use crate::journal;
 use crate::plan::TrialId;
 use crate::store::flight::split_name;
-use crate::store::manifest::{Manifest, Segment, TrialRecord, UnfinishedRecord};
+use crate::store::manifest::{BACKUP, Manifest, NAME as MANIFEST, Segment, TrialRecord, UnfinishedRecord};
 use crate::store::schema::Table;
+use crate::store::sound::{self, Depth};
 use crate::store::source::{open_table, project};
 use crate::store::{Numbers, Status};
-
-/// The manifest's name, where it is what a problem is of.
-const MANIFEST: &str = "manifest.json";
 
 /// A command that compacts replaces files that this looks at: then the manifest has changed, and it looks again.
 const ATTEMPTS: usize = 3;
@@ -64,8 +62,16 @@ fn check(folder: &Path) -> Result<Checked, VerifyError> {
             return Ok(checked);
         }
     };
-    let plan = read_plan(folder, &mut checked);
-    if !folder.join("spec.toml").exists() {
+    checked.problems.extend(manifest.backup_problem(folder).map(|what| Problem::of_file(BACKUP, what)));
+    // What is wrong with a file that the manifest lists is said of all of them alike.
+    let is_listed = |name: &str| manifest.files.contains_key(name);
+    let plan = read_plan(folder).unwrap_or_else(|what| {
+        if !is_listed("plan.json") {
+            checked.problems.push(Problem::of_file("plan.json", what));
+        }
+        Planned::default()
+    });
+    if !is_listed("spec.toml") && !folder.join("spec.toml").exists() {
         checked.problems.push(Problem::of_file("spec.toml", "it is missing"));
     }
     let claims = claims(&manifest);
@@ -150,19 +156,12 @@ struct Asked {
     rows_per_epoch: Option<usize>,
 }
 
-fn read_plan(folder: &Path, checked: &mut Checked) -> Planned {
-    let plan: PlanFile = match fs::read(folder.join("plan.json")) {
-        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-            checked.problems.push(Problem::of_file("plan.json", error.to_string()));
-            PlanFile::default()
-        }),
-        Err(error) => {
-            let missing = error.kind() == io::ErrorKind::NotFound;
-            let what = if missing { "it is missing".to_owned() } else { error.to_string() };
-            checked.problems.push(Problem::of_file("plan.json", what));
-            PlanFile::default()
-        }
-    };
+fn read_plan(folder: &Path) -> Result<Planned, String> {
+    let bytes = fs::read(folder.join("plan.json")).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "it is missing".to_owned(),
+        _ => error.to_string(),
+    })?;
+    let plan: PlanFile = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     let groups = plan.groups;
     let rows_per_epoch = |group: Option<usize>| {
         let data = &groups.get(group?)?.shape.data;
@@ -175,7 +174,7 @@ fn read_plan(folder: &Path, checked: &mut Checked) -> Planned {
         let PlannedTrial { id, label, group, iterations, eval_every } = trial;
         (id, Asked { label, iterations, eval_every, rows_per_epoch: rows_per_epoch(group) })
     };
-    Planned { order, trials: plan.trials.into_iter().map(asked).collect() }
+    Ok(Planned { order, trials: plan.trials.into_iter().map(asked).collect() })
 }
 
 struct Check<'a> {
@@ -236,7 +235,9 @@ impl<'a> Check<'a> {
             self.checked.files += 1;
             let is_within = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
             let sound = match is_within {
-                true => files::check(&self.folder.join(name), entry),
+                true => {
+                    sound::check(&self.folder.join(name), entry, Depth::Digest).map_err(|unsound| unsound.to_string())
+                }
                 false => Err("it is not below the output, and is left alone".to_owned()),
             };
             if let Err(what) = sound {
@@ -347,7 +348,7 @@ impl<'a> Check<'a> {
                 self.checked.problems.push(Problem::of_file(file, what));
             }
             let read = contain(|| rows::read(&self.folder.join(file), table, &stretches));
-            match read.unwrap_or_else(files::unreadable) {
+            match read.unwrap_or_else(sound::unreadable) {
                 Ok(read) => contents.extend(places.into_iter().zip(read)),
                 Err(problem) => {
                     self.checked.problems.push(Problem::of_file(file, format!("it cannot be read: {problem}")));
@@ -434,7 +435,7 @@ impl<'a> Check<'a> {
             return;
         }
         let found = contain(|| ids(&self.folder.join(name), self.plan.order.len()));
-        let found = match found.unwrap_or_else(files::unreadable) {
+        let found = match found.unwrap_or_else(sound::unreadable) {
             Ok(found) => found,
             Err(problem) => {
                 self.checked.problems.push(Problem::of_file(name, format!("it cannot be read: {problem}")));

@@ -27,7 +27,7 @@ pub struct Recipe {
 /// Where the output has no manifest or no spec.
 pub fn recipe(folder: &Path) -> Result<Recipe, VerifyError> {
     let path = folder.join("spec.toml");
-    let manifest = Manifest::parse(folder)?.ok_or_else(|| VerifyError::NoOutput { folder: folder.to_owned() })?;
+    let manifest = Manifest::load(folder)?.ok_or_else(|| VerifyError::NoOutput { folder: folder.to_owned() })?;
     let text = fs::read_to_string(&path).map_err(|error| VerifyError::Recipe {
         folder: folder.to_owned(),
         message: format!("{}: {error}", path.display()),

@@ -30,8 +30,7 @@ pub fn select(
     checked: &Checked,
     asked: &[String],
 ) -> Result<Selection, VerifyError> {
-    let manifest =
-        Manifest::load_checkpoints(folder)?.ok_or_else(|| VerifyError::NoOutput { folder: folder.to_owned() })?;
+    let manifest = Manifest::load(folder)?.ok_or_else(|| VerifyError::NoOutput { folder: folder.to_owned() })?;
     check_ids(folder, plan, &manifest)?;
     let mut wanted = vec![asked.is_empty(); plan.trials.len()];
     for asked in asked {

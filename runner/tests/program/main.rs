@@ -1,6 +1,7 @@
 //! The whole program: the built executable, real plugins, real files.
 
 mod command_line;
+mod damage;
 mod devices;
 mod equal_bytes;
 mod export;

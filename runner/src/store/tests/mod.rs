@@ -2,6 +2,7 @@
 
 mod bytes;
 mod cost;
+mod damage;
 mod readers;
 mod refusals;
 mod reopening;
@@ -39,8 +40,9 @@ const SMALL: Limits = Limits {
 };
 
 fn info(numerics: &str) -> RunInfo {
+    let table = [("tables/0123456789ab-rates.csv".to_owned(), "iteration,lr\n0,0.1\n".to_owned())];
     RunInfo {
-        spec: KeptSpec { text: "[experiment]\n".to_owned(), ..KeptSpec::default() },
+        spec: KeptSpec { text: "[experiment]\n".to_owned(), tables: table.into(), ..KeptSpec::default() },
         command: vec!["clr-run".to_owned(), "example.toml".to_owned()],
         numerics: vec![numerics.to_owned()],
         ..RunInfo::default()
@@ -104,6 +106,16 @@ fn assert_equal_tables(found: &BTreeMap<String, Vec<u8>>, expected: &BTreeMap<St
     for (name, bytes) in found {
         assert!(*bytes == expected[name], "{name} differs");
     }
+}
+
+/// Changes a manifest as earlier versions wrote them, which had no digest and no copy.
+fn edit_manifest(folder: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = folder.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest.as_object_mut().unwrap().remove("blake3").unwrap();
+    change(&mut manifest);
+    fs::write(&path, manifest.to_string()).unwrap();
+    fs::remove_file(folder.join("manifest.backup.json")).unwrap();
 }
 
 /// The names in a folder of the output, sorted.
