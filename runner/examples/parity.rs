@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
 use clr_run::dataset::places;
+use clr_run::duration::Period;
 use clr_run::event::{Event, Split};
 use clr_run::gather::{Data, Search, gather};
 use clr_run::host::SearchPath;
@@ -88,7 +89,7 @@ fn main() -> anyhow::Result<()> {
 
 /// The plan of the first trial alone, cut off after so many iterations and without evaluations in between.
 fn first_trial(plan: &Plan, iterations: u64) -> Plan {
-    let trial = Trial { iterations, eval_every: 0, ..plan.trials[0].clone() };
+    let trial = Trial { iterations, eval_every: Period::NEVER, ..plan.trials[0].clone() };
     let group = Group { shape: trial.shape.clone(), trials: vec![0] };
     Plan { trials: [trial].into(), groups: vec![group], ..plan.clone() }
 }

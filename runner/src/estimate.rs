@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::{Checkpointing, Every, Keep};
+use crate::duration::Period;
 use crate::event::{Event, Outcome};
 use crate::host::HostError;
 use crate::plan::show::Estimates;
@@ -67,7 +68,7 @@ fn bytes_written(plan: &Plan) -> u64 {
 fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &Layout) -> Result<f64, EstimateError> {
     let trial = &plan.trials[group.trials[0]];
     let probed = Plan {
-        trials: [Trial { eval_every: 0, ..trial.clone() }].into(),
+        trials: [Trial { eval_every: Period::NEVER, ..trial.clone() }].into(),
         groups: vec![Group { shape: group.shape.clone(), trials: vec![0] }],
         name: plan.name.clone(),
         axes: plan.axes.clone(),
@@ -114,5 +115,5 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
 
 /// How often a trial is evaluated: at the start, at the end and on schedule.
 fn evaluations(trial: &Trial) -> u64 {
-    2 + trial.iterations.saturating_sub(1).checked_div(trial.eval_every).unwrap_or(0)
+    2 + trial.eval_every.count(trial.iterations.saturating_sub(1))
 }

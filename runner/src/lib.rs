@@ -9,6 +9,7 @@ pub mod columns;
 mod contain;
 pub mod dataset;
 pub mod device;
+pub mod duration;
 pub mod estimate;
 pub mod event;
 #[cfg(any(test, fuzzing))]
@@ -21,6 +22,7 @@ pub mod limits;
 pub mod logs;
 pub mod plan;
 pub mod progress;
+pub mod ratio;
 pub mod recipe;
 pub mod schedule;
 pub mod show;

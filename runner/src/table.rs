@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::spec::Unit;
+use crate::duration::Unit;
 use crate::spec::suggest::all_of;
 
 /// The values of one column.

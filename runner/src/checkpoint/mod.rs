@@ -8,12 +8,12 @@ mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 pub use export::Format;
 pub use file::CheckpointError;
 
+use crate::duration;
 use crate::host::TensorInfo;
 use crate::plan::TrialId;
 
@@ -54,8 +54,8 @@ pub struct Checkpointing {
 pub enum Every {
     /// At least so often, once a run is long enough, unless saving would take more than 0.5% of the time.
     Time(Duration),
-    /// After every so many updates, whatever it costs.
-    Iterations(NonZeroU64),
+    /// After every so many updates or epochs, whatever it costs.
+    Training(duration::Duration),
     /// Not at all: a trial that is interrupted starts over.
     Never,
 }

@@ -178,6 +178,7 @@ fn permutation(philox: &Philox, epoch: u64, train_count: u64) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::Ticks;
 
     /// The samples of a batch, and the epoch of each.
     type Batch = (Vec<u32>, Vec<u32>);
@@ -276,6 +277,23 @@ mod tests {
         for last_batch in [LastBatch::Wrap, LastBatch::Drop, LastBatch::Keep] {
             let (samples, _) = batch(&mut shuffled(last_batch, 3, 2, 1), u64::MAX);
             assert!(!samples.is_empty() && samples.iter().all(|&index| index < 3));
+        }
+    }
+
+    /// A schedule that changes once an epoch does so with the first batch that begins in it, whatever becomes of the
+    /// rest of the one before.
+    #[test]
+    fn a_batch_begins_in_the_epoch_that_schedules_count() {
+        for last_batch in [LastBatch::Wrap, LastBatch::Drop, LastBatch::Keep] {
+            for (train_count, batch_size) in [(50, 8), (97, 7), (101, 100), (64, 64), (17, 3), (12, 5), (1000, 999)] {
+                let epochs = Ticks::from(last_batch.iterations_per_epoch(train_count, batch_size));
+                let mut sampler = shuffled(last_batch, train_count, batch_size, 1);
+                for step in 0..300 {
+                    let (_, seen) = batch(&mut sampler, step);
+                    let what = format!("{train_count} images in batches of {batch_size}, {last_batch:?}, step {step}");
+                    assert_eq!(u64::from(seen[0]), epochs.count(step), "{what}");
+                }
+            }
         }
     }
 

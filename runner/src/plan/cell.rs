@@ -1,7 +1,8 @@
 //! One cell of the grid: every setting of a pair with one value chosen.
 
 use super::grid::Pair;
-use crate::spec::{Duration, Span, Unit, Value};
+use crate::duration::{Duration, Unit};
+use crate::spec::{Span, Value};
 
 /// A choice along each dimension of a pair.
 #[derive(Clone, Copy)]
@@ -74,7 +75,7 @@ pub fn same(a: &Value, b: &Value) -> bool {
     let number = |value: &Value| match value {
         Value::Integer(integer) => Some(*integer as f64),
         Value::Number(number) => Some(*number),
-        Value::Duration(Duration { count, unit: Unit::Iterations }) => Some(*count),
+        Value::Duration(Duration { count, unit: Unit::Iterations }) => Some(count.to_f64()),
         _ => None,
     };
     match (number(a), number(b)) {

@@ -148,8 +148,10 @@ impl Column {
                 Value::Duration(_) if &*self.path == "train.iterations" => {
                     AxisValue::Integer(i64::try_from(body.iterations).ok()?)
                 }
-                Value::Duration(_) if &*self.path == "train.eval_every" => AxisValue::Float(body.eval_every as f64),
-                Value::Duration(duration) => AxisValue::Float(body.clock.steps_of(*duration)),
+                Value::Duration(_) if &*self.path == "train.eval_every" => {
+                    AxisValue::Float(body.eval_every.iterations().to_f64())
+                }
+                Value::Duration(duration) => AxisValue::Float(body.clock.time(*duration)?.to_f64()),
                 Value::Durations(_) | Value::Stages(_) => AxisValue::Text(value.to_string().into()),
             });
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
-use crate::spec::{TableColumn, Unit};
+use crate::duration::Unit;
+use crate::spec::TableColumn;
 use crate::table::Values;
 
 /// A plugin much like `cifar`, and the sizes of two datasets.

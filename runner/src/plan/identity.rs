@@ -4,6 +4,7 @@
 //! a version, to be raised when the form changes, since every stored trial is found by its id.
 
 use super::{DataPlan, Divergence, LastBatch, Normalize, Order};
+use crate::duration::Period;
 
 /// Opens every canonical form.
 const VERSION: &[u8] = b"clr-run trial 1\0";
@@ -47,6 +48,18 @@ pub fn shape(
     out.push(u8::from(data.flip));
     out.extend(data.pad.to_le_bytes());
     out
+}
+
+/// When there are evaluations: a whole number of iterations, or what no such number is, and both parts of a fraction.
+pub fn period(period: Period, out: &mut Vec<u8>) {
+    let iterations = period.iterations();
+    match iterations.whole() {
+        Some(whole) => out.extend(whole.to_le_bytes()),
+        None => {
+            let fraction = [u64::MAX, iterations.numerator(), iterations.denominator()];
+            fraction.iter().for_each(|part| out.extend(part.to_le_bytes()));
+        }
+    }
 }
 
 /// The stopping rule.

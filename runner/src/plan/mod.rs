@@ -30,7 +30,9 @@ pub use id::{NoTrialId, TrialId};
 pub use names::{Names, NoTrial};
 
 use crate::checkpoint::Checkpointing;
+use crate::duration::{Duration, Period};
 use crate::limits::Limits;
+use crate::ratio::Ratio;
 use crate::schedule::Schedule;
 use crate::spec::{Diagnostic, Spec};
 
@@ -141,8 +143,8 @@ pub struct Trial {
     pub data_seed: u64,
     /// Updates to make.
     pub iterations: u64,
-    /// An evaluation after every so many updates, besides the first and the last. 0: only those two.
-    pub eval_every: u64,
+    /// When there is an evaluation, besides the first and the last.
+    pub eval_every: Period,
     /// When to stop before the end.
     pub divergence: Divergence,
     /// What the policy makes of the learning rate.
@@ -155,6 +157,13 @@ impl Trial {
         let hypers = self.optimizer.hypers.iter().map(|(name, schedule)| (&**name, schedule));
         let before = self.optimizer.hypers_before_lr;
         hypers.clone().take(before).chain([("lr", &self.lr)]).chain(hypers.skip(before))
+    }
+
+    /// What comes again after every such time, an iteration at the least.
+    pub fn period(&self, every: Duration) -> Period {
+        let exact = every.in_iterations(self.shape.data.iterations_per_epoch());
+        // Further than 64 bits count is further than any training lasts.
+        exact.map_or(Period::NEVER, Period::new)
     }
 }
 
@@ -238,6 +247,11 @@ impl DataPlan {
     pub fn update_size(&self) -> u32 {
         self.batch_size.saturating_mul(self.accumulate)
     }
+
+    /// How many iterations an epoch is, exactly.
+    pub fn iterations_per_epoch(&self) -> Ratio {
+        self.last_batch.iterations_per_epoch(self.train_count, self.update_size())
+    }
 }
 
 /// The order in which an epoch visits the training images.
@@ -258,6 +272,20 @@ pub enum LastBatch {
     Drop,
     /// The last batch of an epoch is smaller.
     Keep,
+}
+
+impl LastBatch {
+    /// How many iterations an epoch of so many images is, exactly, where each sees a batch.
+    pub fn iterations_per_epoch(self, train_count: u64, batch_size: u32) -> Ratio {
+        // Where there is nothing to train on, time goes on all the same.
+        let batches = Ratio::new(train_count.into(), batch_size.into()).filter(|batches| *batches > Ratio::ZERO);
+        let batches = batches.unwrap_or(Ratio::from(1));
+        match self {
+            LastBatch::Wrap => batches,
+            LastBatch::Drop => batches.floor().max(1).into(),
+            LastBatch::Keep => batches.ceil().into(),
+        }
+    }
 }
 
 /// What is subtracted from and divided into the pixels.

@@ -59,7 +59,7 @@ impl<'f> Resolver<'f> {
         if let Some(clock) = clock {
             return schedules::schedule(cell, path, naming, clock, self.facts, problems);
         }
-        let some_clock = Clock { steps: 1_000_000_000, per_epoch: false, iterations_per_epoch: 1000.0 };
+        let some_clock = Clock::new(1000.into(), 1_000_000_000.into());
         let mut found = Problems::default();
         schedules::schedule(cell, path, naming, some_clock, self.facts, &mut found);
         for problem in found.into_sorted().into_iter().filter(|problem| problem.code != schedules::DURATION) {

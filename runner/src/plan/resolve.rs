@@ -9,8 +9,10 @@ use super::cell::Cell;
 use super::facts::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
 use super::optimizer::Updates;
 use super::options::{self, Schema};
-use super::schedules::Clock;
+use super::schedules::{self, Clock};
 use super::{DataPlan, Divergence, LastBatch, Normalize, Order, Shape, TrialOptimizer, identity, warnings};
+use crate::duration::{Duration, Period};
+use crate::ratio::Ratio;
 use crate::schedule::Schedule;
 use crate::spec::foreign::{self, Place};
 use crate::spec::{Diagnostic, Number, Problems, Setting, Spec, Value, suggest, thousands};
@@ -19,7 +21,7 @@ use crate::spec::{Diagnostic, Number, Problems, Setting, Spec, Value, suggest, t
 const ACCUMULATE: &str = "accumulate";
 
 /// Longer trainings are typing mistakes, and below this bound no product of counts leaves 64 bits.
-const MOST_ITERATIONS: f64 = 1e12;
+const MOST_ITERATIONS: u64 = 1_000_000_000_000;
 
 /// Optimizers among which an equal one is looked for, of each cell: few, since neighbours differ in little.
 const RECENT_OPTIMIZERS: usize = 16;
@@ -33,7 +35,7 @@ pub struct Body {
     pub optimizer: Arc<TrialOptimizer>,
     pub optimizer_constants: Map<String, Json>,
     pub iterations: u64,
-    pub eval_every: u64,
+    pub eval_every: Period,
     pub divergence: Divergence,
     pub lr: Schedule,
     pub clock: Clock,
@@ -45,7 +47,6 @@ pub struct Body {
 pub struct GroupBody {
     pub shape: Arc<Shape>,
     pub model_options: Map<String, Json>,
-    iterations_per_epoch: f64,
     canonical: Vec<u8>,
 }
 
@@ -97,13 +98,10 @@ impl<'f> Resolver<'f> {
     pub fn body(&mut self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<Body> {
         let Found { offer, group } = self.group(cell, problems);
         let divergence = divergence(cell, problems);
-        let clock = group.as_ref().map(|group| Clock {
-            steps: 1,
-            per_epoch: false,
-            iterations_per_epoch: group.iterations_per_epoch,
-        });
-        let eval_every = eval_every(cell, clock, problems);
-        let clock = iterations(cell, clock, problems).zip(clock).map(|(steps, clock)| Clock { steps, ..clock });
+        let epoch = group.as_ref().map(|group| group.shape.data.iterations_per_epoch());
+        let training = epoch.and_then(|epoch| training(cell, epoch, problems));
+        let clock = epoch.zip(training).map(|(epoch, training)| Clock::new(epoch, training));
+        let eval_every = epoch.and_then(|epoch| eval_every(cell, epoch, problems));
         let updates = self.updates(cell, offer, clock, problems);
         // Everything was judged by itself, so that all problems are reported.
         let (group, divergence, eval_every, clock) = (group?, divergence?, eval_every?, clock?);
@@ -121,7 +119,7 @@ impl<'f> Resolver<'f> {
             canonical.append(&mut bytes);
         }
         canonical.extend(clock.steps.to_le_bytes());
-        canonical.extend(eval_every.to_le_bytes());
+        identity::period(eval_every, &mut canonical);
         identity::divergence(divergence, &mut canonical);
 
         let mut json = Map::new();
@@ -197,12 +195,6 @@ impl<'f> Resolver<'f> {
         if let Some(group) = self.groups.get(&key) {
             return Arc::clone(group);
         }
-        let per_epoch = data.train_count as f64 / f64::from(data.update_size());
-        let iterations_per_epoch = match data.last_batch {
-            LastBatch::Wrap => per_epoch,
-            LastBatch::Drop => per_epoch.floor(),
-            LastBatch::Keep => per_epoch.ceil(),
-        };
         let shape = Shape {
             plugin: plugin.name.clone(),
             architecture: model.name.clone(),
@@ -211,7 +203,7 @@ impl<'f> Resolver<'f> {
             hypers: model.hypers.clone(),
             metrics: model.metrics.clone(),
         };
-        let group = GroupBody { shape: Arc::new(shape), model_options, iterations_per_epoch, canonical };
+        let group = GroupBody { shape: Arc::new(shape), model_options, canonical };
         let group = Arc::new(group);
         self.groups.insert(key, Arc::clone(&group));
         group
@@ -465,14 +457,15 @@ fn unknown_option<'a>(
     }
 }
 
-fn iterations(cell: &Cell<'_, '_>, clock: Option<Clock>, problems: &mut Problems) -> Option<u64> {
-    let iterations = clock?.steps_of(cell.duration("train.iterations")?).round();
-    let text = if iterations < 1.0 {
+/// The exact length of the training, in iterations.
+fn training(cell: &Cell<'_, '_>, epoch: Ratio, problems: &mut Problems) -> Option<Ratio> {
+    let training = in_iterations(cell, "iterations", cell.duration("train.iterations")?, epoch, problems)?;
+    let text = if training < Ratio::from(1) {
         "this is less than one iteration".to_owned()
-    } else if iterations > MOST_ITERATIONS {
-        format!("expected at most {}", Number(MOST_ITERATIONS))
+    } else if training > Ratio::from(MOST_ITERATIONS) {
+        format!("expected at most {}", Number(MOST_ITERATIONS as f64))
     } else {
-        return Some(iterations as u64);
+        return Some(training);
     };
     problems.push(
         Diagnostic::new("spec::range", cell.place("train.iterations"), "`iterations` is out of range").text(text),
@@ -480,17 +473,31 @@ fn iterations(cell: &Cell<'_, '_>, clock: Option<Clock>, problems: &mut Problems
     None
 }
 
-fn eval_every(cell: &Cell<'_, '_>, clock: Option<Clock>, problems: &mut Problems) -> Option<u64> {
-    let duration = cell.duration("train.eval_every")?;
-    let every = clock?.steps_of(duration).round();
-    if duration.count > 0.0 && every < 1.0 {
+fn eval_every(cell: &Cell<'_, '_>, epoch: Ratio, problems: &mut Problems) -> Option<Period> {
+    let every = in_iterations(cell, "eval_every", cell.duration("train.eval_every")?, epoch, problems)?;
+    if every > Ratio::ZERO && every < Ratio::from(1) {
         problems.push(
             Diagnostic::new("spec::range", cell.place("train.eval_every"), "`eval_every` is out of range")
                 .text("this is less than one iteration"),
         );
         return None;
     }
-    Some(every.min(MOST_ITERATIONS) as u64)
+    Some(Period::new(every.min(MOST_ITERATIONS.into())))
+}
+
+/// A duration of `[train]`.
+fn in_iterations(
+    cell: &Cell<'_, '_>,
+    name: &str,
+    duration: Duration,
+    epoch: Ratio,
+    problems: &mut Problems,
+) -> Option<Ratio> {
+    let iterations = duration.in_iterations(epoch);
+    if iterations.is_none() {
+        problems.push(schedules::too_fine(name, cell.place(&format!("train.{name}"))));
+    }
+    iterations
 }
 
 fn divergence(cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<Divergence> {

@@ -4,33 +4,59 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 use super::facts::Facts;
-use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Window};
+use crate::duration::{Duration, Unit};
+use crate::ratio::Ratio;
+use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Ticks, Window};
 use crate::spec::kinds::Naming;
-use crate::spec::{Diagnostic, Duration, Number, Problems, TableColumn, Unit};
+use crate::spec::{Diagnostic, Number, Problems, Span, TableColumn};
 use crate::table::Values;
 
 /// The code of problems that depend on how long an epoch is.
 pub const DURATION: &str = "spec::duration";
 
-/// How long the training takes, for durations.
+/// How time passes for the schedule that is read: that of the training, or of a stage.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// Steps of the training, or of the stage that is read.
+    /// Its steps: iterations, or epochs that begin in it.
     pub steps: u64,
     /// Whether a step is an epoch, else an iteration.
-    pub per_epoch: bool,
-    /// Real, where batches run on over the end of an epoch.
-    pub iterations_per_epoch: f64,
+    per_epoch: bool,
+    /// How many iterations an epoch is.
+    epoch: Ratio,
+    /// When it begins, in steps since they began to be counted: step 0 is the first that is not before.
+    start: Ratio,
 }
 
 impl Clock {
-    /// A duration in steps.
-    pub fn steps_of(&self, duration: Duration) -> f64 {
-        match (self.per_epoch, duration.unit) {
-            (false, Unit::Iterations) | (true, Unit::Epochs) => duration.count,
-            (false, Unit::Epochs) => duration.count * self.iterations_per_epoch,
-            (true, Unit::Iterations) => duration.count / self.iterations_per_epoch,
+    /// That of a training of so many iterations.
+    pub fn new(epoch: Ratio, training: Ratio) -> Clock {
+        Clock { steps: training.ceil(), per_epoch: false, epoch, start: Ratio::ZERO }
+    }
+
+    /// A duration in steps; `None` where that takes more than 64 bits.
+    pub fn time(&self, duration: Duration) -> Option<Ratio> {
+        match duration.unit {
+            Unit::Epochs if self.per_epoch => Some(duration.count),
+            _ if self.per_epoch => duration.in_iterations(self.epoch)?.over(self.epoch),
+            _ => duration.in_iterations(self.epoch),
         }
+    }
+
+    /// The step, counted from this clock's start, at which so much time is over.
+    fn point(&self, time: Ratio) -> Option<u64> {
+        Some(self.start.plus(time)?.ceil() - self.start.ceil())
+    }
+
+    /// That of a stage which begins after so much time.
+    fn stage(&self, after: Ratio, steps: u64) -> Option<Clock> {
+        Some(Clock { steps, start: self.start.plus(after)?, ..*self })
+    }
+
+    /// The steps at which epochs begin, counted from this clock's start, and the clock whose steps they are.
+    fn epochs(&self) -> Option<(Ticks, Clock)> {
+        let ticks = Ticks { period: self.epoch, ahead: Ratio::from(self.start.ceil()).minus(self.start)? };
+        let steps = ticks.count(self.steps.saturating_sub(1)) + 1;
+        Some((ticks, Clock { steps, per_epoch: true, start: Ratio::ZERO, ..*self }))
     }
 }
 
@@ -45,25 +71,23 @@ pub fn schedule(
 ) -> Option<Schedule> {
     let asks_epochs = cell.text(&format!("{prefix}.per")) == Some("epoch");
     // A stage of a sequence that changes once an epoch does so already.
-    let wrap = asks_epochs && !clock.per_epoch;
-    let inner_clock = if wrap {
-        let epochs = (clock.steps as f64 / clock.iterations_per_epoch).ceil() as u64;
-        Clock { steps: epochs.max(1), per_epoch: true, ..clock }
-    } else {
-        clock
-    };
     let first_epoch = cell.integer(&format!("{prefix}.first_epoch")).unwrap_or(0) as u64;
-    let mut reader = Reader { cell, prefix, naming, clock: inner_clock, first_epoch, facts, problems };
-    let inner = reader.read()?;
-    if !wrap {
+    let mut reader = Reader { cell, prefix, naming, clock, first_epoch, facts, problems };
+    if !asks_epochs || clock.per_epoch {
+        let schedule = reader.read()?;
         reader.refuse(&["first_epoch"], "it goes with `per = \"epoch\"`");
-        return Some(inner);
+        return Some(schedule);
     }
-    Some(Schedule::PerEpoch {
-        iterations_per_epoch: (clock.iterations_per_epoch.round() as u64).max(1),
-        first_epoch,
-        inner: Box::new(inner),
-    })
+    let (iterations_per_epoch, epochs) = clock.epochs()?;
+    reader.clock = epochs;
+    let inner = Box::new(reader.read()?);
+    Some(Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner })
+}
+
+/// What is said of a duration whose exact value in iterations 64 bits do not hold.
+pub fn too_fine(name: &str, place: Span) -> Diagnostic {
+    let title = format!("`{name}` has too many digits");
+    Diagnostic::new(DURATION, place, title).text("durations are counted exactly").help("round it")
 }
 
 struct Reader<'r, 'a, 'c> {
@@ -85,7 +109,7 @@ impl Reader<'_, '_, '_> {
             "step" => Schedule::Step {
                 base: self.number("base_lr")?,
                 gamma: self.number("gamma")?,
-                step_size: self.whole("step_size")?,
+                step_size: self.ticks("step_size")?,
             },
             "multistep" => Schedule::MultiStep {
                 base: self.number("base_lr")?,
@@ -119,7 +143,7 @@ impl Reader<'_, '_, '_> {
             "sgdr" => {
                 let (min, max) = self.bounds("min_lr", "max_lr")?;
                 let mult = self.cell.integer(&self.path("mult"))? as u64;
-                Schedule::Sgdr { max, min, first_cycle: self.whole("first_cycle")?, mult }
+                Schedule::Sgdr { max, min, first_cycle: self.exact("first_cycle")?, mult }
             }
             "linear" => {
                 Schedule::Linear { from: self.number("from_lr")?, to: self.number("to_lr")?, steps: self.steps()? }
@@ -198,7 +222,7 @@ impl Reader<'_, '_, '_> {
                 self.problem("spec::missing", "form", "`step_size` is missing", help);
                 return None;
             }
-            "smith" => OneCycleForm::Smith { step_size: self.whole("step_size")? },
+            "smith" => OneCycleForm::Smith { step_size: self.exact("step_size")? },
             "two_phase" => OneCycleForm::TwoPhase { pct_start },
             "fastai" => OneCycleForm::Fraction { pct_start },
             _ if pct_start > 0.5 => {
@@ -219,17 +243,18 @@ impl Reader<'_, '_, '_> {
     fn stages(&mut self) -> Option<Vec<Stage>> {
         let crate::spec::Value::Stages(count) = *self.cell.get(&self.path("stages"))? else { return None };
         let mut stages = Vec::new();
-        let mut begun = 0;
+        let (mut begun, mut start) = (0, Ratio::ZERO);
         for number in 1..=count {
             let prefix = format!("{}.{}", self.path("stages"), number);
             let length = format!("{prefix}.iterations");
-            let steps = match self.cell.duration(&length) {
-                Some(duration) => self.whole_steps(duration, &length, "iterations")?,
-                None if number == count => self.clock.steps.saturating_sub(begun).max(1),
+            let (end, end_time) = match self.cell.duration(&length) {
+                Some(duration) => self.end_of_stage(start, duration, &length)?,
+                None if number == count => (self.clock.steps.max(begun + 1), start),
                 None => return None,
             };
-            begun += steps;
-            let clock = Clock { steps, ..self.clock };
+            let steps = end - begun;
+            let clock = self.clock.stage(start, steps)?;
+            (begun, start) = (end, end_time);
             let inner = schedule(self.cell, &prefix, self.naming, clock, self.facts, self.problems);
             stages.push((steps, inner));
         }
@@ -260,8 +285,10 @@ impl Reader<'_, '_, '_> {
         let points: Arc<[(f64, f64)]> = if unit == own_unit {
             Arc::clone(rows)
         } else {
-            let step_of = |count| self.clock.steps_of(Duration { count, unit });
-            rows.iter().map(|(count, value)| (step_of(*count), *value)).collect()
+            let step_of = |count| self.clock.time(Duration { count: Ratio::of_float(count)?, unit });
+            let points = rows.iter().map(|(count, value)| Some((step_of(*count)?.to_f64(), *value)));
+            let points = points.collect();
+            self.or_too_fine(points, &self.path("file"), "epoch")?
         };
         let first = points.first().map_or(0.0, |(step, _)| *step);
         let begins = if self.clock.per_epoch { self.first_epoch } else { 0 };
@@ -283,7 +310,7 @@ impl Reader<'_, '_, '_> {
         let path = self.path("milestones");
         let crate::spec::Value::Durations(durations) = self.cell.get(&path)? else { return None };
         let milestones: Vec<u64> =
-            durations.iter().map(|duration| self.whole_steps(*duration, &path, "milestones")).collect::<Option<_>>()?;
+            durations.iter().map(|duration| self.point(*duration, &path, "milestones")).collect::<Option<_>>()?;
         if milestones.windows(2).any(|pair| pair[0] >= pair[1]) {
             self.problem(DURATION, "milestones", "`milestones` must increase", "they are compared in iterations");
             return None;
@@ -334,47 +361,79 @@ impl Reader<'_, '_, '_> {
         if self.has("steps") { self.whole("steps") } else { Some(self.clock.steps) }
     }
 
-    /// A duration in steps, which may have a fraction.
+    /// A duration in steps to the nearest float, which may have a fraction.
     fn real(&mut self, name: &str) -> Option<f64> {
         let path = self.path(name);
-        let steps = self.clock.steps_of(self.cell.duration(&path)?);
-        if steps < 1.0 {
-            self.too_short(&path, name);
-            return None;
-        }
-        Some(steps)
+        self.time(self.cell.duration(&path)?, &path, name).map(Ratio::to_f64)
     }
 
-    fn too_short(&mut self, path: &str, name: &str) {
-        let title = format!("`{}` is less than one step", self.naming.name(name));
-        self.problems.push(Diagnostic::new(DURATION, self.cell.place(path), title).help("make it longer"));
+    /// A duration in steps, which may have a fraction, but for those that count epochs in a schedule that changes once
+    /// an epoch.
+    fn exact(&mut self, name: &str) -> Option<Ratio> {
+        let path = self.path(name);
+        self.time_of_points(self.cell.duration(&path)?, &path, name)
     }
 
-    /// A duration in whole steps.
+    /// Points that come again after every such duration.
+    fn ticks(&mut self, name: &str) -> Option<Ticks> {
+        let period = self.exact(name)?;
+        let ahead = Ratio::from(self.clock.start.ceil()).minus(self.clock.start)?;
+        Some(Ticks { period, ahead })
+    }
+
+    /// A duration from the start of the schedule, in whole steps.
     fn whole(&mut self, name: &str) -> Option<u64> {
         let path = self.path(name);
-        self.whole_steps(self.cell.duration(&path)?, &path, name)
+        self.point(self.cell.duration(&path)?, &path, name)
     }
 
-    /// Iterations are rounded, since an epoch need not be a whole number of them; epochs are not, since that would move
-    /// a value by hundreds of iterations.
-    fn whole_steps(&mut self, duration: Duration, path: &str, name: &str) -> Option<u64> {
-        let real = self.clock.steps_of(duration);
-        let whole = real.round();
-        if self.clock.per_epoch && (real - whole).abs() > 1e-9 * real.abs() {
+    /// The step at which so much time is over.
+    fn point(&mut self, duration: Duration, path: &str, name: &str) -> Option<u64> {
+        let time = self.time_of_points(duration, path, name)?;
+        self.or_too_fine(self.clock.point(time), path, name)
+    }
+
+    /// The step at which a stage ends that begins after the time `start`, and that time.
+    fn end_of_stage(&mut self, start: Ratio, duration: Duration, path: &str) -> Option<(u64, Ratio)> {
+        let time = self.time_of_points(duration, path, "iterations")?;
+        let end = start.plus(time).and_then(|end| Some((self.clock.point(end)?, end)));
+        self.or_too_fine(end, path, "iterations")
+    }
+
+    /// A duration in steps, at least one.
+    fn time(&mut self, duration: Duration, path: &str, name: &str) -> Option<Ratio> {
+        let time = self.or_too_fine(self.clock.time(duration), path, name)?;
+        if time < Ratio::from(1) {
+            let title = format!("`{}` is less than one step", self.naming.name(name));
+            self.problems.push(Diagnostic::new(DURATION, self.cell.place(path), title).help("make it longer"));
+            return None;
+        }
+        Some(time)
+    }
+
+    /// As [`Reader::time`]. A schedule that changes once an epoch takes whole epochs: the next whole one may be hundreds
+    /// of iterations away.
+    fn time_of_points(&mut self, duration: Duration, path: &str, name: &str) -> Option<Ratio> {
+        if let (true, Some(time)) = (self.clock.per_epoch, self.clock.time(duration))
+            && time.whole().is_none()
+        {
             let name = self.naming.name(name);
-            let title = format!("`{name}` is {} epochs, and this schedule changes once an epoch", Number(real));
+            let epochs = Number(time.to_f64());
+            let title = format!("`{name}` is {epochs} epochs, and this schedule changes once an epoch");
             self.problems.push(
                 Diagnostic::new(DURATION, self.cell.place(path), title)
                     .help("give it in whole epochs, as in \"2 epochs\""),
             );
             return None;
         }
-        if whole < 1.0 {
-            self.too_short(path, name);
-            return None;
+        self.time(duration, path, name)
+    }
+
+    fn or_too_fine<T>(&mut self, value: Option<T>, path: &str, name: &str) -> Option<T> {
+        if value.is_none() {
+            self.problems.push(too_fine(self.naming.name(name), self.cell.place(path)));
         }
-        Some(whole as u64)
+        value
     }
 
     fn refuse(&mut self, names: &[&str], reason: &str) {

@@ -60,7 +60,7 @@ pub(crate) static FIXED: [Fixed; 25] = [
     fixed("init_seed", None, AxisKind::Integer, |trial| integer(trial.init_seed)),
     fixed("data_seed", None, AxisKind::Integer, |trial| integer(trial.data_seed)),
     fixed("iterations", Some("train.iterations"), AxisKind::Integer, |trial| integer(trial.iterations)),
-    fixed("eval_every", Some("train.eval_every"), AxisKind::Float, |trial| Some(AxisValue::Float(trial.eval_every as f64))),
+    fixed("eval_every", Some("train.eval_every"), AxisKind::Float, |trial| Some(AxisValue::Float(trial.eval_every.iterations().to_f64()))),
     fixed("clip_gradients", Some("train.clip_gradients"), AxisKind::Float, |trial| {
         // Where the optimizer cannot clip, or need not.
         Some(object(&trial.optimizer.json).get(CLIP).and_then(from_json).unwrap_or(AxisValue::Float(0.0)))

@@ -12,7 +12,8 @@ use unicode_width::UnicodeWidthStr;
 use super::names::Names;
 use super::{Axis, AxisKind, AxisValue, DataPlan, Group, LastBatch, Normalize, Order, Plan, Shape, Trial};
 use crate::columns::{self, Column};
-use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Window};
+use crate::ratio::Ratio;
+use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Ticks, Window};
 use crate::spec::{Number, thousands};
 use crate::terminal::Terminal;
 use crate::words;
@@ -163,7 +164,8 @@ fn properties(plan: &Plan) -> Vec<Property<'_>> {
     }
     properties.push(("iterations".to_owned(), Box::new(|trial: &Trial| Some(trial.iterations.to_string()))));
     let evaluated = |trial: &Trial| {
-        (trial.eval_every > 0 && trial.eval_every < trial.iterations).then(|| trial.eval_every.to_string())
+        (trial.eval_every.next(0) < trial.iterations)
+            .then(|| Number(trial.eval_every.iterations().to_f64()).to_string())
     };
     properties.push(("eval_every".to_owned(), Box::new(evaluated)));
     let axis = plan.axes.iter().position(|axis| axis.name == "optimizer");
@@ -325,7 +327,7 @@ fn trial_json(plan: &Plan, trial: &Trial) -> Json {
         "init_seed": trial.init_seed,
         "data_seed": trial.data_seed,
         "iterations": trial.iterations,
-        "eval_every": trial.eval_every,
+        "eval_every": trial.eval_every.iterations(),
         "stop_on_divergence": trial.divergence.non_finite,
         "max_loss": trial.divergence.loss_above,
     })
@@ -442,7 +444,7 @@ pub(super) fn schedule_json(schedule: &Schedule) -> Json {
     match schedule {
         Schedule::Constant(value) => json!(value),
         Schedule::Step { base, gamma, step_size } => {
-            json!({ "kind": "step", "base": base, "gamma": gamma, "step_size": step_size })
+            json!({ "kind": "step", "base": base, "gamma": gamma, "step_size": number(step_size.period), "ahead": ahead(*step_size) })
         }
         Schedule::MultiStep { base, gamma, milestones } => {
             json!({ "kind": "multistep", "base": base, "gamma": gamma, "milestones": milestones })
@@ -462,7 +464,7 @@ pub(super) fn schedule_json(schedule: &Schedule) -> Json {
         Schedule::OneCycle(one_cycle) => one_cycle_json(one_cycle),
         Schedule::Cosine { max, min, steps } => json!({ "kind": "cosine", "max": max, "min": min, "steps": steps }),
         Schedule::Sgdr { max, min, first_cycle, mult } => {
-            json!({ "kind": "sgdr", "max": max, "min": min, "first_cycle": first_cycle, "mult": mult })
+            json!({ "kind": "sgdr", "max": max, "min": min, "first_cycle": number(*first_cycle), "mult": mult })
         }
         Schedule::Linear { from, to, steps } => json!({ "kind": "linear", "from": from, "to": to, "steps": steps }),
         Schedule::RangeTest { min, max, steps, geometric } => {
@@ -480,9 +482,20 @@ pub(super) fn schedule_json(schedule: &Schedule) -> Json {
             json!({ "kind": "sequence", "stages": stages })
         }
         Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner } => json!({
-            "kind": "per_epoch", "iterations_per_epoch": iterations_per_epoch, "first_epoch": first_epoch, "schedule": schedule_json(inner),
+            "kind": "per_epoch", "iterations_per_epoch": number(iterations_per_epoch.period), "ahead": ahead(*iterations_per_epoch),
+            "first_epoch": first_epoch, "schedule": schedule_json(inner),
         }),
     }
+}
+
+/// A whole number as one, any other to the nearest float.
+fn number(ratio: Ratio) -> Json {
+    ratio.whole().map_or_else(|| json!(ratio.to_f64()), |whole| json!(whole))
+}
+
+/// How far the first period is at the start, where it is not at its own.
+fn ahead(ticks: Ticks) -> Option<Json> {
+    (ticks.ahead > Ratio::ZERO).then(|| number(ticks.ahead))
 }
 
 fn cyclic_json(cyclic: &Cyclic) -> Json {
@@ -514,7 +527,7 @@ fn cyclic_json(cyclic: &Cyclic) -> Json {
 
 fn one_cycle_json(one_cycle: &OneCycle) -> Json {
     let (form, pct_start, step_size) = match one_cycle.form {
-        OneCycleForm::Smith { step_size } => ("smith", None, Some(step_size)),
+        OneCycleForm::Smith { step_size } => ("smith", None, Some(number(step_size))),
         OneCycleForm::TwoPhase { pct_start } => ("two_phase", Some(pct_start), None),
         OneCycleForm::ThreePhase { pct_start } => ("three_phase", Some(pct_start), None),
         OneCycleForm::Fraction { pct_start } => ("fastai", Some(pct_start), None),

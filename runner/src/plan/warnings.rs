@@ -3,7 +3,7 @@
 
 use super::cell::Cell;
 use super::facts::DatasetFacts;
-use crate::schedule::{Cyclic, OneCycle, OneCycleForm, Schedule};
+use crate::schedule::{Cyclic, OneCycle, OneCycleForm, Schedule, cycle};
 use crate::spec::kinds::Naming;
 use crate::spec::{Diagnostic, Number, Problems, thousands};
 
@@ -29,8 +29,8 @@ impl Warner<'_, '_, '_> {
     /// Warns about the schedule below `path`, which is followed for so many steps.
     pub fn schedule(&mut self, schedule: &Schedule, path: &str, steps: u64) {
         match schedule {
-            Schedule::Step { step_size, .. } if *step_size >= steps => {
-                self.beyond(path, "step_size", *step_size as f64, steps, "the value never falls");
+            Schedule::Step { step_size, .. } if step_size.count(steps.saturating_sub(1)) == 0 => {
+                self.beyond(path, "step_size", step_size.period.to_f64(), steps, "the value never falls");
             }
             Schedule::Sigmoid { step_size, .. } if *step_size >= steps => {
                 self.beyond(path, "step_size", *step_size as f64, steps, "the value is not half way by then");
@@ -54,14 +54,12 @@ impl Warner<'_, '_, '_> {
             Schedule::Cyclic(cyclic) => self.cyclic(cyclic, path, steps),
             Schedule::OneCycle(one_cycle) => self.one_cycle(one_cycle, path, steps),
             Schedule::Sgdr { first_cycle, mult, .. } => {
-                let (mut end, mut length) = (*first_cycle, *first_cycle);
-                while end < steps {
-                    length = length.saturating_mul(*mult);
-                    end = if *mult <= 1 { steps.div_ceil(length) * length } else { end.saturating_add(length) };
-                }
-                if end > steps {
-                    let since = steps - (end - length).min(steps);
-                    self.cut(path, "first_cycle", since as f64, length as f64, end as f64, steps);
+                let (since, length) = cycle(*first_cycle, *mult, steps.saturating_sub(1));
+                let [since, length] = [since, length].map(|parts| parts as f64 / first_cycle.denominator() as f64);
+                // The last step too is over then.
+                let since = since + 1.0;
+                if length > since {
+                    self.cut(path, "first_cycle", since, length, steps as f64 + length - since, steps);
                 }
             }
             Schedule::Table(values) if (values.len() as u64) < steps => {
@@ -153,17 +151,18 @@ impl Warner<'_, '_, '_> {
 
     fn one_cycle(&mut self, one_cycle: &OneCycle, path: &str, steps: u64) {
         match one_cycle.form {
-            OneCycleForm::Smith { step_size } if step_size > steps => {
+            OneCycleForm::Smith { step_size } if step_size > steps.into() => {
                 self.beyond(
                     path,
                     "step_size",
-                    step_size as f64,
+                    step_size.to_f64(),
                     steps,
                     &format!("`{}` is not reached", self.naming.name("max_lr")),
                 );
             }
-            OneCycleForm::Smith { step_size } if step_size.saturating_mul(2) > steps => {
-                self.cut(path, "step_size", steps as f64, 2.0 * step_size as f64, 2.0 * step_size as f64, steps);
+            OneCycleForm::Smith { step_size } if 2.0 * step_size.to_f64() > steps as f64 => {
+                let cycle = 2.0 * step_size.to_f64();
+                self.cut(path, "step_size", steps as f64, cycle, cycle, steps);
             }
             OneCycleForm::Smith { .. } => {}
             _ if one_cycle.steps > steps => {

@@ -2,9 +2,9 @@
 
 use super::line::fraction;
 
-/// `base * gamma^floor(step / step_size)`.
-pub(super) fn step(base: f64, gamma: f64, step_size: u64, step: u64) -> f64 {
-    base * libm::pow(gamma, (step / step_size.max(1)) as f64)
+/// `base * gamma^k` after k drops.
+pub(super) fn step(base: f64, gamma: f64, drops: u64) -> f64 {
+    base * libm::pow(gamma, drops as f64)
 }
 
 /// `base * gamma^k`, k being Caffe's counter of milestones: at each update it advances by one if the next milestone in
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn step_drops_at_multiples() {
-        let alexnet = Schedule::Step { base: 0.01, gamma: 0.1, step_size: 100_000 };
+        let alexnet = Schedule::Step { base: 0.01, gamma: 0.1, step_size: 100_000.into() };
         check(alexnet, &[(0, 0.01), (99_999, 0.01), (100_000, 0.001), (199_999, 0.001), (449_999, 1e-6)]);
     }
 

@@ -4,9 +4,11 @@
 //!
 //! Each value is its tag (one byte, listed below) and its fields in the order of their declaration: f64 as the
 //! little-endian bytes of its bits, u64 as little-endian bytes, a flag as 0 or 1, an option as 0 or as 1 and its value,
-//! a list as its length (u64) and its items. No value is a prefix of another, so no two share their bytes.
+//! a list as its length (u64) and its items, a fraction as both its parts (u64). Periods and lengths were whole numbers
+//! once: where they are, a value has the tag and the form that it had then. No value is a prefix of another, so no two share their bytes.
 
-use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Window};
+use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Ticks, Window};
+use crate::ratio::Ratio;
 
 impl Schedule {
     /// Appends the canonical bytes: equal for equal schedules (floats compared by their bits), different for any two
@@ -18,9 +20,9 @@ impl Schedule {
                 float(*value, out);
             }
             Schedule::Step { base, gamma, step_size } => {
-                out.push(1);
+                out.push(if step_size.whole().is_some() { 1 } else { 18 });
                 floats(&[*base, *gamma], out);
-                integer(*step_size, out);
+                ticks(*step_size, out);
             }
             Schedule::MultiStep { base, gamma, milestones } => {
                 out.push(2);
@@ -65,9 +67,9 @@ impl Schedule {
                 integer(*steps, out);
             }
             Schedule::Sgdr { max, min, first_cycle, mult } => {
-                out.push(11);
+                out.push(if first_cycle.whole().is_some() { 11 } else { 19 });
                 floats(&[*max, *min], out);
-                integer(*first_cycle, out);
+                ratio(*first_cycle, out);
                 integer(*mult, out);
             }
             Schedule::Linear { from, to, steps } => {
@@ -101,8 +103,8 @@ impl Schedule {
                 }
             }
             Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner } => {
-                out.push(16);
-                integer(*iterations_per_epoch, out);
+                out.push(if iterations_per_epoch.whole().is_some() { 16 } else { 20 });
+                ticks(*iterations_per_epoch, out);
                 integer(*first_epoch, out);
                 inner.canonical(out);
             }
@@ -160,8 +162,8 @@ impl OneCycle {
                 float(*pct_start, out);
             }
             OneCycleForm::Smith { step_size } => {
-                out.push(2);
-                integer(*step_size, out);
+                out.push(if step_size.whole().is_some() { 2 } else { 4 });
+                ratio(*step_size, out);
             }
             OneCycleForm::Fraction { pct_start } => {
                 out.push(3);
@@ -182,6 +184,26 @@ fn floats(values: &[f64], out: &mut Vec<u8>) {
 
 fn integer(value: u64, out: &mut Vec<u8>) {
     out.extend(value.to_le_bytes());
+}
+
+/// Of a whole number the number alone: the tag says which it is.
+fn ratio(value: Ratio, out: &mut Vec<u8>) {
+    integer(value.numerator(), out);
+    if value.whole().is_none() {
+        integer(value.denominator(), out);
+    }
+}
+
+fn ticks(value: Ticks, out: &mut Vec<u8>) {
+    match value.whole() {
+        Some(whole) => integer(whole, out),
+        None => {
+            for part in [value.period, value.ahead] {
+                integer(part.numerator(), out);
+                integer(part.denominator(), out);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +233,14 @@ mod tests {
             u64::from_le_bytes(std::array::from_fn(|_| self.byte()))
         }
 
+        fn ratio(&mut self) -> Ratio {
+            Ratio::new(self.integer().into(), self.integer().into()).expect("a fraction")
+        }
+
+        fn ticks(&mut self) -> Ticks {
+            Ticks { period: self.ratio(), ahead: self.ratio() }
+        }
+
         fn float(&mut self) -> f64 {
             f64::from_bits(self.integer())
         }
@@ -218,7 +248,8 @@ mod tests {
         fn schedule(&mut self) -> Schedule {
             match self.byte() {
                 0 => Schedule::Constant(self.float()),
-                1 => Schedule::Step { base: self.float(), gamma: self.float(), step_size: self.integer() },
+                1 => Schedule::Step { base: self.float(), gamma: self.float(), step_size: self.integer().into() },
+                18 => Schedule::Step { base: self.float(), gamma: self.float(), step_size: self.ticks() },
                 2 => {
                     let (base, gamma) = (self.float(), self.float());
                     let milestones = (0..self.integer()).map(|_| self.integer()).collect();
@@ -235,7 +266,13 @@ mod tests {
                 11 => Schedule::Sgdr {
                     max: self.float(),
                     min: self.float(),
-                    first_cycle: self.integer(),
+                    first_cycle: self.integer().into(),
+                    mult: self.integer(),
+                },
+                19 => Schedule::Sgdr {
+                    max: self.float(),
+                    min: self.float(),
+                    first_cycle: self.ratio(),
                     mult: self.integer(),
                 },
                 12 => Schedule::Linear { from: self.float(), to: self.float(), steps: self.integer() },
@@ -252,7 +289,12 @@ mod tests {
                     Schedule::Sequence(stages.collect())
                 }
                 16 => Schedule::PerEpoch {
-                    iterations_per_epoch: self.integer(),
+                    iterations_per_epoch: self.integer().into(),
+                    first_epoch: self.integer(),
+                    inner: Box::new(self.schedule()),
+                },
+                20 => Schedule::PerEpoch {
+                    iterations_per_epoch: self.ticks(),
                     first_epoch: self.integer(),
                     inner: Box::new(self.schedule()),
                 },
@@ -290,7 +332,8 @@ mod tests {
                 form: match self.byte() {
                     0 => OneCycleForm::TwoPhase { pct_start: self.float() },
                     1 => OneCycleForm::ThreePhase { pct_start: self.float() },
-                    2 => OneCycleForm::Smith { step_size: self.integer() },
+                    2 => OneCycleForm::Smith { step_size: self.integer().into() },
+                    4 => OneCycleForm::Smith { step_size: self.ratio() },
                     _ => OneCycleForm::Fraction { pct_start: self.float() },
                 },
                 cosine: self.byte() == 1,
@@ -323,7 +366,7 @@ mod tests {
         check(Schedule::Constant(1.0), "00 000000000000f03f");
         check(Schedule::Constant(-0.0), "00 0000000000000080");
         check(
-            Schedule::Step { base: 1.0, gamma: 0.5, step_size: 258 },
+            Schedule::Step { base: 1.0, gamma: 0.5, step_size: 258.into() },
             "01 000000000000f03f 000000000000e03f 0201000000000000",
         );
         check(
@@ -378,7 +421,11 @@ mod tests {
             "09 000000000000f03f 0000000000000040 000000000000e03f 0900000000000000 00 000000000000e03f 01",
         );
         check(
-            Schedule::OneCycle(OneCycle { form: OneCycleForm::Smith { step_size: 4 }, cosine: false, ..one_cycle }),
+            Schedule::OneCycle(OneCycle {
+                form: OneCycleForm::Smith { step_size: 4.into() },
+                cosine: false,
+                ..one_cycle
+            }),
             "09 000000000000f03f 0000000000000040 000000000000e03f 0900000000000000 02 0400000000000000 00",
         );
         check(
@@ -386,7 +433,7 @@ mod tests {
             "0a 0000000000000040 000000000000f03f 0900000000000000",
         );
         check(
-            Schedule::Sgdr { max: 2.0, min: 1.0, first_cycle: 9, mult: 2 },
+            Schedule::Sgdr { max: 2.0, min: 1.0, first_cycle: 9.into(), mult: 2 },
             "0b 0000000000000040 000000000000f03f 0900000000000000 0200000000000000",
         );
         check(
@@ -405,8 +452,38 @@ mod tests {
         let stage = Stage { steps: 9, schedule: Schedule::Constant(1.0) };
         check(Schedule::Sequence(vec![stage]), "0f 0100000000000000 0900000000000000 00 000000000000f03f");
         check(
-            Schedule::PerEpoch { iterations_per_epoch: 9, first_epoch: 1, inner: Box::new(Schedule::Constant(1.0)) },
+            Schedule::PerEpoch {
+                iterations_per_epoch: 9.into(),
+                first_epoch: 1,
+                inner: Box::new(Schedule::Constant(1.0)),
+            },
             "10 0900000000000000 0100000000000000 00 000000000000f03f",
+        );
+
+        let fraction = Ratio::new(9, 4).unwrap();
+        let later = Ticks { period: 9.into(), ahead: Ratio::new(1, 2).unwrap() };
+        check(
+            Schedule::Step { base: 1.0, gamma: 0.5, step_size: fraction.into() },
+            "12 000000000000f03f 000000000000e03f 0900000000000000 0400000000000000 0000000000000000 0100000000000000",
+        );
+        check(
+            Schedule::Sgdr { max: 2.0, min: 1.0, first_cycle: fraction, mult: 2 },
+            "13 0000000000000040 000000000000f03f 0900000000000000 0400000000000000 0200000000000000",
+        );
+        check(
+            Schedule::PerEpoch {
+                iterations_per_epoch: later,
+                first_epoch: 1,
+                inner: Box::new(Schedule::Constant(1.0)),
+            },
+            "14 0900000000000000 0100000000000000 0100000000000000 0200000000000000
+             0100000000000000 00 000000000000f03f",
+        );
+        let form = OneCycleForm::Smith { step_size: fraction };
+        check(
+            Schedule::OneCycle(OneCycle { initial: 1.0, max: 2.0, last: 0.5, steps: 9, form, cosine: false }),
+            "09 000000000000f03f 0000000000000040 000000000000e03f 0900000000000000
+             04 0900000000000000 0400000000000000 00",
         );
     }
 }

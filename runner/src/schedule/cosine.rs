@@ -2,31 +2,32 @@
 
 use std::f64::consts::PI;
 
-use super::line::{between, fraction};
+use super::line::between;
+use crate::ratio::Ratio;
 
 /// Half a cosine: `to + (from - to) * (1 + cos(pi t)) / 2`, exactly `from` at t = 0 and `to` at t = 1.
 pub(super) fn half_cosine(from: f64, to: f64, t: f64) -> f64 {
     between(to, from, (1.0 + libm::cos(PI * t)) / 2.0)
 }
 
-/// SGDR (Loshchilov and Hutter 2017, equation 5) at whole steps. The cycle is found in integers: the logarithm that
-/// closed forms use is wrong by a cycle at some restarts.
-pub(super) fn sgdr(max: f64, min: f64, first_cycle: u64, mult: u64, step: u64) -> f64 {
+/// SGDR (Loshchilov and Hutter 2017, equation 5). The cycle is found in integers: the logarithm that closed forms use is
+/// wrong by a cycle at some restarts.
+pub(super) fn sgdr(max: f64, min: f64, first_cycle: Ratio, mult: u64, step: u64) -> f64 {
     let (since_restart, length) = cycle(first_cycle, mult, step);
-    half_cosine(max, min, fraction(since_restart, length))
+    half_cosine(max, min, since_restart as f64 / length as f64)
 }
 
-/// How many steps into its cycle a step is, and how long that cycle is.
-pub(super) fn cycle(first_cycle: u64, mult: u64, step: u64) -> (u64, u64) {
-    let mut length = first_cycle.max(1);
-    let mut since_restart = step;
+/// How far into its cycle a step is, and how long that cycle is, both in parts of a step, of which `first_cycle` is made.
+pub(crate) fn cycle(first_cycle: Ratio, mult: u64, step: u64) -> (u128, u128) {
+    let mut length = u128::from(first_cycle.numerator().max(1));
+    let mut since_restart = u128::from(step) * u128::from(first_cycle.denominator());
     if mult <= 1 {
         since_restart %= length;
     } else {
-        // Lengths at least double, so this takes at most 64 turns.
+        // Lengths at least double, so this takes at most 128 turns.
         while since_restart >= length {
             since_restart -= length;
-            length = length.saturating_mul(mult);
+            length = length.saturating_mul(mult.into());
         }
     }
     (since_restart, length)
@@ -55,9 +56,9 @@ mod tests {
     fn restarts_are_where_the_cycles_end() {
         // cos(pi / 4) / 2 + 1 / 2 and its mirror image.
         let (high, low) = (0.8535533905932737, 0.14644660940672627);
-        let doubling = Schedule::Sgdr { max: 1.0, min: 0.0, first_cycle: 4, mult: 2 };
+        let doubling = Schedule::Sgdr { max: 1.0, min: 0.0, first_cycle: 4.into(), mult: 2 };
         check(doubling, &[(0, 1.0), (1, high), (2, 0.5), (3, low), (4, 1.0), (6, high), (11, 0.03806023374435663)]);
-        let equal = Schedule::Sgdr { max: 1.0, min: 0.0, first_cycle: 4, mult: 1 };
+        let equal = Schedule::Sgdr { max: 1.0, min: 0.0, first_cycle: 4.into(), mult: 1 };
         check(equal, &[(4, 1.0), (7, low), (8, 1.0), (4_000_000_000_000_000_000, 1.0)]);
     }
 
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn every_restart_is_exact() {
         for (first, mult) in [(1, 2), (3, 3), (10, 2), (7, 10)] {
-            let sgdr = Schedule::Sgdr { max: 1.0, min: 0.0, first_cycle: first, mult };
+            let sgdr = Schedule::Sgdr { max: 1.0, min: 0.0, first_cycle: first.into(), mult };
             let (mut start, mut length) = (0_u64, first);
             while length < 1 << 50 {
                 assert_eq!(sgdr.at(start), 1.0, "first {first}, mult {mult}, restart at {start}");

@@ -94,7 +94,8 @@ impl Schedule {
             Schedule::OneCycle(one_cycle) => one_cycle.piece_end(step),
             Schedule::Sgdr { first_cycle, mult, .. } => {
                 let (since_restart, length) = super::cosine::cycle(*first_cycle, *mult, step);
-                step.saturating_add(length - since_restart - 1)
+                let left = (length - since_restart).div_ceil(first_cycle.denominator().into());
+                step.saturating_add(u64::try_from(left - 1).unwrap_or(u64::MAX))
             }
             Schedule::Sequence(stages) => {
                 let mut start = 0_u64;
@@ -140,7 +141,7 @@ impl Schedule {
     fn counted(&self, step: u64) -> u64 {
         match self {
             Schedule::PerEpoch { iterations_per_epoch, first_epoch, .. } => {
-                first_epoch.saturating_add(step / (*iterations_per_epoch).max(1))
+                first_epoch.saturating_add(iterations_per_epoch.count(step))
             }
             _ => step,
         }
@@ -209,7 +210,10 @@ impl OneCycle {
                 [pct_start * steps - 1.0, 2.0 * pct_start * steps - 2.0, steps - 1.0]
             }
             OneCycleForm::Fraction { pct_start } => [pct_start * steps, steps, steps],
-            OneCycleForm::Smith { step_size } => [step_size as f64, 2.0 * step_size as f64, 2.0 * step_size as f64],
+            OneCycleForm::Smith { step_size } => {
+                let size = step_size.max(1.into()).to_f64();
+                [size, 2.0 * size, 2.0 * size]
+            }
         }
     }
 }
@@ -271,7 +275,7 @@ mod tests {
         check(Schedule::Poly { base: 0.1, power: -1.0, steps: 1000 }, LONG, finite, Some(1000));
         check(Schedule::Poly { base: 0.1, power: -1.0, steps: 1000 }, 1000, finite, None);
         check(Schedule::Linear { from: 0.0, to: 2.0, steps: 1000 }, LONG, fraction, Some(500));
-        check(Schedule::Step { base: 0.25, gamma: 2.0, step_size: 100 }, LONG, fraction, Some(200));
+        check(Schedule::Step { base: 0.25, gamma: 2.0, step_size: 100.into() }, LONG, fraction, Some(200));
         check(Schedule::Inv { base: 1.0, gamma: 1.0, power: -2.0 }, LONG, |value| value <= 100.0, Some(10));
         let momentum = Cyclic { base: 0.95, max: 1.1, ..triangular(0.0, 0.0, 300.0) };
         check(Schedule::Cyclic(momentum.clone()), LONG, fraction, Some(100));
@@ -293,8 +297,13 @@ mod tests {
         check(Schedule::Sequence(stages.clone()), LONG, fraction, Some(101));
         check(Schedule::Sequence(stages.clone()), 101, fraction, None);
         let inner = Box::new(Schedule::Linear { from: 0.0, to: 1.0, steps: 10 });
-        check(Schedule::PerEpoch { iterations_per_epoch: 391, first_epoch: 1, inner }, LONG, fraction, Some(9 * 391));
-        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.5, first_cycle: 10, mult: 2 };
+        check(
+            Schedule::PerEpoch { iterations_per_epoch: 391.into(), first_epoch: 1, inner },
+            LONG,
+            fraction,
+            Some(9 * 391),
+        );
+        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.5, first_cycle: 10.into(), mult: 2 };
         check(sgdr.clone(), LONG, fraction, Some(0));
         check(Schedule::Table([0.1, 0.2, 1.5, 0.1].into()), LONG, fraction, Some(2));
         check(Schedule::Table([0.1, 0.2, 1.5, 0.1].into()), 2, fraction, None);

@@ -79,7 +79,7 @@ fn cyclic_is_caffes() {
 #[test]
 fn cyclic_by_epoch_is_torch7s() {
     let inner = Box::new(Schedule::Cyclic(cyclic(0.1, 0.3, 8.2, 8.2)));
-    let torch7 = Schedule::PerEpoch { iterations_per_epoch: 3, first_epoch: 1, inner };
+    let torch7 = Schedule::PerEpoch { iterations_per_epoch: 3.into(), first_epoch: 1, inner };
     check("torch7_triangular_8.2_epochs", torch7);
 }
 
@@ -104,7 +104,7 @@ fn one_cycle_is_pytorchs() {
 
 #[test]
 fn one_cycle_is_smiths_and_fastais() {
-    let form = OneCycleForm::Smith { step_size: 20 };
+    let form = OneCycleForm::Smith { step_size: 20.into() };
     let smith = OneCycle { initial: 0.1, max: 1.0, last: 0.1 / 1000.0, steps: 50, form, cosine: false };
     check("smith_one_cycle", Schedule::OneCycle(smith));
 
@@ -118,7 +118,7 @@ fn one_cycle_is_smiths_and_fastais() {
 #[test]
 fn cosines_are_pytorchs() {
     for mult in 1..=3 {
-        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.01, first_cycle: 5, mult };
+        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.01, first_cycle: 5.into(), mult };
         check(&format!("torch_warm_restarts_5_{mult}"), sgdr);
     }
     check("torch_cosine_40", Schedule::Cosine { max: 0.1, min: 0.001, steps: 40 });
@@ -128,7 +128,7 @@ fn cosines_are_pytorchs() {
 fn decays_are_pytorchs() {
     check("torch_polynomial_30_2", Schedule::Poly { base: 0.01, power: 2.0, steps: 30 });
     check("torch_multistep_10_25", Schedule::MultiStep { base: 0.01, gamma: 0.1, milestones: vec![10, 25] });
-    check("torch_step_8", Schedule::Step { base: 0.01, gamma: 0.5, step_size: 8 });
+    check("torch_step_8", Schedule::Step { base: 0.01, gamma: 0.5, step_size: 8.into() });
     check("torch_exponential", Schedule::Exp { base: 0.01, gamma: 0.97 });
     check("torch_linear_20", Schedule::Linear { from: 0.1 * 0.3, to: 0.3, steps: 20 });
 }
@@ -179,7 +179,7 @@ fn cycles_of_a_step_or_two_and_equal_bounds_are_pytorchs_and_kerass() {
         }
     }
     for (first_cycle, mult) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
-        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.1, first_cycle, mult };
+        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.1, first_cycle: first_cycle.into(), mult };
         check(&format!("edge_warm_restarts_{first_cycle}_{mult}"), sgdr);
     }
 }
@@ -190,7 +190,7 @@ fn decays_of_one_to_three_steps_are_pytorchs() {
         check(&format!("edge_cosine_{steps}"), Schedule::Cosine { max: 1.0, min: 0.1, steps });
         check(&format!("edge_polynomial_{steps}"), Schedule::Poly { base: 1.0, power: 2.0, steps });
         check(&format!("edge_linear_{steps}"), Schedule::Linear { from: 0.5, to: 1.0, steps });
-        check(&format!("edge_step_{steps}"), Schedule::Step { base: 1.0, gamma: 0.5, step_size: steps });
+        check(&format!("edge_step_{steps}"), Schedule::Step { base: 1.0, gamma: 0.5, step_size: steps.into() });
         let milestones = vec![steps, steps + 1];
         check(&format!("edge_multistep_{steps}"), Schedule::MultiStep { base: 1.0, gamma: 0.5, milestones });
     }
@@ -205,7 +205,10 @@ fn kerass_own_decays_are_these_kinds() {
         check(&format!("keras_linear_decay_{steps}"), Schedule::Linear { from: 0.5, to: 0.1, steps });
         let gamma = libm::pow(0.9, 1.0 / steps as f64);
         check(&format!("keras_exponential_decay_{steps}"), Schedule::Exp { base: 0.5, gamma });
-        check(&format!("keras_staircase_decay_{steps}"), Schedule::Step { base: 0.5, gamma: 0.9, step_size: steps });
+        check(
+            &format!("keras_staircase_decay_{steps}"),
+            Schedule::Step { base: 0.5, gamma: 0.9, step_size: steps.into() },
+        );
         let inv = Schedule::Inv { base: 0.5, gamma: 0.9 / steps as f64, power: 1.0 };
         check(&format!("keras_inverse_time_decay_{steps}"), inv);
     }

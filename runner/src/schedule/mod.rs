@@ -38,18 +38,24 @@ mod line;
 mod one_cycle;
 mod sequence;
 pub mod show;
+mod ticks;
 
+pub(crate) use cosine::cycle;
 pub use cyclic::{Amplitude, Cyclic, Decline, Window};
 pub use extent::Outside;
 pub use one_cycle::{OneCycle, OneCycleForm};
 pub use sequence::Stage;
+pub use ticks::Ticks;
+
+use crate::ratio::Ratio;
 
 #[cfg(test)]
 mod goldens;
 #[cfg(test)]
 mod properties;
 
-/// A value that changes during training, such as a learning rate. All durations are in iterations.
+/// A value that changes during training, such as a learning rate. All durations are in steps: iterations, or epochs
+/// within [`Schedule::PerEpoch`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
     /// The same value at every step. (Caffe's `fixed`.)
@@ -61,7 +67,7 @@ pub enum Schedule {
         /// What each drop multiplies by.
         gamma: f64,
         /// Steps from drop to drop.
-        step_size: u64,
+        step_size: Ticks,
     },
     /// `base * gamma^k`, k counting the milestones reached, at most one more a step. (Caffe's `multistep`.)
     MultiStep {
@@ -134,8 +140,8 @@ pub enum Schedule {
         max: f64,
         /// What each cycle falls towards; the restart comes before it is reached.
         min: f64,
-        /// Steps of the first cycle.
-        first_cycle: u64,
+        /// Steps of the first cycle. Where it is a fraction, restarts are at the first steps at which cycles are over.
+        first_cycle: Ratio,
         /// How many times longer each next cycle is.
         mult: u64,
     },
@@ -177,8 +183,8 @@ pub enum Schedule {
     Sequence(Vec<Stage>),
     /// The inner schedule, read once an epoch and held within it, as Torch recipes do.
     PerEpoch {
-        /// Steps for which a value is held.
-        iterations_per_epoch: u64,
+        /// The steps at which epochs begin.
+        iterations_per_epoch: Ticks,
         /// What the first epoch is counted as: 1 in Torch7's code, where it therefore is not at `base`.
         first_epoch: u64,
         /// Counts epochs.
@@ -198,7 +204,7 @@ impl Schedule {
     pub fn at(&self, step: u64) -> f64 {
         match *self {
             Schedule::Constant(value) => value,
-            Schedule::Step { base, gamma, step_size } => caffe::step(base, gamma, step_size, step),
+            Schedule::Step { base, gamma, step_size } => caffe::step(base, gamma, step_size.count(step)),
             Schedule::MultiStep { base, gamma, ref milestones } => caffe::multistep(base, gamma, milestones, step),
             Schedule::Exp { base, gamma } => caffe::exp(base, gamma, step),
             Schedule::Inv { base, gamma, power } => caffe::inv(base, gamma, power, step),
@@ -216,7 +222,7 @@ impl Schedule {
             Schedule::Points { ref points, linear } => sequence::points(points, linear, step),
             Schedule::Sequence(ref stages) => sequence::sequence(stages, step),
             Schedule::PerEpoch { iterations_per_epoch, first_epoch, ref inner } => {
-                inner.at(first_epoch.saturating_add(step / iterations_per_epoch.max(1)))
+                inner.at(first_epoch.saturating_add(iterations_per_epoch.count(step)))
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use super::cosine::half_cosine;
 use super::line::between;
+use super::ticks::Ticks;
+use crate::ratio::Ratio;
 
 /// The one-cycle policy. (Smith and Topin 2018, arXiv 1708.07120; Smith 2018, arXiv 1803.09820.)
 ///
@@ -48,7 +50,7 @@ pub enum OneCycleForm {
     /// there), then `last`. Recovered from his logs; cosine annealing is not in them.
     Smith {
         /// Steps of the rise, and of the fall: about 0.45 of the run.
-        step_size: u64,
+        step_size: Ratio,
     },
 }
 
@@ -74,12 +76,13 @@ impl OneCycle {
                 self.through(step as f64, &[(pct_start * steps, self.max), (steps, self.last)])
             }
             OneCycleForm::Smith { step_size } => {
-                let end = step_size.saturating_mul(2);
-                if step >= end {
+                let step_size = step_size.max(Ratio::from(1));
+                let size = step_size.to_f64();
+                if Ticks::from(step_size).count(step) >= 2 {
                     return self.last;
                 }
-                let value = self.through(step as f64, &[(step_size as f64, self.max), (end as f64, 0.0)]);
-                if step > step_size { value.max(self.last) } else { value }
+                let value = self.through(step as f64, &[(size, self.max), (2.0 * size, 0.0)]);
+                if step as f64 > size { value.max(self.last) } else { value }
             }
         }
     }
@@ -115,7 +118,7 @@ mod tests {
     /// ResNet-56 of arXiv 1708.07120, section 5: 0.1 to 3 with step size 5000; the logs have `base / 1000` after it.
     #[test]
     fn smith_falls_towards_zero_and_not_to_the_first_value() {
-        let form = OneCycleForm::Smith { step_size: 5000 };
+        let form = OneCycleForm::Smith { step_size: 5000.into() };
         let smith = OneCycle { initial: 0.1, max: 3.0, last: 0.0001, steps: 11_000, form, cosine: false };
         check(&smith, &[(0, 0.1), (2500, 1.55), (5000, 3.0), (7500, 1.5), (9900, 0.06), (9999, 0.0006)]);
         check(&smith, &[(10_000, 0.0001), (10_999, 0.0001), (u64::MAX, 0.0001)]);

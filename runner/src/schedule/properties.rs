@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Window};
+use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Ticks, Window};
+use crate::ratio::Ratio;
 
 /// Any float at all: zeros, infinities, subnormal ones and NaN too; ordinary ones often.
 fn any_float() -> impl Strategy<Value = f64> {
@@ -12,6 +13,17 @@ fn any_float() -> impl Strategy<Value = f64> {
 /// Any integer, the smallest and the largest often.
 fn any_integer() -> impl Strategy<Value = u64> {
     prop_oneof![any::<u64>(), 0..100_u64, Just(0), Just(u64::MAX)]
+}
+
+/// Any fraction, whole ones often.
+fn any_ratio() -> impl Strategy<Value = Ratio> {
+    let fraction = (any_integer(), any_integer()).prop_map(|(n, d)| Ratio::new(n.into(), d.max(1).into()));
+    prop_oneof![any_integer().prop_map(Ratio::from), fraction.prop_map(|ratio| ratio.unwrap_or(Ratio::ZERO))]
+}
+
+fn any_ticks() -> impl Strategy<Value = Ticks> {
+    let ahead = prop_oneof![Just(Ratio::ZERO), any_ratio()];
+    (any_ratio(), ahead).prop_map(|(period, ahead)| Ticks { period, ahead })
 }
 
 fn any_window() -> impl Strategy<Value = Window> {
@@ -41,7 +53,7 @@ fn any_one_cycle() -> impl Strategy<Value = Schedule> {
         any_float().prop_map(|pct_start| OneCycleForm::TwoPhase { pct_start }),
         any_float().prop_map(|pct_start| OneCycleForm::ThreePhase { pct_start }),
         any_float().prop_map(|pct_start| OneCycleForm::Fraction { pct_start }),
-        any_integer().prop_map(|step_size| OneCycleForm::Smith { step_size }),
+        any_ratio().prop_map(|step_size| OneCycleForm::Smith { step_size }),
     ];
     (any_float(), any_float(), any_float(), any_integer(), form, any::<bool>()).prop_map(
         |(initial, max, last, steps, form, cosine)| {
@@ -55,11 +67,7 @@ pub(super) fn any_schedule() -> impl Strategy<Value = Schedule> {
     let float = any_float;
     let leaf = prop_oneof![
         float().prop_map(Schedule::Constant),
-        (float(), float(), any_integer()).prop_map(|(base, gamma, step_size)| Schedule::Step {
-            base,
-            gamma,
-            step_size
-        }),
+        (float(), float(), any_ticks()).prop_map(|(base, gamma, step_size)| Schedule::Step { base, gamma, step_size }),
         (float(), float(), prop::collection::vec(any_integer(), 0..5))
             .prop_map(|(base, gamma, milestones)| Schedule::MultiStep { base, gamma, milestones }),
         (float(), float()).prop_map(|(base, gamma)| Schedule::Exp { base, gamma }),
@@ -74,7 +82,7 @@ pub(super) fn any_schedule() -> impl Strategy<Value = Schedule> {
         any_cyclic(),
         any_one_cycle(),
         (float(), float(), any_integer()).prop_map(|(max, min, steps)| Schedule::Cosine { max, min, steps }),
-        (float(), float(), any_integer(), any_integer()).prop_map(|(max, min, first_cycle, mult)| Schedule::Sgdr {
+        (float(), float(), any_ratio(), any_integer()).prop_map(|(max, min, first_cycle, mult)| Schedule::Sgdr {
             max,
             min,
             first_cycle,
@@ -95,7 +103,7 @@ pub(super) fn any_schedule() -> impl Strategy<Value = Schedule> {
         let stage = (any_integer(), inner.clone()).prop_map(|(steps, schedule)| Stage { steps, schedule });
         prop_oneof![
             prop::collection::vec(stage, 0..4).prop_map(Schedule::Sequence),
-            (any_integer(), any_integer(), inner).prop_map(|(iterations_per_epoch, first_epoch, inner)| {
+            (any_ticks(), any_integer(), inner).prop_map(|(iterations_per_epoch, first_epoch, inner)| {
                 Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner: Box::new(inner) }
             }),
         ]
@@ -199,7 +207,7 @@ proptest! {
     fn smith_one_cycle_never_falls_below_its_floor(max in 0.01..10.0_f64, step_size in 1..5000_u64, step in 0..20_000_u64) {
         let initial = max / 12.0;
         let last = initial / 1000.0;
-        let form = OneCycleForm::Smith { step_size };
+        let form = OneCycleForm::Smith { step_size: step_size.into() };
         let smith = OneCycle { initial, max, last, steps: 0, form, cosine: false };
         prop_assert_eq!(smith.at(0), initial);
         prop_assert_eq!(smith.at(step_size), max);
@@ -227,7 +235,7 @@ proptest! {
 
     #[test]
     fn sgdr_agrees_with_counting(first_cycle in 1..50_u64, mult in 1..4_u64, steps in 1..2000_u64) {
-        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.01, first_cycle, mult };
+        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.01, first_cycle: first_cycle.into(), mult };
         let (mut since_restart, mut length) = (0, first_cycle);
         for step in 0..steps {
             let expected = Schedule::Cosine { max: 1.0, min: 0.01, steps: length }.at(since_restart);

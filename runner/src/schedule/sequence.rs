@@ -58,7 +58,7 @@ mod tests {
     fn stages_count_from_their_own_start() {
         let warm_up = Stage { steps: 4, schedule: Schedule::Linear { from: 0.0, to: 8.0, steps: 4 } };
         let skipped = Stage { steps: 0, schedule: Schedule::Constant(99.0) };
-        let halving = Stage { steps: 2, schedule: Schedule::Step { base: 8.0, gamma: 0.5, step_size: 1 } };
+        let halving = Stage { steps: 2, schedule: Schedule::Step { base: 8.0, gamma: 0.5, step_size: 1.into() } };
         let sequence = Schedule::Sequence(vec![warm_up, skipped, halving]);
         check(&sequence, &[(0, 0.0), (3, 6.0), (4, 8.0), (5, 4.0), (6, 2.0), (7, 1.0)]);
     }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn an_epoch_has_one_value() {
         let inner = Box::new(Schedule::Linear { from: 0.0, to: 10.0, steps: 10 });
-        let torch7 = Schedule::PerEpoch { iterations_per_epoch: 391, first_epoch: 1, inner };
+        let torch7 = Schedule::PerEpoch { iterations_per_epoch: 391.into(), first_epoch: 1, inner };
         check(&torch7, &[(0, 1.0), (390, 1.0), (391, 2.0), (781, 2.0), (782, 3.0), (u64::MAX, 10.0)]);
     }
 

@@ -245,6 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::duration::Period;
     use crate::plan::{
         Axis, AxisKind, DataPlan, Divergence, LastBatch, Normalize, Order, Shape as PlanShape, TrialOptimizer,
     };
@@ -291,7 +292,7 @@ mod tests {
             init_seed: 1,
             data_seed: 1,
             iterations,
-            eval_every: 0,
+            eval_every: Period::NEVER,
             divergence: Divergence { non_finite: true, loss_above: None },
             lr: schedules[0].1.clone(),
         };

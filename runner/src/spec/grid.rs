@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Problems};
 use super::keys::GRID;
 use super::read;
-use super::setting::{Duration, Value};
+use super::setting::Value;
 use super::source::{Span, Spanned};
 use super::tree::{Item, Node, Table};
+use crate::duration::Duration;
 
 /// Axes that move together: the first value of each, then the second of each.
 #[derive(Clone, Debug, PartialEq)]

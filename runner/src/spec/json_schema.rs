@@ -222,7 +222,7 @@ fn value_schema(kind: Kind) -> Value {
         }
         Kind::Seconds => json!({ "type": "string", "pattern": "^[0-9][0-9_.]* (s|min|h|days?)$" }),
         Kind::Interval => {
-            json!({ "type": "string", "pattern": "^([0-9][0-9_.]* (s|min|h|days?)|[1-9][0-9_]* iterations?|never)$" })
+            json!({ "type": "string", "pattern": "^([0-9][0-9_.]* (s|min|h|days?)|[1-9][0-9_]* iterations?|[0-9][0-9_.]* epochs?|never)$" })
         }
         Kind::Bytes => json!({ "type": "string", "pattern": "^[0-9][0-9_.]* (KiB|MiB|GiB|MB|GB)$" }),
         Kind::Stages => json!({ "type": "array", "minItems": 1, "items": { "type": "object" } }),

@@ -47,7 +47,7 @@ pub enum Kind {
     Durations,
     /// Wall time, a string that says its unit: `"90 s"`, `"10 min"`, `"2 h"`. Read as a number of seconds.
     Seconds,
-    /// How often something is done: a time, a number of iterations, or `"never"`. Read as its text.
+    /// How often something is done: a time, a number of iterations or epochs, or `"never"`. Read as its text.
     Interval,
     /// Memory, a string that says its unit: `"512 MiB"`, `"4 GB"`. Read as a number of bytes.
     Bytes,
@@ -312,7 +312,7 @@ pub static CHECKPOINT: Section = Section {
         Key::new(
             "every",
             Kind::Interval,
-            "How often trials are saved: \"5 min\" (sooner at first; later where that would take over 0.5% of the time), \"500 iterations\", or \"never\".",
+            "How often trials are saved: \"5 min\" (sooner at first; later where that would take over 0.5% of the time), \"500 iterations\", \"1 epoch\", or \"never\".",
         )
         .text("30 s")
         .no_axis(),

@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub use diagnostic::{Diagnostic, Problems, Severity, render, render_styled};
 pub use grid::{Condition, Exclusion, Zip};
 pub use json_schema::json_schema;
-pub use setting::{Duration, Number, Setting, Unit, Value, thousands};
+pub use setting::{Number, Setting, Value, thousands};
 pub use source::{Origin, SourceFile, Span, Spanned};
 pub use standalone::standalone;
 

@@ -6,10 +6,12 @@ use super::diagnostic::{Diagnostic, Problems};
 use super::foreign::{self, Place};
 use super::keys::{Default, Key, Kind};
 use super::kinds::{self, Naming};
-use super::setting::{Duration, Setting, Unit, Value, parse_bytes, parse_interval, parse_seconds};
+use super::setting::{Setting, Value, parse_bytes, parse_interval, parse_seconds};
 use super::source::Span;
 use super::tree::{Entry, Item, Node, Table};
 use super::{spacing, suggest};
+use crate::duration::Duration;
+use crate::ratio::Ratio;
 
 /// Longer axes are typing mistakes, and a file full of them would fill the memory.
 const MOST_VALUES: i64 = 100_000;
@@ -82,7 +84,7 @@ pub fn default(path: &str, key: &Key) -> Option<Setting> {
         (Default::Text(text), Kind::Bytes) => Value::Number(parse_bytes(text)?),
         (Default::Text(text), _) => Value::Text(text.into()),
         (Default::Integer(integer), Kind::Duration { .. }) => {
-            Value::Duration(Duration { count: integer as f64, unit: Unit::Iterations })
+            Value::Duration(Duration::iterations(u64::try_from(integer).ok()?))
         }
         (Default::Integer(integer), _) => Value::Integer(integer),
         (Default::Number(number), _) => Value::Number(number),
@@ -316,7 +318,9 @@ pub fn wrong_type<T>(kind: &Kind, name: &str, node: &Node, problems: &mut Proble
             "a list such as `[16_000, 22_000]`; an axis of lists is `{ each = [[..], [..]] }`".to_owned()
         }
         Kind::Seconds => "a time such as \"90 s\", \"10 min\" or \"2 h\"".to_owned(),
-        Kind::Interval => "a time such as \"30 s\" or \"5 min\", or \"500 iterations\", or \"never\"".to_owned(),
+        Kind::Interval => {
+            "a time such as \"30 s\" or \"5 min\", or \"500 iterations\" or \"1 epoch\", or \"never\"".to_owned()
+        }
         Kind::Bytes => "a size such as \"512 MiB\" or \"4 GB\"".to_owned(),
         Kind::Stages => "a list of tables such as `[{ kind = \"..\", iterations = 16_000 }, ..]`".to_owned(),
     };
@@ -405,10 +409,12 @@ pub fn value(key: &Key, node: &Node, problems: &mut Problems) -> Option<Value> {
         (Kind::Duration { zero }, item) => {
             let duration = match item {
                 Item::Text(text) => Duration::parse(text),
-                _ => whole(item).map(|count| Duration { count: count as f64, unit: Unit::Iterations }),
+                // What is below 0 is out of range, as 0 may be.
+                _ => whole(item).map(|count| Duration::iterations(u64::try_from(count).unwrap_or(0))),
             };
+            let negative = whole(item).is_some_and(|count| count < 0);
             match duration {
-                Some(duration) if duration.count > 0.0 || (zero && duration.count == 0.0) => {
+                Some(duration) if !negative && (zero || duration.count > Ratio::ZERO) => {
                     Some(Value::Duration(duration))
                 }
                 Some(_) => out_of_range(if zero { "no less than 0" } else { "more than 0" }.to_owned()),

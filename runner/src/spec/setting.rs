@@ -3,11 +3,12 @@
 //! A path is the section and the key, `train.iterations`; nested tables go on with dots, `optimizer.momentum.base`,
 //! and stages are counted from 1, `policy.stages.2.max_lr`. So an override replaces a path, wherever it comes from.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::source::Span;
 use crate::checkpoint::Every;
+use crate::duration::Duration;
+use crate::ratio::Ratio;
 
 /// A key and its values.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,52 +49,19 @@ impl Value {
     }
 }
 
-/// A length of time in training.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Duration {
-    /// How many.
-    pub count: f64,
-    /// Of what.
-    pub unit: Unit,
-}
-
-/// What a duration counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Updates.
-    Iterations,
-    /// Passes over the training images.
-    Epochs,
-}
-
-impl Duration {
-    /// Reads `"2 epochs"`, `"8.2 epochs"`, `"1 iteration"`.
-    pub fn parse(text: &str) -> Option<Duration> {
-        let (count, unit) = text.trim().split_once(char::is_whitespace)?;
-        let unit = match unit.trim() {
-            "iteration" | "iterations" => Unit::Iterations,
-            "epoch" | "epochs" => Unit::Epochs,
-            _ => return None,
-        };
-        let count: f64 = count.replace('_', "").parse().ok()?;
-        (count.is_finite() && count >= 0.0 && (unit == Unit::Epochs || count.fract() == 0.0))
-            .then_some(Duration { count, unit })
-    }
-}
-
 /// Seconds of `"90 s"`, `"10 min"`, `"2 h"` or `"1 day"`.
 pub fn parse_seconds(text: &str) -> Option<f64> {
     let units = [("s", 1.0), ("min", 60.0), ("h", 3600.0), ("day", 86_400.0), ("days", 86_400.0)];
     parse_quantity(text, &units)
 }
 
-/// Reads `"30 s"`, `"500 iterations"`, `"never"`.
+/// Reads `"30 s"`, `"500 iterations"`, `"1 epoch"`, `"never"`.
 pub fn parse_interval(text: &str) -> Option<Every> {
     if text.trim() == "never" {
         return Some(Every::Never);
     }
-    if let Some(Duration { count, unit: Unit::Iterations }) = Duration::parse(text) {
-        return NonZeroU64::new(count as u64).map(Every::Iterations);
+    if let Some(duration) = Duration::parse(text) {
+        return (duration.count > Ratio::ZERO).then_some(Every::Training(duration));
     }
     let time = std::time::Duration::try_from_secs_f64(parse_seconds(text)?).ok()?;
     (!time.is_zero()).then_some(Every::Time(time))
@@ -111,15 +79,6 @@ fn parse_quantity(text: &str, units: &[(&str, f64)]) -> Option<f64> {
     let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
     let count: f64 = count.replace('_', "").parse().ok()?;
     Some(count * factor).filter(|value| value.is_finite() && *value >= 0.0)
-}
-
-impl std::fmt::Display for Duration {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.unit {
-            Unit::Iterations => write!(f, "{}", Number(self.count)),
-            Unit::Epochs => write!(f, "{} epochs", Number(self.count)),
-        }
-    }
 }
 
 impl std::fmt::Display for Value {

@@ -136,7 +136,7 @@ impl Store {
         for flight in flights {
             let trial = &self.plan.trials[flight.trial];
             if let Some(values) = flight.take_values(table, trial, &self.columns) {
-                let range = writer.push(Owner { id: trial.id, axes: &trial.axes }, &values)?;
+                let range = writer.push(Owner::of(trial), &values)?;
                 flight.add_segment(table, Segment(Arc::clone(&name), range.start, range.end - range.start));
             }
         }

@@ -5,13 +5,19 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_schema::Field;
+
 use super::StoreError;
 use super::files::Unnamed;
+use super::flight::epochs;
 use super::manifest::{Manifest, Segment, Segments, TrialRecord};
 use super::schema::{Columns, FORMAT, Layout, Table};
 use super::source::Sources;
 use super::table::{Cut, Owner, TableWriter};
-use crate::plan::{AxisValue, Plan, TrialId};
+use crate::plan::{AxisValue, LastBatch, Plan, Trial, TrialId};
 
 /// New files, and where rows are once those have their names. Nothing is visible until the caller names them.
 pub(crate) struct Compaction {
@@ -50,8 +56,15 @@ pub(crate) fn layout_digest(plan: &Plan, columns: &Columns, manifest: &Manifest)
         add(&(names.len() as u64).to_le_bytes());
         names.iter().for_each(|name| add(name.as_bytes()));
     }
-    for (owner, record) in covered(plan, manifest) {
+    for (trial, record) in covered(plan, manifest) {
+        let owner = Owner::of(trial);
         add(owner.id.to_string().as_bytes());
+        // Where an epoch is a whole number of batches, the column `epoch` has been this for ever.
+        let data = &trial.shape.data;
+        if data.last_batch != LastBatch::Wrap && !data.train_count.is_multiple_of(u64::from(data.update_size()).max(1))
+        {
+            add(format!("e{}", data.iterations_per_epoch()).as_bytes());
+        }
         for value in owner.axes {
             match value {
                 None => add(b"-"),
@@ -80,10 +93,10 @@ pub(crate) fn is_compacted(plan: &Plan, digest: &str, manifest: &Manifest) -> bo
 }
 
 /// The trials that the tables hold, in order.
-fn covered<'a>(plan: &'a Plan, manifest: &'a Manifest) -> impl Iterator<Item = (Owner<'a>, &'a TrialRecord)> {
+fn covered<'a>(plan: &'a Plan, manifest: &'a Manifest) -> impl Iterator<Item = (&'a Trial, &'a TrialRecord)> {
     plan.trials.iter().filter_map(|trial| {
         let record = manifest.trials.get(&trial.id).filter(|record| record.status.is_done())?;
-        Some((Owner { id: trial.id, axes: &trial.axes }, &**record))
+        Some((trial, &**record))
     })
 }
 
@@ -103,7 +116,7 @@ pub(crate) fn compact(
     for table in [Table::Metrics, Table::Evals] {
         let layout = columns.layout(table);
         let directory = folder.join(table.name());
-        let trials = covered(plan, manifest).map(|(owner, record)| (owner, record.segments(table)));
+        let trials = covered(plan, manifest).map(|(trial, record)| (Owner::of(trial), record.segments(table)));
         let name = |index: usize, file: &Unnamed| {
             // Named by content, so that new files stand beside the old ones until the manifest has changed.
             format!("{}/{index:05}-{}.parquet", table.name(), &file.entry.blake3[..12])
@@ -121,8 +134,7 @@ pub(crate) fn compact(
         for (file, trials) in retained {
             let layout = Layout::new(table, Vec::new(), sources.values(file)?);
             let owners = trials.iter().map(|(id, _)| *id).collect();
-            let owned =
-                trials.into_iter().map(|(id, segment)| (Owner { id, axes: &[] }, std::slice::from_ref(segment)));
+            let owned = trials.into_iter().map(|(id, segment)| (Owner::known_by(id), std::slice::from_ref(segment)));
             let number = compaction.next_part;
             compaction.next_part += 1;
             let name = |_, _: &Unnamed| part_name(table, number);
@@ -155,7 +167,8 @@ impl Compaction {
         for (owner, segments) in trials {
             for segment in segments {
                 sources.read(segment, &layout.values, |values| {
-                    end = writer.push(owner, values)?.end;
+                    let values = with_epochs(values, &layout.values, owner);
+                    end = writer.push(owner, &values)?.end;
                     Ok(())
                 })?;
             }
@@ -198,6 +211,18 @@ impl Compaction {
         }
         manifest.next_part = self.next_part;
     }
+}
+
+/// Counts the epochs anew: older outputs have others, where `last_batch` is not "wrap".
+fn with_epochs(values: &[ArrayRef], fields: &[Field], owner: Owner<'_>) -> Vec<ArrayRef> {
+    let mut values = values.to_vec();
+    let column = |name: &str| fields.iter().position(|field| field.name() == name);
+    if let (Some(epoch), Some(from), Some(to)) = (owner.epoch, column("iteration"), column("epoch"))
+        && let Some(iterations) = values[from].as_primitive_opt::<Int64Type>()
+    {
+        values[to] = epochs(iterations, epoch);
+    }
+    values
 }
 
 impl Moved {

@@ -91,7 +91,7 @@ impl Grid<'_> {
             init_seed: seed as u64,
             data_seed: seed as u64,
             iterations: self.iterations,
-            eval_every: 4,
+            eval_every: 4.into(),
             divergence: Divergence { non_finite: true, loss_above: None },
             lr: Schedule::Linear { from: max_lr, to: 0.0, steps: self.iterations },
         }
@@ -135,7 +135,7 @@ pub(crate) fn events(plan: &Plan, trial: usize, block: u64) -> Vec<Event> {
     let mut events = vec![Event::Started { trial, step: 0 }, evaluation(0)];
     let mut first = 0;
     while first < row_count {
-        let next_evaluation = (first / asked.eval_every + 1) * asked.eval_every;
+        let next_evaluation = asked.eval_every.next(first);
         let end = (first + block).min(row_count).min(next_evaluation);
         let loss = |iteration: u64| match diverges && iteration == DIVERGED_AT {
             true => f32::NAN,

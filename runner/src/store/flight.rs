@@ -16,6 +16,7 @@ use super::table::text_column;
 use crate::checkpoint::Checkpoint;
 use crate::event::{Evaluation, Rows, Split};
 use crate::plan::{DataPlan, Trial};
+use crate::ratio::Ratio;
 
 /// What the store holds of one attempt at one trial.
 pub(crate) struct Flight {
@@ -294,12 +295,17 @@ fn first_rows(segments: &[Segment], count: u64) -> Vec<Segment> {
     first
 }
 
-/// The columns `iteration` and `epoch`.
+/// The columns `iteration` and `epoch`: how many epochs were over, by the length that [`crate::duration`] gives them.
 fn iterations(iterations: impl Iterator<Item = u64>, data: &DataPlan) -> (ArrayRef, ArrayRef) {
-    let iterations: Vec<i64> = iterations.map(|iteration| iteration as i64).collect();
-    let (batch, images) = (f64::from(data.update_size()), data.train_count as f64);
-    let epochs = iterations.iter().map(|&iteration| iteration as f64 * batch / images).collect();
-    (Arc::new(Int64Array::from(iterations)), floats(epochs))
+    let iterations = Int64Array::from_iter_values(iterations.map(|iteration| iteration as i64));
+    let epochs = epochs(&iterations, data.iterations_per_epoch());
+    (Arc::new(iterations), epochs)
+}
+
+/// The column `epoch` beside a column `iteration`, where an epoch is so many of them.
+pub(crate) fn epochs(iterations: &Int64Array, epoch: Ratio) -> ArrayRef {
+    let (length, unit) = (epoch.numerator() as f64, epoch.denominator() as f64);
+    floats(iterations.values().iter().map(|&iteration| iteration as f64 * unit / length).collect())
 }
 
 /// A column of f64, null where not finite.
@@ -324,9 +330,9 @@ fn mean(losses: &VecDeque<f32>) -> Option<f64> {
     (!losses.is_empty() && sum.is_finite()).then(|| sum / losses.len() as f64)
 }
 
+/// Iterations that see an image of one epoch, at the most.
 pub(crate) fn rows_per_epoch(data: &DataPlan) -> usize {
-    let rows = data.train_count.div_ceil(u64::from(data.update_size()).max(1)).max(1);
-    usize::try_from(rows).unwrap_or(usize::MAX)
+    usize::try_from(data.iterations_per_epoch().ceil()).unwrap_or(usize::MAX)
 }
 
 /// The split of that name in the column `split`.

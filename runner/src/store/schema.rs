@@ -7,7 +7,7 @@
 //! | `trial` | dictionary of text | the trial's id, 32 hexadecimal digits |
 //! | one per axis | see below | what sets the trial apart: `policy`, `optimizer`, `seed`, `max_lr`, ...; null where a trial has none |
 //! | `iteration` | int64 | from 0; row i is update i + 1 |
-//! | `epoch` | float64 | iteration x batch size / training images; null for a model without images |
+//! | `epoch` | float64 | epochs that are over: iteration / iterations of an epoch, which are training images / batch size, with `last_batch` "drop" or "keep" rounded down or up |
 //! | one per hyper-parameter | float64 | the scheduled value, such as `lr`; null only where the trial's optimizer does not use it: a plan has none that is not finite |
 //! | one per metric | float32 | what the model measured, such as `loss`; null where not finite or not measured |
 //! | `diverged` | boolean | some metric of this row was not finite |
@@ -29,7 +29,7 @@
 //! | `label` | text | for people: `triangular2 nesterov seed=1` |
 //! | `plugin`, `architecture`, `precision`, `dataset`, `dataset_digest`, `order`, `last_batch`, `normalize`, `optimizer_kind`, `model_json`, `optimizer_json` | dictionary of text | resolved settings |
 //! | `batch_size`, `accumulate`, `train_count`, `validation_count`, `pad`, `init_seed`, `data_seed`, `iterations` | int64 | resolved settings |
-//! | `scale`, `eval_every`, `clip_gradients`, `max_loss` | float64 | resolved settings; `max_loss` is null where there is none |
+//! | `scale`, `eval_every`, `clip_gradients`, `max_loss` | float64 | resolved settings; `eval_every` in iterations, of which an epoch may be a fraction; `max_loss` is null where there is none |
 //! | `flip`, `stop_on_divergence` | boolean | resolved settings |
 //! | `model.KEY`, `policy.KEY`, `optimizer.KEY`, with the key's path | as the key is | resolved settings, see [`crate::plan::settings`]: all that the trial has, axes too; null where it lacks the key |
 //! | `status` | dictionary of text | `finished`, `diverged`, `failed`, `crashed` or `unfinished` |

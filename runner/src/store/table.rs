@@ -17,7 +17,8 @@ use arrow_select::concat::concat;
 use super::StoreError;
 use super::files::{ParquetFile, Unnamed};
 use super::schema::{Layout, writer_properties};
-use crate::plan::{AxisKind, AxisValue, TrialId};
+use crate::plan::{AxisKind, AxisValue, Trial, TrialId};
+use crate::ratio::Ratio;
 
 /// Whose rows they are: what the columns `trial` and the axes hold.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,19 @@ pub(crate) struct Owner<'a> {
     pub id: TrialId,
     /// One for each axis of the layout.
     pub axes: &'a [Option<AxisValue>],
+    /// How many iterations an epoch is; none where it is not known, which leaves the column `epoch` as it was.
+    pub epoch: Option<Ratio>,
+}
+
+impl<'a> Owner<'a> {
+    pub(crate) fn of(trial: &'a Trial) -> Owner<'a> {
+        Owner { id: trial.id, axes: &trial.axes, epoch: Some(trial.shape.data.iterations_per_epoch()) }
+    }
+
+    /// One of which nothing but the id is known.
+    pub(crate) fn known_by(id: TrialId) -> Owner<'a> {
+        Owner { id, axes: &[], epoch: None }
+    }
 }
 
 /// The fixed row counts at which a table is cut.

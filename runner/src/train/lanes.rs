@@ -15,6 +15,7 @@ use super::state;
 use super::work::{FailedSession, Work};
 use crate::checkpoint::{Checkpoint, Every, Keep};
 use crate::dataset::order::Sampler;
+use crate::duration::Period;
 use crate::event::{Evaluation, Event, Outcome, Rows, Split};
 use crate::host::{self, Completion, HostError};
 use crate::plan::{Divergence, Plan, Shape, Trial};
@@ -49,6 +50,8 @@ struct InFlight<'a> {
     index: usize,
     trial: &'a Trial,
     sampler: Sampler,
+    /// When it is saved, where that goes by updates.
+    save_every: Period,
     /// Updates made.
     step: u64,
     /// What the trial would go on from.
@@ -150,6 +153,10 @@ impl<'a> Driver<'a> {
             index: work.trial,
             trial,
             sampler: self.feed.sampler(trial.data_seed),
+            save_every: match self.plan.checkpointing.every {
+                Every::Training(every) => trial.period(every),
+                Every::Time(_) | Every::Never => Period::NEVER,
+            },
             step: work.step(),
             checkpoint: work.checkpoint,
             saved: None,
@@ -284,7 +291,7 @@ impl<'a> Driver<'a> {
     fn save_all(&mut self) -> Result<(), HostError> {
         match self.plan.checkpointing.every {
             Every::Never => Ok(()),
-            Every::Time(_) | Every::Iterations(_) => (0..self.lanes.len()).try_for_each(|lane| self.save(lane)),
+            Every::Time(_) | Every::Training(_) => (0..self.lanes.len()).try_for_each(|lane| self.save(lane)),
         }
     }
 
@@ -319,11 +326,9 @@ impl<'a> Driver<'a> {
         self.send(saved);
     }
 
-    /// One call: all lanes advance by as many steps as lie before the nearest evaluation or end of any.
+    /// One call: all lanes advance by as many steps as lie before the nearest evaluation, checkpoint or end of any.
     fn step(&mut self, steps_per_call: u64) -> Result<(), HostError> {
-        let in_flight = self.lanes.iter().flatten();
-        let boundary =
-            in_flight.map(|lane| lane.steps_to_boundary().min(self.pace.steps_to_next(lane.step))).min().unwrap_or(1);
+        let boundary = self.lanes.iter().flatten().map(InFlight::steps_to_boundary).min().unwrap_or(1);
         let affordable = self.seconds_per_step.map_or(1.0, |seconds| SECONDS_PER_CALL / seconds.max(1e-9));
         let step_count =
             boundary.min((affordable as u64).clamp(1, steps_per_call.max(1))).min(self.tables.most_steps());
@@ -417,6 +422,7 @@ impl InFlight<'_> {
     fn standing(&self) -> Standing {
         Standing {
             step: self.step,
+            every: self.save_every,
             saved_step: self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step),
             age: self.started.elapsed(),
             since_saved: self.saved.map(|saved| saved.elapsed()),
@@ -424,16 +430,14 @@ impl InFlight<'_> {
     }
 
     fn evaluation_is_due(&self) -> bool {
-        let every = self.trial.eval_every;
-        let on_schedule = every > 0 && self.step.is_multiple_of(every);
+        let on_schedule = self.trial.eval_every.is_due(self.step);
         let is_sent = self.sent_evaluation >= Some(self.step);
         !is_sent && (self.step == 0 || self.step >= self.trial.iterations || on_schedule)
     }
 
     fn steps_to_boundary(&self) -> u64 {
-        let to_end = self.trial.iterations - self.step;
-        let every = self.trial.eval_every;
-        if every == 0 { to_end } else { to_end.min(every - self.step % every) }
+        let next = self.trial.eval_every.next(self.step).min(self.save_every.next(self.step));
+        next.min(self.trial.iterations) - self.step
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::checkpoint::Every;
+use crate::duration::Period;
 
 /// A trial is saved for the first time after so long, so that a run that is killed every few seconds gets on, and a
 /// trial that is shorter pays nothing.
@@ -27,6 +28,8 @@ pub struct Pace {
 pub struct Standing {
     /// Updates made.
     pub step: u64,
+    /// After how many it is to be saved, where that goes by them.
+    pub every: Period,
     /// The step of its last checkpoint; 0 without one.
     pub saved_step: u64,
     /// Time since it was given its lane.
@@ -48,10 +51,10 @@ impl Pace {
 
     /// Whether a trial, one of `trial_count` in the session, is to be saved now.
     pub fn is_due(&self, standing: Standing, trial_count: usize) -> bool {
-        let Standing { step, saved_step, age, since_saved } = standing;
+        let Standing { step, every, saved_step, age, since_saved } = standing;
         let is_time = match (self.every, since_saved) {
             (Every::Never, _) => false,
-            (Every::Iterations(iterations), _) => step.is_multiple_of(iterations.get()),
+            (Every::Training(_), _) => every.is_due(step),
             (Every::Time(longest), None) => age >= FIRST.min(longest),
             (Every::Time(longest), Some(since)) => {
                 let affordable = self.cost.saturating_mul(TIME_PER_COST.saturating_mul(trial_count as u32));
@@ -61,21 +64,15 @@ impl Pace {
         };
         is_time && step > saved_step
     }
-
-    /// How many steps lie between `step` and the next one after which a trial has to be saved.
-    pub fn steps_to_next(&self, step: u64) -> u64 {
-        match self.every {
-            Every::Iterations(iterations) => iterations.get() - step % iterations.get(),
-            Every::Time(_) | Every::Never => u64::MAX,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU64;
+    use std::sync::LazyLock;
 
     use super::*;
+    use crate::duration::{self, Unit};
+    use crate::ratio::Ratio;
 
     /// Ages at which a trial is saved that is looked at every half second, a step each.
     fn saves(every: Every, cost_ms: u64, trial_count: usize, seconds: u64) -> Vec<f64> {
@@ -84,7 +81,7 @@ mod tests {
         for step in 0..=2 * seconds {
             let age = Duration::from_millis(500 * step);
             let (saved_step, since_saved) = saved.last().map_or((0, None), |&(step, at)| (step, Some(age - at)));
-            if pace.is_due(Standing { step, saved_step, age, since_saved }, trial_count) {
+            if pace.is_due(Standing { step, every: *BY_ITERATIONS, saved_step, age, since_saved }, trial_count) {
                 saved.push((step, age));
                 pace.note_cost(Duration::from_millis(cost_ms));
             }
@@ -96,6 +93,9 @@ mod tests {
     fn check(every: Every, cost_ms: u64, trial_count: usize, seconds: u64, expected: &[f64]) {
         assert_eq!(saves(every, cost_ms, trial_count, seconds), expected);
     }
+
+    /// A fraction, as an epoch may be.
+    static BY_ITERATIONS: LazyLock<Period> = LazyLock::new(|| Period::new(Ratio::new(5, 2).unwrap()));
 
     const HALF_A_MINUTE: Every = Every::Time(Duration::from_secs(30));
 
@@ -126,9 +126,9 @@ mod tests {
 
     #[test]
     fn by_iterations_they_come_exactly_there() {
-        let every = Every::Iterations(NonZeroU64::new(3).unwrap());
-        check(every, 1000, 8, 5, &[1.5, 3.0, 4.5]);
-        assert_eq!([0, 1, 2, 3, 4].map(|step| Pace::new(every).steps_to_next(step)), [3, 2, 1, 3, 2]);
+        let every = Every::Training(duration::Duration { count: BY_ITERATIONS.iterations(), unit: Unit::Iterations });
+        // After 3, 5, 8 and 10 of them: a step is half a second.
+        check(every, 1000, 8, 5, &[1.5, 2.5, 4.0, 5.0]);
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
         check(Every::Never, 0, 1, 100, &[]);
         let pace = Pace::new(HALF_A_MINUTE);
         let age = Duration::from_secs(100);
-        assert!(!pace.is_due(Standing { step: 7, saved_step: 7, age, since_saved: None }, 1));
-        assert!(pace.is_due(Standing { step: 8, saved_step: 7, age, since_saved: None }, 1));
+        assert!(!pace.is_due(Standing { step: 7, every: Period::NEVER, saved_step: 7, age, since_saved: None }, 1));
+        assert!(pace.is_due(Standing { step: 8, every: Period::NEVER, saved_step: 7, age, since_saved: None }, 1));
     }
 }

@@ -144,9 +144,7 @@ impl<'a> Comparison<'a> {
                 let is_wanted = self.range.contains(&evaluation.iteration) || evaluation.iteration == end;
                 let Some((asked, in_flight)) = self.open(evaluation.trial) else { return Ok(()) };
                 // A shortened trial is evaluated at its end, where the whole one may not have been.
-                let is_extra = evaluation.iteration == end
-                    && end < asked.iterations
-                    && (asked.eval_every == 0 || !end.is_multiple_of(asked.eval_every));
+                let is_extra = evaluation.iteration == end && end < asked.iterations && !asked.eval_every.is_due(end);
                 if is_extra {
                     return Ok(());
                 }

@@ -14,9 +14,11 @@ use super::VerifyError;
 use super::found::{Checked, Problem};
 use super::rows::{self, Content, Stretch};
 use crate::contain::contain;
+use crate::duration::Period;
 use crate::event::{Evaluation, Split};
 use crate::journal;
 use crate::plan::TrialId;
+use crate::ratio::Ratio;
 use crate::store::flight::split_name;
 use crate::store::manifest::{BACKUP, Manifest, NAME as MANIFEST, Segment, TrialRecord, UnfinishedRecord};
 use crate::store::schema::Table;
@@ -103,7 +105,8 @@ struct PlannedTrial {
     label: String,
     group: Option<usize>,
     iterations: u64,
-    eval_every: u64,
+    /// In iterations, 0 for never.
+    eval_every: Ratio,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +126,8 @@ struct PlannedData {
     #[serde(default = "one")]
     accumulate: u64,
     train_count: u64,
+    #[serde(default)]
+    last_batch: String,
 }
 
 fn one() -> u64 {
@@ -152,8 +157,10 @@ struct Planned {
 struct Asked {
     label: String,
     iterations: u64,
-    eval_every: u64,
-    rows_per_epoch: Option<usize>,
+    eval_every: Period,
+    /// The rows of the last epoch, of which the mean loss is taken. In older outputs with `last_batch = "drop"` it is
+    /// that of one row more, the second number.
+    windows: Option<[usize; 2]>,
 }
 
 fn read_plan(folder: &Path) -> Result<Planned, String> {
@@ -163,16 +170,17 @@ fn read_plan(folder: &Path) -> Result<Planned, String> {
     })?;
     let plan: PlanFile = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     let groups = plan.groups;
-    let rows_per_epoch = |group: Option<usize>| {
+    let windows = |group: Option<usize>| {
         let data = &groups.get(group?)?.shape.data;
         let update_size = data.batch_size.saturating_mul(data.accumulate).max(1);
-        let rows = data.train_count.div_ceil(update_size).max(1);
-        usize::try_from(rows).ok()
+        let all = data.train_count.div_ceil(update_size);
+        let rows = if data.last_batch == "drop" { data.train_count / update_size } else { all };
+        Some([usize::try_from(rows.max(1)).ok()?, usize::try_from(all.max(1)).ok()?])
     };
     let order = plan.trials.iter().map(|trial| trial.id).collect();
     let asked = |trial: PlannedTrial| {
         let PlannedTrial { id, label, group, iterations, eval_every } = trial;
-        (id, Asked { label, iterations, eval_every, rows_per_epoch: rows_per_epoch(group) })
+        (id, Asked { label, iterations, eval_every: Period::new(eval_every), windows: windows(group) })
     };
     Ok(Planned { order, trials: plan.trials.into_iter().map(asked).collect() })
 }
@@ -338,7 +346,7 @@ impl<'a> Check<'a> {
                     self.checked.problems.push(Problem::of_file(file, what));
                 }
                 let asked = self.plan.trials.get(&id);
-                let window = asked.and_then(|asked| asked.rows_per_epoch).unwrap_or(0);
+                let window = asked.and_then(|asked| asked.windows).map_or(0, |[_, most]| most);
                 stretches.push(Stretch { trial: id.to_string(), first, count, window });
                 places.push((claim, table, index));
                 end = first + count;
@@ -421,9 +429,10 @@ impl<'a> Check<'a> {
             problems.push((place(Table::Evals), what));
         }
         if problems.is_empty() {
-            let window = asked.and_then(|asked| asked.rows_per_epoch);
-            problems
-                .extend(numbers_problem(record, &losses, window, &evaluations).map(|what| (MANIFEST.to_owned(), what)));
+            let windows = asked.and_then(|asked| asked.windows);
+            problems.extend(
+                numbers_problem(record, &losses, windows, &evaluations).map(|what| (MANIFEST.to_owned(), what)),
+            );
         }
         problems
     }
@@ -476,7 +485,7 @@ fn ids(path: &Path, most: usize) -> Result<Vec<String>, String> {
 }
 
 /// Every evaluation once, at 0, on schedule and at the end, on the same splits each time.
-fn evaluations_problem(found: &[Evaluation], record: &TrialRecord, eval_every: Option<u64>) -> Option<String> {
+fn evaluations_problem(found: &[Evaluation], record: &TrialRecord, eval_every: Option<Period>) -> Option<String> {
     let mut at: BTreeMap<u64, Vec<Split>> = BTreeMap::new();
     let mut last = 0;
     for evaluation in found {
@@ -498,9 +507,9 @@ fn evaluations_problem(found: &[Evaluation], record: &TrialRecord, eval_every: O
     if record.status != Status::Diverged && !at.contains_key(&rows) {
         return Some(format!("the last evaluation, at {rows}, is missing"));
     }
-    if let Some(every) = eval_every.filter(|&every| every > 0) {
-        let mut due = (0..=end).step_by(usize::try_from(every).unwrap_or(usize::MAX));
-        if let Some(missing) = due.find(|iteration| !at.contains_key(iteration)) {
+    if let Some(every) = eval_every {
+        let mut due = std::iter::successors(Some(every.next(0)), |&last| Some(every.next(last)));
+        if let Some(missing) = due.by_ref().take_while(|&due| due <= end).find(|due| !at.contains_key(due)) {
             return Some(format!("the evaluation at {missing} is missing"));
         }
     }
@@ -512,16 +521,17 @@ fn evaluations_problem(found: &[Evaluation], record: &TrialRecord, eval_every: O
 fn numbers_problem(
     record: &TrialRecord,
     losses: &[f32],
-    window: Option<usize>,
+    windows: Option<[usize; 2]>,
     evaluations: &[Evaluation],
 ) -> Option<String> {
     let mut again =
         Numbers { rows: record.numbers.rows, diverged_at: record.numbers.diverged_at, ..Numbers::default() };
     again.set_evaluations(evaluations, again.diverged_at.is_none().then_some(again.rows));
-    again.final_train_loss = match window {
-        Some(window) => mean(&losses[losses.len().saturating_sub(window)..]),
-        None => record.numbers.final_train_loss,
-    };
+    let stored = record.numbers.final_train_loss;
+    again.final_train_loss = windows.map_or(stored, |windows| {
+        let [exact, older] = windows.map(|window| mean(&losses[losses.len().saturating_sub(window)..]));
+        if older == stored { older } else { exact }
+    });
     if again == record.numbers {
         return None;
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +63,7 @@ fn prepared(spec: &str, every: Every, keep: Keep) -> Prepared {
 }
 
 fn iterations(count: u64) -> Every {
-    Every::Iterations(NonZeroU64::new(count).unwrap())
+    Every::Training(clr_run::duration::Duration::iterations(count))
 }
 
 fn lanes(count: usize) -> Layout {

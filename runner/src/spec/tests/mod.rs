@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::checkpoint::{Every, Keep};
+use crate::duration::{Duration, Unit};
 use crate::limits::OnError;
+use crate::ratio::Ratio;
 
 /// A spec without a fault; tests replace parts of it.
 pub(crate) const GOOD: &str = r#"[experiment]
@@ -75,14 +77,19 @@ fn check_checkpoint(text: &str, every: Every, keep: Keep) {
 }
 
 #[test]
-fn checkpoints_by_time_by_iterations_and_never() {
+fn checkpoints_by_time_by_iterations_by_epochs_and_never() {
     let seconds = |seconds| Every::Time(std::time::Duration::from_secs_f64(seconds));
     check_checkpoint("", seconds(30.0), Keep::Nothing);
     check_checkpoint("every = \"2.5 min\"", seconds(150.0), Keep::Nothing);
     check_checkpoint("every = \"0.5 s\"\nkeep = \"last\"", seconds(0.5), Keep::Last);
-    let iterations = |count| Every::Iterations(std::num::NonZeroU64::new(count).unwrap());
+    let iterations = |count| Every::Training(Duration::iterations(count));
     check_checkpoint("every = \"1 iteration\"\nkeep = \"best\"", iterations(1), Keep::Best);
     check_checkpoint("every = \"1_000 iterations\"", iterations(1000), Keep::Nothing);
+    check_checkpoint(
+        "every = \"0.5 epochs\"",
+        Every::Training(Duration { count: Ratio::new(1, 2).unwrap(), unit: Unit::Epochs }),
+        Keep::Nothing,
+    );
     check_checkpoint("every = \"never\"\nkeep = \"nothing\"", Every::Never, Keep::Nothing);
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::super::Status;
+use super::rows::{floats, read};
 use super::*;
 use crate::event::Outcome;
-use crate::plan::AxisValue;
+use crate::plan::{AxisValue, DataPlan, LastBatch, Shape, Trial};
 
 /// Runs the plans one after the other in one folder. After each, the tables must be those of a run of its own.
 #[track_caller]
@@ -38,6 +39,40 @@ fn a_finished_spec_runs_nothing_and_rewrites_nothing() {
     assert!(store.results().all(|result| result.status.is_done() && result.numbers.rows > 0));
     store.finish().unwrap();
     assert_eq!(modified(outputs.path()), before);
+}
+
+/// Older outputs counted the epochs of every `last_batch` as those of "wrap": 12 iterations of 3 images, of 7, are 5.14
+/// epochs there, 6 with "drop" and 4 with "keep". That decides no id, so their rows are kept, and counted anew.
+#[test]
+fn epochs_that_an_older_program_counted_are_counted_anew_and_end_at_whole_numbers() {
+    let fed = |last_batch| {
+        let mut plan = Grid { seeds: &[1], ..GRID }.plan();
+        let mut shape = Shape::clone(&plan.groups[0].shape);
+        shape.data = DataPlan { batch_size: 3, train_count: 7, last_batch, ..shape.data };
+        let shape = Arc::new(shape);
+        let trials = plan.trials.iter().map(|trial| Trial { shape: Arc::clone(&shape), ..trial.clone() });
+        plan.trials = trials.collect();
+        plan.groups[0].shape = shape;
+        plan
+    };
+    for (last_batch, per_epoch) in [(LastBatch::Drop, 2.0), (LastBatch::Keep, 3.0)] {
+        let outputs = tempfile::tempdir().unwrap();
+        run(outputs.path(), &fed(LastBatch::Wrap), SMALL);
+        let plan = fed(last_batch);
+        assert_eq!(unfinished(&open(outputs.path(), &plan, SMALL)), Vec::<usize>::new());
+        run(outputs.path(), &plan, SMALL);
+        let epochs = |directory: &str| floats(&read(outputs.path(), directory, ""), "epoch");
+        assert_eq!(epochs("evals").into_iter().flatten().fold(0.0, f64::max), 12.0 / per_epoch);
+        let expected: Vec<_> = (0..12).map(|iteration| Some(f64::from(iteration) / per_epoch)).collect();
+        assert_eq!(epochs("metrics")[..12], expected);
+        // The layout is that of a run of its own, so that the same command finds nothing left to do.
+        for directory in ["metrics", "evals"] {
+            let names = listing(outputs.path(), directory);
+            let fresh = tempfile::tempdir().unwrap();
+            run(fresh.path(), &plan, SMALL);
+            assert_eq!(names, listing(fresh.path(), directory));
+        }
+    }
 }
 
 #[test]

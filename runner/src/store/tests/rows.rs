@@ -30,7 +30,7 @@ fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Vec<Option<&'b str>> {
     column.downcast_dict::<arrow_array::StringArray>().unwrap().into_iter().collect()
 }
 
-fn floats(batch: &RecordBatch, name: &str) -> Vec<Option<f64>> {
+pub(super) fn floats(batch: &RecordBatch, name: &str) -> Vec<Option<f64>> {
     batch.column_by_name(name).unwrap().as_primitive::<Float64Type>().iter().collect()
 }
 
