@@ -269,7 +269,11 @@ fn plugin(command: &PluginCommand) -> anyhow::Result<ExitCode> {
         }
         PluginCommand::Check { path, device, side } => {
             let size = clr_conformance::DataSize { height: *side, width: *side, ..Default::default() };
-            let report = clr_conformance::run_on(device, Plugin::load(path)?.api(), &size);
+            let plugin = Plugin::load(path)?;
+            let mut report = clr_conformance::run_on(device, plugin.api(), &size);
+            if let Some(left) = plugin.left_by_loading() {
+                report.add_failure("loading the library", left);
+            }
             writeln!(io::stdout(), "{report}")?;
             return Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }

@@ -9,6 +9,8 @@
 
 use std::ffi::{c_char, c_void};
 
+pub mod floating_point;
+
 /// The text of `clr_plugin.h`.
 pub const HEADER: &str = include_str!("../include/clr_plugin.h");
 /// The text of `clr_image.h`, the transform of images for plugins in C.

@@ -8,6 +8,7 @@ use clr_abi::{Api, Status};
 use crate::history::{Images, Trial};
 use crate::offer::{Offer, read_array, read_offer, read_text};
 use crate::padded::{Padded, zeroed};
+use crate::surroundings::Surroundings;
 
 /// Marks what a plugin should not touch: a NaN that no computation gives.
 pub(crate) const UNTOUCHED: f32 = f32::from_bits(0x7FC0_DEAD);
@@ -35,6 +36,9 @@ struct Functions {
     state: Option<clr_abi::StateApi>,
 }
 
+/// Where the status of a call says nothing, since a rule was broken.
+const BROKEN: Status = -1;
+
 /// A status other than CLR_OK.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Failure {
@@ -46,6 +50,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match clr_abi::status_name(self.status) {
             Some(name) => write!(formatter, "{name}: {}", self.message),
+            None if self.status == BROKEN => write!(formatter, "{}", self.message),
             None => write!(formatter, "unknown status {}: {}", self.status, self.message),
         }
     }
@@ -153,7 +158,8 @@ impl Rig {
         let claimed = plugin.claimed_size();
         let mut error = Padded::new(vec![clr_abi::Error::new()], appended);
         // SAFETY: both structs are as the header says.
-        let status = unsafe { (self.functions.describe)(plugin.pointer(), error.pointer()) };
+        let call = || unsafe { (self.functions.describe)(plugin.pointer(), error.pointer()) };
+        let status = Surroundings::kept("describe", call)?;
         if !plugin.is_intact() || !error.is_intact() || plugin.claimed_size() != claimed {
             return Err("describe wrote to fields that it cannot know, or changed struct_size".to_owned());
         }
@@ -170,7 +176,8 @@ impl Rig {
         let mut footprint = Padded::new(vec![zeroed::<clr_abi::Footprint>()], setup.appended);
         let mut error = Padded::new(vec![clr_abi::Error::new()], setup.appended);
         // SAFETY: all structs are as the header says.
-        let status = unsafe { (self.functions.footprint)(config.pointer(), footprint.pointer(), error.pointer()) };
+        let call = || unsafe { (self.functions.footprint)(config.pointer(), footprint.pointer(), error.pointer()) };
+        let status = kept("footprint", call)?;
         check_status(status, &error)?;
         let value = footprint.get(0);
         let size = (value.numerics_size as usize).min(value.numerics.len());
@@ -188,7 +195,8 @@ impl Rig {
         let mut session = marker;
         let mut error = Padded::new(vec![clr_abi::Error::new()], setup.appended);
         // SAFETY: all structs are as the header says; the dataset is kept with the session.
-        let status = unsafe { (self.functions.create)(config.pointer(), &raw mut session, error.pointer()) };
+        let call = || unsafe { (self.functions.create)(config.pointer(), &raw mut session, error.pointer()) };
+        let status = kept("session_create", call)?;
         if let Err(failure) = check_status(status, &error) {
             if session != marker {
                 return Err(broken("session_create failed but wrote a session"));
@@ -258,7 +266,8 @@ impl Session<'_> {
         let mut step = Padded::new(vec![raw], self.appended);
         let mut error = Padded::new(vec![clr_abi::Error::new()], self.appended);
         // SAFETY: the tables have the sizes that the header states; the session is ours.
-        let status = unsafe { (self.functions.step)(self.pointer, step.pointer(), error.pointer()) };
+        let call = || unsafe { (self.functions.step)(self.pointer, step.pointer(), error.pointer()) };
+        let status = kept("session_step", call)?;
         if !step.is_intact() {
             return Err(broken("session_step wrote beyond its struct"));
         }
@@ -288,7 +297,8 @@ impl Session<'_> {
         let mut evaluate = Padded::new(vec![raw], self.appended);
         let mut error = Padded::new(vec![clr_abi::Error::new()], self.appended);
         // SAFETY: the tables have the sizes that the header states; the session is ours.
-        let status = unsafe { (self.functions.evaluate)(self.pointer, evaluate.pointer(), error.pointer()) };
+        let call = || unsafe { (self.functions.evaluate)(self.pointer, evaluate.pointer(), error.pointer()) };
+        let status = kept("session_evaluate", call)?;
         check_status(status, &error)?;
         Ok(metrics)
     }
@@ -297,7 +307,8 @@ impl Session<'_> {
         let mut raw = Padded::new(vec![raw_lane(trial)], self.appended);
         let mut error = Padded::new(vec![clr_abi::Error::new()], self.appended);
         // SAFETY: the struct and its text live through the call; the session is ours.
-        let status = unsafe { (self.functions.reset)(self.pointer, lane as u32, raw.pointer(), error.pointer()) };
+        let call = || unsafe { (self.functions.reset)(self.pointer, lane as u32, raw.pointer(), error.pointer()) };
+        let status = kept("session_lane_reset", call)?;
         check_status(status, &error)
     }
 
@@ -308,7 +319,8 @@ impl Session<'_> {
         let (mut table, mut count) = (std::ptr::null::<clr_abi::Tensor>(), 0);
         let mut error = Padded::new(vec![clr_abi::Error::new()], self.appended);
         // SAFETY: both places live through the call; the session is ours.
-        let status = unsafe { tensors(self.pointer, lane as u32, &raw mut table, &raw mut count, error.pointer()) };
+        let call = || unsafe { tensors(self.pointer, lane as u32, &raw mut table, &raw mut count, error.pointer()) };
+        let status = kept("clr.state/1 tensors", call)?;
         check_status(status, &error)?;
         // SAFETY: as filled by the plugin.
         unsafe { read_array(table, count, "tensors") }
@@ -336,7 +348,9 @@ impl Session<'_> {
             let mut values = vec![UNTOUCHED; tensor.shape.iter().product::<u64>() as usize];
             let mut error = Padded::new(vec![clr_abi::Error::new()], self.appended);
             // SAFETY: there are as many values as the tensor has; the session is ours.
-            let status = unsafe { save(self.pointer, lane as u32, index as u32, values.as_mut_ptr(), error.pointer()) };
+            let call =
+                || unsafe { save(self.pointer, lane as u32, index as u32, values.as_mut_ptr(), error.pointer()) };
+            let status = kept("clr.state/1 save", call)?;
             check_status(status, &error)?;
             all.push(values);
         }
@@ -355,7 +369,8 @@ impl Session<'_> {
         for (index, values) in all.iter().enumerate() {
             let mut error = Padded::new(vec![clr_abi::Error::new()], self.appended);
             // SAFETY: there are as many values as the tensor has; the session is ours.
-            let status = unsafe { load(self.pointer, lane as u32, index as u32, values.as_ptr(), error.pointer()) };
+            let call = || unsafe { load(self.pointer, lane as u32, index as u32, values.as_ptr(), error.pointer()) };
+            let status = kept("clr.state/1 load", call)?;
             check_status(status, &error)?;
         }
         Ok(())
@@ -481,11 +496,16 @@ fn check_status(status: Status, error: &Padded<clr_abi::Error>) -> Result<(), Fa
     if status == clr_abi::OK { Ok(()) } else { Err(failure(status, &error.get(0))) }
 }
 
+/// Makes a call, which is to leave everything as it found it.
+fn kept<T>(function: &str, call: impl FnOnce() -> T) -> Result<T, Failure> {
+    Surroundings::kept(function, call).map_err(|problem| broken(&problem))
+}
+
 fn failure(status: Status, error: &clr_abi::Error) -> Failure {
     Failure { status, message: error.text() }
 }
 
 /// A rule of the ABI that was broken, as a failure of its own kind.
 fn broken(problem: &str) -> Failure {
-    Failure { status: -1, message: problem.to_owned() }
+    Failure { status: BROKEN, message: problem.to_owned() }
 }

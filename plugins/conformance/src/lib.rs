@@ -4,7 +4,8 @@
 //! many ways that must make no difference (alone, among others, in one call, in many, on two threads, interrupted, from
 //! saved state, ...) and compares every bit.
 //!
-//! - `driver.rs` makes the calls, with `padded.rs` and `offer.rs`; `history.rs` says what each trial is fed;
+//! - `driver.rs` makes the calls, with `padded.rs` and `offer.rs`, and `surroundings.rs` sees what they leave changed;
+//!   `history.rs` says what each trial is fed;
 //! - `training.rs`, `state.rs` and `refusals.rs` hold the checks.
 
 mod driver;
@@ -14,6 +15,7 @@ mod padded;
 mod refusals;
 mod report;
 mod state;
+mod surroundings;
 mod training;
 
 pub use history::DataSize;

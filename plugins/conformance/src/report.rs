@@ -37,6 +37,11 @@ impl Report {
         !self.checks.iter().any(|check| matches!(check.outcome, Outcome::Failed(_)))
     }
 
+    /// Adds a check that failed before the suite began.
+    pub fn add_failure(&mut self, name: &str, reason: &str) {
+        self.checks.insert(0, Check { name: name.to_owned(), outcome: Outcome::Failed(reason.to_owned()) });
+    }
+
     pub(crate) fn add(&mut self, name: impl Into<String>, verdict: Verdict) {
         self.checks.push(Check { name: name.into(), outcome: verdict });
     }

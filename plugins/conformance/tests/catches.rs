@@ -1,6 +1,6 @@
 //! The suite finds what it is for: a tiny plugin passes, and with each single fault fails the check that names it.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use clr_conformance::{DataSize, Outcome};
 use clr_plugin::{
@@ -22,6 +22,11 @@ const PANICS: u32 = 11;
 const TWO_TENSORS_OF_ONE_NAME: u32 = 12;
 const SILENT_REFUSAL: u32 = 13;
 const FAILED_RESET_CHANGES: u32 = 14;
+const ROUNDS_DOWN: u32 = 15;
+const FLUSHES_SUBNORMALS: u32 = 16;
+const HANDLES_A_SIGNAL: u32 = 17;
+const BLOCKS_A_SIGNAL: u32 = 18;
+const CHANGES_THE_LOCALE: u32 = 19;
 
 /// One weight that goes toward the mean of the pixels it sees.
 struct Tiny<const FAULT: u32>;
@@ -107,6 +112,14 @@ fn mean_pixel(
 
 impl<const FAULT: u32> Session for TinySession<FAULT> {
     fn step(&mut self, table: &mut StepTable<'_>) -> Result<(), Error> {
+        match FAULT {
+            ROUNDS_DOWN => harm::set_float_control(0x3F80),
+            FLUSHES_SUBNORMALS => harm::set_float_control(0x9FC0),
+            HANDLES_A_SIGNAL => harm::handle(true),
+            BLOCKS_A_SIGNAL => harm::block(true),
+            CHANGES_THE_LOCALE => harm::set_locale(c"C.UTF-8"),
+            _ => {}
+        }
         let dataset = table.dataset();
         let others: f32 = self.lanes.iter().map(|lane| lane.weight).sum();
         if FAULT == DEPENDS_ON_CALLS {
@@ -187,13 +200,84 @@ impl<const FAULT: u32> Session for TinySession<FAULT> {
     }
 }
 
+/// What a plugin can do to the process and to the thread that it is called in.
+#[allow(unsafe_code)]
+mod harm {
+    use std::ffi::CStr;
+
+    #[cfg(target_arch = "x86_64")]
+    pub fn set_float_control(mxcsr: u32) {
+        // SAFETY: none. The compiler may assume that nobody does this, which is the fault.
+        unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack, preserves_flags)) };
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn set_float_control(_mxcsr: u32) {}
+
+    /// SIGUSR2 is ignored, or again as in the beginning.
+    pub fn handle(is_handled: bool) {
+        // SAFETY: neither of these runs any code of ours.
+        unsafe { libc::signal(libc::SIGUSR2, if is_handled { libc::SIG_IGN } else { libc::SIG_DFL }) };
+    }
+
+    /// This thread no longer takes SIGUSR1, or does again.
+    pub fn block(is_blocked: bool) {
+        let how = if is_blocked { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+        // SAFETY: the set is initialised before it is used.
+        unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, libc::SIGUSR1);
+            libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut());
+        }
+    }
+
+    pub fn set_locale(name: &CStr) {
+        // SAFETY: nothing in this process reads the locale meanwhile, but the suite, which does that in the same thread.
+        unsafe { libc::setlocale(libc::LC_ALL, name.as_ptr()) };
+    }
+}
+
 /// The names of the checks that a plugin with the fault fails.
 fn failed<const FAULT: u32>() -> Vec<String> {
+    report::<FAULT>().0
+}
+
+/// The names of the checks that a plugin with the fault fails, and the report.
+fn report<const FAULT: u32>() -> (Vec<String>, String) {
+    // Some faults change the whole process, which others would be blamed for.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let size = DataSize { height: 5, width: 4, channels: 2, ..DataSize::default() };
     let report = clr_conformance::run(&entry::api::<Tiny<FAULT>>(), &size);
     println!("{report}");
     let failed = report.checks.iter().filter(|check| matches!(check.outcome, Outcome::Failed(_)));
-    failed.map(|check| check.name.clone()).collect()
+    let failed = failed.map(|check| check.name.clone()).collect();
+    harm::handle(false);
+    harm::block(false);
+    harm::set_locale(c"C");
+    (failed, report.to_string())
+}
+
+#[track_caller]
+fn check_left_changed<const FAULT: u32>(words: &str) {
+    let (failed, report) = report::<FAULT>();
+    assert!(failed.contains(&"tiny: trials alone".to_owned()), "caught by {failed:?}");
+    let expected = format!("tiny: trials alone: session_step left what is not its own changed: {words}");
+    assert!(report.contains(&expected), "no `{expected}` in {report}");
+}
+
+#[test]
+fn what_a_call_leaves_changed_for_others_is_caught_and_named() {
+    if cfg!(target_arch = "x86_64") {
+        check_left_changed::<ROUNDS_DOWN>("it rounds down");
+        check_left_changed::<FLUSHES_SUBNORMALS>("subnormal results count as zero, subnormal operands count as zero");
+    }
+    check_left_changed::<HANDLES_A_SIGNAL>(&format!("signal {} has another handler", libc::SIGUSR2));
+    check_left_changed::<BLOCKS_A_SIGNAL>(&format!("the signals [{}] are blocked, and were []", libc::SIGUSR1));
+    if cfg!(target_os = "linux") {
+        check_left_changed::<CHANGES_THE_LOCALE>("the locale is `C.UTF-8`, and was `C`");
+    }
 }
 
 #[track_caller]

@@ -33,6 +33,8 @@ pub enum Kind {
     Killed,
     /// SIGTERM to the process group, as `kill 0` in a script sends it.
     SignalGroup,
+    /// Rounding toward zero, for all that the thread computes from then on.
+    Rounding,
     /// A process that stays, whose number goes into the folder of the counters.
     Fork,
     /// The same, in a session of its own and without a parent.
@@ -80,9 +82,8 @@ pub const SCHEMA: &str = r#"{
   "additionalProperties": false,
   "properties": {
     "fault": {"type": "string", "default": "none", "description": "What goes wrong, where the environment has CLR_FAULTS",
-      "enum": ["none", "segfault", "abort", "exit", "killed", "signal_group", "fork", "daemon", "hang", "slow", "leak",
-               "out_of_memory", "device", "error",
-               "panic", "print", "scribble", "nan", "break_rules", "wrong_size"]},
+      "enum": ["none", "segfault", "abort", "exit", "killed", "signal_group", "rounding", "fork", "daemon", "hang", "slow",
+               "leak", "out_of_memory", "device", "error", "panic", "print", "scribble", "nan", "break_rules", "wrong_size"]},
     "fault_in": {"type": "string", "default": "step", "description": "In which call; `wrong_size` in `tensors` only",
       "enum": ["footprint", "start", "step", "evaluate", "tensors", "save", "load"]},
     "fault_step": {"type": "integer", "minimum": 0, "default": 0, "description": "At the step after so many; for `slow` and in other calls, from there on; of no meaning in `footprint`, `start`, `tensors` and `load`"},

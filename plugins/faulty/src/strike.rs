@@ -32,6 +32,7 @@ pub fn strike(fault: &Fault, seed: u64) -> Result<bool, Error> {
         Kind::Exit => process::exit(fault.exit_code),
         Kind::Killed => killed(),
         Kind::SignalGroup => signal_group(),
+        Kind::Rounding => round_toward_zero(),
         Kind::Fork => start(Path::new(&folder), "exec sleep 3600"),
         Kind::Daemon => start(Path::new(&folder), "setsid sh -c \"$STAY\" & exec true"),
         Kind::Hang => hang(),
@@ -87,6 +88,19 @@ fn hang() -> ! {
 fn killed() -> ! {
     let sent = Command::new("kill").args(["-s", "KILL", &process::id().to_string()]).status();
     unreachable!("a killed process goes on: {sent:?}")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn round_toward_zero() {
+    let control = 0x7F80u32;
+    // SAFETY: none. The compiler may assume that nobody does this, which is the fault.
+    unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags)) };
+}
+
+#[cfg(target_arch = "aarch64")]
+fn round_toward_zero() {
+    // SAFETY: none. The compiler may assume that nobody does this, which is the fault.
+    unsafe { std::arch::asm!("msr fpcr, {}", in(reg) 3u64 << 22, options(nomem, nostack, preserves_flags)) };
 }
 
 fn signal_group() {

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use clr_abi::floating_point::kept;
+
 use super::describe;
 use super::info::PluginInfo;
 use super::raw;
@@ -15,6 +17,7 @@ use super::{Footprint, HostError};
 #[derive(Clone, Debug)]
 pub struct Plugin {
     inner: Arc<Inner>,
+    left_by_loading: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -87,7 +90,12 @@ impl Plugin {
         let digest = digest(&absolute).map_err(|error| failed(error.to_string()))?;
         accept(&digest).map_err(|problem| HostError::Refused { path: path.to_owned(), problems: vec![problem] })?;
         // SAFETY: the user named this library, or put it where plugins are.
-        let library = unsafe { libloading::Library::new(&absolute) }.map_err(|error| failed(error.to_string()))?;
+        let (library, left) = kept(|| unsafe { libloading::Library::new(&absolute) });
+        let library = library.map_err(|error| failed(error.to_string()))?;
+        if let Some(left) = &left {
+            // Compilers' fast-math libraries do that, and it is undone.
+            tracing::warn!(path = %path.display(), left, "loading a plugin");
+        }
         let refused = |problem: &str| HostError::Refused { path: path.to_owned(), problems: vec![problem.to_owned()] };
         // SAFETY: the symbol of that name has that type, by the ABI.
         let entry = unsafe { library.get::<clr_abi::Entry>(clr_abi::ENTRY) }
@@ -96,7 +104,13 @@ impl Plugin {
         let api = unsafe { entry() };
         std::mem::forget(library);
         // SAFETY: the table is valid for the life of the process, by the ABI.
-        unsafe { Plugin::new(api, absolute, digest) }
+        let plugin = unsafe { Plugin::new(api, absolute, digest) }?;
+        Ok(Plugin { left_by_loading: left.map(Into::into), ..plugin })
+    }
+
+    /// What loading the library left changed for all that this thread computes later, had the host not restored it.
+    pub fn left_by_loading(&self) -> Option<&str> {
+        self.left_by_loading.as_deref()
     }
 
     /// # Safety
@@ -114,10 +128,13 @@ impl Plugin {
         let mut plugin = raw::sized::<clr_abi::Plugin>();
         let mut error = clr_abi::Error::new();
         // SAFETY: both structs are as the header says.
-        let status = unsafe { describe(&raw mut plugin, &raw mut error) };
+        let (status, left) = kept(|| unsafe { describe(&raw mut plugin, &raw mut error) });
         if status != clr_abi::OK {
             let name = clr_abi::status_name(status).unwrap_or("an unknown status");
             return Err(refused(vec![format!("describe: {} ({name})", error.text())]));
+        }
+        if let Some(left) = left {
+            return Err(refused(vec![format!("describe: {left}")]));
         }
         // SAFETY: as filled by the plugin.
         let described = unsafe { describe::read(&plugin) }.map_err(refused)?;
@@ -133,7 +150,7 @@ impl Plugin {
             models: described.models,
             optimizers: described.optimizers,
         };
-        Ok(Plugin { inner: Arc::new(Inner { info, api, functions }) })
+        Ok(Plugin { inner: Arc::new(Inner { info, api, functions }), left_by_loading: None })
     }
 
     /// What it offers.
@@ -153,8 +170,10 @@ impl Plugin {
         let mut footprint = raw::sized::<clr_abi::Footprint>();
         let mut error = clr_abi::Error::new();
         // SAFETY: all structs are as the header says and live through the call.
-        let status = unsafe { (self.functions().footprint)(borrowed.raw(), &raw mut footprint, &raw mut error) };
+        let call = || unsafe { (self.functions().footprint)(borrowed.raw(), &raw mut footprint, &raw mut error) };
+        let (status, left) = kept(call);
         self.check(function, status, &error)?;
+        self.check_left(function, left)?;
         let size = footprint.numerics_size as usize;
         let Some(bytes) = footprint.numerics.get(..size) else {
             return Err(self.answer(function, format!("numerics has {size} bytes, more than there is room for")));
@@ -189,6 +208,11 @@ impl Plugin {
         let text = error.text();
         let message = if text.is_empty() { "no message".to_owned() } else { text };
         Err(HostError::Call { plugin: self.info().name.clone(), function, status, message })
+    }
+
+    /// An error where a call left something changed that is not its own.
+    pub(super) fn check_left(&self, function: &'static str, left: Option<String>) -> Result<(), HostError> {
+        left.map_or(Ok(()), |left| Err(self.answer(function, left)))
     }
 
     pub(super) fn answer(&self, function: &'static str, message: String) -> HostError {

@@ -6,6 +6,8 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use clr_abi::floating_point::kept;
+
 use super::call::{CallSizes, Completion, StepCall};
 use super::data::Data;
 use super::info::{Role, TensorInfo, check_sizes};
@@ -75,11 +77,13 @@ impl Session {
         let mut pointer = std::ptr::null_mut();
         let mut error = clr_abi::Error::new();
         // SAFETY: all structs are as the header says; the dataset lives as long as the session.
-        let status = unsafe { (plugin.functions().session_create)(borrowed.raw(), &raw mut pointer, &raw mut error) };
+        let make = || unsafe { (plugin.functions().session_create)(borrowed.raw(), &raw mut pointer, &raw mut error) };
+        let (status, left) = kept(make);
         plugin.check(function, status, &error)?;
         if pointer.is_null() {
             return Err(plugin.answer(function, "no session, and no error".to_owned()));
         }
+        plugin.check_left(function, left)?;
         Ok(Session { pointer, plugin, sizes, tensors: vec![None; sizes.lane_count], is_broken: false, borrowed })
     }
 
@@ -121,8 +125,9 @@ impl Session {
         step.metrics = metrics.as_mut_ptr();
         let mut error = clr_abi::Error::new();
         // SAFETY: the tables have the sizes that the header states, as checked; the session is ours.
-        let status = unsafe { (self.plugin.functions().session_step)(self.pointer, &raw mut step, &raw mut error) };
-        let completion = self.finish(function, status, &error, cancel)?;
+        let make = || unsafe { (self.plugin.functions().session_step)(self.pointer, &raw mut step, &raw mut error) };
+        let (status, left) = kept(make);
+        let completion = self.finish(function, status, &error, left, cancel)?;
         if let Err(message) = completion.check_steps(steps_done, call.lane_steps) {
             self.is_broken = true;
             return Err(self.plugin.answer(function, message));
@@ -166,9 +171,10 @@ impl Session {
         evaluate.metrics = metrics.as_mut_ptr();
         let mut error = clr_abi::Error::new();
         // SAFETY: the tables have the sizes that the header states, as checked; the session is ours.
-        let status =
-            unsafe { (self.plugin.functions().session_evaluate)(self.pointer, &raw const evaluate, &raw mut error) };
-        let completion = self.finish(function, status, &error, cancel)?;
+        let make =
+            || unsafe { (self.plugin.functions().session_evaluate)(self.pointer, &raw const evaluate, &raw mut error) };
+        let (status, left) = kept(make);
+        let completion = self.finish(function, status, &error, left, cancel)?;
         for (lane, &is_active) in active.iter().enumerate() {
             if !is_active || completion == Completion::Cancelled {
                 metrics[lane * self.sizes.metric_count..][..self.sizes.metric_count].fill(f32::NAN);
@@ -188,10 +194,10 @@ impl Session {
         raw_lane.data_seed = trial.data_seed;
         let mut error = clr_abi::Error::new();
         // SAFETY: the struct and its text live through the call; the session is ours.
-        let status = unsafe {
+        let (status, left) = kept(|| unsafe {
             (self.plugin.functions().session_lane_reset)(self.pointer, number, &raw const raw_lane, &raw mut error)
-        };
-        self.finish_plain(function, status, &error)?;
+        });
+        self.finish_plain(function, status, &error, left)?;
         self.tensors[lane] = None;
         Ok(())
     }
@@ -206,9 +212,10 @@ impl Session {
             let (mut table, mut count) = (std::ptr::null(), 0);
             let mut error = clr_abi::Error::new();
             // SAFETY: both places live through the call; the session is ours.
-            let status =
-                unsafe { (state.tensors)(self.pointer, number, &raw mut table, &raw mut count, &raw mut error) };
-            self.finish_plain(function, status, &error)?;
+            let make =
+                || unsafe { (state.tensors)(self.pointer, number, &raw mut table, &raw mut count, &raw mut error) };
+            let (status, left) = kept(make);
+            self.finish_plain(function, status, &error, left)?;
             // SAFETY: as filled by the plugin.
             let tensors = unsafe { read_tensors(table, count) }.map_err(|message| {
                 self.is_broken = true;
@@ -225,8 +232,9 @@ impl Session {
         let (state, lane, tensor) = self.check_tensor(function, lane, tensor, values.len())?;
         let mut error = clr_abi::Error::new();
         // SAFETY: there are as many values as the tensor has; the session is ours.
-        let status = unsafe { (state.save)(self.pointer, lane, tensor, values.as_mut_ptr(), &raw mut error) };
-        self.finish_plain(function, status, &error)
+        let make = || unsafe { (state.save)(self.pointer, lane, tensor, values.as_mut_ptr(), &raw mut error) };
+        let (status, left) = kept(make);
+        self.finish_plain(function, status, &error, left)
     }
 
     /// Copies a tensor into a lane; `values` has its number of elements.
@@ -235,8 +243,9 @@ impl Session {
         let (state, lane, tensor) = self.check_tensor(function, lane, tensor, values.len())?;
         let mut error = clr_abi::Error::new();
         // SAFETY: there are as many values as the tensor has; the session is ours.
-        let status = unsafe { (state.load)(self.pointer, lane, tensor, values.as_ptr(), &raw mut error) };
-        self.finish_plain(function, status, &error)
+        let make = || unsafe { (state.load)(self.pointer, lane, tensor, values.as_ptr(), &raw mut error) };
+        let (status, left) = kept(make);
+        self.finish_plain(function, status, &error, left)
     }
 
     fn check_usable(&self, function: &'static str) -> Result<(), HostError> {
@@ -306,12 +315,14 @@ impl Session {
         function: &'static str,
         status: clr_abi::Status,
         error: &clr_abi::Error,
+        left: Option<String>,
         cancel: &AtomicBool,
     ) -> Result<Completion, HostError> {
         if status != clr_abi::CANCELLED {
-            self.finish_plain(function, status, error)?;
+            self.finish_plain(function, status, error, left)?;
             return Ok(Completion::Complete);
         }
+        self.check_left(function, left)?;
         if !cancel.load(std::sync::atomic::Ordering::Relaxed) {
             self.is_broken = true;
             return Err(self.plugin.answer(function, "CLR_CANCELLED, but nobody has cancelled".to_owned()));
@@ -324,16 +335,27 @@ impl Session {
         function: &'static str,
         status: clr_abi::Status,
         error: &clr_abi::Error,
+        left: Option<String>,
     ) -> Result<(), HostError> {
         self.is_broken = ![clr_abi::OK, clr_abi::INVALID_ARGUMENT, clr_abi::UNSUPPORTED].contains(&status);
-        self.plugin.check(function, status, error)
+        self.plugin.check(function, status, error)?;
+        self.check_left(function, left)
+    }
+
+    /// Lanes that were computed after one had changed the rounding, say, have numbers that are not theirs.
+    fn check_left(&mut self, function: &'static str, left: Option<String>) -> Result<(), HostError> {
+        self.is_broken |= left.is_some();
+        self.plugin.check_left(function, left)
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         // SAFETY: the session is ours and used no more; what it borrows is dropped after.
-        unsafe { (self.plugin.functions().session_destroy)(self.pointer) };
+        let (_, left) = kept(|| unsafe { (self.plugin.functions().session_destroy)(self.pointer) });
+        if let Some(left) = left {
+            tracing::warn!(plugin = self.plugin.info().name, left, "session_destroy");
+        }
     }
 }
 
