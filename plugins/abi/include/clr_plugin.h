@@ -29,7 +29,9 @@
  *    session_lane_reset check all of it. In the tables of the other calls the host keeps
  *    to the ranges stated here; a plugin may check them and need not.
  *  - A plugin prints nothing, handles no signals, and leaves the floating-point
- *    environment and the locale as it found them. Libraries are never unloaded.
+ *    environment, the locale, masks of signals and the current folder as it found
+ *    them. Its own threads compute in the environment that session_create was called
+ *    in. Libraries are never unloaded.
  */
 #ifndef CLR_PLUGIN_H
 #define CLR_PLUGIN_H
