@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::dataset::{self, Dataset, DatasetError};
-use crate::host::{HostError, PluginInfo, SearchPath};
-use crate::plan::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
+use crate::host::{self, HostError, Lane, ParameterInfo, PluginInfo, SearchPath, SessionConfig, SplitData};
+use crate::plan::{self, DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, ParameterFacts, PluginFacts};
 use crate::spec::Spec;
 use crate::table;
 use crate::text;
@@ -96,7 +97,51 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
         });
         gathered.facts.tables.insert(wanted.clone(), values);
     }
+    for query in plan::models_with_groups(spec, &gathered.facts) {
+        let parameters = parameters(&query, &gathered).map_err(|error| error.to_string());
+        gathered.facts.parameters.insert(query, parameters);
+    }
     gathered
+}
+
+/// What a plugin says of a model's parameters. It needs no pixel for that, and no device.
+fn parameters(query: &ModelQuery, gathered: &Gathered) -> Result<Arc<[ParameterFacts]>, HostError> {
+    let plugin = gathered.plugins.get(&query.plugin);
+    let dataset = gathered.facts.datasets.get(&query.dataset);
+    // A model is asked for only where both are there.
+    let (Some(plugin), Some(Ok(dataset))) = (plugin, dataset) else { return Ok([].into()) };
+    let count = |count| SplitData { count, ..SplitData::default() };
+    let data = host::Data {
+        height: dataset.height,
+        width: dataset.width,
+        channels: dataset.channels,
+        class_count: dataset.class_count,
+        splits: [count(dataset.train_count), count(0), count(dataset.test_count)],
+        transform: host::Transform::default(),
+        loader: None,
+    };
+    let optimizer = plugin.info().optimizers.first().map_or("", |optimizer| &optimizer.name);
+    let config = SessionConfig {
+        device: "cpu".to_owned(),
+        model: query.architecture.clone(),
+        model_json: query.options.clone(),
+        dataset: Arc::new(data),
+        batch_size: 1,
+        thread_count: 1,
+        lanes: vec![Lane {
+            options_json: serde_json::json!({ "optimizer": optimizer }).to_string().into(),
+            init_seed: 0,
+            data_seed: 0,
+        }],
+    };
+    let found = plugin.parameters(&[config])?.into_iter().flatten();
+    let facts = |ParameterInfo { name, value_count, lr_mult, decay_mult }| ParameterFacts {
+        name,
+        value_count,
+        lr_mult,
+        decay_mult,
+    };
+    Ok(found.map(facts).collect())
 }
 
 pub(crate) fn plugin_facts(info: &PluginInfo) -> PluginFacts {

@@ -62,7 +62,7 @@ pub struct Update<'a> {
     pub len: usize,
     /// Samples of the batch; lanes with another number stay as they are.
     pub batch: usize,
-    /// The parameters in order; the last ends at `len`.
+    /// Of each lane, one lane's after another's: the parameters in order; the last ends at `len`.
     pub slots: &'a Buffer<Slot>,
     /// Each lane's.
     pub rules: &'a Buffer<LaneRule>,
@@ -101,13 +101,14 @@ pub fn update(
 ) -> Result<(), GpuError> {
     let &Update { len, batch, slots, rules, steps, squares } = update;
     let (first, second) = state;
-    assert!(!slots.is_empty() && column < metrics.columns);
+    let slot_count = slots.len() / lanes.max(1);
+    assert!(slot_count > 0 && slots.len() == lanes * slot_count && column < metrics.columns);
     let second_aligned = second.is_none_or(|second| second.is_aligned());
     let width = width(len, [w.is_aligned(), g.is_aligned(), first.is_aligned(), second_aligned]);
     let groups = len / width;
     let launch = gpu.launch("optimizer_update").blocks([groups.div_ceil(THREADS), lanes, 1]).threads(THREADS);
     let launch = launch.value(count(groups)).value(width as u32).value(count(batch));
-    let launch = launch.value(count(slots.len())).buffer(slots, slots.len()).buffer(rules, lanes).buffer(steps, lanes);
+    let launch = launch.value(count(slot_count)).buffer(slots, slots.len()).buffer(rules, lanes).buffer(steps, lanes);
     let partials = norm::cuda::partial_count(len);
     let launch = launch.value(count(partials)).read(squares, lanes, partials);
     let launch = launch.value(count(metrics.rows)).value(count(metrics.columns)).value(count(column));
@@ -134,6 +135,11 @@ mod tests {
     /// Limit of the gradient's norm: reached in lane 1 alone.
     fn clip(lane: u64) -> f32 {
         [0.0, 0.5, 1e6][lane as usize]
+    }
+
+    /// A parameter's multiplier in a lane.
+    fn own(lane: u64, mult: f32) -> f32 {
+        mult * (1.0 + 0.5 * lane as f32)
     }
 
     fn row(lane: u64, index: usize) -> StepRow {
@@ -167,10 +173,13 @@ mod tests {
             let count = lanes.len();
             let [w, g] = [1, 2].map(|seed| Tensors::new(gpu, placing, &lane_values(lanes, seed, len)));
             let [first, second] = [(); 2].map(|()| Tensors::new(gpu, placing, &vec![vec![0.25; len]; count]));
-            let mut end = 0;
-            let slots = parameters.iter().map(|&(len, lr_mult, decay_mult)| {
-                end += len as u32;
-                Slot { end, lr_mult, decay_mult }
+            let slots = lanes.iter().flat_map(|&lane| {
+                let mut end = 0;
+                let slot = move |&(len, lr_mult, decay_mult): &(usize, f32, f32)| {
+                    end += len as u32;
+                    Slot { end, lr_mult: own(lane, lr_mult), decay_mult: own(lane, decay_mult) }
+                };
+                parameters.iter().map(slot)
             });
             let slots = gpu.alloc_from(&slots.collect::<Vec<_>>()).unwrap();
             let rules = lanes.iter().map(|&lane| {
@@ -222,6 +231,7 @@ mod tests {
                 for &(len, lr_mult, decay_mult) in parameters {
                     let range = start..start + len;
                     let updates = FIRST_STEP + index as u64;
+                    let [lr_mult, decay_mult] = [lr_mult, decay_mult].map(|mult| own(lane, mult));
                     let (rule, weight_decay) = rule(kind, form, &row, lr_mult, decay_mult, updates);
                     let state = [&mut first[range.clone()], &mut second[range.clone()]];
                     let preparation = Preparation { gradient_scale, weight_decay };

@@ -138,6 +138,7 @@ __device__ __forceinline__ void update_group(const Rule& rule, const LaneStep& s
 /// Updates the weights `w` and the state of every lane that has a batch of `batch` samples, after its gradients `g` are scaled
 /// down to its limit. `squares`, `[square_count]`: sums of squares of `g`, from `norm_partials`. The norm goes to column
 /// `column` of the lane's row of `metrics`, `[rows][lane][columns]`.
+/// `slots`, `[lane][slot_count]`: what lanes multiply may differ.
 extern "C" __global__ void __launch_bounds__(optimizer::THREADS)
     optimizer_update(u32 groups, u32 width, u32 batch, u32 slot_count, const optimizer::Slot* slots,
                      const optimizer::Rule* rules, const LaneStep* steps, u32 square_count, Lanes<const double> squares,
@@ -156,6 +157,7 @@ extern "C" __global__ void __launch_bounds__(optimizer::THREADS)
     const float scale = rule.clip > 0.0f && norm > rule.clip ? rule.clip / norm : 1.0f;
     const u32 index = group * width;
     float* const seconds = second.exists() ? second[lane] : nullptr;
+    slots += u64{lane} * slot_count;
     if (width == 4) {
         optimizer::update_group<4>(rule, step, slots, slot_count, scale, index, w[lane], g[lane], first[lane], seconds);
     } else {

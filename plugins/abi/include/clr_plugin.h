@@ -180,7 +180,10 @@ typedef struct clr_plugin {
 
 typedef struct clr_lane {
    size_t   struct_size;
-   clr_str  options;   /* JSON object: "optimizer", its name, and its constants */
+   clr_str  options;   /* JSON object: "optimizer", its name, and its constants. Where the optimizer's options_schema has the
+                          property "groups" also that: a list of objects with "parameters", a list of names as in
+                          clr.parameters/1, each in one group at most, and "lr_mult" and "decay_mult", by which their
+                          learning rate and weight decay are multiplied in place of the architecture's own */
    uint64_t init_seed; /* initial weights, dropout */
    uint64_t data_seed; /* augmentation; sample order is the host's */
 } clr_lane;
@@ -310,6 +313,30 @@ typedef struct clr_state_api {
    clr_status (*save)(clr_session *session, uint32_t lane, uint32_t tensor, float *values, clr_error *error);
    clr_status (*load)(clr_session *session, uint32_t lane, uint32_t tensor, const float *values, clr_error *error);
 } clr_state_api;
+
+/* ---- Extension "clr.parameters/1": what is trained, by name --------------- */
+
+#define CLR_PARAMETERS_ID "clr.parameters/1"
+
+/* A parameter of a model, and what the architecture multiplies its learning rate and its weight decay by; usually 1.
+ * It is the tensor of that name and of role CLR_WEIGHT in clr.state/1. */
+typedef struct clr_parameter {
+   size_t   struct_size;
+   clr_str  name;       /* "conv1.bias" */
+   uint64_t value_count;
+   float    lr_mult;    /* at least 0 */
+   float    decay_mult; /* at least 0 */
+} clr_parameter;
+
+/* For plugins with optimizers that have "groups": see clr_lane. */
+typedef struct clr_parameters_api {
+   size_t struct_size;
+   /* Calls take for each parameter of the config's model, in order, in the calling thread; what it passes lives through
+    * that call. It depends on the model, on its options and on the sizes of the dataset: the same for every device, K and
+    * batch size. As footprint it allocates nothing on the device and reads no pixel. [any-thread] */
+   clr_status (*parameters)(const clr_session_config *config, void *context,
+                            void (*take)(void *context, const clr_parameter *parameter), clr_error *error);
+} clr_parameters_api;
 
 /* The only exported symbol. Never returns null; the table is valid for the life of the process. */
 #if defined(_WIN32)

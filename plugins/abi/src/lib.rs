@@ -61,6 +61,7 @@ pub const NUMERICS_CAPACITY: usize = 60;
 pub const MAX_RANK: usize = 6;
 
 pub const STATE_ID: &str = "clr.state/1";
+pub const PARAMETERS_ID: &str = "clr.parameters/1";
 
 /// A session of a plugin: only ever pointed at.
 #[repr(C)]
@@ -255,6 +256,24 @@ mirror! {
         rank: u32,
         shape: [u64; MAX_RANK],
     }
+    Parameter = "clr_parameter" {
+        struct_size: usize,
+        name: Str,
+        value_count: u64,
+        lr_mult: f32,
+        decay_mult: f32,
+    }
+    ParametersApi = "clr_parameters_api" {
+        struct_size: usize,
+        parameters: Option<
+            unsafe extern "C" fn(
+                config: *const SessionConfig,
+                context: *mut c_void,
+                take: Option<TakeParameter>,
+                error: *mut Error,
+            ) -> Status,
+        >,
+    }
     StateApi = "clr_state_api" {
         struct_size: usize,
         tensors: Option<
@@ -286,6 +305,9 @@ mirror! {
         >,
     }
 }
+
+/// Takes what is said of one parameter.
+pub type TakeParameter = unsafe extern "C" fn(context: *mut c_void, parameter: *const Parameter);
 
 /// Fills a batch of streamed images.
 pub type LoadFunction = unsafe extern "C" fn(load_context: *mut c_void, load: *const Load, error: *mut Error) -> Status;

@@ -3,6 +3,7 @@
     pip install torch numpy
     python make_goldens.py > curves.json
     python make_goldens.py accumulate > accumulate.json
+    python make_goldens.py groups > groups.json
 
 Images, labels, initial weights, batches and learning rates come from formulas that the test computes too, so that the file
 holds results alone. Networks follow the prototxt files of Caffe's examples/cifar10; Caffe's solvers are transcribed from
@@ -196,6 +197,26 @@ class Torch:
         self.optimizer.step()
 
 
+class TorchGroups(Torch):
+    """torch.optim, with groups of several parameters each; those that are in none are one more."""
+
+    def __init__(self, kind, groups):
+        super().__init__(kind)
+        self.groups = groups
+
+    def step(self, net, norm, lr, momentum, decay, it):
+        if self.optimizer is None:
+            named = {name for group in self.groups for name in group["parameters"]}
+            rest = {"parameters": [name for name in net.names if name not in named], "lr_mult": 1.0, "decay_mult": 1.0}
+            self.groups = [*self.groups, rest]
+            self.optimizer = self.MAKERS[self.kind](
+                [{"params": [net.parameters[net.names[name]] for name in group["parameters"]]} for group in self.groups]
+            )
+        for group, asked in zip(self.optimizer.param_groups, self.groups):
+            group["lr"], group["weight_decay"] = lr * asked["lr_mult"], decay * asked["decay_mult"]
+        self.optimizer.step()
+
+
 def curve(forward, optimizer, max_lr, decay, size=32, accumulate=1):
     net = Net(forward, size)
     train_images, train_labels = images(0, TRAIN, size)
@@ -262,8 +283,24 @@ ACCUMULATE = [
     ("cifar10_full_sigmoid_bn", 16, {"optimizer": "adam", "form": "torch"}, sigmoid_bn, lambda: Torch("adam"), 1e-3, 1e-3, 4),
 ]
 
+# A slow first layer, a frozen second, a quick last one, and biases without decay. What is in no group has the architecture's own
+# multipliers, which are 1 for weights.
+GROUPS = [
+    {"parameters": ["conv1.weight"], "lr_mult": 0.1, "decay_mult": 1},
+    {"parameters": ["conv1.bias"], "lr_mult": 0.1, "decay_mult": 0},
+    {"parameters": ["conv2.weight", "conv2.bias"], "lr_mult": 0, "decay_mult": 1},
+    {"parameters": ["conv3.bias", "ip1.bias"], "lr_mult": 1, "decay_mult": 0},
+    {"parameters": ["ip2.weight", "ip2.bias"], "lr_mult": 3, "decay_mult": 0.5},
+]
+GROUPED = []
+for kind in ("sgd", "nesterov", "adam", "adamw"):
+    options = {"optimizer": kind, "form": "torch", "groups": GROUPS}
+    # More decay than is published, so that it is seen.
+    GROUPED.append(("cifar10_quick", 16, options, quick, lambda kind=kind: TorchGroups(kind, GROUPS), RATES[kind], 0.1))
+
+lists = {"accumulate": ACCUMULATE, "groups": GROUPED}
 goldens = []
-for model, size, options, forward, optimizer, lr, decay, *accumulate in ACCUMULATE if "accumulate" in sys.argv else CASES:
+for model, size, options, forward, optimizer, lr, decay, *accumulate in lists[sys.argv[1]] if sys.argv[1:] else CASES:
     result = curve(forward, optimizer(), lr, decay, size, *accumulate)
     more = {"accumulate": accumulate[0]} if accumulate else {}
     goldens.append({"model": model, "size": size, "options": options, "max_lr": lr, "weight_decay": decay, **more, **result})

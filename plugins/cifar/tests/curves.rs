@@ -77,6 +77,20 @@ fn accumulated_gradients_train_as_in_pytorch() {
     }
 }
 
+/// Several groups of parameters with rates and decays of their own, one of them frozen.
+#[test]
+fn groups_of_parameters_train_as_those_of_torch_optim() {
+    let goldens: Vec<Golden> = serde_json::from_str(include_str!("../goldens/groups.json")).unwrap();
+    let optimizers = goldens.iter().map(|golden| golden.options["optimizer"].as_str().unwrap());
+    assert_eq!(optimizers.collect::<Vec<_>>(), ["sgd", "nesterov", "adam", "adamw"]);
+    let flawless = goldens.iter().filter(|golden| check(golden, "cpu", "direct", STEPS)).count();
+    assert!(flawless >= 3, "only {flawless} of the 4 curves agree to the last digits");
+    let on_gpu = clr_cuda_emulator::install_unchecked();
+    for golden in goldens.iter().filter(|_| on_gpu) {
+        assert!(check(golden, "cuda:0", "auto", 6), "the losses of {} differ on a GPU", golden.options["optimizer"]);
+    }
+}
+
 /// Whether the first `steps` losses of a curve agree to 1e-5; panics where one differs by more than rounding explains.
 #[track_caller]
 fn check(golden: &Golden, device: &str, convolution: &str, steps: usize) -> bool {

@@ -34,6 +34,7 @@ struct Functions {
     reset: unsafe extern "C" fn(*mut clr_abi::Session, u32, *const clr_abi::Lane, *mut clr_abi::Error) -> Status,
     destroy: unsafe extern "C" fn(*mut clr_abi::Session),
     state: Option<clr_abi::StateApi>,
+    parameters: Option<clr_abi::ParametersApi>,
 }
 
 /// Where the status of a call says nothing, since a rule was broken.
@@ -109,6 +110,15 @@ pub(crate) struct TensorShape {
     pub(crate) shape: Vec<u64>,
 }
 
+/// A parameter as a plugin lists it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) value_count: u64,
+    /// Of the learning rate and of the weight decay.
+    pub(crate) mults: [f32; 2],
+}
+
 impl Rig {
     /// Reads the table and the description.
     pub(crate) fn new(api: &Api) -> Result<Rig, String> {
@@ -128,14 +138,19 @@ impl Rig {
         };
         let Some(extension) = api.extension else { return Err("extension is null".to_owned()) };
         // SAFETY: the texts live through the calls.
-        let (state, unknown) = unsafe {
+        let (state, parameters, unknown) = unsafe {
             let state = extension(clr_abi::Str::new(clr_abi::STATE_ID)).cast::<clr_abi::StateApi>();
-            (state.as_ref().copied(), extension(clr_abi::Str::new("clr.conformance-knows-no-such/1")))
+            let parameters = extension(clr_abi::Str::new(clr_abi::PARAMETERS_ID)).cast::<clr_abi::ParametersApi>();
+            (
+                state.as_ref().copied(),
+                parameters.as_ref().copied(),
+                extension(clr_abi::Str::new("clr.conformance-knows-no-such/1")),
+            )
         };
         if !unknown.is_null() {
             return Err("extension gives a table for an id that it cannot know".to_owned());
         }
-        let functions = Functions { describe, footprint, create, step, evaluate, reset, destroy, state };
+        let functions = Functions { describe, footprint, create, step, evaluate, reset, destroy, state, parameters };
         let mut rig = Rig { offer: Offer { name: String::new(), models: vec![], optimizers: vec![] }, functions };
         rig.offer = rig.describe(0, None)?.map_err(|failure| failure.to_string())?;
         if rig.describe(0, None)?.as_ref() != Ok(&rig.offer) {
@@ -217,6 +232,20 @@ impl Rig {
             appended: setup.appended,
             _config: config,
         })
+    }
+
+    /// The parameters that the plugin lists; none without clr.parameters/1.
+    pub(crate) fn parameters(&self, setup: &Setup, images: &Images) -> Result<Option<Vec<Listed>>, Failure> {
+        let Some(list) = self.functions.parameters.and_then(|table| table.parameters) else { return Ok(None) };
+        let mut config = RawSetup::new(setup, images, false);
+        let mut error = Padded::new(vec![clr_abi::Error::new()], setup.appended);
+        let mut listed: Result<Vec<Listed>, String> = Ok(Vec::new());
+        let context = (&raw mut listed).cast::<c_void>();
+        // SAFETY: all structs are as the header says; `take` gets what it expects.
+        let call = || unsafe { list(config.pointer(), context, Some(take), error.pointer()) };
+        let status = kept("clr.parameters/1 parameters", call)?;
+        check_status(status, &error)?;
+        listed.map(Some).map_err(|problem| broken(&problem))
     }
 
     pub(crate) fn has_state(&self) -> bool {
@@ -468,6 +497,26 @@ fn raw_lane(trial: &Trial) -> clr_abi::Lane {
         options: clr_abi::Str::new(&trial.options),
         init_seed: trial.init_seed,
         data_seed: trial.data_seed,
+    }
+}
+
+/// Takes a parameter.
+unsafe extern "C" fn take(context: *mut c_void, parameter: *const clr_abi::Parameter) {
+    // SAFETY: the context is what `Rig::parameters` passes; the struct is as the header says.
+    let (listed, read) = unsafe {
+        let listed = &mut *context.cast::<Result<Vec<Listed>, String>>();
+        let read = read_array(parameter, 1, "a parameter").and_then(|read| {
+            let parameter = read[0];
+            let name = read_text(parameter.name, "a parameter's name")?;
+            let mults = [parameter.lr_mult, parameter.decay_mult];
+            Ok(Listed { name, value_count: parameter.value_count, mults })
+        });
+        (listed, read)
+    };
+    match (listed.as_mut(), read) {
+        (Ok(parameters), Ok(parameter)) => parameters.push(parameter),
+        (Ok(_), Err(problem)) => *listed = Err(problem),
+        (Err(_), _) => {}
     }
 }
 

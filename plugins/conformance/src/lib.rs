@@ -6,9 +6,10 @@
 //!
 //! - `driver.rs` makes the calls, with `padded.rs` and `offer.rs`, and `surroundings.rs` sees what they leave changed;
 //!   `history.rs` says what each trial is fed;
-//! - `training.rs`, `state.rs` and `refusals.rs` hold the checks.
+//! - `training.rs`, `groups.rs`, `state.rs` and `refusals.rs` hold the checks.
 
 mod driver;
+mod groups;
 mod history;
 mod offer;
 mod padded;
@@ -84,6 +85,7 @@ const CHECKS: &[(&str, CheckFunction, bool)] = &[
     ("accumulated gradients", training::accumulated, false),
     ("tensors", state::tensors, true),
     ("saved and loaded elsewhere", state::continue_elsewhere, true),
+    ("groups of parameters", groups::groups, false),
     ("a newer host", refusals::newer_host, false),
     ("malformed configurations", refusals::malformed_configs, false),
     ("malformed resets", refusals::malformed_resets, false),

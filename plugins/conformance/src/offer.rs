@@ -22,6 +22,8 @@ pub(crate) struct OfferedModel {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OfferedOptimizer {
     pub(crate) name: String,
+    /// Whether its options have `groups`.
+    pub(crate) takes_groups: bool,
     pub(crate) hypers: Vec<String>,
 }
 
@@ -45,9 +47,9 @@ pub(crate) unsafe fn read_offer(plugin: &clr_abi::Plugin) -> Result<Offer, Strin
         let mut optimizers = Vec::new();
         for optimizer in read_array(plugin.optimizers, plugin.optimizer_count, "optimizers")? {
             let name = read_name(optimizer.name, "an optimizer's name")?;
-            read_object(optimizer.options_schema, &format!("optimizer {name}: options_schema"))?;
+            let schema = read_object(optimizer.options_schema, &format!("optimizer {name}: options_schema"))?;
             let hypers = read_names(optimizer.hypers, optimizer.hyper_count, &format!("optimizer {name}: hypers"))?;
-            optimizers.push(OfferedOptimizer { name, hypers });
+            optimizers.push(OfferedOptimizer { takes_groups: has_property(&schema, "groups"), name, hypers });
         }
         let name = read_name(plugin.name, "the plugin's name")?;
         read_name(plugin.version, "the plugin's version")?;

@@ -2,7 +2,7 @@
 
 use clr_kernels::Cpu;
 use clr_kernels::conv2d::Algorithm;
-use clr_plugin::{Description, Error, Footprint, SessionConfig};
+use clr_plugin::{Description, Error, Footprint, ParameterInfo, SessionConfig};
 use serde_json::{Map, Value, json};
 
 use crate::cuda::{self, CudaSession};
@@ -59,6 +59,8 @@ macro_rules! export {
                 $crate::description::<$family>()
             }
 
+            const PARAMETERS: Option<$crate::sdk::ListParameters> = Some($crate::parameters::<$family>);
+
             fn footprint(
                 config: &$crate::sdk::SessionConfig<'_>,
             ) -> Result<$crate::sdk::Footprint, $crate::sdk::Error> {
@@ -107,7 +109,8 @@ pub fn description<F: Family>() -> Description {
 /// What a session would use. [`export!`] calls it.
 pub fn footprint<F: Family>(config: &SessionConfig<'_>) -> Result<Footprint, Error> {
     let device = Device::new(config)?;
-    let (model, optimizers) = (model::<F>(config, device)?, optimizers(config)?);
+    let model = model::<F>(config, device)?;
+    let optimizers = optimizers(config, &model.network)?;
     if let Device::Cuda { ordinal, precision } = device {
         return cuda::footprint(config, &model, &optimizers, ordinal, precision);
     }
@@ -125,7 +128,8 @@ pub fn footprint<F: Family>(config: &SessionConfig<'_>) -> Result<Footprint, Err
 /// A session. [`export!`] calls it.
 pub fn session<F: Family>(config: &SessionConfig<'_>) -> Result<NetworkSession, Error> {
     let device = Device::new(config)?;
-    let (model, optimizers) = (model::<F>(config, device)?, optimizers(config)?);
+    let model = model::<F>(config, device)?;
+    let optimizers = optimizers(config, &model.network)?;
     Ok(NetworkSession(match device {
         Device::Cpu => Inner::Cpu(Box::new(CpuSession::new(config, model, optimizers)?)),
         Device::Cuda { ordinal, precision } => {
@@ -134,8 +138,31 @@ pub fn session<F: Family>(config: &SessionConfig<'_>) -> Result<NetworkSession, 
     }))
 }
 
+/// What is trained of a network. [`export!`] calls it.
+pub fn parameters<F: Family>(config: &SessionConfig<'_>) -> Result<Vec<ParameterInfo>, Error> {
+    let (network, _) = network::<F>(config)?;
+    let parameters = network.parameters().iter().map(|slot| ParameterInfo {
+        name: slot.name.clone(),
+        value_count: slot.range.len(),
+        lr_mult: slot.parameter.lr_mult,
+        decay_mult: slot.parameter.decay_mult,
+    });
+    Ok(parameters.collect())
+}
+
 /// The network that a configuration asks for, as it runs on a device.
 pub(crate) fn model<F: Family>(config: &SessionConfig<'_>, device: Device) -> Result<Model, Error> {
+    let (network, accumulate) = network::<F>(config)?;
+    let batch_size = config.batch_size / accumulate;
+    let model = match device {
+        Device::Cpu => Model::on_cpu(network, batch_size, config.thread_count),
+        Device::Cuda { .. } => Model::on_gpu(network, batch_size),
+    };
+    Ok(model.accumulating(accumulate))
+}
+
+/// The network that a configuration asks for, and of how many batches an update is.
+fn network<F: Family>(config: &SessionConfig<'_>) -> Result<(Network, usize), Error> {
     let architectures = F::architectures();
     let Some(architecture) = architectures.iter().find(|architecture| architecture.name == config.model) else {
         let known: Vec<&str> = architectures.iter().map(|architecture| architecture.name).collect();
@@ -156,12 +183,7 @@ pub(crate) fn model<F: Family>(config: &SessionConfig<'_>, device: Device) -> Re
     let mut network = network.convolved_by(algorithm);
     let network = (architecture.build)(&mut network, &options).and_then(|()| network.finish());
     let network = network.map_err(|error| Error::unsupported(format!("{}: {error}", architecture.name)))?;
-    let batch_size = config.batch_size / accumulate;
-    let model = match device {
-        Device::Cpu => Model::on_cpu(network, batch_size, config.thread_count),
-        Device::Cuda { .. } => Model::on_gpu(network, batch_size),
-    };
-    Ok(model.accumulating(accumulate))
+    Ok((network, accumulate))
 }
 
 /// In how many batches an update of `update_size` samples is computed.
@@ -195,6 +217,6 @@ fn options_schema(architecture: &Architecture) -> String {
     Value::Object(schema).to_string()
 }
 
-pub(crate) fn optimizers(config: &SessionConfig<'_>) -> Result<Vec<Optimizer>, Error> {
-    config.lanes.iter().map(|lane| Optimizer::parse(lane.options)).collect()
+pub(crate) fn optimizers(config: &SessionConfig<'_>, network: &Network) -> Result<Vec<Optimizer>, Error> {
+    config.lanes.iter().map(|lane| Optimizer::parse(lane.options, network)).collect()
 }

@@ -370,9 +370,8 @@ impl Lane {
         step: u64,
     ) {
         let gradient_scale = self.optimizer.gradient_scale(grad_norm);
-        for slot in network.parameters() {
-            let (lr_mult, decay_mult) = (slot.parameter.lr_mult, slot.parameter.decay_mult);
-            let (rule, weight_decay) = self.optimizer.rule(hypers, lr_mult, decay_mult, step);
+        for (slot, &multipliers) in network.parameters().iter().zip(self.optimizer.multipliers()) {
+            let (rule, weight_decay) = self.optimizer.rule(hypers, multipliers, step);
             let [first, second] = &mut self.state;
             let second = if second.is_empty() { &mut [] } else { &mut second[slot.range.clone()] };
             update(
@@ -477,7 +476,7 @@ mod tests {
     }
 
     fn lane(model: &Model) -> Lane {
-        Lane::new(&model.network, Optimizer::parse(r#"{"optimizer": "sgd"}"#).unwrap(), 3, 4)
+        Lane::new(&model.network, Optimizer::parse(r#"{"optimizer": "sgd"}"#, &model.network).unwrap(), 3, 4)
     }
 
     fn images() -> Vec<f32> {

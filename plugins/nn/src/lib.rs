@@ -58,7 +58,7 @@ mod profile;
 mod session;
 mod state;
 
-pub use architecture::{Architecture, Family, Published, description, footprint, session};
+pub use architecture::{Architecture, Family, Published, description, footprint, parameters, session};
 /// What a plugin is made with; [`export!`] uses it.
 pub use clr_plugin as sdk;
 pub use device::NetworkSession;

@@ -3,8 +3,10 @@
 use clr_kernels::optimizer::cuda::{Kind as KernelKind, LaneRule};
 use clr_kernels::optimizer::{Adam, Form, Rule};
 use clr_plugin::Error;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::network::{Network, ParameterSlot};
 use crate::options::Options;
 
 /// The columns of the hyper-parameter table, in the order of [`Hypers`].
@@ -27,7 +29,7 @@ impl From<[f32; 5]> for Hypers {
 }
 
 /// A lane's optimizer and its constants.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Optimizer {
     kind: Kind,
     form: Form,
@@ -36,6 +38,26 @@ pub(crate) struct Optimizer {
     decay: f32,
     /// The largest norm of a gradient; 0: no limit.
     clip_gradients: f32,
+    /// One for each parameter of the network.
+    multipliers: Vec<Multipliers>,
+}
+
+/// What is multiplied for a parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Multipliers {
+    /// The learning rate.
+    pub lr: f32,
+    /// The weight decay.
+    pub decay: f32,
+}
+
+/// Parameters with multipliers in place of the architecture's own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    parameters: Vec<String>,
+    lr_mult: f32,
+    decay_mult: f32,
 }
 
 /// The optimizers, by the names that specs use.
@@ -141,6 +163,13 @@ impl Kind {
                 "description": "scales gradients whose L2 norm over all parameters exceeds this, before weight decay; 0: never",
             }),
         );
+        properties.insert(
+            "groups".to_owned(),
+            json!({
+                "type": "array",
+                "description": "parameters with multipliers of their own: [[optimizers.NAME.groups]] of a spec",
+            }),
+        );
         json!({"type": "object", "properties": properties, "additionalProperties": false}).to_string()
     }
 }
@@ -157,11 +186,11 @@ impl Optimizer {
             .to_vec()
     }
 
-    /// Reads a lane's options: `{"optimizer": NAME, ...constants}`.
-    pub fn parse(json: &str) -> Result<Optimizer, Error> {
+    /// Reads the options of a lane of `network`: `{"optimizer": NAME, ...constants, "groups": [...]}`.
+    pub fn parse(json: &str, network: &Network) -> Result<Optimizer, Error> {
         let mut given: Map<String, Value> =
             serde_json::from_str(json).map_err(|error| Error::invalid(format!("a lane's options: {error}")))?;
-        let name = given.shift_remove("optimizer");
+        let (name, groups) = (given.shift_remove("optimizer"), given.shift_remove("groups"));
         let Some(kind) = Kind::ALL.into_iter().find(|kind| name.as_ref().is_some_and(|name| name == kind.name()))
         else {
             let known = Kind::ALL.map(Kind::name).join(", ");
@@ -178,7 +207,13 @@ impl Optimizer {
             epsilon: number("epsilon").unwrap_or(kind.default_epsilon(form)),
             decay: number("rms_decay").or(number("rho")).unwrap_or(0.0),
             clip_gradients: number("clip_gradients").unwrap_or(0.0),
+            multipliers: multipliers(groups, network)?,
         })
+    }
+
+    /// One for each parameter of the network.
+    pub fn multipliers(&self) -> &[Multipliers] {
+        &self.multipliers
     }
 
     /// What is kept for each weight: one or two names.
@@ -193,7 +228,7 @@ impl Optimizer {
 
     /// What a GPU's kernels know it by.
     pub fn lane_rule(&self) -> LaneRule {
-        let Optimizer { kind, form, epsilon, decay, clip_gradients } = *self;
+        let Optimizer { kind, form, epsilon, decay, clip_gradients, .. } = *self;
         let kind = match kind {
             Kind::Sgd => KernelKind::Sgd,
             Kind::Nesterov => KernelKind::Nesterov,
@@ -207,10 +242,10 @@ impl Optimizer {
     }
 
     /// The rule for a parameter at a step, and the weight decay that is added to its gradient.
-    pub fn rule(&self, hypers: &Hypers, lr_mult: f32, decay_mult: f32, step: u64) -> (Rule, f32) {
+    pub fn rule(&self, hypers: &Hypers, multipliers: Multipliers, step: u64) -> (Rule, f32) {
         let Optimizer { kind, form, epsilon, decay, .. } = *self;
         let Hypers { momentum, beta1, beta2, .. } = *hypers;
-        let (lr, weight_decay) = (hypers.lr * lr_mult, hypers.weight_decay * decay_mult);
+        let (lr, weight_decay) = (hypers.lr * multipliers.lr, hypers.weight_decay * multipliers.decay);
         let adam = Adam { form, lr, beta1, beta2, epsilon, step };
         match kind {
             Kind::Sgd => (Rule::Sgd { form, lr, momentum }, weight_decay),
@@ -224,13 +259,80 @@ impl Optimizer {
     }
 }
 
+/// The architecture's own, but for those of parameters that are in a group.
+fn multipliers(groups: Option<Value>, network: &Network) -> Result<Vec<Multipliers>, Error> {
+    let parameters = network.parameters();
+    let own = |slot: &ParameterSlot| Multipliers { lr: slot.parameter.lr_mult, decay: slot.parameter.decay_mult };
+    let mut multipliers: Vec<Multipliers> = parameters.iter().map(own).collect();
+    let Some(groups) = groups else { return Ok(multipliers) };
+    let groups: Vec<Group> =
+        serde_json::from_value(groups).map_err(|error| Error::invalid(format!("`groups` of an optimizer: {error}")))?;
+    let mut is_grouped = vec![false; parameters.len()];
+    for Group { parameters: names, lr_mult: lr, decay_mult: decay } in groups {
+        if [lr, decay].iter().any(|mult| !mult.is_finite() || *mult < 0.0) {
+            let message =
+                format!("`groups` of an optimizer: multipliers {lr} and {decay}: expected numbers of at least 0");
+            return Err(Error::invalid(message));
+        }
+        for name in names {
+            let Some(index) = parameters.iter().position(|slot| slot.name == name) else {
+                return Err(Error::invalid(format!("`groups` of an optimizer: there is no parameter `{name}`")));
+            };
+            if std::mem::replace(&mut is_grouped[index], true) {
+                return Err(Error::invalid(format!("`groups` of an optimizer: `{name}` is there twice")));
+            }
+            multipliers[index] = Multipliers { lr, decay };
+        }
+    }
+    Ok(multipliers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Filler, Linear, Parameter};
+
+    fn parse(json: &str) -> Result<Optimizer, Error> {
+        let mut network = Network::new([2, 2, 1], 3);
+        let parameter = || Parameter::new(Filler::Constant { value: 0.0 });
+        let bias = Some(parameter().lr_mult(2.0).decay_mult(0.5));
+        let x = network.linear("ip1", network.input(), Linear { outputs: 3, weight: parameter(), bias }).unwrap();
+        network.logits(x).unwrap();
+        Optimizer::parse(json, &network)
+    }
 
     #[track_caller]
     fn check_error(json: &str, expected: &str) {
-        assert_eq!(Optimizer::parse(json).unwrap_err().message, expected);
+        assert_eq!(parse(json).unwrap_err().message, expected);
+    }
+
+    #[test]
+    fn a_group_s_multipliers_stand_in_place_of_the_architecture_s() {
+        let multipliers = |groups: &str| {
+            let optimizer = parse(&format!(r#"{{"optimizer": "sgd"{groups}}}"#)).unwrap();
+            optimizer.multipliers().iter().map(|mults| (mults.lr, mults.decay)).collect::<Vec<_>>()
+        };
+        assert_eq!(multipliers(""), [(1.0, 1.0), (2.0, 0.5)]);
+        assert_eq!(multipliers(r#", "groups": []"#), [(1.0, 1.0), (2.0, 0.5)]);
+        let group = r#", "groups": [{"parameters": ["ip1.bias"], "lr_mult": 0.1, "decay_mult": 0}]"#;
+        assert_eq!(multipliers(group), [(1.0, 1.0), (0.1, 0.0)]);
+    }
+
+    #[test]
+    fn groups_of_unknown_parameters_are_refused() {
+        let group = |parameters: &str, lr_mult: &str| {
+            format!(
+                r#"{{"optimizer": "sgd", "groups": [{{"parameters": {parameters}, "lr_mult": {lr_mult}, "decay_mult": 1}}]}}"#
+            )
+        };
+        let what = "`groups` of an optimizer: ";
+        check_error(&group(r#"["ip2.bias"]"#, "1"), &format!("{what}there is no parameter `ip2.bias`"));
+        check_error(&group(r#"["ip1.bias", "ip1.bias"]"#, "1"), &format!("{what}`ip1.bias` is there twice"));
+        check_error(&group("[]", "-1"), &format!("{what}multipliers -1 and 1: expected numbers of at least 0"));
+        check_error(
+            &group("[]", "1, \"momentum\": 0"),
+            &format!("{what}unknown field `momentum`, expected one of `parameters`, `lr_mult`, `decay_mult`"),
+        );
     }
 
     #[test]
@@ -240,7 +342,7 @@ mod tests {
         check_error(r#"{"optimizer": "lion"}"#, &format!("`optimizer` is \"lion\": expected one of {names}"));
         check_error(
             r#"{"optimizer": "sgd", "epsilon": 1e-8}"#,
-            "unknown option `epsilon` in the options of optimizer sgd: expected form, clip_gradients",
+            "unknown option `epsilon` in the options of optimizer sgd: expected form, clip_gradients, groups",
         );
         check_error(
             r#"{"optimizer": "adadelta", "rho": 1}"#,
@@ -255,7 +357,7 @@ mod tests {
             let filled = Options::parse("{}", &description.options_schema, "defaults").unwrap();
             assert_eq!(filled.text("form"), Some("caffe"));
             assert_eq!(filled.number("clip_gradients"), Some(0.0));
-            assert!(Optimizer::parse(&empty).is_ok(), "{}", description.name);
+            assert!(parse(&empty).is_ok(), "{}", description.name);
             assert!(description.hypers.iter().all(|hyper| HYPERS.contains(hyper)));
         }
     }
@@ -264,7 +366,7 @@ mod tests {
     fn gradients_are_scaled_down_to_the_limit_only() {
         let scale = |limit: &str, norm| {
             let json = format!(r#"{{"optimizer": "sgd", "clip_gradients": {limit}}}"#);
-            Optimizer::parse(&json).unwrap().gradient_scale(norm)
+            parse(&json).unwrap().gradient_scale(norm)
         };
         assert_eq!([scale("0", 5.0), scale("2.5", 5.0), scale("5", 5.0), scale("5", 1.0)], [1.0, 0.5, 1.0, 1.0]);
         assert_eq!(scale("5", f32::NAN), 1.0);

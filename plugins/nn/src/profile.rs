@@ -110,14 +110,18 @@ pub fn profile<F: Family>(config: &SessionConfig<'_>, steps: usize) -> Result<Pr
         return Err(Error::unsupported(format!("device {}: profiles are of the CPU", config.device)));
     }
     let model = model::<F>(config, Device::Cpu)?;
-    let optimizer = optimizers(config)?.into_iter().next().ok_or_else(|| Error::invalid("a session of no lanes"))?;
+    let optimizer = optimizers(config, &model.network)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::invalid("a session of no lanes"))?;
     let cpu = Cpu::new(config.thread_count).map_err(|error| Error::device(error.to_string()))?;
+    let state_count = optimizer.state_names().len();
     let mut lane = Lane::new(&model.network, optimizer, config.lanes[0].init_seed, config.lanes[0].data_seed);
     let mut workspace = Workspace::new(&model);
     let never = Duration::MAX;
     let nodes = model.network.nodes().iter();
     let nodes = nodes.map(|node| NodeTime { name: node.name.clone(), forward: never, backward: never }).collect();
-    let bytes = [model.workspace_bytes(), model.lane_bytes(optimizer.state_names().len())];
+    let bytes = [model.workspace_bytes(), model.lane_bytes(state_count)];
     let mut profile = Profile { nodes, batch: never, loss: never, update: never, step: never, bytes };
     let samples: Vec<u32> = (0..model.batch_size as u32).collect();
     let epochs = vec![0; samples.len()];

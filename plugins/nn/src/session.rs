@@ -117,7 +117,7 @@ impl Session for CpuSession {
     }
 
     fn reset_lane(&mut self, lane: usize, trial: &clr_plugin::Lane<'_>, _dataset: &Dataset<'_>) -> Result<(), Error> {
-        let optimizer = Optimizer::parse(trial.options)?;
+        let optimizer = Optimizer::parse(trial.options, &self.model.network)?;
         self.lanes[lane] = Lane::new(&self.model.network, optimizer, trial.init_seed, trial.data_seed);
         Ok(())
     }

@@ -44,6 +44,19 @@ pub struct Optimizer {
     pub hypers: Vec<&'static str>,
 }
 
+/// A parameter of a model: a tensor that is trained ([`crate::Role::Weight`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterInfo {
+    /// That of its tensor.
+    pub name: String,
+    /// How many values it has.
+    pub value_count: usize,
+    /// What the architecture multiplies its learning rate by; usually 1.
+    pub lr_mult: f32,
+    /// And its weight decay; usually 1.
+    pub decay_mult: f32,
+}
+
 /// What a session would use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {

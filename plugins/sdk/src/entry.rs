@@ -292,6 +292,10 @@ unsafe extern "C" fn extension<P: Exported>(id: clr_abi::Str) -> *const c_void {
             let table: &'static clr_abi::StateApi = const { &state_api::<P>() };
             std::ptr::from_ref(table).cast()
         }
+        Ok(clr_abi::PARAMETERS_ID) if P::PARAMETERS.is_some() => {
+            let table: &'static clr_abi::ParametersApi = const { &parameters_api::<P>() };
+            std::ptr::from_ref(table).cast()
+        }
         _ => std::ptr::null(),
     }
 }
@@ -303,6 +307,39 @@ const fn state_api<P: Exported>() -> clr_abi::StateApi {
         save: Some(save::<P>),
         load: Some(load::<P>),
     }
+}
+
+const fn parameters_api<P: Exported>() -> clr_abi::ParametersApi {
+    clr_abi::ParametersApi { struct_size: size_of::<clr_abi::ParametersApi>(), parameters: Some(parameters::<P>) }
+}
+
+unsafe extern "C" fn parameters<P: Exported>(
+    config: *const clr_abi::SessionConfig,
+    context: *mut c_void,
+    take: Option<clr_abi::TakeParameter>,
+    error: *mut clr_abi::Error,
+) -> clr_abi::Status {
+    guard(error, || {
+        let (Some(list), Some(take)) = (P::PARAMETERS, take) else {
+            return Err(Error::invalid("there is nothing to list parameters with"));
+        };
+        // SAFETY: the host passes a struct that begins with its size.
+        let raw = unsafe { read_sized(config, "config") }?;
+        // SAFETY: as above, for what the struct points to.
+        let parameters = unsafe { with_config::<P, _>(&raw, false, |config, _| list(config)) }?;
+        for parameter in &parameters {
+            let raw = clr_abi::Parameter {
+                struct_size: size_of::<clr_abi::Parameter>(),
+                name: clr_abi::Str::new(&parameter.name),
+                value_count: parameter.value_count as u64,
+                lr_mult: parameter.lr_mult,
+                decay_mult: parameter.decay_mult,
+            };
+            // SAFETY: the host's function with its own context, and a struct that lives through the call.
+            unsafe { take(context, &raw const raw) };
+        }
+        Ok(())
+    })
 }
 
 unsafe extern "C" fn tensors<P: Exported>(

@@ -27,7 +27,7 @@ mod step;
 
 pub use clr_abi as abi;
 pub use data::{Augment, Dataset, Loader, Split, SplitData, Transform};
-pub use description::{Description, Footprint, Model, Optimizer};
+pub use description::{Description, Footprint, Model, Optimizer, ParameterInfo};
 pub use error::{Error, Status};
-pub use session::{Lane, Plugin, Role, Session, SessionConfig, Tensor, parse_options};
+pub use session::{Lane, ListParameters, Plugin, Role, Session, SessionConfig, Tensor, parse_options};
 pub use step::{Evaluate, LaneSteps, Row, StepTable, StepTableParts};

@@ -2,12 +2,16 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::{Dataset, Description, Error, Evaluate, Footprint, StepTable};
+use crate::{Dataset, Description, Error, Evaluate, Footprint, ParameterInfo, StepTable};
 
 /// A family of models and optimizers. Implement it on a unit struct and pass that to [`crate::export!`].
 pub trait Plugin: 'static {
     /// What [`Plugin::session`] makes.
     type Session: Session;
+
+    /// Lists the parameters of the model that a configuration describes, in order: for plugins with optimizers that have
+    /// `groups` among their options (see [`Lane::options`]). They depend on the model, its options and the dataset's sizes alone.
+    const PARAMETERS: Option<ListParameters> = None;
 
     /// What the plugin offers. Called once.
     fn description() -> Description;
@@ -19,6 +23,9 @@ pub trait Plugin: 'static {
     /// A session with every lane at step 0.
     fn session(config: &SessionConfig<'_>) -> Result<Self::Session, Error>;
 }
+
+/// See [`Plugin::PARAMETERS`].
+pub type ListParameters = fn(&SessionConfig<'_>) -> Result<Vec<ParameterInfo>, Error>;
 
 /// K trials that train together. Calls come one at a time, from any thread.
 pub trait Session: Send + 'static {
@@ -68,7 +75,9 @@ pub struct SessionConfig<'a> {
 /// One trial of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Lane<'a> {
-    /// JSON object: `"optimizer"`, the name of one of the description's optimizers, and that optimizer's constants.
+    /// JSON object: `"optimizer"`, the name of one of the description's optimizers, and that optimizer's constants. Where its
+    /// schema has the property `groups` also that: a list of `{"parameters": [names], "lr_mult": 0.1, "decay_mult": 0}`, each
+    /// parameter in one at most, with multipliers in place of the architecture's own.
     pub options: &'a str,
     /// Decides initial weights and dropout.
     pub init_seed: u64,

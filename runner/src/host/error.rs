@@ -203,7 +203,7 @@ fn last_words(stderr: &str) -> String {
 }
 
 /// The functions that errors name.
-const FUNCTIONS: [Function; 10] = [
+const FUNCTIONS: [Function; 11] = [
     "describe",
     "devices",
     "footprint",
@@ -214,6 +214,7 @@ const FUNCTIONS: [Function; 10] = [
     "clr.state/1 tensors",
     "clr.state/1 save",
     "clr.state/1 load",
+    "clr.parameters/1 parameters",
 ];
 
 fn write_function<S: Serializer>(name: &Function, serializer: S) -> Result<S::Ok, S::Error> {

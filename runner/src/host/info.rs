@@ -96,6 +96,19 @@ pub struct TensorInfo {
     pub element_count: usize,
 }
 
+/// A parameter of a model, and what the architecture multiplies its learning rate and its weight decay by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParameterInfo {
+    /// Unique within the model.
+    pub name: String,
+    /// How many values it has.
+    pub value_count: u64,
+    /// Of the learning rate.
+    pub lr_mult: f32,
+    /// Of the weight decay.
+    pub decay_mult: f32,
+}
+
 /// A lane's tensors have no more values than this in all: 4 GiB, which are copied for every checkpoint. A plugin that says
 /// more has a bug, or wants all memory.
 pub const MOST_STATE_VALUES: usize = 1 << 30;

@@ -1,13 +1,15 @@
 //! Loads a library and refuses what this host cannot work with.
 #![allow(unsafe_code)]
 
+use std::collections::HashSet;
+use std::ffi::c_void;
 use std::path::Path;
 use std::sync::Arc;
 
 use clr_abi::floating_point::kept;
 
 use super::describe;
-use super::info::PluginInfo;
+use super::info::{ParameterInfo, PluginInfo};
 use super::raw;
 use super::session::{BorrowedConfig, Session, SessionConfig};
 use super::{Footprint, HostError};
@@ -48,7 +50,16 @@ pub(super) struct Functions {
         unsafe extern "C" fn(*mut clr_abi::Session, u32, *const clr_abi::Lane, *mut clr_abi::Error) -> clr_abi::Status,
     pub(super) session_destroy: unsafe extern "C" fn(*mut clr_abi::Session),
     pub(super) state: Option<StateFunctions>,
+    parameters: Option<ParametersFunction>,
 }
+
+/// The function of `clr.parameters/1`.
+type ParametersFunction = unsafe extern "C" fn(
+    *const clr_abi::SessionConfig,
+    *mut c_void,
+    Option<clr_abi::TakeParameter>,
+    *mut clr_abi::Error,
+) -> clr_abi::Status;
 
 /// The functions of `clr.state/1`.
 #[derive(Clone, Copy, Debug)]
@@ -186,6 +197,31 @@ impl Plugin {
         Ok(Footprint { bytes_shared: footprint.bytes_shared, bytes_per_lane: footprint.bytes_per_lane, numerics })
     }
 
+    /// The parameters of the model that a configuration describes, of which only the model, its options and the data's sizes
+    /// matter.
+    pub fn parameters(&self, config: &SessionConfig) -> Result<Vec<ParameterInfo>, HostError> {
+        let function = "clr.parameters/1 parameters";
+        let Some(list) = self.functions().parameters else {
+            return Err(self.answer(function, "the plugin does not list its models' parameters".to_owned()));
+        };
+        let borrowed = BorrowedConfig::new(self, config, false, function)?;
+        let mut taken: Result<Vec<ParameterInfo>, String> = Ok(Vec::new());
+        let mut error = clr_abi::Error::new();
+        let context = (&raw mut taken).cast::<c_void>();
+        // SAFETY: all structs are as the header says and live through the call; `take_parameter` gets the context that it
+        // expects, in this thread.
+        let call = || unsafe { list(borrowed.raw(), context, Some(take_parameter), &raw mut error) };
+        let (status, left) = kept(call);
+        self.check(function, status, &error)?;
+        self.check_left(function, left)?;
+        let parameters = taken.map_err(|problem| self.answer(function, problem))?;
+        let mut names = HashSet::new();
+        match parameters.iter().find(|parameter| parameter.name.is_empty() || !names.insert(&parameter.name)) {
+            Some(wrong) => Err(self.answer(function, format!("a name is empty or there twice: {:?}", wrong.name))),
+            None => Ok(parameters),
+        }
+    }
+
     /// A session with every lane at step 0.
     pub fn session(&self, config: SessionConfig) -> Result<Session, HostError> {
         Session::new(self.clone(), config)
@@ -307,7 +343,12 @@ unsafe fn functions(api: &clr_abi::Api) -> Result<(Describe, Functions), Vec<Str
     let table = unsafe { extension(clr_abi::Str::new(clr_abi::STATE_ID)) }.cast::<clr_abi::StateApi>();
     // SAFETY: the extension of that name has that type, by the ABI.
     let state = unsafe { state_functions(table) }.map_err(|problem| vec![problem])?;
+    // SAFETY: as above.
+    let table = unsafe { extension(clr_abi::Str::new(clr_abi::PARAMETERS_ID)) }.cast::<clr_abi::ParametersApi>();
+    // SAFETY: as above.
+    let parameters = unsafe { parameters_function(table) }.map_err(|problem| vec![problem])?;
     let functions = Functions {
+        parameters,
         footprint,
         session_create,
         session_step,
@@ -317,6 +358,50 @@ unsafe fn functions(api: &clr_abi::Api) -> Result<(Describe, Functions), Vec<Str
         state,
     };
     Ok((describe, functions))
+}
+
+/// # Safety
+/// `table` is null or a plugin's.
+unsafe fn parameters_function(table: *const clr_abi::ParametersApi) -> Result<Option<ParametersFunction>, String> {
+    if table.is_null() {
+        return Ok(None);
+    }
+    let id = clr_abi::PARAMETERS_ID;
+    // SAFETY: the caller's; one struct, whose size is checked.
+    let tables = unsafe { raw::structs(table, 1, id) }?;
+    match tables.first().and_then(|table| table.parameters) {
+        Some(parameters) => Ok(Some(parameters)),
+        None => Err(format!("{id}: a function is null")),
+    }
+}
+
+/// More parameters than this are taken for garbage.
+const MOST_PARAMETERS: usize = 1 << 20;
+
+/// Takes what a plugin tells of one parameter.
+///
+/// # Safety
+/// `context` is the result that [`Plugin::parameters`] passes, which nobody else uses meanwhile; `parameter` is null or points to
+/// a struct as the header says.
+unsafe extern "C" fn take_parameter(context: *mut c_void, parameter: *const clr_abi::Parameter) {
+    // SAFETY: the caller's.
+    let taken = unsafe { &mut *context.cast::<Result<Vec<ParameterInfo>, String>>() };
+    let Ok(parameters) = taken else { return };
+    let what = format!("parameters[{}]", parameters.len());
+    // SAFETY: the caller's; one struct, whose size is checked.
+    let read = unsafe { raw::structs(parameter, 1, &what) };
+    let read = read.and_then(|read| read.first().copied().ok_or_else(|| format!("{what} is not there")));
+    let info = read.and_then(|parameter| {
+        // SAFETY: the caller's.
+        let name = unsafe { raw::text(parameter.name, &format!("{what}.name")) }?;
+        let clr_abi::Parameter { value_count, lr_mult, decay_mult, .. } = parameter;
+        Ok(ParameterInfo { name, value_count, lr_mult, decay_mult })
+    });
+    match info {
+        Ok(info) if parameters.len() < MOST_PARAMETERS => parameters.push(info),
+        Ok(_) => *taken = Err(format!("more than {MOST_PARAMETERS} parameters")),
+        Err(problem) => *taken = Err(problem),
+    }
 }
 
 /// # Safety

@@ -28,7 +28,7 @@ pub use death::Death;
 pub use discovery::{Found, Pin, SearchPath};
 pub use error::{Blame, Function, HostError};
 pub(crate) use info::check_sizes;
-pub use info::{Footprint, MOST_STATE_VALUES, ModelInfo, OptimizerInfo, PluginInfo, Role, TensorInfo};
+pub use info::{Footprint, MOST_STATE_VALUES, ModelInfo, OptimizerInfo, ParameterInfo, PluginInfo, Role, TensorInfo};
 pub use library::Plugin;
 pub use session::{Lane, Session, SessionConfig};
 pub use stream::{LoadRequest, Loader};

@@ -60,6 +60,7 @@ pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>>
     }
 
     if spec.complete {
+        resolver.unmatched_patterns(&mut problems);
         grid::unused_exclusions(&spec.exclude, &used, &pairs, &mut problems);
         if problems.is_empty() && builder.trials.is_empty() {
             let span = spec.exclude.first().map_or(Span::spec(0..0), |exclusion| exclusion.span.clone());

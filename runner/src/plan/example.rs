@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
+use super::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, ParameterFacts, PluginFacts};
 use crate::duration::Unit;
-use crate::spec::TableColumn;
+use crate::spec::{Spec, TableColumn};
 use crate::table::Values;
 
 /// A plugin much like `cifar`, and the sizes of two datasets.
@@ -31,6 +31,7 @@ pub(crate) fn facts() -> Facts {
         hypers: hypers.iter().map(|name| (*name).to_owned()).collect(),
     };
     let clip = json!({ "type": "number", "minimum": 0, "default": 0 });
+    let groups = json!({ "type": "array" });
     let momentum = json!({ "type": "number", "minimum": 0, "exclusiveMaximum": 1 });
     let plugin = PluginFacts {
         name: "cifar".to_owned(),
@@ -45,17 +46,17 @@ pub(crate) fn facts() -> Facts {
         optimizers: vec![
             optimizer(
                 "sgd",
-                json!({ "momentum": momentum, "clip_gradients": clip }),
+                json!({ "momentum": momentum, "clip_gradients": clip, "groups": groups }),
                 &["lr", "momentum", "weight_decay"],
             ),
             optimizer(
                 "nesterov",
-                json!({ "momentum": momentum, "clip_gradients": clip }),
+                json!({ "momentum": momentum, "clip_gradients": clip, "groups": groups }),
                 &["lr", "momentum", "weight_decay"],
             ),
             optimizer(
                 "adam",
-                json!({ "epsilon": { "type": "number", "exclusiveMinimum": 0, "default": 1e-8 }, "clip_gradients": clip }),
+                json!({ "epsilon": { "type": "number", "exclusiveMinimum": 0, "default": 1e-8 }, "clip_gradients": clip, "groups": groups }),
                 &["lr", "weight_decay", "beta1", "beta2"],
             ),
             optimizer(
@@ -104,5 +105,33 @@ pub(crate) fn facts() -> Facts {
             ),
             (TableColumn::new("absent.csv", "policy", None), Err("no such file".to_owned())),
         ]),
+        parameters: BTreeMap::new(),
     }
+}
+
+/// [`facts`], and of the parameters of the models that a spec has groups of: those of cifar10_full, and one more of `old`.
+pub(crate) fn facts_for(spec: &Spec) -> Facts {
+    let mut facts = facts();
+    let parameter = |(name, value_count, lr_mult, decay_mult): (&str, u64, f32, f32)| ParameterFacts {
+        name: name.to_owned(),
+        value_count,
+        lr_mult,
+        decay_mult,
+    };
+    let full = [
+        ("conv1.weight", 2400, 1.0, 1.0),
+        ("conv1.bias", 32, 2.0, 1.0),
+        ("conv2.weight", 25_600, 1.0, 1.0),
+        ("conv2.bias", 32, 2.0, 1.0),
+        ("conv3.weight", 51_200, 1.0, 1.0),
+        ("conv3.bias", 64, 1.0, 1.0),
+        ("ip1.weight", 10_240, 1.0, 250.0),
+        ("ip1.bias", 10, 2.0, 0.0),
+    ];
+    for query in super::models_with_groups(spec, &facts) {
+        let more = (query.architecture == "old").then_some(("bn.weight", 32, 1.0, 1.0));
+        let parameters = full.into_iter().chain(more).map(parameter).collect();
+        facts.parameters.insert(query, Ok(parameters));
+    }
+    facts
 }

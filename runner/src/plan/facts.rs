@@ -1,6 +1,7 @@
 //! What a plan needs to know of the world, gathered before so that planning does no I/O.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::spec::TableColumn;
 use crate::table::Values;
@@ -18,6 +19,34 @@ pub struct Facts {
     pub dataset_names: Vec<String>,
     /// Values of `table` schedules; the error says why they could not be read.
     pub tables: BTreeMap<TableColumn, Result<Values, String>>,
+    /// Parameters of the models that [`super::models_with_groups`] names; the error says why they could not be listed.
+    pub parameters: BTreeMap<ModelQuery, Result<Arc<[ParameterFacts]>, String>>,
+}
+
+/// A model, as far as its parameters depend on it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ModelQuery {
+    /// The plugin's name.
+    pub plugin: String,
+    /// One of its models.
+    pub architecture: String,
+    /// JSON for the plugin: `[model]` options alone, with defaults filled in.
+    pub options: String,
+    /// The dataset's name in the spec: images and classes have a say in how large a network is.
+    pub dataset: String,
+}
+
+/// A parameter of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterFacts {
+    /// Such as `conv1.weight`.
+    pub name: String,
+    /// How many values it has.
+    pub value_count: u64,
+    /// What the architecture multiplies its learning rate by.
+    pub lr_mult: f32,
+    /// And its weight decay.
+    pub decay_mult: f32,
 }
 
 /// What a plugin says of itself.

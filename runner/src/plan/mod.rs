@@ -7,6 +7,7 @@ mod columns;
 pub(crate) mod example;
 pub mod facts;
 mod grid;
+mod groups;
 mod id;
 mod identity;
 pub mod names;
@@ -25,7 +26,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub(crate) use columns::{OTHER_COLUMNS, ROW_COLUMNS};
-pub use facts::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
+pub use facts::{DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, ParameterFacts, PluginFacts};
+pub use groups::{ParameterGroup, models_with_groups};
 pub use id::{NoTrialId, TrialId};
 pub use names::{Names, NoTrial};
 
@@ -178,6 +180,8 @@ pub struct TrialOptimizer {
     pub hypers: Vec<(Arc<str>, Schedule)>,
     /// How many of them come before the learning rate.
     pub hypers_before_lr: usize,
+    /// Groups of parameters, as they were asked. What came of them is in the JSON.
+    pub groups: Arc<[ParameterGroup]>,
 }
 
 /// When a trial counts as diverged.

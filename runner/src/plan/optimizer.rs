@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::cell::Cell;
 use super::facts::OptimizerFacts;
+use super::groups::GROUPS;
 use super::options::{Bounds, Schema};
 use super::resolve::{Offer, Resolver, check_option};
 use super::schedules::{self, Clock};
@@ -101,7 +102,7 @@ impl<'f> Resolver<'f> {
         const CLIP: &str = "clip_gradients";
         let schema = Schema(&optimizer.options_schema);
         let hypers = offer.hypers_of(optimizer);
-        let mut own: Vec<&str> = vec!["optimizer", "kind", CLIP];
+        let mut own: Vec<&str> = vec!["optimizer", "kind", CLIP, GROUPS];
         own.extend(&hypers);
         let mut given = HashMap::new();
         let mut good = true;
@@ -110,7 +111,7 @@ impl<'f> Resolver<'f> {
             else {
                 continue;
             };
-            if name == "kind" || (hypers.contains(&name) && name != "lr") {
+            if name == "kind" || name == GROUPS || (hypers.contains(&name) && name != "lr") {
                 continue;
             }
             let property = schema.property(name).filter(|_| !own.contains(&name));

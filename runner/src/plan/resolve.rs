@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::cell::Cell;
-use super::facts::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, PluginFacts};
+use super::facts::{DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, PluginFacts};
+use super::groups::{GROUPS, Pattern};
 use super::optimizer::Updates;
 use super::options::{self, Schema};
 use super::schedules::{self, Clock};
@@ -27,7 +28,7 @@ const MOST_ITERATIONS: u64 = 1_000_000_000_000;
 const RECENT_OPTIMIZERS: usize = 16;
 
 /// Keys of `[train]` that sessions are made with.
-const SHAPING: [&str; 2] = ["train.precision", "train.accumulate"];
+pub(super) const SHAPING: [&str; 2] = ["train.precision", "train.accumulate"];
 
 /// What the trials of a cell share.
 pub struct Body {
@@ -50,6 +51,19 @@ pub struct GroupBody {
     canonical: Vec<u8>,
 }
 
+impl GroupBody {
+    /// What names of parameters depend on.
+    pub fn query(&self) -> ModelQuery {
+        let Shape { plugin, architecture, data, .. } = &*self.shape;
+        let mut options = self.model_options.clone();
+        for computing in ["precision", ACCUMULATE] {
+            options.shift_remove(computing);
+        }
+        let (plugin, architecture) = (plugin.clone(), architecture.clone());
+        ModelQuery { plugin, architecture, options: Json::Object(options).to_string(), dataset: data.dataset.clone() }
+    }
+}
+
 /// An architecture and the plugin that has it.
 #[derive(Clone, Copy)]
 pub struct Offer<'f> {
@@ -60,8 +74,8 @@ pub struct Offer<'f> {
 /// What was found for the `[model]` and `[data]` of a cell; the group only where all of it is right.
 #[derive(Clone, Default)]
 pub struct Found<'f> {
-    offer: Option<Offer<'f>>,
-    group: Option<Arc<GroupBody>>,
+    pub offer: Option<Offer<'f>>,
+    pub group: Option<Arc<GroupBody>>,
 }
 
 /// Resolves cells, and keeps what many of them share.
@@ -75,6 +89,8 @@ pub struct Resolver<'f> {
     texts: HashMap<String, Arc<str>>,
     /// Some that came lately, the last one first.
     optimizers: VecDeque<Arc<TrialOptimizer>>,
+    /// Of groups of parameters.
+    pub(super) patterns: Vec<Pattern>,
 }
 
 impl<'f> Resolver<'f> {
@@ -86,6 +102,7 @@ impl<'f> Resolver<'f> {
             recent: HashMap::new(),
             texts: HashMap::new(),
             optimizers: VecDeque::new(),
+            patterns: Vec::new(),
         }
     }
 
@@ -103,9 +120,11 @@ impl<'f> Resolver<'f> {
         let clock = epoch.zip(training).map(|(epoch, training)| Clock::new(epoch, training));
         let eval_every = epoch.and_then(|epoch| eval_every(cell, epoch, problems));
         let updates = self.updates(cell, offer, clock, problems);
+        let groups = self.groups(cell, offer, group.as_deref(), problems);
         // Everything was judged by itself, so that all problems are reported.
         let (group, divergence, eval_every, clock) = (group?, divergence?, eval_every?, clock?);
-        let Updates { kind, constants, mut schedules } = updates?;
+        let (Updates { kind, mut constants, mut schedules }, groups) = (updates?, groups?);
+        constants.extend(groups.json.map(|json| (GROUPS.to_owned(), json)));
 
         let mut canonical = group.canonical.clone();
         identity::text(&kind, &mut canonical);
@@ -128,7 +147,7 @@ impl<'f> Resolver<'f> {
         let hypers_before_lr = schedules.iter().position(|(name, _)| **name == *"lr")?;
         let (_, lr) = schedules.remove(hypers_before_lr);
         let json = self.shared(&Json::Object(json).to_string());
-        let optimizer = TrialOptimizer { kind, json, hypers: schedules, hypers_before_lr };
+        let optimizer = TrialOptimizer { kind, json, hypers: schedules, hypers_before_lr, groups: groups.asked.into() };
         Some(Body {
             group,
             optimizer: self.shared_optimizer(optimizer),
@@ -274,6 +293,14 @@ impl<'f> Resolver<'f> {
                     let names = schema.properties().map(|(name, _)| name).filter(|name| !own.contains(name));
                     let names = names.chain(own[..2].iter().copied());
                     let owner = format!("`{}` of the plugin `{}` has no option `{name}`", model.name, plugin.name);
+                    if name == ACCUMULATE
+                        && let Some(span) = &setting.key_span
+                    {
+                        let diagnostic =
+                            Diagnostic::new("spec::option", span.clone(), "`accumulate` belongs to `[train]`");
+                        problems.push(diagnostic.help("write `train.accumulate`"));
+                        continue;
+                    }
                     unknown_option(setting, name, &owner, names, problems);
                 }
             }

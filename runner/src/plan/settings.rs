@@ -3,7 +3,7 @@
 //!
 //! Keys of `[data]` and `[train]`, and what they came to, stand under their own names. Those of the policy, the optimizer
 //! and the model's options stand under their paths, `policy.base_lr`, `optimizer.momentum`, `optimizer.momentum.max`,
-//! `model.width`, `policy.stages.2.max_lr`: whether they are axes too or not, defaults filled in, durations in iterations.
+//! `optimizer.groups.1.lr_mult`, `model.width`, `policy.stages.2.max_lr`: whether they are axes too or not, defaults filled in, durations in iterations.
 //! All of it is made from the trial when it is asked for, so that none of it takes memory.
 
 use std::collections::{HashMap, HashSet};
@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use super::facts::Facts;
 use super::grid::SECTIONS;
+use super::groups::GROUPS;
 use super::show::{last_batch_name, normalize_name, order_name, schedule_json};
 use super::{Axis, AxisKind, AxisValue, Trial, types};
 use crate::schedule::Schedule;
@@ -109,8 +110,16 @@ pub(crate) fn of(trial: &Trial) -> Vec<(String, AxisValue)> {
     settings.schedule("policy", Naming::LearningRate, &trial.lr);
     let constants = object(&trial.optimizer.json);
     settings.push("optimizer.kind", AxisValue::Text((&*trial.optimizer.kind).into()));
-    for (name, value) in constants.iter().filter(|(name, _)| *name != "optimizer" && *name != CLIP) {
+    let is_constant = |name: &str| ![CLIP, GROUPS, "optimizer"].contains(&name);
+    for (name, value) in constants.iter().filter(|(name, _)| is_constant(name)) {
         settings.add(&format!("optimizer.{name}"), value);
+    }
+    for (group, number) in trial.optimizer.groups.iter().zip(1..) {
+        let path = |key: &str| format!("optimizer.groups.{number}.{key}");
+        settings.push(&path("parameters"), AxisValue::Text((&*group.parameters).into()));
+        for (key, mult) in [("lr_mult", group.lr_mult), ("decay_mult", group.decay_mult)] {
+            settings.0.extend(mult.map(|mult| (path(key), AxisValue::Float(mult))));
+        }
     }
     for (name, schedule) in &trial.optimizer.hypers {
         let path = format!("optimizer.{name}");

@@ -10,7 +10,10 @@ use serde_json::{Map, Value as Json, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::names::Names;
-use super::{Axis, AxisKind, AxisValue, DataPlan, Group, LastBatch, Normalize, Order, Plan, Shape, Trial};
+use super::{
+    Axis, AxisKind, AxisValue, DataPlan, Group, LastBatch, Normalize, Order, ParameterGroup, Plan, Shape, Trial,
+    TrialOptimizer,
+};
 use crate::columns::{self, Column};
 use crate::ratio::Ratio;
 use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Ticks, Window};
@@ -54,6 +57,7 @@ pub fn text(plan: &Plan, estimates: &Estimates, all_trials: bool, terminal: &Ter
     if listed < count {
         let _ = writeln!(out, "and {} more; --trials lists all", thousands((count - listed) as u128));
     }
+    out.push_str(&groups_of_parameters(plan, terminal));
     out.push('\n');
     for (index, group) in plan.groups.iter().enumerate() {
         let shape = &group.shape;
@@ -178,10 +182,72 @@ fn properties(plan: &Plan) -> Vec<Property<'_>> {
     properties
 }
 
+/// Each group of parameters of each optimizer, and how much of each model it is of.
+fn groups_of_parameters(plan: &Plan, terminal: &Terminal) -> String {
+    struct Line<'a> {
+        /// The optimizer's name and the model's.
+        owner: [String; 2],
+        number: usize,
+        group: &'a ParameterGroup,
+        /// Of all trials.
+        mults: [Vec<Option<f64>>; 2],
+    }
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    let mut last: Option<(&Arc<TrialOptimizer>, &Arc<Shape>)> = None;
+    let optimizer = plan.axes.iter().position(|axis| axis.name == "optimizer");
+    for trial in plan.trials.iter().filter(|trial| !trial.optimizer.groups.is_empty()) {
+        // Neighbours share them.
+        if last.is_some_and(|(known, shape)| Arc::ptr_eq(known, &trial.optimizer) && Arc::ptr_eq(shape, &trial.shape)) {
+            continue;
+        }
+        last = Some((&trial.optimizer, &trial.shape));
+        let name = optimizer.and_then(|index| trial.axes[index].as_ref()).map(AxisValue::to_string);
+        let owner = [name.unwrap_or_default(), trial.shape.architecture.clone()];
+        for (number, group) in trial.optimizer.groups.iter().enumerate() {
+            let same = |line: &&mut Line<'_>| {
+                let ParameterGroup { parameters, tensors, values, .. } = line.group;
+                (&line.owner, line.number) == (&owner, number)
+                    && (parameters, *tensors, *values) == (&group.parameters, group.tensors, group.values)
+            };
+            let mults = [group.lr_mult, group.decay_mult];
+            match lines.iter_mut().find(same) {
+                Some(line) => {
+                    for (known, mult) in line.mults.iter_mut().zip(mults).filter(|(known, mult)| !known.contains(mult))
+                    {
+                        known.push(mult);
+                    }
+                }
+                None => {
+                    lines.push(Line { owner: owner.clone(), number, group, mults: mults.map(|mult| vec![mult]) });
+                }
+            }
+        }
+    }
+    let mut out = String::new();
+    for (index, Line { owner: [optimizer, model], group, mults, .. }) in lines.iter().enumerate() {
+        if index == 0 || lines[index - 1].owner != lines[index].owner {
+            let _ = writeln!(out, "\nparameters of {optimizer}, {model}:");
+        }
+        let ParameterGroup { parameters, tensors, values, .. } = group;
+        let count = |count: u64, noun| words::counted(usize::try_from(count).unwrap_or(usize::MAX), noun);
+        let mut line = format!("  {parameters}: {} of {}", count(*tensors, "tensor"), count(*values, "value"));
+        for (name, mults) in ["lr", "weight decay"].into_iter().zip(mults) {
+            let mults: Vec<String> = mults.iter().flatten().map(|mult| Number(*mult).to_string()).collect();
+            if !mults.is_empty() {
+                let _ = write!(line, ", {name} times {}", mults.join(" or "));
+            }
+        }
+        out.push_str(&words::wrapped(&line, terminal.width, 4));
+        out.push('\n');
+    }
+    out
+}
+
 /// `form=caffe epsilon=1e-8` of a JSON object, without the kind of an optimizer that is `called` so.
 fn constants(json: &str, called: Option<&str>) -> String {
     let Ok(Json::Object(fields)) = serde_json::from_str::<Json>(json) else { return json.to_owned() };
-    let says_nothing = |name: &str, value: &Json| name == "optimizer" && value.as_str() == called;
+    // Groups of parameters are shown apart.
+    let says_nothing = |name: &str, value: &Json| (name == "optimizer" && value.as_str() == called) || name == "groups";
     let fields = fields.iter().filter(|(name, value)| !says_nothing(name, value));
     fields.map(|(name, value)| format!("{name}={}", describe_json(value, SHORT))).collect::<Vec<_>>().join(" ")
 }
@@ -317,12 +383,20 @@ fn trial_json(plan: &Plan, trial: &Trial) -> Json {
         trial.schedules().map(|(name, schedule)| (name.to_owned(), schedule_json(schedule))).collect();
     let optimizer: Json = serde_json::from_str(&trial.optimizer.json).unwrap_or(Json::Null);
     let group = plan.groups.iter().position(|group| Arc::ptr_eq(&group.shape, &trial.shape));
+    let of_parameters = |group: &ParameterGroup| {
+        let ParameterGroup { parameters, lr_mult, decay_mult, tensors, values } = group;
+        json!({
+            "parameters": &**parameters, "lr_mult": lr_mult, "decay_mult": decay_mult, "tensors": tensors, "values": values,
+        })
+    };
+    let groups: Vec<Json> = trial.optimizer.groups.iter().map(of_parameters).collect();
     json!({
         "id": trial.id,
         "label": trial.label,
         "axes": axes,
         "group": group,
         "optimizer": optimizer,
+        "parameter_groups": groups,
         "schedules": schedules,
         "init_seed": trial.init_seed,
         "data_seed": trial.data_seed,

@@ -28,6 +28,9 @@ pub fn of(path: &str, facts: &Facts) -> AxisKind {
             .or_else(|| of_option(key, plugins().flat_map(|plugin| &plugin.models).map(|model| &model.options_schema)))
             .unwrap_or(AxisKind::Text),
         ("policy", below) => of_schedule(Naming::LearningRate, below.map_or(key, |(_, last)| last)),
+        ("optimizer", Some((group, last))) if group.starts_with("groups.") => {
+            of_section(keys::GROUP, last).unwrap_or(AxisKind::Text)
+        }
         ("optimizer", Some((_, last))) => of_schedule(Naming::Plain, last),
         ("optimizer", None) if key == "kind" => AxisKind::Text,
         ("optimizer", None) if plugins().any(|plugin| is_hyper(plugin, key)) => AxisKind::Float,

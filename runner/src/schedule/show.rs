@@ -288,6 +288,7 @@ mod tests {
                 json: "{}".into(),
                 hypers: schedules[1..].iter().map(|(name, schedule)| ((*name).into(), schedule.clone())).collect(),
                 hypers_before_lr: 0,
+                groups: [].into(),
             }),
             init_seed: 1,
             data_seed: 1,

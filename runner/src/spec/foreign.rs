@@ -16,6 +16,8 @@ pub enum Place {
     Optimizer,
     /// As a key of an optimizer.
     OptimizerKey,
+    /// As a key of a group of parameters.
+    GroupKey,
     /// As a table, or as a key of `[experiment]`, `[model]`, `[data]`, `[train]`, `[checkpoint]` or `[limits]`.
     Section,
 }
@@ -41,6 +43,7 @@ const OPTIMIZER: &[Place] = &[Place::Optimizer];
 const OPTION: &[Place] = &[Place::OptimizerKey];
 const OPTION_OR_SECTION: &[Place] = &[Place::OptimizerKey, Place::Section];
 const SECTION: &[Place] = &[Place::Section];
+const GROUP: &[Place] = &[Place::GroupKey];
 const KEYS: &[Place] = &[Place::ScheduleKey, Place::OptimizerKey, Place::Section];
 
 /// All that are answered.
@@ -442,13 +445,44 @@ pub static FOREIGN: &[Foreign] = &[
     ),
     at(
         OPTION,
-        &["base_lr", "max_lr", "lr_mult"],
+        &["base_lr", "max_lr"],
         "the learning rate belongs to a policy, `[policies.NAME]`, as `base_lr` or `max_lr`",
     ),
     at(
         OPTION,
         &["solver_type", "opt", "class_name", "opt_func", "name", "algorithm"],
         "write `kind = \"..\"`, such as `\"nesterov\"` or `\"adam\"`",
+    ),
+    // Groups of parameters.
+    at(
+        OPTION,
+        &[
+            "param_groups",
+            "parameter_groups",
+            "paramwise_cfg",
+            "no_weight_decay",
+            "no_decay",
+            "lr_mult",
+            "decay_mult",
+            "blobs_lr",
+            "layer_decay",
+        ],
+        "write `[[optimizers.NAME.groups]]` with `parameters = \"*.bias\"`, and `lr_mult` or `decay_mult`",
+    ),
+    at(
+        GROUP,
+        &["params", "pattern", "patterns", "match", "regex", "name", "names", "layer", "layers", "module", "modules"],
+        "write `parameters`, such as `\"*.bias\"`",
+    ),
+    at(
+        GROUP,
+        &["lr", "learning_rate", "base_lr", "max_lr", "lr_scale", "lr_factor", "blobs_lr"],
+        "write `lr_mult`: a group follows the policy's learning rate, times that",
+    ),
+    at(
+        GROUP,
+        &["weight_decay", "wd", "decay", "wd_mult", "weight_decay_mult"],
+        "write `decay_mult`: a group has the optimizer's weight decay, times that; 0 is without",
     ),
     // Sections.
     at(
@@ -658,6 +692,9 @@ mod tests {
             Place::OptimizerKey => {
                 format!("{GOOD}\"{word}\" = 1\n").replace("kind = \"nesterov\"", "kind = \"rmsprop\"")
             }
+            Place::GroupKey => {
+                format!("{GOOD}groups = [{{ parameters = \"*\", lr_mult = 1, \"{word}\" = 1 }}]\n")
+            }
             Place::Section => GOOD.replace("[train]", &format!("[train]\n\"{word}\" = 1")),
         };
         let source = source(&text);
@@ -698,6 +735,7 @@ mod tests {
         ours.extend(plugin.optimizers.iter().map(|optimizer| optimizer.name.clone()));
         ours.extend(plugin.models[0].hypers.iter().cloned());
         ours.extend(["epsilon", "rms_decay", "rho", "adamw", "form"].map(str::to_owned));
+        ours.extend(keys::GROUP.iter().map(|key| key.name.to_owned()));
         for foreign in FOREIGN {
             let mut named = 0;
             for quoted in foreign.answer.split('`').skip(1).step_by(2) {

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::{
-    CHECKPOINT, DATA, Default, EXPERIMENT, Key, Kind, LIMITS, MODEL, OPTIMIZER, OVERRIDABLE, POLICY, Range, Section,
-    TRAIN,
+    CHECKPOINT, DATA, Default, EXPERIMENT, GROUP, Key, Kind, LIMITS, MODEL, OPTIMIZER, OVERRIDABLE, POLICY, Range,
+    Section, TRAIN,
 };
 use super::kinds::{COMMON, Naming, SCHEDULE_KINDS, STAGE_LENGTH, ScheduleKind};
 
@@ -94,6 +94,7 @@ fn policy_keys() -> Map<String, Value> {
     let optimizer = json!({
         "description": "Overrides keys of the optimizer.",
         "type": "object",
+        "properties": { "groups": groups() },
         "additionalProperties": { "$ref": "#/definitions/hyper" },
     });
     keys.insert("optimizer".to_owned(), optimizer);
@@ -109,9 +110,25 @@ fn optimizer() -> Value {
     let mut properties: Map<String, Value> =
         OPTIMIZER.iter().map(|key| (key.name.to_owned(), key_schema(key))).collect();
     properties.extend(overrides());
+    properties.insert("groups".to_owned(), groups());
     let mut schema = object("An optimizer.", properties, OPTIMIZER.iter(), Naming::LearningRate);
     schema["additionalProperties"] = json!({ "$ref": "#/definitions/hyper" });
     schema
+}
+
+fn groups() -> Value {
+    let mut properties: Map<String, Value> = GROUP.iter().map(|key| (key.name.to_owned(), key_schema(key))).collect();
+    for key in GROUP.iter().filter(|key| key.required) {
+        properties[key.name] = json!({
+            "description": key.doc, "type": ["array", "string"], "minItems": 1, "items": { "type": "string" },
+        });
+    }
+    let group = object("Parameters, and what is another for them.", properties, GROUP.iter(), Naming::Plain);
+    json!({
+        "description": "Parameters with a learning rate and a weight decay of their own; what a later group says holds.",
+        "type": "array",
+        "items": group,
+    })
 }
 
 /// One schema for each kind; `more` are keys that stand in the same table.

@@ -368,3 +368,24 @@ pub static OPTIMIZER: &[Key] =
     &[Key::new("kind", Kind::Text, "One of the plugin's optimizers, such as \"nesterov\" or \"adam\".")
         .required()
         .no_axis()];
+
+/// Keys of `[[optimizers.NAME.groups]]`.
+pub static GROUP: &[Key] = &[
+    Key::new(
+        "parameters",
+        Kind::Text,
+        "Which: a name, or a pattern in which `*` is any text and `?` any letter, or a list of them: `[\"*.bias\", \"bn*\"]`.",
+    )
+    .required()
+    .no_axis(),
+    Key::new(
+        "lr_mult",
+        Kind::Number(Range::NotNegative),
+        "What the learning rate of these is multiplied by, in place of the architecture's own; 0 freezes them.",
+    ),
+    Key::new(
+        "decay_mult",
+        Kind::Number(Range::NotNegative),
+        "What the weight decay of these is multiplied by, in place of the architecture's own; 0 is without decay.",
+    ),
+];

@@ -7,6 +7,7 @@ mod diagnostic;
 pub mod foreign;
 mod format;
 mod grid;
+mod groups;
 mod json_schema;
 pub mod keys;
 pub mod kinds;

@@ -11,7 +11,7 @@ use super::kinds::Naming;
 use super::setting::{Setting, Value, parse_interval};
 use super::source::{Origin, SourceFile, Span, Spanned};
 use super::tree::{self, Entry, Item, Node, Table};
-use super::{Optimizer, Policy, Seeds, Spec, grid, read, suggest};
+use super::{Optimizer, Policy, Seeds, Spec, grid, groups, read, suggest};
 use crate::checkpoint::{Checkpointing, Keep};
 use crate::limits::{Limits, OnError};
 
@@ -426,6 +426,7 @@ fn read_optimizer(entry: &Entry, problems: &mut Problems) -> Option<Optimizer> {
 fn optimizer_key(entry: &Entry, problems: &mut Problems) -> Vec<Setting> {
     let path = format!("optimizer.{}", entry.key);
     match &entry.node.item {
+        _ if entry.key == "groups" => groups::read(&path, entry, problems),
         Item::Table(table) if table.get("linspace").is_none() && table.get("logspace").is_none() => {
             let entries: Vec<&Entry> = table.entries.iter().collect();
             read::schedule(&path, Naming::Plain, &header(entry), &entries, &[], problems)

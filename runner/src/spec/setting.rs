@@ -38,7 +38,7 @@ pub enum Value {
     Duration(Duration),
     /// Milestones.
     Durations(Arc<[Duration]>),
-    /// How many stages there are; their keys are settings of their own.
+    /// How many stages, or groups of parameters, there are; their keys are settings of their own.
     Stages(usize),
 }
 

@@ -86,6 +86,7 @@ impl Grid<'_> {
                 json: format!("{{\"optimizer\":\"{optimizer}\"}}").into(),
                 hypers: vec![(second.into(), Schedule::Constant(0.9))],
                 hypers_before_lr: 0,
+                groups: [].into(),
             }
             .into(),
             init_seed: seed as u64,

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::frame::{Encoder, Kind, MOST};
 use crate::device::GpuInfo;
 use crate::event::Split;
-use crate::host::{Data, Footprint, HostError, Lane, PluginInfo, SessionConfig, SplitData, TensorInfo, Transform};
+use crate::host::{
+    Data, Footprint, HostError, Lane, ParameterInfo, PluginInfo, SessionConfig, SplitData, TensorInfo, Transform,
+};
 
 /// Raised by any change of frames or messages.
 pub const PROTOCOL: u32 = 4;
@@ -88,6 +90,8 @@ pub enum Request {
     },
     /// `host::Plugin::footprint`, of a session on data of these sizes, with the means and scales of the transform.
     Footprint(Open, DataSizes),
+    /// `host::Plugin::parameters`, likewise.
+    Parameters(Open, DataSizes),
     /// `device::gpus`, of these numbers.
     Gpus(Vec<u32>),
 }
@@ -119,6 +123,8 @@ pub enum Reply {
     Described(String),
     /// To `Footprint`.
     Footprint(Footprint),
+    /// To `Parameters`.
+    Parameters(Vec<ParameterInfo>),
     /// To `Gpus`: what there is, or why there is none.
     Gpus(Result<Vec<GpuInfo>, String>),
 }

@@ -11,7 +11,9 @@ use super::message::{Open, Reply, Request, encode, transform_arrays};
 use super::process::{Call, Process};
 use super::{Isolation, Launch, patience};
 use crate::device::{self, GpuInfo};
-use crate::host::{self, Blame, Death, Footprint, Function, HostError, PluginInfo, SearchPath, SessionConfig};
+use crate::host::{
+    self, Blame, Death, Footprint, Function, HostError, ParameterInfo, PluginInfo, SearchPath, SessionConfig,
+};
 use crate::limits::Limits;
 
 /// Neither question is one to compute for: a minute is for libraries on slow disks.
@@ -77,6 +79,26 @@ impl Known {
                     }
                 };
                 configs.iter().map(footprint).collect()
+            }),
+        }
+    }
+
+    /// The parameters of each configuration's model, by its options and the sizes of its data alone.
+    pub fn parameters(&self, configs: &[SessionConfig]) -> Result<Vec<Vec<ParameterInfo>>, HostError> {
+        match self {
+            Known::Here(plugin) => configs.iter().map(|config| plugin.parameters(config)).collect(),
+            Known::There { .. } if configs.is_empty() => Ok(Vec::new()),
+            Known::There { info, launch, limits } => persistently(|| {
+                let mut asking = Asking::new(launch, *limits, info.name.clone(), "clr.parameters/1 parameters")?;
+                let parameters = |config: &SessionConfig| {
+                    let sizes = (&*config.dataset).into();
+                    let arrays = transform_arrays(&config.dataset.transform);
+                    match asking.ask(&Request::Parameters(Open::new(info, config), sizes), &arrays)? {
+                        Reply::Parameters(parameters) => Ok(parameters),
+                        other => Err(asking.out_of_turn(&other)),
+                    }
+                };
+                configs.iter().map(parameters).collect()
             }),
         }
     }

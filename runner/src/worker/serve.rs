@@ -82,6 +82,13 @@ impl Served {
                 self.replies.send(&Reply::Footprint(footprint), &[]);
                 Ok(())
             }
+            Request::Parameters(open, sizes) => {
+                let transform = self.transform(&sizes.transform, rest);
+                let plugin = self.plugin(open.plugin.clone().into(), &open.plugin_digest)?;
+                let parameters = plugin.parameters(&open.config(Arc::new(sizes.data(transform))))?;
+                self.replies.send(&Reply::Parameters(parameters), &[]);
+                Ok(())
+            }
             Request::Gpus(ordinals) => {
                 self.replies.send(&Reply::Gpus(device::gpus(&ordinals)), &[]);
                 Ok(())

@@ -11,7 +11,7 @@ use super::message::{
     transform_arrays, write_frames,
 };
 use crate::device::GpuInfo;
-use crate::host::{Data, Death, Footprint, HostError, Lane, Role, SplitData, TensorInfo, Transform};
+use crate::host::{Data, Death, Footprint, HostError, Lane, ParameterInfo, Role, SplitData, TensorInfo, Transform};
 
 fn requests() -> Vec<Request> {
     let lane = Lane { options_json: r#"{"optimizer": "sgd"}"#.into(), init_seed: u64::MAX, data_seed: 2 };
@@ -32,6 +32,7 @@ fn requests() -> Vec<Request> {
     vec![
         Request::Describe { plugin: path.into(), plugin_digest: "cd34".into() },
         Request::Footprint(open.clone(), (&data).into()),
+        Request::Parameters(open.clone(), (&data).into()),
         Request::Gpus(vec![0, 3]),
         Request::Data(DataSource {
             name: "cifar10".into(),
@@ -87,6 +88,12 @@ fn replies() -> Vec<Reply> {
         Reply::Footprint(Footprint { bytes_shared: 1, bytes_per_lane: 2, numerics: "cpu-avx2".into() }),
         Reply::Gpus(Ok(vec![GpuInfo { ordinal: 3, name: "NVIDIA H100".into(), free: 1 << 36, total: 1 << 37 }])),
         Reply::Gpus(Err("no NVIDIA driver".into())),
+        Reply::Parameters(vec![ParameterInfo {
+            name: "conv1.bias".into(),
+            value_count: 32,
+            lr_mult: 2.0,
+            decay_mult: 0.0,
+        }]),
     ];
     replies.extend(errors().into_iter().map(Reply::Failed));
     replies
@@ -154,7 +161,7 @@ fn garbage_is_an_error() {
                 let _ = decode::<Request>(&bytes);
             }
         }
-        if (12..0x80).contains(&first) {
+        if (13..0x80).contains(&first) {
             assert!(decode::<Request>(&prefixed(&[first, 0, 0])).is_err(), "there is no request {first}");
         }
     }

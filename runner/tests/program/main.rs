@@ -16,5 +16,6 @@ mod status;
 #[path = "../support/libraries.rs"]
 mod support;
 mod two_outputs;
+mod updates;
 mod verify;
 mod world;

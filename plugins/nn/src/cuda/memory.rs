@@ -10,7 +10,8 @@ use clr_plugin::Error;
 
 use crate::lane::{Lane, Model};
 use crate::layer::KeptLen;
-use crate::network::NodeKind;
+use crate::network::{NodeKind, ParameterSlot};
+use crate::optimizer::Multipliers;
 
 /// K tensors of one length, each at a multiple of four values.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Tensors<T = f32> {
 pub(super) struct Sizes {
     /// Weights, and as many gradients; a multiple of four, so that a thread can update four at once.
     pub parameters: usize,
+    /// How many parameters these weights are.
+    pub parameter_count: usize,
     /// What layers remember.
     pub buffers: usize,
     /// As in [`Plan`](crate::plan::Plan).
@@ -69,7 +72,7 @@ pub(super) struct Memory {
     pub data_seeds: Buffer<u64>,
     /// `[K]`.
     pub rules: Buffer<LaneRule>,
-    /// One for each parameter of the network.
+    /// `[K][parameters of the network]`.
     pub parameter_slots: Buffer<Slot>,
 }
 
@@ -127,6 +130,7 @@ impl Sizes {
         let made_at_once = if is_streamed { model.update_size() } else { batch };
         let sizes = Sizes {
             parameters,
+            parameter_count: network.parameters().len(),
             buffers: network.buffer_len(),
             slots: plan.slots.clone(),
             kept_places,
@@ -152,13 +156,13 @@ impl Sizes {
         let floats = tensors.iter().chain(&self.slots).map(|len| len.next_multiple_of(4)).sum::<usize>();
         let words = floats + self.labels.next_multiple_of(4);
         let squares = 8 * partial_count(self.parameters).next_multiple_of(4);
-        let lane = 2 * size_of::<u64>() + size_of::<LaneRule>();
+        let lane = 2 * size_of::<u64>() + size_of::<LaneRule>() + self.parameter_count * size_of::<Slot>();
         (4 * words + squares + self.kept.bytes + lane) as u64
     }
 
-    /// Bytes that do not grow with the lanes, of a network with so many parameters; and how many allocations there are.
-    pub fn shared_bytes(&self, parameter_count: usize) -> (u64, u64) {
-        ((parameter_count * size_of::<Slot>()) as u64, 15 + u64::from(self.accumulated > 0) + self.slots.len() as u64)
+    /// How many allocations there are.
+    pub fn allocations(&self) -> u64 {
+        15 + u64::from(self.accumulated > 0) + self.slots.len() as u64
     }
 }
 
@@ -175,13 +179,8 @@ pub(super) fn scratch_len(model: &Model, batch: usize, precision: Precision) -> 
 
 impl Memory {
     /// Tensors of `lanes` lanes that hold zeros, but for what is the same in all of them.
-    pub fn new(gpu: &Gpu, model: &Model, sizes: &Sizes, lanes: usize, state_count: usize) -> Result<Memory, GpuError> {
+    pub fn new(gpu: &Gpu, sizes: &Sizes, lanes: usize, state_count: usize) -> Result<Memory, GpuError> {
         let tensors = |len| Tensors::new(gpu, lanes, len);
-        let mut parameter_slots: Vec<Slot> = model.network.parameters().iter().map(slot).collect();
-        // What lies beyond the last parameter is 0 and stays 0.
-        if let Some(last) = parameter_slots.last_mut() {
-            last.end = sizes.parameters as u32;
-        }
         Ok(Memory {
             weights: tensors(sizes.parameters)?,
             gradients: tensors(sizes.parameters)?,
@@ -199,12 +198,12 @@ impl Memory {
             init_seeds: gpu.alloc(lanes)?,
             data_seeds: gpu.alloc(lanes)?,
             rules: gpu.alloc(lanes)?,
-            parameter_slots: gpu.alloc_from(&parameter_slots)?,
+            parameter_slots: gpu.alloc(lanes * sizes.parameter_count)?,
         })
     }
 
     /// Copies the state of `source`, a lane on the host, to lane `lane`.
-    pub fn put(&self, gpu: &Gpu, lane: usize, source: &Lane) -> Result<(), GpuError> {
+    pub fn put(&self, gpu: &Gpu, model: &Model, lane: usize, source: &Lane) -> Result<(), GpuError> {
         gpu.upload(&self.weights.buffer, lane * self.weights.stride, &source.weights)?;
         let [first, second] = &source.state;
         gpu.upload(&self.first.buffer, lane * self.first.stride, first)?;
@@ -215,11 +214,18 @@ impl Memory {
         gpu.upload(&self.buffers.buffer, lane * self.buffers.stride, &source.buffers)?;
         gpu.upload(&self.init_seeds, lane, &[source.init_seed])?;
         gpu.upload(&self.data_seeds, lane, &[source.data_seed])?;
-        gpu.upload(&self.rules, lane, &[source.optimizer.lane_rule()])
+        gpu.upload(&self.rules, lane, &[source.optimizer.lane_rule()])?;
+        let parameters = model.network.parameters().iter().zip(source.optimizer.multipliers());
+        let slot = |(slot, mults): (&ParameterSlot, &Multipliers)| Slot {
+            end: slot.range.end as u32,
+            lr_mult: mults.lr,
+            decay_mult: mults.decay,
+        };
+        let mut slots: Vec<Slot> = parameters.map(slot).collect();
+        // What lies beyond the last parameter is 0 and stays 0.
+        if let Some(last) = slots.last_mut() {
+            last.end = model.network.parameter_len().next_multiple_of(4) as u32;
+        }
+        gpu.upload(&self.parameter_slots, lane * slots.len(), &slots)
     }
-}
-
-fn slot(slot: &crate::network::ParameterSlot) -> Slot {
-    let (end, parameter) = (slot.range.end as u32, &slot.parameter);
-    Slot { end, lr_mult: parameter.lr_mult, decay_mult: parameter.decay_mult }
 }

@@ -50,7 +50,7 @@ pub(crate) struct CudaSession {
 }
 
 /// What the host knows of a lane.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Trial {
     optimizer: Optimizer,
     data_seed: u64,
@@ -67,11 +67,10 @@ pub(crate) fn footprint(
 ) -> Result<Footprint, Error> {
     let (major, minor) = Gpu::capability_of(ordinal).map_err(failure)?;
     let sizes = sizes(config, model, precision)?;
-    let (own, own_allocations) = sizes.shared_bytes(model.network.parameters().len());
     let (images, image_allocations) = source::bytes(config.dataset);
-    let allocations = own_allocations + image_allocations + tables::ALLOCATIONS;
+    let allocations = sizes.allocations() + image_allocations + tables::ALLOCATIONS;
     Ok(Footprint {
-        bytes_shared: own + images + allocations * ALLOCATION_BYTES,
+        bytes_shared: images + allocations * ALLOCATION_BYTES,
         bytes_per_lane: sizes.bytes_per_lane(state_count(optimizers)) + tables::bytes_per_lane(config.batch_size),
         numerics: format!("cuda-sm{major}{minor}-{}", precision_name(precision)),
     })
@@ -124,14 +123,14 @@ impl CudaSession {
         let gpu = Gpu::open(ordinal).map_err(failure)?;
         let source = Source::new(&gpu, config.dataset)?;
         let lanes = config.lanes.len();
-        let memory = Memory::new(&gpu, &model, &sizes, lanes, state_count(&optimizers)).map_err(failure)?;
+        let memory = Memory::new(&gpu, &sizes, lanes, state_count(&optimizers)).map_err(failure)?;
         let tables = Tables::new(&gpu, lanes, config.batch_size).map_err(failure)?;
         let is_random = source::is_random(config.dataset);
         let trials = config.lanes.iter().zip(&optimizers);
-        let trials = trials.map(|(lane, &optimizer)| Trial { optimizer, data_seed: lane.data_seed });
+        let trials = trials.map(|(lane, optimizer)| Trial { optimizer: optimizer.clone(), data_seed: lane.data_seed });
         for (index, (lane, optimizer)) in config.lanes.iter().zip(&optimizers).enumerate() {
-            let lane = Lane::new(&model.network, *optimizer, lane.init_seed, lane.data_seed);
-            memory.put(&gpu, index, &lane).map_err(failure)?;
+            let lane = Lane::new(&model.network, optimizer.clone(), lane.init_seed, lane.data_seed);
+            memory.put(&gpu, &model, index, &lane).map_err(failure)?;
         }
         let (lanes, graphs) = (trials.collect(), Graphs::default());
         Ok(CudaSession { model, precision, lanes, sizes, graphs, tables, memory, source, is_random, gpu })
@@ -281,15 +280,15 @@ impl Session for CudaSession {
     }
 
     fn reset_lane(&mut self, lane: usize, trial: &clr_plugin::Lane<'_>, _dataset: &Dataset<'_>) -> Result<(), Error> {
-        let optimizer = Optimizer::parse(trial.options)?;
+        let optimizer = Optimizer::parse(trial.options, &self.model.network)?;
         if optimizer.state_names().len() > 1 && self.memory.second.is_none() {
             let second = Tensors::new(&self.gpu, self.lanes.len(), self.sizes.parameters).map_err(failure)?;
             self.memory.second = Some(second);
             // They were captured without it.
             self.graphs.clear();
         }
-        let state = Lane::new(&self.model.network, optimizer, trial.init_seed, trial.data_seed);
-        self.memory.put(&self.gpu, lane, &state).map_err(failure)?;
+        let state = Lane::new(&self.model.network, optimizer.clone(), trial.init_seed, trial.data_seed);
+        self.memory.put(&self.gpu, &self.model, lane, &state).map_err(failure)?;
         self.lanes[lane] = Trial { optimizer, data_seed: trial.data_seed };
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Plans of small specs, with facts made by hand.
 
 mod durations;
+mod groups;
 pub(crate) mod overview;
 mod problems;
 mod table;
@@ -8,6 +9,7 @@ mod table;
 use expect_test::{Expect, expect};
 
 pub(crate) use super::example::facts;
+use super::example::facts_for;
 use super::*;
 use crate::spec::{SourceFile, parse, render};
 
@@ -30,7 +32,7 @@ pub(crate) fn planned(text: &str) -> Plan {
     let source = SourceFile { name: "a.toml".to_owned(), text: text.to_owned() };
     let (spec, diagnostics) = parse(&source, &[]);
     assert_eq!(render(&diagnostics, &source), "");
-    match plan(&spec, &facts()) {
+    match plan(&spec, &facts_for(&spec)) {
         Ok(plan) => plan,
         Err(diagnostics) => panic!("{}", render(&diagnostics, &source)),
     }
@@ -52,7 +54,7 @@ fn check(body: &str, expected: Expect) {
 fn check_problems(body: &str, expected: Expect) {
     let source = SourceFile { name: "a.toml".to_owned(), text: format!("{HEAD}{body}") };
     let (spec, mut diagnostics) = parse(&source, &[]);
-    match plan(&spec, &facts()) {
+    match plan(&spec, &facts_for(&spec)) {
         Ok(_) => assert_eq!(diagnostics, [], "a plan was made of a wrong spec"),
         Err(more) => diagnostics.extend(more),
     }
@@ -480,6 +482,7 @@ fn json_has_every_resolved_value() {
               "optimizer": {
                 "optimizer": "sgd"
               },
+              "parameter_groups": [],
               "schedules": {
                 "lr": 0.001,
                 "momentum": 0.9,

@@ -816,13 +816,13 @@ fn updates_that_cannot_be_accumulated() {
                |
                = help: remove `accumulate`, and multiply `data.batch_size` by it instead: the update is of as many images
 
-            error[spec::option]: `cifar10_full` of the plugin `cifar` has no option `accumulate`
+            error[spec::option]: `accumulate` belongs to `[train]`
               --> a.toml:25:7
                |
             25 | model.accumulate = 2
                |       ^^^^^^^^^^
                |
-               = help: expected `width`, `pool`, `dropout`, `plugin` or `architecture`
+               = help: write `train.accumulate`
         "#]],
     );
 }
