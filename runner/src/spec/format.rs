@@ -85,8 +85,8 @@ fn in_toml(line: &str) -> Option<String> {
 pub fn value_in_toml(value: &str) -> Option<(&'static str, String)> {
     let value = value.trim();
     match value {
-        "True" | "TRUE" | "yes" | "on" => return Some(("flags are in small letters", "true".to_owned())),
-        "False" | "FALSE" | "no" | "off" => return Some(("flags are in small letters", "false".to_owned())),
+        "True" | "TRUE" => return Some(("flags are in small letters", "true".to_owned())),
+        "False" | "FALSE" => return Some(("flags are in small letters", "false".to_owned())),
         _ => {}
     }
     if let Some(number) = number_in_toml(value) {
@@ -113,6 +113,12 @@ pub fn value_in_toml(value: &str) -> Option<(&'static str, String)> {
 
 /// A value without quotes, in them.
 pub fn word_in_toml(value: &str) -> Option<(&'static str, String)> {
+    match value {
+        "yes" | "on" => return Some(("flags are `true` and `false`", "true".to_owned())),
+        "no" | "off" => return Some(("flags are `true` and `false`", "false".to_owned())),
+        "None" | "null" | "nil" => return None,
+        _ => {}
+    }
     let is_plain = value.chars().all(|c| c.is_alphanumeric() || "_-.% /:".contains(c));
     let begins = value.starts_with(|c: char| c.is_alphanumeric() || "_./~".contains(c));
     (begins && is_plain).then(|| ("this needs quotes", format!("\"{value}\"")))

@@ -29,9 +29,9 @@ pub(super) fn parse(source: &SourceFile, sets: &[String]) -> (Spec, Vec<Diagnost
     let mut problems = Problems::default();
     let tree::Tree { mut root, broken } = tree::read(source, &mut problems);
     for (position, argument) in sets.iter().enumerate() {
-        if let Some((path, value)) = tree::read_set(argument, position, &mut problems)
+        let full_path = |name: &str| if TABLES.contains(&name) { None } else { path_of(&root, name) };
+        if let Some((path, value)) = tree::read_set(argument, position, &full_path, &mut problems)
             && may_set(&root, &path, &mut problems)
-            && let Some(value) = value
         {
             tree::set(&mut root, &path, value);
         }
@@ -56,12 +56,10 @@ pub(super) fn parse(source: &SourceFile, sets: &[String]) -> (Spec, Vec<Diagnost
 fn may_set(root: &Table, path: &[(String, Span)], problems: &mut Problems) -> bool {
     let (first, first_span) = &path[0];
     if !TABLES.contains(&first.as_str()) {
-        problems.push(Diagnostic::new("spec::set", first_span.clone(), format!("there is no table `{first}`")).help(
-            match path_of(root, first) {
-                Some(path) => format!("write `--set {path}=..`"),
-                None => foreign::help(first, Place::Section, TABLES),
-            },
-        ));
+        problems.push(
+            Diagnostic::new("spec::set", first_span.clone(), format!("there is no table `{first}`"))
+                .help(foreign::help(first, Place::Section, TABLES)),
+        );
         return false;
     }
     let names_an_entry = first == "policies" || first == "optimizers";

@@ -138,7 +138,16 @@ pub fn read(source: &SourceFile, problems: &mut Problems) -> Tree {
                     Diagnostic::new("spec::syntax", Span::spec(begin..line_start + value.end), title)
                         .help(format!("write `{key} {toml}`"))
                 }
-                None => Diagnostic::new("spec::syntax", Span::spec(range), "this is not TOML").text(message),
+                None => {
+                    let title = match message.as_str() {
+                        message if message.starts_with("unclosed table") => "this header is not closed",
+                        message if message.contains("string, expected `") && message.starts_with("invalid") => {
+                            "this string is not closed"
+                        }
+                        _ => "this is not TOML",
+                    };
+                    Diagnostic::new("spec::syntax", Span::spec(range), title).text(message)
+                }
             });
         }
     }
@@ -180,10 +189,15 @@ fn first_of_name(above: &str, line: &str, name: &str) -> Option<Range<usize>> {
 /// The keys that lead to a value, each with its place.
 pub type KeyPath = Vec<(String, Span)>;
 
-/// One `--set KEY=VALUE` as a path of keys and a value; without what could not be read, after reporting why.
+/// One `--set KEY=VALUE` as a path of keys and a value, or `None` after reporting what is wrong with it.
 ///
-/// `position` is which of the arguments it is.
-pub fn read_set(argument: &str, position: usize, problems: &mut Problems) -> Option<(KeyPath, Option<Node>)> {
+/// `position` is which of the arguments it is; `path_of` finds the path of a key that is given without its tables.
+pub fn read_set(
+    argument: &str,
+    position: usize,
+    path_of: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) -> Option<(KeyPath, Node)> {
     const OPTION: &str = "--set ";
     let shown: Arc<str> = format!("{OPTION}{argument}").into();
     let span = |range: Range<usize>| Span {
@@ -207,35 +221,46 @@ pub fn read_set(argument: &str, position: usize, problems: &mut Problems) -> Opt
         );
         return None;
     };
-    let path = path.into_iter().map(|(name, range)| (name, key_span(range))).collect();
+    let path: KeyPath = path.into_iter().map(|(name, range)| (name, key_span(range))).collect();
 
     let trimmed = value.trim();
+    let in_toml = format::value_in_toml(trimmed);
+    let write = |key: &str, toml: &str| {
+        let quote = if toml.contains(['[', '{', '"', ' ']) { "'" } else { "" };
+        format!("write `--set {quote}{key}={toml}{quote}`")
+    };
+    if let [(name, name_span)] = path.as_slice()
+        && let Some(path) = path_of(name)
+    {
+        let toml = in_toml.as_ref().map_or(trimmed, |(_, toml)| toml);
+        problems.push(
+            Diagnostic::new("spec::set", name_span.clone(), format!("there is no table `{name}`"))
+                .help(write(&path, toml)),
+        );
+        return None;
+    }
     let offset = OPTION.len() + key.len() + 1 + (value.len() - value.trim_start().len());
     let value_span = |range: Range<usize>| span(range.start + offset..range.end + offset);
     match DeValue::parse(trimmed) {
-        Ok(value) => Some((path, Some(node(value, &value_span, problems)))),
-        // Shells eat quotes, so a bare word is a string; what starts like another kind of value is a mistake in that.
-        Err(error) if trimmed.is_empty() || trimmed.starts_with(['[', '{', '"', '\'']) => {
-            let range = error.span().unwrap_or(0..trimmed.len());
-            problems.push(match format::value_in_toml(trimmed) {
-                Some((title, toml)) => Diagnostic::new("spec::syntax", value_span(0..trimmed.len()), title)
-                    .help(format!("write `--set '{}={toml}'`", key.trim())),
-                None => Diagnostic::new("spec::syntax", value_span(range), "this is not a TOML value")
-                    .text(error.message().replace('\n', " ")),
-            });
-            Some((path, None))
-        }
-        Err(_) => {
-            if let Some((title, toml)) = format::value_in_toml(trimmed) {
-                let quote = if toml.contains(['[', '"']) { "'" } else { "" };
+        Ok(value) => Some((path, node(value, &value_span, problems))),
+        Err(error) => match in_toml {
+            Some((title, toml)) => {
                 problems.push(
-                    Diagnostic::new("spec::syntax", value_span(0..trimmed.len()), title)
-                        .help(format!("write `--set {quote}{}={toml}{quote}`", key.trim())),
+                    Diagnostic::new("spec::syntax", value_span(0..trimmed.len()), title).help(write(key.trim(), &toml)),
                 );
-                return Some((path, None));
+                None
             }
-            Some((path, Some(Node { item: Item::Text(trimmed.to_owned()), span: value_span(0..trimmed.len()) })))
-        }
+            // Shells eat quotes, so a bare word is a string; what starts like another kind of value is a mistake in that.
+            None if trimmed.is_empty() || trimmed.starts_with(['[', '{', '"', '\'']) => {
+                let range = error.span().unwrap_or(0..trimmed.len());
+                problems.push(
+                    Diagnostic::new("spec::syntax", value_span(range), "this is not a TOML value")
+                        .text(error.message().replace('\n', " ")),
+                );
+                None
+            }
+            None => Some((path, Node { item: Item::Text(trimmed.to_owned()), span: value_span(0..trimmed.len()) })),
+        },
     }
 }
 
