@@ -26,7 +26,7 @@ fn with_sets(source: &SourceFile, sets: &[String]) -> Option<String> {
     }
     let mut document: DocumentMut = source.text.parse().ok()?;
     for (position, argument) in sets.iter().enumerate() {
-        let (path, _) = tree::read_set(argument, position, &mut Problems::default())?;
+        let (path, _) = tree::read_set(argument, position, &|_| None, &mut Problems::default())?;
         let path: Vec<&str> = path.iter().map(|(name, _)| name.as_str()).collect();
         let (_, text) = argument.split_once('=')?;
         // As it is read: what is no value of TOML is a bare word.

@@ -27,7 +27,7 @@ fn check_bad_input(spec: &str, arguments: &[&str], expected: &Expect) {
 fn five_mistakes_are_reported_at_once() {
     let spec = BOWL
         .replace("dataset    = \"speckles\"", "dataset    = \"minst\"")
-        .replace("step_size = 7\n\n", "stepsize  = 7\n\n")
+        .replace("step_size = 5\n\n", "stepsize  = 5\n\n")
         .replace("base_lr   = 0.01", "base_lr   = 0.5")
         .replace("iterations = 30", "iterations = \"thirty\"")
         .replace("kind = \"gd\"", "kind = \"adma\"");
@@ -62,10 +62,10 @@ fn five_mistakes_are_reported_at_once() {
             error[spec::key]: unknown key `stepsize`
               --> spec.toml:22:1
                |
-            22 | stepsize  = 7
+            22 | stepsize  = 5
                | ^^^^^^^^ not a key of a schedule of kind `triangular`
                |
-               = help: did you mean `step_size`?
+               = help: write `step_size` in a policy: from `base_lr` to `max_lr`, half a cycle
 
             error[spec::optimizer]: there is no optimizer `adma`
               --> spec.toml:34:8
@@ -213,7 +213,7 @@ fn plugins_and_datasets_are_listed_and_described() {
         ),
         (&["data", "list"], &["not here; `clr-run data fetch cifar10`", "the built-in generator"]),
         (&["data", "info", "shapes"], &["train      5000\n", "test       1000\n", "classes    10 disc"]),
-        (&["data", "info", "speckles", "--data", "data"], &["12x12x3", "train      63\n", "test       20\n"]),
+        (&["data", "info", "speckles", "--data", "data"], &["12x12x3", "train      63\n", "test       100\n"]),
     ];
     for (arguments, parts) in outputs {
         let ran = world.run(arguments);

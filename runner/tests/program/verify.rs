@@ -337,7 +337,7 @@ fn what_cannot_be_proven_says_why() {
 #[test]
 fn what_was_set_and_tables_of_values_are_found_again() {
     let table = "kind      = \"table\"\nfile = \"rates.csv\"";
-    let spec = BOWL.replace("kind      = \"triangular\"\nbase_lr   = 0.01\nmax_lr    = 0.1\nstep_size = 7", table);
+    let spec = BOWL.replace("kind      = \"triangular\"\nbase_lr   = 0.01\nmax_lr    = 0.1\nstep_size = 5", table);
     assert!(spec != BOWL);
     let world = World::new(&spec);
     let rates: String = (0..50).map(|row| format!("{}\n", 0.01 + f64::from(row) / 1000.0)).collect();

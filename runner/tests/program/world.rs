@@ -99,7 +99,7 @@ eval_every = 10
 kind      = "triangular"
 base_lr   = 0.01
 max_lr    = 0.1
-step_size = 7
+step_size = 5
 
 [policies.hot]
 kind       = "fixed"
@@ -108,7 +108,7 @@ optimizers = ["gd"]
 
 [optimizers.sgd]
 kind     = "sgd"
-momentum = { kind = "triangular", base = 0.95, max = 0.85, step_size = 7 }
+momentum = { kind = "triangular", base = 0.95, max = 0.85, step_size = 5 }
 
 [optimizers.gd]
 kind = "gd"
@@ -147,7 +147,7 @@ impl World {
     pub fn new(spec: &str) -> World {
         let world = World { folder: tempfile::tempdir().expect("there is room for a temporary folder") };
         fs::write(world.path("spec.toml"), spec).unwrap();
-        write_dataset(&world.path("data/speckles"), 12, [63, 20]);
+        write_dataset(&world.path("data/speckles"), 12, [63, 100]);
         world
     }
 
