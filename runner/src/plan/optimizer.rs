@@ -264,7 +264,11 @@ impl<'f> Resolver<'f> {
             let schedule = if cell.get(&format!("{path}.kind")).is_some() {
                 let schedule = self.schedule(cell, path, naming, clock, problems);
                 schedule.zip(clock).and_then(|(schedule, clock)| {
-                    Warner { cell, naming, per_epoch: false, problems }.schedule(&schedule, path, clock.steps);
+                    Warner { cell, naming, per_epoch: false, whole: "training", problems }.schedule(
+                        &schedule,
+                        path,
+                        clock.steps,
+                    );
                     stays_within(&schedule, bounds, cell, name, path, clock.steps, problems).then_some(schedule)
                 })
             } else {

@@ -22,6 +22,8 @@ pub struct Warner<'w, 'a, 'c> {
     pub naming: Naming,
     /// Whether steps are epochs.
     pub per_epoch: bool,
+    /// What ends after the steps: the training, or a stage.
+    pub whole: &'static str,
     pub problems: &'w mut Problems,
 }
 
@@ -74,8 +76,14 @@ impl Warner<'_, '_, '_> {
                 let mut begun = 0_u64;
                 for (index, stage) in stages.iter().enumerate() {
                     let stage_path = format!("{path}.stages.{}", index + 1);
-                    if self.cell.get(&format!("{stage_path}.kind")).is_none() {
-                        // A stage that the spec does not name: what a key of the policy stands for.
+                    let is_named = self.cell.get(&format!("{stage_path}.kind")).is_some();
+                    let is_last = index + 1 == stages.len();
+                    if !is_named {
+                        // What a key of the policy stands for comes first, and then the policy itself.
+                        if let (true, Some(left)) = (is_last, steps.checked_sub(begun).filter(|left| *left > 0)) {
+                            self.schedule(&stage.schedule, path, left);
+                        }
+                        begun = begun.saturating_add(stage.steps);
                         continue;
                     }
                     if begun >= steps {
@@ -94,7 +102,6 @@ impl Warner<'_, '_, '_> {
                         break;
                     }
                     let left = steps - begun;
-                    let is_last = index + 1 == stages.len();
                     let length = format!("{stage_path}.iterations");
                     if stage.steps > left && self.cell.get(&length).is_some() {
                         self.warn(
@@ -110,9 +117,23 @@ impl Warner<'_, '_, '_> {
                         );
                     }
                     let used = if is_last { left } else { stage.steps.min(left) };
+                    let whole = self.whole;
+                    self.whole = if is_last { whole } else { "stage" };
                     self.schedule(&stage.schedule, &stage_path, used);
+                    self.whole = whole;
                     begun = begun.saturating_add(stage.steps);
                 }
+            }
+            Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner } => {
+                let epochs = iterations_per_epoch.count(steps.saturating_sub(1)).saturating_add(1);
+                // Cycles last so many epochs; a point is met by its number.
+                let counted = match **inner {
+                    Schedule::Cyclic(_) | Schedule::Sgdr { .. } | Schedule::Sequence(_) => epochs,
+                    _ => epochs.saturating_add(*first_epoch),
+                };
+                let per_epoch = std::mem::replace(&mut self.per_epoch, true);
+                self.schedule(inner, path, counted);
+                self.per_epoch = per_epoch;
             }
             _ => {}
         }
@@ -175,8 +196,8 @@ impl Warner<'_, '_, '_> {
     /// A point of the schedule after the last step.
     fn beyond(&mut self, path: &str, key: &str, point: f64, steps: u64, consequence: &str) {
         let name = self.naming.name(key);
-        let title = format!("`{name}` reaches beyond the training: {consequence}");
-        let text = format!("{} of {} {}", Number(point), thousands(steps.into()), self.unit());
+        let title = format!("`{name}` reaches beyond the {}: {consequence}", self.whole);
+        let text = format!("{} of {} {}", count(point), thousands(steps.into()), self.unit());
         self.warn(BEYOND, &format!("{path}.{name}"), title, text);
     }
 
@@ -185,14 +206,15 @@ impl Warner<'_, '_, '_> {
         let name = self.naming.name(key);
         let unit = self.unit();
         let text = format!(
-            "{} of the {} {unit} of the last cycle, which ends at {}, where the training has {}",
-            Number(since),
-            Number(length),
-            Number(end),
+            "{} of the {} {unit} of the last cycle, which ends at {}, where the {} has {}",
+            count(since),
+            count(length),
+            count(end),
+            self.whole,
             thousands(steps.into()),
         );
         let place = self.cell.place(&format!("{path}.{name}"));
-        let title = "the training ends in the middle of a cycle".to_owned();
+        let title = format!("the {} ends in the middle of a cycle", self.whole);
         self.problems.push(
             Diagnostic::warning(CYCLE, place, title)
                 .text(text)
@@ -201,7 +223,7 @@ impl Warner<'_, '_, '_> {
     }
 
     fn table_ends(&mut self, path: &str, last: f64, steps: u64) {
-        let text = format!("its last row is for {} of {} {}", Number(last), thousands(steps.into()), self.unit());
+        let text = format!("its last row is for {} of {} {}", count(last), thousands(steps.into()), self.unit());
         self.warn(
             BEYOND,
             &format!("{path}.file"),
@@ -216,6 +238,15 @@ impl Warner<'_, '_, '_> {
 
     fn warn(&mut self, code: &'static str, path: &str, title: String, text: String) {
         self.problems.push(Diagnostic::warning(code, self.cell.place(path), title).text(text));
+    }
+}
+
+/// A number of steps, whole ones with their thousands apart.
+fn count(steps: f64) -> String {
+    if steps.fract() == 0.0 && (0.0..1e15).contains(&steps) {
+        thousands(steps as u128)
+    } else {
+        Number(steps).to_string()
     }
 }
 

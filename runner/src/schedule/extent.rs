@@ -24,11 +24,11 @@ impl Schedule {
     /// for nothing that is not a number.
     pub fn first_outside(&self, steps: u64, inside: impl Fn(f64) -> bool) -> Option<Outside> {
         let within = |hull: Option<(f64, f64)>| hull.is_some_and(|(low, high)| inside(low) && inside(high));
-        if steps == 0 || within(self.hull(steps)) {
+        if steps == 0 || within(self.hull(steps - 1)) {
             return None;
         }
         // The hull only grows: up to here nothing can be outside.
-        let mut step = first_where(0, steps, |step| !within(self.hull(step + 1)));
+        let mut step = first_where(0, steps, |step| !within(self.hull(step)));
         let at = |step| Some(Outside { step: Some(step), value: self.at(step) });
         for _ in 0..MOST_PIECES {
             if step >= steps {
@@ -43,17 +43,16 @@ impl Schedule {
             }
             step = end + 1;
         }
-        let (low, high) = self.hull(steps).unwrap_or((f64::NAN, f64::NAN));
+        let (low, high) = self.hull(steps - 1).unwrap_or((f64::NAN, f64::NAN));
         Some(Outside { step: None, value: if inside(low) { high } else { low } })
     }
 
-    /// Bounds of the values at the first `steps` steps, 1 or more; `None` where they are not known.
-    fn hull(&self, steps: u64) -> Option<(f64, f64)> {
-        let last = steps - 1;
+    /// Bounds of the values at the steps up to `last`; `None` where they are not known.
+    fn hull(&self, last: u64) -> Option<(f64, f64)> {
         match self {
             Schedule::Table(values) => {
-                let used = &values[..values.len().min(usize::try_from(steps).unwrap_or(usize::MAX))];
-                used.iter().try_fold((f64::INFINITY, f64::NEG_INFINITY), |hull, value| join(hull, *value))
+                let used = values.iter().take(usize::try_from(last).unwrap_or(usize::MAX).saturating_add(1));
+                used.copied().try_fold((f64::INFINITY, f64::NEG_INFINITY), join)
             }
             Schedule::Points { points, .. } => {
                 if points.windows(2).any(|pair| pair[0].0 >= pair[1].0 || !(pair[1].0 - pair[0].0).is_finite()) {
@@ -68,18 +67,21 @@ impl Schedule {
             Schedule::Sgdr { max, min, .. } => hull_of([*max, *min]),
             Schedule::Sequence(stages) => {
                 let mut hull = (f64::INFINITY, f64::NEG_INFINITY);
-                let mut left = steps;
+                let mut last = last;
                 for (index, Stage { steps, schedule }) in stages.iter().enumerate() {
-                    let used = if index + 1 == stages.len() { left } else { left.min(*steps) };
-                    if used > 0 {
-                        let (low, high) = schedule.hull(used)?;
+                    let ends_here = index + 1 == stages.len() || last < *steps;
+                    if ends_here || *steps > 0 {
+                        let (low, high) = schedule.hull(if ends_here { last } else { steps - 1 })?;
                         hull = join(join(hull, low)?, high)?;
                     }
-                    left -= used;
+                    if ends_here {
+                        break;
+                    }
+                    last -= steps;
                 }
                 Some(hull)
             }
-            Schedule::PerEpoch { inner, .. } => inner.hull(self.counted(last).saturating_add(1)),
+            Schedule::PerEpoch { inner, .. } => inner.hull(self.counted(last)),
             _ if self.is_monotone() => hull_of([self.at(0), self.at(last)]),
             _ => None,
         }

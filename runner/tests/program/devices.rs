@@ -18,7 +18,7 @@ fn check_refused(device: &str, settings: &[(&str, &str)], expected: &str) {
     let world = World::new(MIX);
     let Some(ran) = run(&world, &["--device", device], settings) else { return };
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert_eq!(ran.stderr, format!("error: --device: {expected}\n"));
+    assert_eq!(ran.said(), format!("error: --device: {expected}\n"));
     assert!(!world.path("outputs").exists());
 }
 

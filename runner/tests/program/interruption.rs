@@ -52,7 +52,7 @@ fn a_second_command_on_one_output_is_refused_and_sigterm_ends_the_first() {
     let second = world.run(&["spec.toml", "--data", "data"]);
     assert_eq!(second.code, Some(2), "{second:?}");
     let holder = format!("error: another command is writing outputs/mix: process {} on ", first.id());
-    assert!(second.stderr.starts_with(&holder), "{second:?}");
+    assert!(second.said().starts_with(&holder), "{second:?}");
     assert!(second.stderr.ends_with("; wait for it, or choose another folder with --outputs\n"), "{second:?}");
     assert_eq!(second.stdout, "");
     first.signal("TERM");

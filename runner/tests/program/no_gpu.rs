@@ -14,7 +14,7 @@ fn without_a_driver_a_gpu_is_refused_and_auto_is_the_cpu() {
     let world = World::new(MIX);
     let ran = world.run(&["spec.toml", "--data", "data", "--device", "cuda"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert_eq!(ran.stderr, "error: --device: no NVIDIA driver: its library (libcuda.so.1) was not found\n");
+    assert_eq!(ran.said(), "error: --device: no NVIDIA driver: its library (libcuda.so.1) was not found\n");
     assert!(!world.path("outputs").exists());
     world.train(&["--device", "auto"]);
 }
@@ -31,7 +31,7 @@ fn without_room_for_a_trial_a_gpu_is_refused_and_auto_is_the_cpu() {
     let ran = run("cuda:0");
     assert_eq!(ran.code, Some(2), "{ran:?}");
     let expected = "error: --device: GPU 0 is out of memory: a trial of cifar10_quick takes ";
-    assert!(ran.stderr.starts_with(expected) && ran.stderr.ends_with("of 1.0 MiB are free\n"), "{ran:?}");
+    assert!(ran.said().starts_with(expected) && ran.stderr.ends_with("of 1.0 MiB are free\n"), "{ran:?}");
     assert!(!world.path("outputs").exists());
     let ran = run("auto");
     assert_eq!(ran.code, Some(0), "{ran:?}");

@@ -115,7 +115,7 @@ fn two_outputs_that_differ_in_a_constant_are_told_apart() {
     world.train(&["--set", "policies.triangular.base_lr=0.02", "--set", "experiment.name=a"]);
     world.train(&["--set", "policies.triangular.base_lr=0.03", "--set", "experiment.name=b"]);
     let float = |value: f64| Cell::F64(value.to_bits());
-    let (text, whole) = (|text: &str| Cell::Text(text.to_owned()), float(7.0));
+    let (text, whole) = (|text: &str| Cell::Text(text.to_owned()), float(5.0));
     let names = ["policy.kind", "policy.base_lr", "policy.step_size", "optimizer.momentum.step_size", "model.noise"];
     for (output, base_lr) in [("outputs/a", 0.02), ("outputs/b", 0.03)] {
         // The optimizer gd has no momentum to schedule.

@@ -137,6 +137,17 @@ pub struct Ran {
     pub stderr: String,
 }
 
+impl Ran {
+    /// What it wrote to stderr after the warnings of the spec.
+    pub fn said(&self) -> &str {
+        let mut said = self.stderr.as_str();
+        while said.starts_with("warning[") {
+            said = said.split_once("\n\n").map_or("", |(_, rest)| rest);
+        }
+        said
+    }
+}
+
 /// A command that goes on.
 pub struct Running {
     child: Child,

@@ -848,26 +848,38 @@ fn what_lies_beyond_the_training_is_a_warning() {
         &format!("{step}25_000"),
         "25_000",
         "`step_size` reaches beyond the training: the value never falls",
-        "25000 of 25,000 iterations",
+        "25,000 of 25,000 iterations",
     );
     check_warnings(&sgd(&format!("{step}24_999"), ""), &[]);
     beyond(
         "kind = \"multistep\"\nbase_lr = 0.1\ngamma = 0.1\nmilestones = [20_000, \"60 epochs\"]",
         "[20_000, \"60 epochs\"]",
         "`milestones` reaches beyond the training: it is not reached",
-        "30000 of 25,000 iterations",
+        "30,000 of 25,000 iterations",
     );
     beyond(
         "kind = \"triangular\"\nbase_lr = 0.1\nmax_lr = 0.2\nstep_size = 30_000",
         "30_000",
         "`step_size` reaches beyond the training: `max_lr` is not reached",
-        "30000 of 25,000 iterations",
+        "30,000 of 25,000 iterations",
     );
     beyond(
         "kind = \"cosine\"\nmax_lr = 0.2\nsteps = \"100 epochs\"",
         "\"100 epochs\"",
         "`steps` reaches beyond the training: the last value is not reached",
-        "50000 of 25,000 iterations",
+        "50,000 of 25,000 iterations",
+    );
+    // Epochs count from 1 here: the last of the fifty is number 50.
+    let multistep = |last: u32| {
+        let keys = "kind = \"multistep\"\nper = \"epoch\"\nbase_lr = 0.1\ngamma = 0.1";
+        format!("{keys}\nmilestones = [\"30 epochs\", \"{last} epochs\"]")
+    };
+    check_warnings(&sgd(&multistep(50), ""), &[]);
+    beyond(
+        &multistep(51),
+        "[\"30 epochs\", \"51 epochs\"]",
+        "`milestones` reaches beyond the training: it is not reached",
+        "51 of 51 epochs",
     );
     let stages = "kind = \"sequence\"\nstages = [{ kind = \"fixed\", base_lr = 0.1, iterations = 25_000 }, { kind = \"fixed\", base_lr = 0.01 }]";
     beyond(stages, "\"fixed\"", "stage 2 is never reached", "it begins at 25,000, and iterations end at 25,000");
@@ -880,7 +892,7 @@ fn what_lies_beyond_the_training_is_a_warning() {
     let momentum = "momentum = { kind = \"triangular\", base = 0.9, max = 0.8, step_size = 30_000 }";
     check_warnings(
         &sgd("kind = \"fixed\"\nbase_lr = 0.1", momentum),
-        &[("30_000", "`step_size` reaches beyond the training: `max` is not reached", "30000 of 25,000 iterations")],
+        &[("30_000", "`step_size` reaches beyond the training: `max` is not reached", "30,000 of 25,000 iterations")],
     );
 }
 
@@ -895,7 +907,7 @@ fn a_training_that_ends_within_a_cycle_is_a_warning() {
         &[(
             "2000",
             title,
-            "1000 of the 4000 iterations of the last cycle, which ends at 28000, where the training has 25,000",
+            "1,000 of the 4,000 iterations of the last cycle, which ends at 28,000, where the training has 25,000",
         )],
     );
     check_warnings(&sgd(&cyclic("2500"), ""), &[]);
@@ -910,7 +922,7 @@ fn a_training_that_ends_within_a_cycle_is_a_warning() {
         &[(
             "1000",
             title,
-            "10000 of the 16000 iterations of the last cycle, which ends at 31000, where the training has 25,000",
+            "10,000 of the 16,000 iterations of the last cycle, which ends at 31,000, where the training has 25,000",
         )],
     );
     check_warnings(&sgd(&format!("{}\ntrain.iterations = 15_000", sgdr(1000)), ""), &[]);
@@ -920,8 +932,31 @@ fn a_training_that_ends_within_a_cycle_is_a_warning() {
         &[(
             "13_000",
             title,
-            "25000 of the 26000 iterations of the last cycle, which ends at 26000, where the training has 25,000",
+            "25,000 of the 26,000 iterations of the last cycle, which ends at 26,000, where the training has 25,000",
         )],
+    );
+    // The last stage begins at 22,000.
+    let stages = "kind = \"sequence\"\nstages = [{ kind = \"triangular\", base_lr = 0.1, max_lr = 0.2, step_size = 2000, iterations = 22_000 }, { kind = \"triangular\", base_lr = 0.1, max_lr = 0.2, step_size = 1000 }]";
+    check_warnings(
+        &sgd(stages, ""),
+        &[
+            (
+                "2000",
+                "the stage ends in the middle of a cycle",
+                "2,000 of the 4,000 iterations of the last cycle, which ends at 24,000, where the stage has 22,000",
+            ),
+            (
+                "1000",
+                title,
+                "1,000 of the 2,000 iterations of the last cycle, which ends at 4,000, where the training has 3,000",
+            ),
+        ],
+    );
+    // 50 epochs, by the epoch: Smith 2017, Table 4, has cycles of a tenth of the training.
+    check_warnings(&sgd(&cyclic("\"2.5 epochs\"\nper = \"epoch\""), ""), &[]);
+    check_warnings(
+        &sgd(&cyclic("\"4 epochs\"\nper = \"epoch\""), ""),
+        &[("\"4 epochs\"", title, "2 of the 8 epochs of the last cycle, which ends at 56, where the training has 50")],
     );
     // Once, however many cells of the grid have it.
     let grid = sgd(&cyclic("2000"), "momentum = [0.8, 0.9]").replace("max_lr = 0.2", "max_lr = [0.2, 0.3]");
@@ -986,6 +1021,6 @@ fn the_specs_of_the_repository_have_only_warnings_that_are_true() {
         }
     }
     expect![[r#"
-        smith2017-table1-cifar10.toml: the training ends in the middle of a cycle (2000 of the 4000 iterations of the last cycle, which ends at 44000, where the training has 42,000)
+        smith2017-table1-cifar10.toml: the training ends in the middle of a cycle (2,000 of the 4,000 iterations of the last cycle, which ends at 44,000, where the training has 42,000)
     "#]].assert_eq(&said);
 }
