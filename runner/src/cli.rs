@@ -13,7 +13,8 @@ use crate::host::Pin;
 #[command(name = "clr-run", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(
     after_help = "Exit codes: 0 all trials ended; 1 some trial failed, or results could not be written; 2 bad input or nothing that could run; \
-                        130 and 143 stopped by SIGINT and SIGTERM."
+                        130 and 143 stopped by SIGINT and SIGTERM.\n\nTables are as wide as the terminal; in a file or a pipe, as wide as they need to be. COLUMNS=100 sets a width, \
+                        NO_COLOR=1 turns colours off."
 )]
 pub struct Cli {
     /// None: run a spec.
@@ -163,7 +164,7 @@ pub enum Command {
     /// List, describe and download datasets.
     #[command(subcommand)]
     Data(DataCommand),
-    /// Write the weights of a trial that was kept, or any trial's rows as CSV, for Python and others.
+    /// Write a trial's weights, or its rows as CSV, for Python and others. A trial whose weights were not kept is trained again.
     Export(ExportArgs),
     /// Print the JSON Schema of specs, for editors.
     Schema,
@@ -235,15 +236,30 @@ pub struct ExportArgs {
     /// The folder of a run, such as outputs/NAME.
     #[arg(value_name = "OUTPUT")]
     pub output: PathBuf,
-    /// The trial's label, its id, or the beginning of its id.
+    /// Which trial: the first digits of its id, as every table shows them, or its label. May be left out where there is one.
     #[arg(long, value_name = "ID|LABEL")]
-    pub trial: String,
+    pub trial: Option<String>,
     /// The file's format.
     #[arg(long, value_enum, default_value_t = ExportFormat::Safetensors)]
     pub format: ExportFormat,
+    /// The weights at the trial's best evaluation, instead of those that were kept, or the last.
+    #[arg(long)]
+    pub best: bool,
     /// Where to write. Default: a file in the current folder, named after the trial.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// On what to train again.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Where to look.
+    #[command(flatten)]
+    pub search: SearchArgs,
+    /// Where plugins compute.
+    #[command(flatten)]
+    pub isolation: IsolationArgs,
+    /// Print no progress, only the results.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// What to write.
@@ -280,8 +296,9 @@ pub struct VerifyArgs {
     /// Check files only: digests, row counts, gaps and duplicates, evaluations. Needs no data and no plugins.
     #[arg(long, conflicts_with_all = ["trials", "rows"])]
     pub quick: bool,
-    /// Train only this trial, by label, id or the first digits of its id. Repeatable. Default: all that are done.
-    #[arg(long = "trial", value_name = "ID")]
+    /// Train only this trial: the first digits of its id, as every table shows them, or its label. Repeatable. Default: all that
+    /// are done.
+    #[arg(long = "trial", value_name = "ID|LABEL")]
     pub trials: Vec<String>,
     /// Compare only the rows from A to before B of each trial; later ones are not trained. `A..` and `..B` too.
     #[arg(long, value_name = "A..B", value_parser = rows)]
@@ -325,7 +342,7 @@ pub enum PluginCommand {
     },
     /// The models, optimizers and options of one plugin.
     Info {
-        /// The plugin's name.
+        /// The plugin's name, or the path of its library.
         name: String,
         /// Where to look.
         #[command(flatten)]
@@ -334,10 +351,14 @@ pub enum PluginCommand {
         #[command(flatten)]
         isolation: IsolationArgs,
     },
-    /// Run the conformance suite on a plugin's file.
+    /// Run the conformance suite on a plugin.
     Check {
-        /// The library.
+        /// The plugin's name, or the path of its library.
+        #[arg(value_name = "NAME|PATH")]
         path: PathBuf,
+        /// Where to look.
+        #[command(flatten)]
+        search: SearchArgs,
         /// Where its sessions compute: `cpu`, or a GPU such as `cuda:0`.
         #[arg(long, value_name = "DEVICE", default_value = "cpu")]
         device: String,

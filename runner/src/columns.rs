@@ -1,7 +1,7 @@
 //! Tables for people, as wide as the terminal and no wider.
 //!
-//! Where a table is too wide, its headers are broken into lines, first between words; then long texts are cut; then columns are
-//! left out, those of the highest rank first, and a line below names them.
+//! Where a table is too wide, its headers are broken into lines between words, columns of high rank are left out (a line below
+//! names them), headers are broken within words and long texts cut, and at last columns of low rank are left out too.
 
 use std::fmt::Write;
 
@@ -17,6 +17,9 @@ const NARROWEST_HEADER: usize = 5;
 
 /// A text is not cut to fewer characters than this.
 const SHORTEST_TEXT: usize = 14;
+
+/// A column of this rank or a higher one is worth less than headers and texts that are whole.
+const DISPENSABLE: u8 = 3;
 
 /// On which side a column's cells stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,10 +104,10 @@ fn fitted(columns: &[&Column], width: Option<usize>) -> Option<(Vec<usize>, usiz
     let least = |narrow: &dyn Fn(&Column) -> usize| columns.iter().map(|column| narrow(column)).collect::<Vec<_>>();
     // A header that is broken is as narrow as can be, so that its parts are of a length; a text is cut no more than is needed.
     let means = [(least(&by_words), usize::MAX), (least(&by_force), usize::MAX), (least(&narrowest), 1)];
-    for (index, (least, step)) in means.iter().enumerate() {
-        let gaps = if index == 0 { &GAPS[..1] } else { &GAPS[..] };
+    let has_dispensable = columns.iter().any(|column| column.rank >= DISPENSABLE);
+    for (least, step) in &means[..if has_dispensable { 1 } else { means.len() }] {
         loop {
-            if let Some(&gap) = gaps.iter().find(|&&gap| total(&widths, gap) <= width) {
+            if let Some(&gap) = GAPS.iter().find(|&&gap| total(&widths, gap) <= width) {
                 return Some((widths, gap));
             }
             let spare = |index: usize| widths[index].saturating_sub(least[index]);
@@ -244,23 +247,25 @@ mod tests {
         check(
             50,
             expect![[r#"
-                                         optimi
-                                           zer.
-                                         weight   best momen
-                policy                   _decay   test   tum  time
-                triangular2                   0 81.20%   0.9 1h 2m
-                a policy with a long na… 0.0005  9.00%  0.95   59s
+                                          optimi
+                                            zer.
+                                          weight   best
+                policy                    _decay   test momentum
+                triangular2                    0 81.20%      0.9
+                a policy with a long name 0.0005  9.00%     0.95
+                no room for: time
             "#]],
         );
         check(
             40,
             expect![[r#"
-                               optimi
-                                 zer.
-                               weight   best momen
-                policy         _decay   test   tum  time
-                triangular2         0 81.20%   0.9 1h 2m
-                a policy with… 0.0005  9.00%  0.95   59s
+                                     optimi
+                                       zer.
+                                     weight   best momen
+                policy               _decay   test   tum
+                triangular2               0 81.20%   0.9
+                a policy with a lon… 0.0005  9.00%  0.95
+                no room for: time
             "#]],
         );
     }

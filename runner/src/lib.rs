@@ -3,6 +3,7 @@
 //! spec (text to [`spec::Spec`]) -> gather (what it names) -> plan -> train (through host) -> [`event::Event`] -> store and
 //! progress.
 
+pub mod arguments;
 pub mod checkpoint;
 pub mod cli;
 pub mod columns;

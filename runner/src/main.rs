@@ -6,24 +6,27 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 
-use clr_run::checkpoint::Format;
+use clr_run::arguments::{self, Mistake, Place};
+use clr_run::checkpoint::{Checkpoint, Format, Keep};
 use clr_run::cli::{
-    CheckArgs, Cli, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, Isolation, IsolationArgs, LogArgs,
-    PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs, StatusArgs, VerifyArgs,
+    CheckArgs, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, Isolation, IsolationArgs, LogArgs, PlanArgs,
+    PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs, StatusArgs, VerifyArgs,
 };
+use clr_run::event::Event;
 use clr_run::gather::{Data, Gathered, Search, gather, read_text};
-use clr_run::host::{Plugin, SearchPath};
+use clr_run::host::{HostError, Plugin, SearchPath};
 use clr_run::journal::{Ending, Journal};
 use clr_run::limits::Limits;
 use clr_run::plan::{Plan, plan};
 use clr_run::progress::{Progress, Style};
 use clr_run::signals::Signals;
 use clr_run::spec::{self, SourceFile};
-use clr_run::store::{self, Kept, RunInfo, Store, TrialCsv};
+use clr_run::store::{self, Kept, RunInfo, Status, Store, TrialCsv};
 use clr_run::terminal::Terminal;
 use clr_run::train::{self, Resources};
+use clr_run::verify::Wanted;
+use clr_run::verify::again::Proof;
 use clr_run::words::{self, counted};
 use clr_run::worker::{Known, Launch};
 use clr_run::{dataset, device, estimate, logs, recipe, show, status, verify};
@@ -43,11 +46,18 @@ fn main() -> ExitCode {
     let signals = match (!is_worker).then(Signals::install).transpose() {
         Ok(signals) => signals,
         Err(error) => {
-            say(&format!("error: signals cannot be handled: {error}\n"));
+            tell("error", &format!("signals cannot be handled: {error}"));
             return ExitCode::from(BAD_INPUT);
         }
     };
-    let cli = Cli::parse();
+    let cli = match arguments::read(std::env::args_os().skip(1)) {
+        Ok(cli) => cli,
+        Err(Mistake::Usage(error)) => error.exit(),
+        Err(Mistake::Explained(error)) => {
+            tell("error", &error);
+            return ExitCode::from(BAD_INPUT);
+        }
+    };
     // A worker closes all that is open, so that it keeps nothing that it inherits: it must not have opened anything.
     let is_worker = matches!(cli.command, Some(Command::Worker));
     if let Some(filter) = cli.log.filter().filter(|_| !is_worker)
@@ -65,7 +75,7 @@ fn main() -> ExitCode {
         Some(Command::Verify(args)) => verify_output(&args, &cli.log, signals.as_ref()),
         Some(Command::Plugin(command)) => plugin(&command),
         Some(Command::Data(command)) => data(&command),
-        Some(Command::Export(args)) => export(&args),
+        Some(Command::Export(args)) => export(&args, &cli.log, signals.as_ref()),
         Some(Command::Schema) => schema(),
         Some(Command::Worker) => worker(),
     };
@@ -103,7 +113,7 @@ fn run(args: &RunArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Resu
         let without_state = plugins_without_state(&plan, &resources);
         store.notes().iter().chain(&without_state).for_each(|note| tell("note", note));
         if nothing_to_do {
-            say(&show::nothing_to_run(store.results()));
+            say(&words::wrapped(&show::nothing_to_run(store.results()), Terminal::stderr().width, 2));
         }
     }
 
@@ -146,6 +156,11 @@ fn run(args: &RunArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Resu
         && error.kind() != io::ErrorKind::BrokenPipe
     {
         return Err(error).context("cannot print the results, which are written");
+    }
+    let can_save = plugins_without_state(&plan, &resources).is_empty();
+    let is_of_interest = !nothing_to_do || plan.checkpointing.keep != Keep::Nothing;
+    if let Some(note) = summary.weights().filter(|_| can_save && is_of_interest && !args.quiet) {
+        tell("note", &note);
     }
     let interrupted = summary.results().filter(|result| result.is_interrupted()).count();
     if interrupted > 0 {
@@ -206,7 +221,8 @@ fn schedule(args: &ScheduleArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn show_status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let report = status::read(&args.output)?;
+    let output = output(&args.output, "status")?;
+    let report = status::read(&output)?;
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
         serde_json::to_writer_pretty(&mut out, &report)?;
@@ -221,55 +237,108 @@ fn show_status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 /// Files first; what they show to be sound is trained again.
 fn verify_output(args: &VerifyArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Result<ExitCode> {
     let signals = signals.context("a worker does not train by itself")?;
-    let checked = verify::quick(&args.output)?;
-    write!(io::stdout(), "{}", show::checked(&args.output, &checked))?;
+    let output = output(&args.output, "verify")?;
+    let checked = verify::quick(&output)?;
+    print(&show::checked(&output, &checked))?;
     if args.quick {
         return Ok(ExitCode::from(u8::from(!checked.problems.is_empty())));
     }
-    let recipe = verify::recipe(&args.output)?;
-    // Where a run found its datasets, one that is proven may find them too.
-    let search = SearchArgs { more_data: recipe.data.clone(), ..args.search.clone() };
-    let isolation = isolation(args.isolation, &search)?;
-    let resolved = resolve_source(&recipe.source, &recipe.sets, &recipe.folder, &search, &isolation, Data::Open)?;
-    let Some((gathered, plan)) = resolved else { return Ok(ExitCode::from(BAD_INPUT)) };
-    let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
-    let jobs = jobs(&args.device);
-    let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
-    let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?.with_lanes(args.device.lanes);
-    let numerics = recipe::numerics(&plan, &resources, &layout)?;
-    let selection = verify::select(&args.output, &plan, &numerics, &checked, &args.trials)?;
-    let layout = devices.layout(&plan, &resources, &selection.trials, jobs, &isolation)?.with_lanes(args.device.lanes);
+    let VerifyArgs { device, search, isolation, .. } = args;
+    let Some(again) = again(&output, &args.trials, &checked, device, search, *isolation)? else {
+        return Ok(ExitCode::from(BAD_INPUT));
+    };
+    let wanted = Wanted { rows: args.rows.clone().unwrap_or(0..u64::MAX), keep: Keep::Nothing };
     signals.begin_run();
-    let mut progress = Progress::new(&plan, &selection.trials, Style::for_stderr(args.quiet, log.is_on_stderr()));
-    let rows = args.rows.clone().unwrap_or(0..u64::MAX);
-    let proof = verify::again(&args.output, &plan, &selection, rows, &resources, &layout, signals.cancel(), |event| {
-        progress.show(event);
-    });
-    progress.finish();
-    let proof = proof?;
-    write!(io::stdout(), "{}", show::proof(&plan, &selection, &proof))?;
+    let proof = again.train(&output, wanted, signals, args.quiet, log, |_| {})?;
+    print(&show::proof(&again.plan, &again.selection, &proof))?;
     let code = match () {
         () if !checked.problems.is_empty() || !proof.differences.is_empty() => ExitCode::FAILURE,
-        () if !selection.unproven.is_empty() => ExitCode::from(BAD_INPUT),
+        () if !again.selection.unproven.is_empty() => ExitCode::from(BAD_INPUT),
         () => ExitCode::SUCCESS,
     };
     Ok(signals.exit_code().unwrap_or(code))
+}
+
+/// Trials of an output, ready to be trained again.
+struct Again {
+    plan: Plan,
+    resources: Resources,
+    layout: train::Layout,
+    selection: verify::Selection,
+}
+
+/// Plans again from an output's own recipe, and selects the trials that are `asked` for. Where the recipe has problems, prints
+/// them and returns none.
+fn again(
+    output: &Path,
+    asked: &[String],
+    checked: &verify::Checked,
+    device: &DeviceArgs,
+    search: &SearchArgs,
+    kind: IsolationArgs,
+) -> anyhow::Result<Option<Again>> {
+    let recipe = verify::recipe(output)?;
+    // Where a run found its datasets, one that is proven may find them too.
+    let search = &SearchArgs { more_data: recipe.data.clone(), ..search.clone() };
+    let isolation = isolation(kind, search)?;
+    let resolved = resolve_source(&recipe.source, &recipe.sets, &recipe.folder, search, &isolation, Data::Open)?;
+    let Some((gathered, plan)) = resolved else { return Ok(None) };
+    let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
+    let (jobs, lanes) = (jobs(device), device.lanes);
+    let devices = device::choose(&device.device, &plan, &resources, &isolation)?;
+    let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?.with_lanes(lanes);
+    let numerics = recipe::numerics(&plan, &resources, &layout)?;
+    let selection = verify::select(output, &plan, &numerics, checked, asked)?;
+    let layout = devices.layout(&plan, &resources, &selection.trials, jobs, &isolation)?.with_lanes(lanes);
+    Ok(Some(Again { plan, resources, layout, selection }))
+}
+
+impl Again {
+    /// Trains and compares, with progress.
+    fn train(
+        &self,
+        output: &Path,
+        wanted: Wanted,
+        signals: &Signals,
+        quiet: bool,
+        log: &LogArgs,
+        mut watch: impl FnMut(&Event) + Send,
+    ) -> anyhow::Result<Proof> {
+        let Again { plan, resources, layout, selection } = self;
+        let mut progress = Progress::new(plan, &selection.trials, Style::for_stderr(quiet, log.is_on_stderr()));
+        let proof = verify::again(output, plan, selection, wanted, resources, layout, signals.cancel(), |event| {
+            progress.show(event);
+            watch(event);
+        });
+        progress.finish();
+        Ok(proof?)
+    }
 }
 
 fn plugin(command: &PluginCommand) -> anyhow::Result<ExitCode> {
     match command {
         PluginCommand::List { search: args, isolation: kind } => {
             let plugins = search(args).plugins;
-            write!(io::stdout(), "{}", show::plugins(&plugins, &isolation(*kind, args)?))?;
+            write!(io::stdout(), "{}", show::plugins(&plugins, &isolation(*kind, args)?, &Terminal::stdout()))?;
         }
         PluginCommand::Info { name, search: args, isolation: kind } => {
-            let plugins = search(args).plugins;
-            let known = Known::find(&plugins, name, &isolation(*kind, args)?, Limits::default())?;
-            write!(io::stdout(), "{}", show::plugin(known.info()))?;
+            let (plugins, isolation) = (search(args).plugins, isolation(*kind, args)?);
+            let path = Path::new(name);
+            let known = match Place::of(path) {
+                Place::Library => Known::of_file(path, &isolation, Limits::default()),
+                _ => Known::find(&plugins, name, &isolation, Limits::default()),
+            };
+            let known = known.map_err(|error| no_plugin(name, error, &plugins, Some(&isolation)))?;
+            write!(io::stdout(), "{}", show::plugin(known.info(), &Terminal::stdout()))?;
         }
-        PluginCommand::Check { path, device, side } => {
+        PluginCommand::Check { path, search: args, device, side } => {
+            let plugins = search(args).plugins;
+            let found = plugins.list().into_iter().find(|found| path.as_os_str() == found.name.as_str());
+            let named = found.filter(|_| !path.is_file()).map(|found| found.path);
+            let path = named.as_deref().unwrap_or(path);
+            let plugin =
+                Plugin::load(path).map_err(|error| no_plugin(&path.display().to_string(), error, &plugins, None))?;
             let size = clr_conformance::DataSize { height: *side, width: *side, ..Default::default() };
-            let plugin = Plugin::load(path)?;
             let mut report = clr_conformance::run_on(device, plugin.api(), &size);
             if let Some(left) = plugin.left_by_loading() {
                 report.add_failure("loading the library", left);
@@ -281,13 +350,70 @@ fn plugin(command: &PluginCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Why `name` is no plugin: it is something else, or a model of one, or nothing.
+fn no_plugin(
+    name: &str,
+    error: HostError,
+    plugins: &SearchPath,
+    isolation: Option<&train::Isolation>,
+) -> anyhow::Error {
+    let is_dataset = dataset::well_known().iter().any(|known| known.name == name);
+    if let Some(other) = arguments::other_kind(name, is_dataset, false).filter(|_| !is_library(name)) {
+        return anyhow::anyhow!("no plugin `{name}`: {other}");
+    }
+    let found = plugins.list();
+    let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
+    if Place::of(Path::new(name)) == Place::Nothing && !name.contains(['/', '\\']) {
+        let offers = |plugin: &&str| {
+            let known = Known::find(plugins, plugin, isolation?, Limits::default()).ok()?;
+            known.info().models.iter().any(|model| model.name == name).then_some(())
+        };
+        if let Some(plugin) = names.iter().find(|plugin| offers(plugin).is_some()) {
+            return anyhow::anyhow!(
+                "no plugin `{name}`: it is a model of `{plugin}`; `clr-run plugin info {plugin}` shows it"
+            );
+        }
+        let help = spec::suggest::help(name, names.iter().copied());
+        return match error {
+            HostError::NotFound { .. } if spec::suggest::nearest(name, &names).is_some() => {
+                anyhow::anyhow!("{error}; {help}")
+            }
+            HostError::NotFound { .. } => error.into(),
+            _ => anyhow::anyhow!("there is no file and no plugin `{name}`; {help}"),
+        };
+    }
+    let is_folder = matches!(Place::of(Path::new(name)), Place::Folder(_) | Place::Outputs(_));
+    if is_folder {
+        let inside: Vec<String> =
+            SearchPath::new([name.into()]).list().iter().map(|found| found.path.display().to_string()).collect();
+        return match inside.is_empty() {
+            true => anyhow::anyhow!("{name} is a folder without plugins; name the library of one"),
+            false => anyhow::anyhow!("{name} is a folder; name one of its plugins: {}", words::some_of(&inside)),
+        };
+    }
+    error.into()
+}
+
+fn is_library(name: &str) -> bool {
+    Place::of(Path::new(name)) == Place::Library
+}
+
 fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
     match command {
-        DataCommand::List { search: args } => write!(io::stdout(), "{}", show::datasets(&search(args).data))?,
+        DataCommand::List { search: args } => {
+            write!(io::stdout(), "{}", show::datasets(&search(args).data, &Terminal::stdout()))?
+        }
         DataCommand::Info { name, search: args } => {
             let Search { data: roots, cache, .. } = search(args);
-            let dataset = dataset::open(name, &roots, cache.as_deref())?;
-            write!(io::stdout(), "{}", show::dataset(&dataset))?;
+            let dataset = dataset::open(name, &roots, cache.as_deref()).map_err(|error| {
+                let plugins = SearchPath::from_environment(&args.plugins, &[]);
+                let is_plugin = plugins.list().iter().any(|found| found.name == *name);
+                match arguments::other_kind(name, false, is_plugin) {
+                    Some(other) => anyhow::anyhow!("no dataset `{name}`: {other}"),
+                    None => error.into(),
+                }
+            })?;
+            write!(io::stdout(), "{}", show::dataset(&dataset, &Terminal::stdout()))?;
         }
         DataCommand::Fetch { name, search } => {
             let root = dataset::places::fetch_root(search.data.as_deref())
@@ -301,27 +427,117 @@ fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    let weights = |format| -> anyhow::Result<_> {
-        let Kept { label, checkpoint } = store::kept(&args.output, &args.trial)?;
-        let (count, step) = (counted(checkpoint.weights().count(), "tensor"), checkpoint.step);
-        let what = format!("{count} of `{label}` after {}", counted(step as usize, "iteration"));
-        Ok((checkpoint.export(&label, format)?, what, label))
-    };
-    let ((bytes, what, label), extension) = match args.format {
-        ExportFormat::Safetensors => (weights(Format::Safetensors)?, "safetensors"),
-        ExportFormat::Npz => (weights(Format::Npz)?, "npz"),
+fn export(args: &ExportArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Result<ExitCode> {
+    let output = output(&args.output, "export")?;
+    let trial = args.trial.as_deref();
+    let format = match args.format {
         ExportFormat::Csv => {
-            let TrialCsv { label, rows, text } = store::csv(&args.output, &args.trial)?;
-            ((text.into_bytes(), format!("{} of `{label}`", counted(rows, "row")), label), "csv")
+            let TrialCsv { label, rows, text } = store::csv(&output, trial)?;
+            return write_export(
+                args,
+                text.as_bytes(),
+                &label,
+                "csv",
+                &format!("{} of `{label}`", counted(rows, "row")),
+            );
+        }
+        ExportFormat::Safetensors => Format::Safetensors,
+        ExportFormat::Npz => Format::Npz,
+    };
+    let Kept { id, label, status, best_iteration, checkpoint } = store::kept(&output, trial)?;
+    let is_wanted = |checkpoint: &Checkpoint| !args.best || best_iteration == Some(checkpoint.step);
+    let mut proven = String::new();
+    let checkpoint = match checkpoint.filter(is_wanted) {
+        Some(checkpoint) => checkpoint,
+        None if !status.is_done() => anyhow::bail!(
+            "`{label}` is {}, and has no weights {}; the same command that trained it goes on with it",
+            status.name(),
+            if args.best { "of a best evaluation yet" } else { "saved" }
+        ),
+        None if status == Status::Diverged && !args.best => {
+            anyhow::bail!("`{label}` diverged, and has no last weights; `--best` gives those of its best evaluation")
+        }
+        None => {
+            if !args.quiet {
+                let handle = format!("{id:.8}");
+                tell("note", &format!("the weights of {handle} ({label}) were not kept, so it is trained again"));
+            }
+            let (checkpoint, what) = match retrained(args, (log, signals), &output, &id.to_string(), best_iteration)? {
+                Ok(retrained) => retrained,
+                Err(code) => return Ok(code),
+            };
+            proven = format!("\ntrained again, it gave the stored rows, bit for bit: {what}");
+            checkpoint
         }
     };
-    let file_name = || {
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "._=-".contains(c) { c } else { '_' };
-        PathBuf::from(format!("{}.{extension}", label.chars().map(plain).collect::<String>()))
+    let extension = if format == Format::Npz { "npz" } else { "safetensors" };
+    let (count, step) =
+        (counted(checkpoint.weights().count(), "tensor"), counted(checkpoint.step as usize, "iteration"));
+    let code = write_export(
+        args,
+        &checkpoint.export(&label, format)?,
+        &label,
+        extension,
+        &format!("{count} of `{label}` after {step}"),
+    )?;
+    if !proven.is_empty() {
+        writeln!(io::stdout(), "{}", proven.trim_start())?;
+    }
+    Ok(code)
+}
+
+/// The weights of a trial that is over, by training it again and comparing its rows with those stored: the last, or the best.
+/// The error is the exit code, where what is wrong was printed.
+fn retrained(
+    args: &ExportArgs,
+    (log, signals): (&LogArgs, Option<&Signals>),
+    output: &Path,
+    id: &str,
+    best_iteration: Option<u64>,
+) -> anyhow::Result<Result<(Checkpoint, String), ExitCode>> {
+    let ExportArgs { device, search, isolation, .. } = args;
+    let checked = verify::Checked::default();
+    let Some(again) = again(output, &[id.to_owned()], &checked, device, search, *isolation)? else {
+        return Ok(Err(ExitCode::from(BAD_INPUT)));
     };
+    if let Some((label, why)) = again.selection.unproven.first() {
+        anyhow::bail!("`{label}` cannot be trained again to its weights: {why}");
+    }
+    let wanted = Wanted { rows: 0..u64::MAX, keep: if args.best { Keep::Best } else { Keep::Last } };
+    let signals = signals.context("a worker does not train by itself")?;
+    signals.begin_run();
+    let mut found = None;
+    let proof = again.train(output, wanted, signals, args.quiet, log, |event| {
+        if let Event::Saved { checkpoint, .. } = event
+            && (!args.best || best_iteration == Some(checkpoint.step))
+        {
+            found = Some(checkpoint.clone());
+        }
+    })?;
+    if let Some((label, what)) = proof.differences.first() {
+        tell("error", &format!("`{label}` does not come out as it is stored, so its weights are lost: {what}"));
+        return Ok(Err(ExitCode::FAILURE));
+    }
+    match (found, signals.exit_code()) {
+        (_, Some(code)) => Ok(Err(code)),
+        (Some(checkpoint), None) => {
+            let what = format!(
+                "{} and {}",
+                counted(proof.rows as usize, "row"),
+                counted(proof.evaluations as usize, "evaluation")
+            );
+            Ok(Ok((Checkpoint::clone(&checkpoint), what)))
+        }
+        (None, None) => anyhow::bail!("it was trained again, and its plugin cannot save its state"),
+    }
+}
+
+/// Writes a file of a trial and says so.
+fn write_export(args: &ExportArgs, bytes: &[u8], label: &str, extension: &str, what: &str) -> anyhow::Result<ExitCode> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._=-".contains(c) { c } else { '_' };
+    let file_name = || PathBuf::from(format!("{}.{extension}", label.chars().map(plain).collect::<String>()));
     let out = args.out.clone().unwrap_or_else(file_name);
-    store::write(&out, &bytes)?;
+    store::write(&out, bytes)?;
     writeln!(io::stdout(), "{what} in {}", out.display())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -343,6 +559,7 @@ fn resolve(
     data: Data,
     is_quiet: bool,
 ) -> anyhow::Result<Option<(SourceFile, Gathered, Plan)>> {
+    arguments::spec(path).map_err(anyhow::Error::msg)?;
     let name = path.display().to_string();
     let text = read_text(path, LARGEST_SPEC).with_context(|| name.clone())?;
     let source = SourceFile { name, text };
@@ -393,6 +610,15 @@ fn resolve_source(
     Ok(None)
 }
 
+/// The output that is meant. Where that is not what was typed, says which.
+fn output(path: &Path, command: &str) -> anyhow::Result<PathBuf> {
+    let output = arguments::output(path, command).map_err(anyhow::Error::msg)?;
+    if output != path {
+        tell("note", &format!("this is about {}", output.display()));
+    }
+    Ok(output)
+}
+
 /// The folder of a file; empty where that is the current one.
 fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
@@ -436,6 +662,11 @@ fn plugins_without_state(plan: &Plan, resources: &Resources) -> Vec<String> {
 /// Prints an `error`, a `warning` or a `note` to standard error, in lines that are broken between words.
 fn tell(kind: &str, text: &str) {
     say(&(words::wrapped(&format!("{kind}: {text}"), Terminal::stderr().width, 2) + "\n"));
+}
+
+/// Prints sentences to standard output, in lines that are broken between words.
+fn print(text: &str) -> io::Result<()> {
+    write!(io::stdout(), "{}", words::wrapped(text, Terminal::stdout().width, 2))
 }
 
 /// Prints to standard error. `eprint!` would panic where nobody reads it any more.

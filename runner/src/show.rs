@@ -14,9 +14,10 @@ use crate::limits::Limits;
 use crate::plan::{Names, Plan};
 use crate::spec::thousands;
 use crate::store::{Status, TrialResult};
+use crate::terminal::Terminal;
 use crate::verify::again::Proof;
 use crate::verify::{Checked, Selection};
-use crate::words::counted;
+use crate::words::{self, counted};
 use crate::worker::{Isolation, Known};
 
 /// `clr-run verify --quick`: the problems of an output's files, then a count.
@@ -124,19 +125,20 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// `clr-run plugin list`: one line a plugin, and one for each of its models.
-pub fn plugins(search: &SearchPath, isolation: &Isolation) -> String {
+pub fn plugins(search: &SearchPath, isolation: &Isolation, terminal: &Terminal) -> String {
     let mut out = String::new();
     for found in search.list() {
         match Known::find(search, &found.name, isolation, Limits::default()) {
             Ok(plugin) => {
                 let info = plugin.info();
-                let _ = writeln!(out, "{} {}  {}", info.name, info.version, info.path.display());
+                let _ = writeln!(out, "{} {}  {}", terminal.bold(&info.name), info.version, info.path.display());
                 for model in &info.models {
                     let _ = writeln!(out, "  {}", model.name);
                 }
             }
             Err(error) => {
-                let _ = writeln!(out, "{}  {error}", found.name);
+                let error = format!("{}  {error}", found.name);
+                let _ = writeln!(out, "{}", words::wrapped(&error, terminal.width, 2));
             }
         }
     }
@@ -148,7 +150,7 @@ pub fn plugins(search: &SearchPath, isolation: &Isolation) -> String {
 }
 
 /// `clr-run plugin info`: everything that the plugin says of itself.
-pub fn plugin(info: &PluginInfo) -> String {
+pub fn plugin(info: &PluginInfo, terminal: &Terminal) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -157,25 +159,26 @@ pub fn plugin(info: &PluginInfo) -> String {
     );
     let _ = writeln!(out, "{}\nblake3 {}\ndevices: {}", info.path.display(), info.digest, info.devices.join(", "));
     for model in &info.models {
-        let _ = writeln!(out, "\nmodel {}", model.name);
+        let _ = writeln!(out, "\n{}", terminal.bold(&format!("model {}", model.name)));
         let _ = writeln!(out, "  metrics: {}", model.metrics.join(", "));
         if !model.defaults.is_empty() {
             let defaults: Vec<String> =
                 model.defaults.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-            let _ = writeln!(out, "  published with: {}", defaults.join(", "));
+            let published = format!("  published with: {}", defaults.join(", "));
+            let _ = writeln!(out, "{}", words::wrapped(&published, terminal.width, 6));
         }
-        options(&model.options_schema, &mut out);
+        options(&model.options_schema, terminal, &mut out);
     }
     for optimizer in &info.optimizers {
-        let _ = writeln!(out, "\noptimizer {}", optimizer.name);
+        let _ = writeln!(out, "\n{}", terminal.bold(&format!("optimizer {}", optimizer.name)));
         let _ = writeln!(out, "  may be scheduled: {}", optimizer.hypers.join(", "));
-        options(&optimizer.options_schema, &mut out);
+        options(&optimizer.options_schema, terminal, &mut out);
     }
     out
 }
 
 /// One line an option of a JSON Schema: name, type or choices, default, description.
-fn options(schema: &Map<String, Value>, out: &mut String) {
+fn options(schema: &Map<String, Value>, terminal: &Terminal, out: &mut String) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     for (name, property) in properties {
         let text = |key: &str| property.get(key).and_then(Value::as_str);
@@ -186,12 +189,13 @@ fn options(schema: &Map<String, Value>, out: &mut String) {
         );
         let default = property.get("default").map(|default| format!(", default {default}")).unwrap_or_default();
         let description = text("description").map(|text| format!("  {text}")).unwrap_or_default();
-        let _ = writeln!(out, "  {name}: {kind}{default}{description}");
+        let option = format!("  {name}: {kind}{default}{description}");
+        let _ = writeln!(out, "{}", words::wrapped(&option, terminal.width, 6));
     }
 }
 
 /// `clr-run data list`: the sets known by name, and where each was found.
-pub fn datasets(roots: &[PathBuf]) -> String {
+pub fn datasets(roots: &[PathBuf], terminal: &Terminal) -> String {
     let mut out = String::new();
     for known in dataset::well_known() {
         let place = match search::find(known.name, roots) {
@@ -199,18 +203,19 @@ pub fn datasets(roots: &[PathBuf]) -> String {
             Err(_) => format!("not here; `clr-run data fetch {}` downloads it", known.name),
         };
         let (train, test) = (known.train_count, known.test_count);
-        let _ = writeln!(out, "{:14} {}", known.name, known.about);
-        let _ = writeln!(
-            out,
-            "{:14} {train} + {test} images of {}x{}x{}; {place}",
-            "", known.height, known.width, known.channels
-        );
+        let (train, test) = (thousands(u128::from(train)), thousands(u128::from(test)));
+        let about = format!("{:14} {}", known.name, known.about);
+        let size = format!("{train} + {test} images of {}x{}x{}", known.height, known.width, known.channels);
+        let rest = format!("{:14} {size}; {place}", "");
+        for line in [about, rest] {
+            let _ = writeln!(out, "{}", words::wrapped(&line, terminal.width, 15));
+        }
     }
     out
 }
 
 /// `clr-run data info`: sizes, digest and statistics.
-pub fn dataset(dataset: &Dataset) -> String {
+pub fn dataset(dataset: &Dataset, terminal: &Terminal) -> String {
     let statistics = statistics(dataset, dataset.train.count());
     let list = |values: &[f32]| values.iter().map(|value| format!("{value:.2}")).collect::<Vec<_>>().join(" ");
     let mut out = String::new();
@@ -218,7 +223,8 @@ pub fn dataset(dataset: &Dataset) -> String {
     let _ = writeln!(out, "  images     {}x{}x{}, uint8", dataset.height, dataset.width, dataset.channels);
     let _ = writeln!(out, "  train      {}", dataset.train.count());
     let _ = writeln!(out, "  test       {}", dataset.test.count());
-    let _ = writeln!(out, "  classes    {} {}", dataset.class_count, dataset.class_names.join(" "));
+    let classes = format!("  classes    {} {}", dataset.class_count, dataset.class_names.join(" "));
+    let _ = writeln!(out, "{}", words::wrapped(&classes, terminal.width, 13));
     let _ = writeln!(out, "  mean       {}", list(&statistics.channel_mean));
     let _ = writeln!(out, "  deviation  {}", list(&statistics.channel_deviation));
     let _ = writeln!(out, "  digest     {}", dataset.digest);

@@ -147,6 +147,11 @@ impl SearchPath {
         }))
     }
 
+    /// Asks one file, whatever its name: a path and not a plugin's name was given.
+    pub fn ask<P>(path: &Path, ask: impl Fn(&Path, &str) -> Result<P, HostError>) -> Result<P, HostError> {
+        SearchPath::new([]).ask_file("", path, ask)
+    }
+
     fn is_pinned(&self, name: &str) -> bool {
         self.pins.iter().any(|pin| pin.name == name)
     }

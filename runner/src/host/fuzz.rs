@@ -376,7 +376,7 @@ fn read_description(bytes: &[u8]) {
     begin(bytes);
     let Ok(plugin) = plugin(&API) else { return };
     let info = plugin.info();
-    crate::show::plugin(info);
+    crate::show::plugin(info, &crate::terminal::Terminal::default());
     assert!(!info.models.is_empty() && !info.optimizers.is_empty());
     let mut facts = example::facts();
     facts.plugins.insert("cifar".to_owned(), Ok(plugin_facts(info)));

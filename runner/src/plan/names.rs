@@ -97,9 +97,6 @@ impl Names {
 
     /// `momentum` for `optimizer.momentum`, where nothing else is called so.
     fn shorten(&mut self) {
-        fn last(name: &str) -> &str {
-            name.rsplit('.').next().unwrap_or(name)
-        }
         let mut uses: HashMap<String, usize> = HashMap::new();
         let all = self.shown.iter().map(|shown| &shown.name).chain(self.common.iter().map(|(name, _)| name));
         all.for_each(|name| *uses.entry(last(name).to_owned()).or_default() += 1);
@@ -163,8 +160,9 @@ impl Names {
     }
 }
 
-/// All digits that a number has.
+/// Significant digits of a number: all, and a few.
 const FULL: usize = 17;
+const SHORT: usize = 4;
 
 fn text(value: &AxisValue, digits: usize) -> String {
     match value {
@@ -191,6 +189,14 @@ pub enum NoTrial {
         asked: String,
         /// What there is.
         help: String,
+    },
+    /// None was named, and there is not exactly one.
+    #[error(
+        "which trial? `--trial` takes a label or the first digits of an id: {list}; `clr-run status OUTPUT --trials` lists all"
+    )]
+    Unnamed {
+        /// The first few.
+        list: String,
     },
     /// Several have an id that begins so, or this label.
     #[error("`{asked}` may be any of {count} trials; give more of the id: {list}")]
@@ -219,11 +225,7 @@ pub fn find<'a, I: Display>(asked: &str, trials: impl Iterator<Item = (I, &'a st
     if found.is_empty() && !asked.is_empty() {
         found = places(&|(id, _)| id.starts_with(&lower));
     }
-    let digits = digits(trials.iter().map(|(id, _)| id.clone()).collect());
-    let list = |places: &[usize]| {
-        let named = |&place: &usize| format!("{} ({})", words::start(&trials[place].0, digits), trials[place].1);
-        words::some_of(&places.iter().map(named).collect::<Vec<_>>())
-    };
+    let list = |places: &[usize]| some_of(&trials, places);
     match found[..] {
         [one] => Ok(one),
         [] => {
@@ -244,6 +246,45 @@ pub fn find<'a, I: Display>(asked: &str, trials: impl Iterator<Item = (I, &'a st
         }
         _ => Err(NoTrial::Many { asked: asked.to_owned(), count: found.len(), list: list(&found) }),
     }
+}
+
+/// The place of the only trial, where none is named.
+///
+/// # Errors
+///
+/// Where there is not exactly one.
+pub fn only<'a, I: Display>(trials: impl Iterator<Item = (I, &'a str)>) -> Result<usize, NoTrial> {
+    let trials: Vec<(String, &str)> = trials.map(|(id, label)| (id.to_string(), label)).collect();
+    match trials.len() {
+        1 => Ok(0),
+        count => Err(NoTrial::Unnamed { list: some_of(&trials, &(0..count).collect::<Vec<_>>()) }),
+    }
+}
+
+/// `4f2a (triangular sgd seed=1), 77aa (exp sgd seed=1) and 3 more`
+fn some_of(trials: &[(String, &str)], places: &[usize]) -> String {
+    let digits = digits(trials.iter().map(|(id, _)| id.clone()).collect());
+    let named = |&place: &usize| format!("{} ({})", words::start(&trials[place].0, digits), short(trials[place].1));
+    words::some_of(&places.iter().map(named).collect::<Vec<_>>())
+}
+
+/// A label for people: `momentum=0.05477` for `optimizer.momentum=0.05477225575051661`.
+pub(crate) fn short(label: &str) -> String {
+    let word = |word: &str| match word.split_once('=') {
+        Some((name, value)) => {
+            // A seed is a name, and never shortened.
+            let number: Option<f64> = value.parse().ok().filter(|_| value.contains(['.', 'e']));
+            let value = number.map_or(value.to_owned(), |number| words::shortened(number, SHORT));
+            format!("{}={value}", last(name))
+        }
+        None => word.to_owned(),
+    };
+    label.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// The key itself, without its section.
+fn last(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -292,6 +333,12 @@ mod tests {
         for (asked, message) in refused {
             assert_eq!(find(asked), Err(message.to_owned()), "{asked}");
         }
+    }
+
+    #[test]
+    fn labels_in_messages_are_short() {
+        let label = "triangular sgd max_lr=0.05477225575051661 optimizer.momentum=0.85 init_seed=123456789";
+        assert_eq!(short(label), "triangular sgd max_lr=0.05477 momentum=0.85 init_seed=123456789");
     }
 
     #[test]

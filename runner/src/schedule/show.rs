@@ -7,7 +7,8 @@ use std::io;
 use textplots::{Chart, Plot as _, Shape};
 
 use super::Schedule;
-use crate::plan::{AxisValue, Plan, Trial};
+
+use crate::plan::{AxisValue, Plan, Trial, names};
 
 /// Writes every scheduled value as CSV: `trial,label,policy,optimizer,iteration` and a column for each hyper-parameter
 /// that some trial schedules, empty for trials that do not.
@@ -71,7 +72,8 @@ pub fn plot(plan: &Plan, hyper: &str, width: usize, limit: usize) -> String {
         text.push('\n');
     }
     if courses.len() > limit {
-        let _ = writeln!(text, "and {} more that differ in `{hyper}`", courses.len() - limit);
+        let (more, all) = (courses.len() - limit, courses.len());
+        let _ = writeln!(text, "and {more} more that differ in `{hyper}`; --limit {all} plots all");
     }
     text
 }
@@ -80,7 +82,7 @@ pub fn plot(plan: &Plan, hyper: &str, width: usize, limit: usize) -> String {
 struct Course<'a> {
     schedule: &'a Schedule,
     iterations: u64,
-    labels: Vec<&'a str>,
+    labels: Vec<String>,
 }
 
 /// In order of first appearance.
@@ -95,7 +97,7 @@ fn distinct<'a>(plan: &'a Plan, hyper: &str) -> Vec<Course<'a>> {
             courses.push(Course { schedule, iterations: trial.iterations, labels: Vec::new() });
             courses.len() - 1
         });
-        courses[index].labels.push(&trial.label);
+        courses[index].labels.push(names::short(&trial.label));
     }
     courses
 }
@@ -205,14 +207,14 @@ fn short(value: f64) -> String {
 }
 
 /// The words of the first label that all others have too; all of them if there is none.
-fn common_words(labels: &[&str]) -> String {
+fn common_words(labels: &[String]) -> String {
     let Some((first, others)) = labels.split_first() else { return String::new() };
     let mut words: Vec<&str> = first.split_whitespace().collect();
     for label in others {
         let has: Vec<&str> = label.split_whitespace().collect();
         words.retain(|word| has.contains(word));
     }
-    if words.is_empty() { (*first).to_owned() } else { words.join(" ") }
+    if words.is_empty() { first.clone() } else { words.join(" ") }
 }
 
 fn schedule_of<'a>(trial: &'a Trial, hyper: &str) -> Option<&'a Schedule> {
@@ -435,7 +437,7 @@ mod tests {
             nothing sgd
               `lr` is never finite
 
-            and 1 more that differ in `lr`
+            and 1 more that differ in `lr`; --limit 5 plots all
         "#]],
         );
     }

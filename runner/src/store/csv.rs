@@ -9,8 +9,8 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field};
 
 use super::StoreError;
-use super::kept::find;
-use super::manifest::{Manifest, Segment};
+use super::kept::{find, load};
+use super::manifest::Segment;
 use super::source::Sources;
 
 /// A trial's rows.
@@ -25,15 +25,13 @@ pub struct TrialCsv {
     pub text: String,
 }
 
-/// The rows of metrics that `folder` holds of a trial, by its id, the beginning of its id, or its label.
+/// The rows of metrics that `folder` holds of a trial, by its label, its id or the beginning of its id, or of the only trial.
 ///
 /// # Errors
 ///
 /// Where there is no such trial, or its files are damaged.
-pub fn csv(folder: &Path, trial: &str) -> Result<TrialCsv, StoreError> {
-    let Some(manifest) = Manifest::load(folder)? else {
-        return Err(StoreError::NoOutput { folder: folder.to_owned() });
-    };
+pub fn csv(folder: &Path, trial: Option<&str>) -> Result<TrialCsv, StoreError> {
+    let manifest = load(folder)?;
     let (id, label) = find(folder, &manifest, trial)?;
     let of_finished = manifest.trials.get(&id).map(|record| record.metrics.as_slice()).filter(|it| !it.is_empty());
     let of_unfinished = || manifest.unfinished.get(&id).map(|record| record.metrics.as_slice());

@@ -119,14 +119,6 @@ pub enum StoreError {
         /// Why not.
         why: NoTrial,
     },
-    /// Of a trial no state was kept.
-    #[error(
-        "no state of the trial `{label}` was kept; set `keep = \"last\"` or `\"best\"` in `[checkpoint]` before it is trained"
-    )]
-    NothingKept {
-        /// The trial's label.
-        label: String,
-    },
     /// A file is no checkpoint, or a state cannot be one.
     #[error("{}: not a checkpoint", path.display())]
     Checkpoint {

@@ -3,38 +3,60 @@
 use std::path::Path;
 
 use super::manifest::Manifest;
-use super::{StoreError, files, saved};
+use super::{Status, StoreError, files, saved};
 use crate::checkpoint::Checkpoint;
 use crate::plan::{TrialId, names};
 
-/// A trial's state.
+/// What an output has of a trial's states.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
+    /// Which trial.
+    pub id: TrialId,
     /// As in the spec that ran it.
     pub label: String,
-    /// The kept one, or of a trial that is not over the last.
-    pub checkpoint: Checkpoint,
+    /// How far it got.
+    pub status: Status,
+    /// Where its accuracy was highest.
+    pub best_iteration: Option<u64>,
+    /// The state that was kept, or the last one of a trial that is not over; none where there is none.
+    pub checkpoint: Option<Checkpoint>,
 }
 
-/// The state that `folder` holds of a trial, by its id, the beginning of its id, or its label.
-pub fn kept(folder: &Path, trial: &str) -> Result<Kept, StoreError> {
-    let Some(manifest) = Manifest::load(folder)? else {
-        return Err(StoreError::NoOutput { folder: folder.to_owned() });
-    };
+/// What `folder` holds of a trial's states, by its label, its id or the beginning of its id, or of the only trial.
+pub fn kept(folder: &Path, trial: Option<&str>) -> Result<Kept, StoreError> {
+    let manifest = load(folder)?;
     let (id, label) = find(folder, &manifest, trial)?;
-    let of_finished = manifest.trials.get(&id).and_then(|record| record.checkpoint.as_deref());
+    let record = manifest.trials.get(&id);
+    let of_finished = record.and_then(|record| record.checkpoint.as_deref());
     let of_unfinished = || manifest.unfinished.get(&id).map(|record| record.checkpoint.as_str());
-    let Some(path) = of_finished.or_else(of_unfinished) else {
-        return Err(StoreError::NothingKept { label: label.to_owned() });
+    let checkpoint = match of_finished.or_else(of_unfinished) {
+        Some(path) => Some(saved::read(folder, &manifest, path, id)?.0),
+        None => None,
     };
-    let (checkpoint, _) = saved::read(folder, &manifest, path, id)?;
-    Ok(Kept { label: label.to_owned(), checkpoint })
+    Ok(Kept {
+        id,
+        label: label.to_owned(),
+        status: record.map_or(Status::Unfinished, |record| record.status),
+        best_iteration: record.and_then(|record| record.numbers.best_iteration),
+        checkpoint,
+    })
+}
+
+pub(super) fn load(folder: &Path) -> Result<Manifest, StoreError> {
+    Manifest::load(folder)?.ok_or_else(|| StoreError::NoOutput { folder: folder.to_owned() })
 }
 
 /// The id and the label of the one trial that is meant.
-pub(super) fn find<'m>(folder: &Path, manifest: &'m Manifest, trial: &str) -> Result<(TrialId, &'m str), StoreError> {
+pub(super) fn find<'m>(
+    folder: &Path,
+    manifest: &'m Manifest,
+    trial: Option<&str>,
+) -> Result<(TrialId, &'m str), StoreError> {
     let trials: Vec<(TrialId, &str)> = manifest.trials.iter().map(|(id, record)| (*id, &*record.label)).collect();
-    let found = names::find(trial, trials.iter().copied());
+    let found = match trial {
+        Some(trial) => names::find(trial, trials.iter().copied()),
+        None => names::only(trials.iter().copied()),
+    };
     found.map(|place| trials[place]).map_err(|why| StoreError::Trial { folder: folder.to_owned(), why })
 }
 

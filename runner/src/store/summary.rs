@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::files::FileEntry;
 use super::manifest::Manifest;
 use super::result::{Status, TrialResult, choosing_split};
+use crate::checkpoint::Keep;
 use crate::columns::{self, Column};
 use crate::event::Split;
 use crate::plan::names::{Names, SEEDS};
@@ -49,8 +50,37 @@ impl Summary {
     pub fn text(&self, terminal: &Terminal) -> String {
         let rows = self.results().fold(0, |sum: u64, result| sum.saturating_add(result.numbers.rows));
         let table = text(&self.plan, self.results(), terminal);
+        if rows == 0 {
+            return format!("{table}no trial has ended yet; what was saved is in {}\n", self.folder.display());
+        }
         let (rows, megabytes) = (words::counted(rows as usize, "row"), self.bytes() as f64 / 1e6);
         format!("{table}\n{rows}, {megabytes:.1} MB in {}\n", self.folder.display())
+    }
+
+    /// What to know of the weights of trials that are over: that they were not kept, and how to get them.
+    pub fn weights(&self) -> Option<String> {
+        let is_kept = |trial: usize| {
+            let record = self.manifest.trials.get(&self.plan.trials[trial].id);
+            record.is_some_and(|record| record.checkpoint.is_some())
+        };
+        let lacking: Vec<TrialResult<'_>> =
+            self.results().filter(|result| result.status == Status::Finished && !is_kept(result.trial)).collect();
+        let best = lacking.iter().min_by(|a, b| compare(&self.plan, a, b))?;
+        let handle = Names::of(&self.plan).handle(self.plan.trials[best.trial].id);
+        let again = format!("`clr-run export {} --trial {handle}`", self.folder.display());
+        Some(match (self.plan.checkpointing.keep, lacking.len()) {
+            (Keep::Nothing, _) => format!(
+                "weights were not kept: {again} trains a trial again to get them; [checkpoint] keep = \"last\" keeps those of trials \
+                 to come"
+            ),
+            (_, count) => {
+                let have = if count == 1 { "has" } else { "have" };
+                let trials = words::counted(count, "finished trial");
+                format!(
+                    "{trials} {have} no weights, from before [checkpoint] keep was set: {again} trains one again to get them"
+                )
+            }
+        })
     }
 }
 

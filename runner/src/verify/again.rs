@@ -42,8 +42,16 @@ pub struct Proof {
     pub stopped: usize,
 }
 
-/// Trains the selected trials of the output `folder` again and compares. Of each, rows outside `range` are not compared, and
-/// those after it not made. `watch` sees every event.
+/// What is wanted of trials that are trained again.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Rows to compare. Those after them are not made.
+    pub rows: Range<u64>,
+    /// Which states the events are to have.
+    pub keep: Keep,
+}
+
+/// Trains the selected trials of the output `folder` again and compares. `watch` sees every event.
 ///
 /// # Errors
 ///
@@ -53,7 +61,7 @@ pub fn again(
     folder: &Path,
     plan: &Plan,
     selection: &Selection,
-    range: Range<u64>,
+    wanted: Wanted,
     resources: &Resources,
     layout: &Layout,
     cancel: &AtomicBool,
@@ -66,13 +74,13 @@ pub fn again(
         manifest: &manifest,
         columns: &columns,
         values: [Table::Metrics, Table::Evals].map(|table| columns.layout(table).values),
-        range: range.clone(),
+        range: wanted.rows.clone(),
         sources: Sources::new(folder, &manifest),
         in_flight: BTreeMap::new(),
         differences: BTreeMap::new(),
         proof: Proof::default(),
     };
-    let shortened = shorten(plan, range.end);
+    let shortened = shorten(plan, &wanted);
     let work = selection.trials.iter().map(|&trial| Work::new(trial)).collect();
     train::run(&shortened, work, resources, layout, cancel, |event| {
         watch(&event);
@@ -84,12 +92,13 @@ pub fn again(
     Ok(proof)
 }
 
-/// The plan with no trial longer than `end` iterations, and none saved. A schedule is a function of the step, so the rows
-/// before are the same.
-fn shorten(plan: &Plan, end: u64) -> Plan {
+/// The plan with no trial longer than is wanted, and none saved but for what is wanted of it. A schedule is a function of the
+/// step, so the rows before are the same.
+fn shorten(plan: &Plan, wanted: &Wanted) -> Plan {
+    let end = wanted.rows.end;
     let mut plan = plan.clone();
     Arc::make_mut(&mut plan.trials).iter_mut().for_each(|trial| trial.iterations = trial.iterations.min(end));
-    plan.checkpointing = Checkpointing { every: Every::Never, keep: Keep::Nothing };
+    plan.checkpointing = Checkpointing { every: Every::Never, keep: wanted.keep };
     plan
 }
 

@@ -11,7 +11,7 @@ mod selection;
 
 use std::path::PathBuf;
 
-pub use again::again;
+pub use again::{Wanted, again};
 pub use found::{Checked, Problem};
 pub use quick::quick;
 pub use recipe::{Recipe, recipe};

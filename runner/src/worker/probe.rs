@@ -55,6 +55,22 @@ impl Known {
         }
     }
 
+    /// As [`Known::find`], of a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Known::find`].
+    pub fn of_file(path: &Path, isolation: &Isolation, limits: Limits) -> Result<Known, HostError> {
+        match isolation {
+            Isolation::None => host::Plugin::load(path).map(Known::Here),
+            Isolation::Process(launch) => {
+                let ask = |path: &Path, digest: &str| persistently(|| describe(launch, limits, path, digest));
+                let info = SearchPath::ask(path, ask)?;
+                Ok(Known::There { info: Box::new(info), launch: launch.clone(), limits })
+            }
+        }
+    }
+
     /// What it offers.
     pub fn info(&self) -> &PluginInfo {
         match self {

@@ -232,6 +232,56 @@ fn plugins_and_datasets_are_listed_and_described() {
 }
 
 #[test]
+fn what_is_a_little_off_is_understood_or_explained() {
+    let world = World::new(BOWL);
+    world.train(&[]);
+    let plugin = |name: &str| {
+        let file = format!("{}clr_{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        crate::world::plugins().join(file).to_str().unwrap().to_owned()
+    };
+    let (library, missing) = (plugin("quadratic"), plugin("missing"));
+    let understood: [(&[&str], &str); 9] = [
+        (&["--data", "data", "check", "spec.toml"], "spec.toml: no problems; 3 trials in 1 group"),
+        (&["plugin", "check", "quadratic"], "quadratic"),
+        (&["plugin", "info", &library], "model quadratic"),
+        (&["status", "spec.toml"], "outputs/bowl: done"),
+        (&["status", "bowl"], "outputs/bowl: done"),
+        (&["status", "outputs"], "outputs/bowl: done"),
+        (&["status", "outputs/bowl/manifest.json"], "outputs/bowl: done"),
+        (&["verify", "spec.toml", "--quick"], "outputs/bowl: no problems"),
+        (&["export", "bowl", "--trial", "hot gd seed=1", "--format", "csv"], " of `hot gd seed=1` in "),
+    ];
+    for (arguments, expected) in understood {
+        let ran = world.run(arguments);
+        assert!(ran.code == Some(0) && ran.stdout.contains(expected), "{arguments:?}: {ran:?}");
+    }
+    let explained: [(&[&str], &str); 14] = [
+        (&["chek", "spec.toml"], "did you mean `clr-run check spec.toml`?"),
+        (&["spec.toml", "check"], "did you mean `clr-run check spec.toml`?"),
+        (&["run", "spec.toml"], "without one: `clr-run spec.toml`"),
+        (&["plugin", "quadratic"], "did you mean `clr-run plugin info quadratic`?"),
+        (&["plugin", "check", "quadratc"], "there is no file and no plugin `quadratc`; did you mean `quadratic`?"),
+        (&["plugin", "check", "spec.toml"], "spec.toml is a spec; `clr-run check spec.toml`"),
+        (&["plugin", "info", "cifar10_quick"], "it is a model of `cifar`; `clr-run plugin info cifar`"),
+        (&["plugin", "info", "mnist"], "mnist is a dataset; `clr-run data info mnist`"),
+        (&["plugin", "info", &missing], "no plugin"),
+        (&["data", "info", "cifar"], "cifar is a plugin; `clr-run plugin info cifar`"),
+        (&["outputs/bowl"], "outputs/bowl is the folder of a run, not a spec; its spec is outputs/bowl/spec.toml"),
+        (&["check", &library], "is a library, not a spec; `clr-run plugin info "),
+        (&["plan", "."], ". is a folder, and a spec is a TOML file; it has ./spec.toml"),
+        (&["status", "nowhere"], "nothing of that name is here; there are outputs/bowl"),
+    ];
+    for (arguments, expected) in explained {
+        let ran = world.run(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.contains(expected), "{arguments:?}: {ran:?}");
+    }
+    fs::write(world.path("new.toml"), BOWL.replace("\"bowl\"", "\"new\"")).unwrap();
+    let ran = world.run(&["verify", "new.toml"]);
+    assert!(ran.code == Some(2) && ran.stderr.contains("`clr-run new.toml` makes it"), "{ran:?}");
+}
+
+#[test]
 fn a_plugin_in_the_current_directory_is_not_found() {
     let world = World::new(BOWL);
     let name = format!("{}clr_here{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);

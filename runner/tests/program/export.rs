@@ -4,6 +4,7 @@ use std::process::Command;
 
 use clr_run::checkpoint::Checkpoint;
 
+use crate::verify::{altered, only_file, rewrite};
 use crate::world::{BOWL, World};
 
 /// Prints every array of a file as `name shape hexadecimal-bytes`.
@@ -73,7 +74,80 @@ fn what_cannot_be_exported_is_named() {
     check_refused(&world, &["outputs/bowl", "--trial", "x"], "outputs/bowl: no manifest.json");
     world.train(&[]);
     check_refused(&world, &["outputs/bowl", "--trial", "triangular sgd seed=2"], " (triangular sgd seed=1)?");
-    check_refused(&world, &["outputs/bowl", "--trial", "triangular sgd seed=1"], "was kept; set `keep = \"last\"`");
+    check_refused(&world, &["outputs/bowl"], "which trial? `--trial` takes a label or the first digits of an id: ");
+    check_refused(
+        &world,
+        &["outputs/bowl", "--trial", "hot gd seed=1", "--data", "data"],
+        "diverged, and has no last weights",
+    );
+}
+
+#[test]
+fn a_trial_whose_weights_were_not_kept_is_trained_again_for_them() {
+    let world = World::new(BOWL);
+    let first = world.train(&[]);
+    let said = first.stderr.lines().last().unwrap();
+    assert!(said.starts_with("note: weights were not kept: `clr-run export outputs/bowl --trial "), "{said}");
+    let handle = said.split("--trial ").nth(1).unwrap().split('`').next().unwrap();
+    let export = |output: &str, trial: &str, out: &str, arguments: &[&str]| {
+        let fixed = ["export", output, "--trial", trial, "--out", out, "--data", "data"];
+        world.run(&[&fixed[..], arguments].concat())
+    };
+    // By the handle that was named.
+    let ran = export("outputs/bowl", handle, "again.safetensors", &[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let label = "triangular sgd seed=1";
+    assert!(ran.stdout.contains(&format!("of `{label}` after 30 iterations in again.safetensors\n")), "{ran:?}");
+    assert!(ran.stdout.ends_with("the stored rows, bit for bit: 30 rows and 4 evaluations\n"), "{ran:?}");
+    assert!(ran.stderr.contains(&format!("({label}) were not kept, so it is trained again")), "{ran:?}");
+    assert!(ran.stderr.contains("finished  "), "it shows progress: {ran:?}");
+
+    // They are those that would have been kept.
+    for (keep, arguments) in [("last", &[][..]), ("best", &["--best"])] {
+        world.train(&["--set", &format!("checkpoint.keep=\"{keep}\""), "--outputs", keep]);
+        let kept = export(&format!("{keep}/bowl"), label, "kept.safetensors", &[]);
+        assert!(kept.code == Some(0) && kept.stderr.is_empty(), "{kept:?}");
+        let ran = export("outputs/bowl", label, "again.safetensors", arguments);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let read = |name: &str| std::fs::read(world.path(name)).unwrap();
+        assert!(read("again.safetensors") == read("kept.safetensors"), "keep = {keep}");
+    }
+
+    // Kept too late: it is said, and how to get them.
+    let late = world.train(&["--set", "checkpoint.keep=\"last\""]);
+    let expected = "note: 2 finished trials have no weights, from before [checkpoint] keep was set: `clr-run export ";
+    assert!(late.stderr.contains(expected), "{late:?}");
+    assert!(!world.train(&["--set", "checkpoint.keep=\"last\"", "--outputs", "last"]).stderr.contains("weights"));
+}
+
+#[test]
+fn weights_of_other_numerics_or_of_other_rows_are_refused() {
+    let world = World::new(BOWL);
+    world.train(&[]);
+    let path = world.path("outputs/bowl/manifest.json");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    let export = || {
+        let fixed = ["export", "outputs/bowl", "--trial", "triangular sgd seed=1", "--out", "w.npz", "--format", "npz"];
+        world.run(&[&fixed[..], &["--data", "data"]].concat())
+    };
+    let mut other: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    for (_, trial) in other["trials"].as_object_mut().unwrap() {
+        trial["numerics"] = "quadratic/0 gpu".into();
+    }
+    std::fs::write(&path, other.to_string()).unwrap();
+    let ran = export();
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let expected = "cannot be trained again to its weights: its rows are of quadratic/0 gpu, and this is quadratic/";
+    assert!(ran.stderr.contains(expected), "{ran:?}");
+
+    // One value is another, behind every digest.
+    std::fs::write(&path, manifest).unwrap();
+    let metrics = only_file(&world, "metrics");
+    rewrite(&world, &metrics, |rows| altered(rows, "loss", 3));
+    let ran = export();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("does not come out as it is stored, so its weights are lost: "), "{ran:?}");
+    assert!(!world.path("w.npz").exists());
 }
 
 #[test]

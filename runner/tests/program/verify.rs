@@ -25,7 +25,7 @@ fn again(world: &World, arguments: &[&str]) -> Ran {
 }
 
 /// The only file of a folder of the output.
-fn only_file(world: &World, folder: &str) -> PathBuf {
+pub fn only_file(world: &World, folder: &str) -> PathBuf {
     let mut files: Vec<PathBuf> =
         fs::read_dir(world.path(OUTPUT).join(folder)).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
@@ -49,7 +49,7 @@ fn write_manifest_of(output: &Path, manifest: &Value) {
 }
 
 /// Puts other rows into a table, and tells the manifest, as somebody would who does not want to be found out.
-fn rewrite(world: &World, path: &Path, change: impl Fn(RecordBatch) -> RecordBatch) {
+pub fn rewrite(world: &World, path: &Path, change: impl Fn(RecordBatch) -> RecordBatch) {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     let rows = change(concat_batches(&batches[0].schema(), &batches).unwrap());
@@ -71,7 +71,7 @@ fn repeated(rows: RecordBatch, row: usize) -> RecordBatch {
 }
 
 /// The rows with the last bit of a value of a column of f32 flipped.
-fn altered(rows: RecordBatch, column: &str, row: usize) -> RecordBatch {
+pub fn altered(rows: RecordBatch, column: &str, row: usize) -> RecordBatch {
     let index = rows.schema().index_of(column).unwrap();
     let mut values: Vec<Option<f32>> = rows.column(index).as_primitive::<Float32Type>().iter().collect();
     values[row] = values[row].map(|value| f32::from_bits(value.to_bits() ^ 1));
