@@ -73,12 +73,12 @@ fn steps_allocate_nothing() {
     let splits = [train, SplitData::default(), SplitData::default()];
     let dataset = Dataset::new([32, 32, 3], 10, splits, transform, None).unwrap();
     for model in Cifar::description().models {
-        for optimizer in ["sgd", "adam"] {
+        for (optimizer, model_options) in [("sgd", "{}"), ("adam", "{}"), ("sgd", r#"{"accumulate": 2}"#)] {
             let options = format!(r#"{{"optimizer": "{optimizer}"}}"#);
             let config = SessionConfig {
                 device: "cpu",
                 model: model.name,
-                options: "{}",
+                options: model_options,
                 dataset: &dataset,
                 batch_size: BATCH,
                 thread_count: 1,
@@ -87,7 +87,7 @@ fn steps_allocate_nothing() {
             let mut session = Cifar::session(&config).unwrap();
             let one = allocations(&mut session, &dataset, 1);
             let many = allocations(&mut session, &dataset, 6);
-            assert_eq!(one, many, "{} with {optimizer}: a call of one step and one of six", model.name);
+            assert_eq!(one, many, "{} {model_options} with {optimizer}: a call of one step and one of six", model.name);
         }
     }
 }
