@@ -4,7 +4,8 @@
 //! many ways that must make no difference (alone, among others, in one call, in many, on two threads, interrupted, from
 //! saved state, ...) and compares every bit.
 //!
-//! - `driver.rs` makes the calls, with `padded.rs` and `offer.rs`, and `surroundings.rs` sees what they leave changed;
+//! - `driver.rs` makes the calls, with `padded.rs` and `offer.rs`, and `surroundings.rs` and `threads.rs` see what they leave
+//!   changed;
 //!   `history.rs` says what each trial is fed;
 //! - `training.rs`, `groups.rs`, `state.rs` and `refusals.rs` hold the checks.
 
@@ -17,6 +18,8 @@ mod refusals;
 mod report;
 mod state;
 mod surroundings;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod threads;
 mod training;
 
 pub use history::DataSize;
@@ -75,6 +78,7 @@ const CHECKS: &[(&str, CheckFunction, bool)] = &[
     ("lanes at different steps, and lanes left alone", training::different_steps, true),
     ("samples shared by all lanes", training::shared_samples, false),
     ("one thread and two", training::two_threads, false),
+    ("its own threads compute as the caller does", training::own_threads, false),
     ("two sessions at once", training::two_sessions, false),
     ("evaluation changes nothing", training::evaluation, false),
     ("a lane that is reset", training::reset, true),

@@ -65,6 +65,30 @@ pub(crate) fn two_threads(bench: &Bench<'_>) -> Checked {
     Ok(())
 }
 
+/// Numbers would depend on which thread computes them. Others than those of the session are not looked at.
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+pub(crate) fn own_threads(bench: &Bench<'_>) -> Checked {
+    use clr_abi::floating_point::FloatingPoint;
+
+    let before = crate::threads::numbers();
+    let trials = bench.all();
+    let mut run = bench.start_as(&trials, &Setup { thread_count: 2, ..bench.setup(&trials) })?;
+    run.advance(&vec![STEPS; trials.len()])?;
+    let caller = FloatingPoint::current();
+    for thread in crate::threads::started_since(&before) {
+        let changes = thread.changes(caller);
+        if !changes.is_empty() {
+            return Err(format!("one of them does not: {}", changes.join(", ")).into());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
+pub(crate) fn own_threads(_bench: &Bench<'_>) -> Checked {
+    Err(Verdict::Skipped("here nobody tells how other threads compute".to_owned()))
+}
+
 pub(crate) fn two_sessions(bench: &Bench<'_>) -> Checked {
     let trials = bench.all();
     let train = |trials: &[usize]| -> Checked {

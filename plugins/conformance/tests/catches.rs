@@ -27,6 +27,7 @@ const FLUSHES_SUBNORMALS: u32 = 16;
 const HANDLES_A_SIGNAL: u32 = 17;
 const BLOCKS_A_SIGNAL: u32 = 18;
 const CHANGES_THE_LOCALE: u32 = 19;
+const THREAD_ROUNDS_DOWN: u32 = 20;
 
 /// One weight that goes toward the mean of the pixels it sees.
 struct Tiny<const FAULT: u32>;
@@ -92,6 +93,17 @@ impl<const FAULT: u32> Plugin for Tiny<FAULT> {
 
     fn session(config: &SessionConfig<'_>) -> Result<TinySession<FAULT>, Error> {
         check::<FAULT>(config)?;
+        if FAULT == THREAD_ROUNDS_DOWN {
+            let (ready, is_ready) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                harm::set_float_control(0x3F80);
+                let _ = ready.send(());
+                loop {
+                    std::thread::park();
+                }
+            });
+            let _ = is_ready.recv();
+        }
         Ok(TinySession {
             lanes: config.lanes.iter().map(parse_lane::<FAULT>).collect::<Result<_, _>>()?,
             thread_count: config.thread_count,
@@ -306,4 +318,7 @@ fn each_fault_is_caught() {
     check_caught::<TWO_TENSORS_OF_ONE_NAME>("tensors");
     check_caught::<SILENT_REFUSAL>("malformed configurations");
     check_caught::<FAILED_RESET_CHANGES>("malformed resets");
+    if cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")) {
+        check_caught::<THREAD_ROUNDS_DOWN>("its own threads compute as the caller does");
+    }
 }
