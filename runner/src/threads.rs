@@ -1,15 +1,11 @@
 //! Threads for parallel iterators. Where rayon is left to start its own, a system that has none to give is a panic.
 
-use std::sync::OnceLock;
-
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// As many threads as there are processors, or as many as the system gives; none where it gives none.
-static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
-
-/// Does `work`, whose parallel iterators use the threads that there are, be it this one alone.
+/// Does `work`, whose parallel iterators use as many threads as there are processors, or as many as the system gives, be it
+/// this one alone. They end with the work: where threads are few, they are needed elsewhere.
 pub(crate) fn install<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    match POOL.get_or_init(|| start(std::thread::available_parallelism().map_or(1, usize::from), with_threads)) {
+    match start(std::thread::available_parallelism().map_or(1, usize::from), with_threads) {
         Some(pool) => pool.install(work),
         None => {
             // From now on this thread is a pool of its own, unless it is in one already.

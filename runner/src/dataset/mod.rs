@@ -90,10 +90,6 @@ impl Dataset {
 /// Where nothing was found: all places that were looked at. Where a file is malformed: which, where, what was
 /// expected and what was found. A well-known name must have its published sizes and counts.
 pub fn open(name: &str, roots: &[PathBuf], cache_dir: Option<&Path>) -> Result<Dataset, DatasetError> {
-    crate::threads::install(|| find_and_open(name, roots, cache_dir))
-}
-
-fn find_and_open(name: &str, roots: &[PathBuf], cache_dir: Option<&Path>) -> Result<Dataset, DatasetError> {
     let source = search::find(name, roots)?;
     let cache = match cache_dir {
         Some(folder) => cache::Entry::new(folder, name, &source)?,
@@ -104,11 +100,13 @@ fn find_and_open(name: &str, roots: &[PathBuf], cache_dir: Option<&Path>) -> Res
         return Ok(dataset);
     }
     let started = Instant::now();
-    let decoded = source.decode(name)?;
-    if let Some(known) = info(name) {
-        known.check(&decoded, &source)?;
-    }
-    let dataset = canonical::dataset(name, &source.to_string(), decoded);
+    let dataset = crate::threads::install(|| -> Result<Dataset, DatasetError> {
+        let decoded = source.decode(name)?;
+        if let Some(known) = info(name) {
+            known.check(&decoded, &source)?;
+        }
+        Ok(canonical::dataset(name, &source.to_string(), decoded))
+    })?;
     tracing::debug!(dataset = name, took = ?started.elapsed(), "decoded");
     // A cache that cannot be written is no failure: the set is in memory already.
     let cached = cache.and_then(|cache| cache.write(&dataset).ok().and_then(|()| cache.read()));

@@ -1,7 +1,7 @@
 //! Which trials are next: the one thing that slots share.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::trouble::Trouble;
@@ -17,6 +17,8 @@ pub struct Queue {
     pub advances: AtomicU64,
     /// Slots that are in a session now.
     pub training: AtomicUsize,
+    /// Slots that take sets.
+    pub slots: AtomicUsize,
 }
 
 /// Trials that are to share a session.
@@ -62,8 +64,8 @@ impl Queue {
         let of = |trials: &[usize]| trials.iter().copied().filter(|&trial| is_wanted[trial]).collect();
         let groups = plan.groups.iter().map(|group| of(&group.trials)).collect();
         let waiting = Waiting { groups, begun, sets: VecDeque::new(), running: 0 };
-        let (advances, training) = (AtomicU64::new(0), AtomicUsize::new(0));
-        Queue { waiting: Mutex::new(waiting), changed: Condvar::new(), advances, training }
+        let (advances, training, slots) = (AtomicU64::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        Queue { waiting: Mutex::new(waiting), changed: Condvar::new(), advances, training, slots }
     }
 
     /// A set to train: one that failed, or trials of the first group that has any, at most as many as `lanes` says for
@@ -85,6 +87,14 @@ impl Queue {
     /// The next trial of `group`, for a lane that has become free.
     pub fn take(&self, group: usize) -> Option<Work> {
         self.lock().take(group)
+    }
+
+    /// Whether a slot that can start no worker is to end, and leave its thread to others: not the last, and not where some
+    /// slot trains, which will give back what it has.
+    pub fn lets_a_slot_go(&self) -> bool {
+        let one_less = |slots: usize| (slots > 1).then(|| slots - 1);
+        let relaxed = Ordering::Relaxed;
+        self.training.load(relaxed) == 0 && self.slots.fetch_update(relaxed, relaxed, one_less).is_ok()
     }
 
     /// Takes the first trial that waits and ends it as interrupted.
@@ -131,5 +141,22 @@ impl Waiting {
     fn take(&mut self, group: usize) -> Option<Work> {
         let trial = self.groups[group].pop_front()?;
         Some(self.begun.remove(&trial).unwrap_or_else(|| Work::new(trial)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::example::Grid;
+
+    #[test]
+    fn slots_that_can_start_no_worker_go_but_for_the_last() {
+        let grid = Grid { policies: &["triangular"], optimizers: &["sgd"], seeds: &[1], max_lrs: &[], iterations: 1 };
+        let queue = Queue::new(&grid.plan(), Vec::new());
+        queue.slots.store(3, Ordering::Relaxed);
+        queue.training.store(1, Ordering::Relaxed);
+        assert!(!queue.lets_a_slot_go(), "another trains");
+        queue.training.store(0, Ordering::Relaxed);
+        assert_eq!([0; 3].map(|_| queue.lets_a_slot_go()), [true, true, false]);
     }
 }

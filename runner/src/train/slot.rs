@@ -27,6 +27,9 @@ use crate::worker::{Launch, Worker};
 /// crashed.
 const LONE_FAILURES: u32 = 3;
 
+/// After so many tries to start a worker, which nobody can, a slot ends: its own thread may be one too many.
+const STUCK: u32 = 3;
+
 /// How soon a slot that waits notices that the run is cancelled.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -78,6 +81,7 @@ impl<'a> Slot<'a> {
 
     /// Trains until nothing is left, or the run is cancelled.
     pub fn run(mut self) {
+        self.queue.slots.fetch_add(1, Ordering::Relaxed);
         while let Some((set, mut turn)) = self.queue.take_set(&self.layout.lanes) {
             if self.cancel.load(Ordering::Relaxed) {
                 self.end(set.work.into_iter().filter(|work| work.started).collect(), &Outcome::Stopped);
@@ -87,9 +91,15 @@ impl<'a> Slot<'a> {
             let trained = self.train(&set);
             self.queue.training.fetch_sub(1, Ordering::Relaxed);
             if let Err(FailedSession { error, in_flight }) = trained {
+                let has_no_worker = matches!(error, HostError::Died { death: Death::NotStarted(_), .. });
                 turn.again = self.settle(&set, error, in_flight);
+                let is_stuck = has_no_worker && turn.again.iter().any(|set| set.trouble.tries >= STUCK);
+                if is_stuck && self.queue.lets_a_slot_go() {
+                    return;
+                }
             }
         }
+        self.queue.slots.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// One session, to its end.
