@@ -71,6 +71,10 @@ pub struct RunArgs {
     /// Run finished trials again whose numbers came from other arithmetic (plugin revision, instruction set, GPU).
     #[arg(long)]
     pub rerun_other_numerics: bool,
+    /// Run finished trials again that another build of the plugin trained, or an unknown one: another file, whatever revision
+    /// it says that it is. Unfinished ones start over.
+    #[arg(long)]
+    pub rerun_other_builds: bool,
     /// Run trials again that failed or crashed; they go on from their last checkpoint.
     #[arg(long)]
     pub retry_failed: bool,
@@ -239,9 +243,12 @@ pub struct ExportArgs {
     /// Which trial: the first digits of its id, as every table shows them, or its label. May be left out where there is one.
     #[arg(long, value_name = "ID|LABEL")]
     pub trial: Option<String>,
-    /// The file's format.
+    /// The file's format. With `csv` and without `--trial`, the rows of all trials.
     #[arg(long, value_enum, default_value_t = ExportFormat::Safetensors)]
     pub format: ExportFormat,
+    /// Which rows of all trials are written as text.
+    #[arg(long, value_enum, default_value_t = ExportRows::Metrics, conflicts_with = "trial")]
+    pub rows: ExportRows,
     /// The weights at the trial's best evaluation, instead of those that were kept, or the last.
     #[arg(long)]
     pub best: bool,
@@ -271,6 +278,15 @@ pub enum ExportFormat {
     Npz,
     /// Not weights but the rows of metrics, as text.
     Csv,
+}
+
+/// Which rows to write as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportRows {
+    /// One for each trial and iteration.
+    Metrics,
+    /// One for each trial and evaluation.
+    Evals,
 }
 
 /// `clr-run status`

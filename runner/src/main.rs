@@ -10,8 +10,8 @@ use anyhow::Context;
 use clr_run::arguments::{self, Mistake, Place};
 use clr_run::checkpoint::{Checkpoint, Format, Keep};
 use clr_run::cli::{
-    CheckArgs, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, Isolation, IsolationArgs, LogArgs, PlanArgs,
-    PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs, StatusArgs, VerifyArgs,
+    CheckArgs, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, ExportRows, Isolation, IsolationArgs,
+    LogArgs, PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs, StatusArgs, VerifyArgs,
 };
 use clr_run::event::Event;
 use clr_run::gather::{Data, Gathered, Search, gather, read_text};
@@ -22,7 +22,7 @@ use clr_run::plan::{Plan, plan};
 use clr_run::progress::{Progress, Style};
 use clr_run::signals::Signals;
 use clr_run::spec::{self, SourceFile};
-use clr_run::store::{self, Kept, RunInfo, Status, Store, TrialCsv};
+use clr_run::store::{self, CsvRows, Kept, RunInfo, Status, Store, TrialCsv};
 use clr_run::terminal::Terminal;
 use clr_run::train::{self, Resources};
 use clr_run::verify::Wanted;
@@ -103,7 +103,13 @@ fn run(args: &RunArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Resu
     let spec = recipe::kept_spec(&source, &args.spec.sets, gathered.facts.tables.keys(), folder_of(path));
     let data = data_roots(&args.spec.search).iter().filter_map(|root| std::path::absolute(root).ok()).collect();
     let recipe = recipe::of_run(spec, &plan, &resources, &layout, args.rerun_other_numerics)?;
-    let recipe = RunInfo { sets: args.spec.sets.clone(), data, retry_failed: args.retry_failed, ..recipe };
+    let recipe = RunInfo {
+        sets: args.spec.sets.clone(),
+        data,
+        retry_failed: args.retry_failed,
+        rerun_other_builds: args.rerun_other_builds,
+        ..recipe
+    };
     signals.begin_run();
     let mut store = Store::open(&args.outputs, &plan, recipe)?;
     let work = store.unfinished();
@@ -431,6 +437,7 @@ fn export(args: &ExportArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow
     let output = output(&args.output, "export")?;
     let trial = args.trial.as_deref();
     let format = match args.format {
+        ExportFormat::Csv if trial.is_none() => return export_all(args, &output),
         ExportFormat::Csv => {
             let TrialCsv { label, rows, text } = store::csv(&output, trial)?;
             return write_export(
@@ -539,6 +546,21 @@ fn write_export(args: &ExportArgs, bytes: &[u8], label: &str, extension: &str, w
     let out = args.out.clone().unwrap_or_else(file_name);
     store::write(&out, bytes)?;
     writeln!(io::stdout(), "{what} in {}", out.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The rows of all trials as one file.
+fn export_all(args: &ExportArgs, output: &Path) -> anyhow::Result<ExitCode> {
+    let (rows, name) = match args.rows {
+        ExportRows::Metrics => (CsvRows::Metrics, "metrics"),
+        ExportRows::Evals => (CsvRows::Evals, "evals"),
+    };
+    let folder = output.canonicalize().unwrap_or_else(|_| output.to_owned());
+    let run = folder.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy());
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{run}-{name}.csv")));
+    let written = store::csv_of_all(output, rows, &out)?;
+    let (rows, trials) = (counted(written.rows as usize, "row"), counted(written.trials, "trial"));
+    writeln!(io::stdout(), "{rows} of {trials} in {}", out.display())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -60,6 +60,7 @@ pub fn of_run(
         numerics: numerics(plan, resources, layout)?,
         devices: layout.devices.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect(),
         versions,
+        builds: plan.groups.iter().map(|group| resources.plugin(&group.shape).info().digest.clone()).collect(),
         rerun_other_numerics,
         ..RunInfo::default()
     })

@@ -30,7 +30,7 @@ const FIRST: [&str; 5] = ["policy", "optimizer", "seed", "init_seed", "data_seed
 pub(crate) const ROW_COLUMNS: [&str; 4] = ["trial", "iteration", "epoch", "diverged"];
 
 /// Other columns of a run's tables that an axis must leave free.
-pub(crate) const OTHER_COLUMNS: [&str; 21] = [
+pub(crate) const OTHER_COLUMNS: [&str; 24] = [
     "label",
     "split",
     "loss",
@@ -38,6 +38,7 @@ pub(crate) const OTHER_COLUMNS: [&str; 21] = [
     "status",
     "error",
     "numerics",
+    "plugin_digest",
     "rows",
     "diverged_at",
     "final_train_loss",
@@ -45,6 +46,8 @@ pub(crate) const OTHER_COLUMNS: [&str; 21] = [
     "final_validation_accuracy",
     "final_test_loss",
     "final_test_accuracy",
+    "non_finite_losses",
+    "first_non_finite_loss",
     "best_iteration",
     "best_split",
     "best_validation_accuracy",

@@ -303,7 +303,8 @@ fn report(folder: &Path, found: Found, now: Timestamp) -> Report {
         let mut status = known.map_or(TrialStatus::Unfinished, |known| progress(known.status));
         let mut step = known.map_or(0, |known| known.numbers.rows);
         if !matches!(status, TrialStatus::Finished | TrialStatus::Diverged) {
-            step = manifest.unfinished.get(&id).map_or(0, |saved| saved.step);
+            // Of a trial that failed, all rows are known; earlier versions knew those up to its checkpoint.
+            step = manifest.unfinished.get(&id).map_or(0, |saved| saved.step).max(step);
         }
         let mut per_second = None;
         if let Some(told) = told {

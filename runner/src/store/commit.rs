@@ -11,7 +11,7 @@ use super::files::{FileEntry, ParquetFile};
 use super::flight::Flight;
 use super::folder::{delete_unlisted, forget_unused};
 use super::manifest::Segment;
-use super::schema::Table;
+use super::schema::{FAILED, Table};
 use super::table::{Owner, TableWriter};
 use super::trials::TrialsBatch;
 use super::{Limits, Store, StoreError, Summary, compact, files, now, saved, trials};
@@ -38,6 +38,7 @@ impl Store {
             return Ok(Summary::new(self.folder, self.plan, self.manifest));
         }
         let flights: Vec<Flight> = self.flights.drain().map(|(_, flight)| flight).collect();
+        // Those were stopped, so none of them has failed.
         self.parked.extend(flights.into_iter().filter(|flight| flight.saved.is_some()));
         self.seal(true)?;
         let digest = compact::layout_digest(&self.plan, &self.columns, &self.manifest);
@@ -108,7 +109,8 @@ impl Store {
             self.land(flight, record)?;
         }
         for flight in std::mem::take(&mut self.parked) {
-            self.keep_unfinished(flight)?;
+            let flight = self.keep_unfinished(flight)?;
+            self.enter_failed(&flight);
         }
         let saved: Vec<usize> = self.flights.values().filter(|it| it.saved.is_some()).map(|it| it.trial).collect();
         for index in saved {
@@ -154,13 +156,18 @@ impl Store {
     fn compact(&mut self, digest: String) -> Result<(), StoreError> {
         let start = Instant::now();
         let Limits { tables, parts, .. } = self.limits;
+        if compact::has_failed(&self.plan, &self.manifest) {
+            files::create_directory(&self.folder.join(FAILED))?;
+        }
         let mut compaction = compact::compact(&self.folder, &self.plan, &self.columns, &self.manifest, tables, parts)?;
         for (name, file) in std::mem::take(&mut compaction.files) {
             let entry = file.rename(&self.folder.join(&name))?;
             self.manifest.files.insert(name, entry);
         }
-        for name in ["parts", "metrics", "evals"] {
-            files::sync_directory(&self.folder.join(name))?;
+        for name in ["parts", "metrics", "evals", FAILED] {
+            if self.folder.join(name).exists() {
+                files::sync_directory(&self.folder.join(name))?;
+            }
         }
         compaction.enter(&self.plan, &mut self.manifest);
         self.manifest.layout = Some(digest);

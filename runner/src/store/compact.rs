@@ -11,10 +11,11 @@ use arrow_array::types::Int64Type;
 use arrow_schema::Field;
 
 use super::StoreError;
+use super::derived::complete;
 use super::files::Unnamed;
 use super::flight::epochs;
 use super::manifest::{Manifest, Segment, Segments, TrialRecord};
-use super::schema::{Columns, FORMAT, Layout, Table};
+use super::schema::{Columns, FAILED, FORMAT, Layout, Table};
 use super::source::Sources;
 use super::table::{Cut, Owner, TableWriter};
 use crate::plan::{AxisValue, LastBatch, Plan, Trial, TrialId};
@@ -34,10 +35,29 @@ pub(crate) struct Compaction {
 /// Where the rows of some trials are, one trial after the other.
 struct Moved {
     table: Table,
+    outcome: Wanted,
     /// The files' names, and which of the rows each has.
     files: Vec<(Arc<str>, Range<u64>)>,
     /// For each trial, where its rows end, and those of the next begin.
     ends: Vec<u64>,
+}
+
+/// Trials whose rows lie together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// Those that are done: in `metrics` and `evals`.
+    Done,
+    /// Those that failed: apart.
+    Failed,
+}
+
+impl Wanted {
+    fn holds(self, record: &TrialRecord) -> bool {
+        match self {
+            Wanted::Done => record.status.is_done(),
+            Wanted::Failed => record.status.is_failure() && !(record.metrics.is_empty() && record.evals.is_empty()),
+        }
+    }
 }
 
 /// A hash of everything that the tables are made from, besides the rows themselves.
@@ -56,7 +76,11 @@ pub(crate) fn layout_digest(plan: &Plan, columns: &Columns, manifest: &Manifest)
         add(&(names.len() as u64).to_le_bytes());
         names.iter().for_each(|name| add(name.as_bytes()));
     }
-    for (trial, record) in covered(plan, manifest) {
+    let done = covered(plan, manifest, Wanted::Done).map(|it| (it, false));
+    for ((trial, record), has_failed) in done.chain(covered(plan, manifest, Wanted::Failed).map(|it| (it, true))) {
+        if has_failed {
+            add(record.status.name().as_bytes());
+        }
         let owner = Owner::of(trial);
         add(owner.id.to_string().as_bytes());
         // Where an epoch is a whole number of batches, the column `epoch` has been this for ever.
@@ -85,17 +109,28 @@ pub(crate) fn layout_digest(plan: &Plan, columns: &Columns, manifest: &Manifest)
 /// Whether `metrics/` and `evals/` hold exactly what `plan` covers, so that nothing need be written.
 pub(crate) fn is_compacted(plan: &Plan, digest: &str, manifest: &Manifest) -> bool {
     manifest.layout.as_deref() == Some(digest)
-        && covered(plan, manifest).all(|(_, record)| {
-            [Table::Metrics, Table::Evals]
-                .into_iter()
-                .all(|table| record.segments(table).iter().all(|segment| segment.is_compacted(table)))
-        })
+        && [Wanted::Done, Wanted::Failed].into_iter().flat_map(|wanted| covered(plan, manifest, wanted)).all(
+            |(_, record)| {
+                [Table::Metrics, Table::Evals]
+                    .into_iter()
+                    .all(|table| record.segments(table).iter().all(|segment| segment.is_compacted(table)))
+            },
+        )
+}
+
+/// Whether trials of the plan that failed have rows.
+pub(crate) fn has_failed(plan: &Plan, manifest: &Manifest) -> bool {
+    covered(plan, manifest, Wanted::Failed).next().is_some()
 }
 
 /// The trials that the tables hold, in order.
-fn covered<'a>(plan: &'a Plan, manifest: &'a Manifest) -> impl Iterator<Item = (&'a Trial, &'a TrialRecord)> {
-    plan.trials.iter().filter_map(|trial| {
-        let record = manifest.trials.get(&trial.id).filter(|record| record.status.is_done())?;
+fn covered<'a>(
+    plan: &'a Plan,
+    manifest: &'a Manifest,
+    wanted: Wanted,
+) -> impl Iterator<Item = (&'a Trial, &'a TrialRecord)> {
+    plan.trials.iter().filter_map(move |trial| {
+        let record = manifest.trials.get(&trial.id).filter(|record| wanted.holds(record))?;
         Some((trial, &**record))
     })
 }
@@ -116,13 +151,35 @@ pub(crate) fn compact(
     for table in [Table::Metrics, Table::Evals] {
         let layout = columns.layout(table);
         let directory = folder.join(table.name());
-        let trials = covered(plan, manifest).map(|(trial, record)| (Owner::of(trial), record.segments(table)));
+        let trials = covered(plan, manifest, Wanted::Done)
+            .map(|(trial, record)| (Owner::of(trial), Some(trial), record.segments(table)));
         let name = |index: usize, file: &Unnamed| {
             // Named by content, so that new files stand beside the old ones until the manifest has changed.
             format!("{}/{index:05}-{}.parquet", table.name(), &file.entry.blake3[..12])
         };
-        let moved = compaction.write(&mut sources, &layout, &directory, tables, trials, name)?;
+        let moved = compaction.write(&mut sources, columns, &layout, &directory, tables, trials, name)?;
         compaction.tables.push(moved);
+
+        // What became of a trial stands beside its rows.
+        let failed = covered(plan, manifest, Wanted::Failed);
+        let failed: Vec<(&Trial, &TrialRecord, Vec<Option<AxisValue>>)> = failed
+            .map(|(trial, record)| {
+                let status = AxisValue::Text(record.status.name().into());
+                (trial, record, trial.axes.iter().cloned().chain([Some(status)]).collect())
+            })
+            .collect();
+        if !failed.is_empty() {
+            let layout = columns.layout_of_failed(table);
+            let directory = folder.join(FAILED);
+            let trials = failed.iter().map(|(trial, record, axes)| {
+                (Owner { axes, ..Owner::of(trial) }, Some(*trial), record.segments(table))
+            });
+            let name = |index: usize, file: &Unnamed| {
+                format!("{FAILED}/{}-{index:05}-{}.parquet", table.name(), &file.entry.blake3[..12])
+            };
+            let moved = compaction.write(&mut sources, columns, &layout, &directory, tables, trials, name)?;
+            compaction.tables.push(Moved { outcome: Wanted::Failed, ..moved });
+        }
 
         let mut retained: BTreeMap<&str, Vec<(TrialId, &Segment)>> = BTreeMap::new();
         for &(id, record) in &others {
@@ -134,11 +191,12 @@ pub(crate) fn compact(
         for (file, trials) in retained {
             let layout = Layout::new(table, Vec::new(), sources.values(file)?);
             let owners = trials.iter().map(|(id, _)| *id).collect();
-            let owned = trials.into_iter().map(|(id, segment)| (Owner::known_by(id), std::slice::from_ref(segment)));
+            let owned =
+                trials.into_iter().map(|(id, segment)| (Owner::known_by(id), None, std::slice::from_ref(segment)));
             let number = compaction.next_part;
             compaction.next_part += 1;
             let name = |_, _: &Unnamed| part_name(table, number);
-            let moved = compaction.write(&mut sources, &layout, &directory, parts, owned, name)?;
+            let moved = compaction.write(&mut sources, columns, &layout, &directory, parts, owned, name)?;
             compaction.retained.push((moved, owners));
         }
     }
@@ -152,22 +210,27 @@ pub(crate) fn part_name(table: Table, number: u64) -> String {
 
 impl Compaction {
     /// Copies the segments of `trials`, in order, to new files in `directory`.
-    fn write<'a>(
+    #[expect(clippy::too_many_arguments, reason = "from where, whose, and to where")]
+    fn write<'a, 'o>(
         &mut self,
         sources: &mut Sources<'a>,
-        layout: &Layout,
-        directory: &Path,
+        columns: &Columns,
+        layout: &'o Layout,
+        directory: &'o Path,
         cut: Cut,
-        trials: impl Iterator<Item = (Owner<'a>, &'a [Segment])>,
+        trials: impl Iterator<Item = (Owner<'o>, Option<&'o Trial>, &'a [Segment])>,
         name: impl Fn(usize, &Unnamed) -> String,
     ) -> Result<Moved, StoreError> {
         let mut writer = TableWriter::new(layout, directory, cut);
-        let mut moved = Moved { table: layout.table, files: Vec::new(), ends: Vec::new() };
+        let mut moved = Moved { table: layout.table, outcome: Wanted::Done, files: Vec::new(), ends: Vec::new() };
         let mut end = 0;
-        for (owner, segments) in trials {
+        for (owner, trial, segments) in trials {
             for segment in segments {
                 sources.read(segment, &layout.values, |values| {
-                    let values = with_epochs(values, &layout.values, owner);
+                    let mut values = with_epochs(values, &layout.values, owner);
+                    if let Some(trial) = trial {
+                        complete(trial, columns, layout.table, &mut values);
+                    }
                     end = writer.push(owner, &values)?.end;
                     Ok(())
                 })?;
@@ -189,8 +252,12 @@ impl Compaction {
         for moved in &self.tables {
             let mut segments = moved.segments();
             for trial in plan.trials.iter() {
-                if let Some(record) = manifest.trials.get_mut(&trial.id).filter(|record| record.status.is_done()) {
+                let Some(record) = manifest.trials.get_mut(&trial.id) else { continue };
+                if moved.outcome.holds(record) {
                     *record.segments_mut(moved.table) = segments.next().unwrap_or_default();
+                } else if !record.status.has_rows() {
+                    // It failed, and was begun anew.
+                    record.segments_mut(moved.table).clear();
                 }
             }
         }

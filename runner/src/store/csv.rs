@@ -71,7 +71,7 @@ impl TrialCsv {
 }
 
 /// Text columns are those of evaluations: metrics have none.
-fn push(text: &mut String, data_type: &DataType, values: &ArrayRef, row: usize) {
+pub(super) fn push(text: &mut String, data_type: &DataType, values: &ArrayRef, row: usize) {
     // Writing to a string cannot fail.
     let _ = match data_type {
         DataType::Int64 => write!(text, "{}", values.as_primitive::<Int64Type>().value(row)),

@@ -8,8 +8,9 @@ use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array
 use arrow_schema::DataType;
 use jiff::Timestamp;
 
+use super::derived::complete;
 use super::manifest::{Segment, TrialRecord};
-use super::result::{Numbers, Status, best_iteration};
+use super::result::{NonFinite, Numbers, Status, best_iteration};
 use super::resume::Resumable;
 use super::schema::{Columns, Table};
 use super::table::text_column;
@@ -35,10 +36,14 @@ pub(crate) struct Flight {
     sealed_evaluations: usize,
     /// The last epoch's losses.
     recent_losses: VecDeque<f32>,
+    /// Those that were not finite.
+    non_finite: NonFinite,
     /// The last checkpoint, until the manifest speaks of it, and the wall time that went into the trial.
     pub saved: Option<(Arc<Checkpoint>, Duration)>,
     /// Where the best is to be kept: the state at the best evaluation.
     pub best: Option<Best>,
+    /// Of a flight that goes on: the build of the plugin that trained it so far, where that is known.
+    pub earlier_build: Option<Option<String>>,
     metrics_segments: Vec<Segment>,
     evals_segments: Vec<Segment>,
 }
@@ -74,8 +79,10 @@ impl Flight {
             evaluations: Vec::new(),
             sealed_evaluations: 0,
             recent_losses: VecDeque::new(),
+            non_finite: NonFinite::default(),
             saved: None,
             best: None,
+            earlier_build: None,
             metrics_segments: Vec::new(),
             evals_segments: Vec::new(),
         }
@@ -83,12 +90,14 @@ impl Flight {
 
     /// A flight as it was when its checkpoint was taken.
     pub(crate) fn resume(index: usize, trial: &Trial, resumable: Resumable) -> Flight {
-        let Resumable { record, evaluations, recent_losses, .. } = resumable;
+        let Resumable { record, evaluations, recent_losses, non_finite, .. } = resumable;
         Flight {
             rows: record.step,
             sealed_evaluations: evaluations.len(),
             evaluations,
             recent_losses,
+            non_finite,
+            earlier_build: Some(record.build),
             best: record.best.map(|(path, step)| Best::Written(path, step)),
             metrics_segments: record.metrics,
             evals_segments: record.evals,
@@ -127,6 +136,7 @@ impl Flight {
         }
         if let Some(loss) = trial.shape.metric("loss") {
             let window = rows_per_epoch(&trial.shape.data);
+            self.non_finite.add(self.rows, block.metrics[loss].iter().copied());
             self.recent_losses.extend(&block.metrics[loss]);
             self.recent_losses.drain(..self.recent_losses.len().saturating_sub(window));
         }
@@ -181,7 +191,7 @@ impl Flight {
     pub(crate) fn take_values(&mut self, table: Table, trial: &Trial, columns: &Columns) -> Option<Vec<ArrayRef>> {
         match table {
             Table::Metrics => self.take_metrics(trial, columns),
-            Table::Evals => self.take_evaluations(trial),
+            Table::Evals => self.take_evaluations(trial, columns),
         }
     }
 
@@ -215,24 +225,24 @@ impl Flight {
             });
         }
         values.push(Arc::new(BooleanArray::from(diverged)));
+        complete(trial, columns, Table::Metrics, &mut values);
         Some(values)
     }
 
-    fn take_evaluations(&mut self, trial: &Trial) -> Option<Vec<ArrayRef>> {
+    fn take_evaluations(&mut self, trial: &Trial, columns: &Columns) -> Option<Vec<ArrayRef>> {
         let new = &self.evaluations[self.sealed_evaluations..];
         if new.is_empty() {
             return None;
         }
         let (iteration, epoch) = iterations(new.iter().map(|e| e.iteration), &trial.shape.data);
         let diverged: Vec<bool> = new.iter().map(|e| !(e.loss.is_finite() && e.accuracy.is_finite())).collect();
-        let values: Vec<ArrayRef> = vec![
-            iteration,
-            epoch,
-            text_column(new.iter().map(|e| (Some(split_name(e.split)), 1))),
-            singles(new.iter().map(|e| e.loss).collect()),
-            singles(new.iter().map(|e| e.accuracy).collect()),
-            Arc::new(BooleanArray::from(diverged)),
-        ];
+        let mut values: Vec<ArrayRef> = vec![iteration, epoch];
+        values.extend(columns.hypers.iter().map(|_| new_null_array(&DataType::Float64, new.len())));
+        values.push(text_column(new.iter().map(|e| (Some(split_name(e.split)), 1))));
+        values.push(singles(new.iter().map(|e| e.loss).collect()));
+        values.push(singles(new.iter().map(|e| e.accuracy).collect()));
+        values.push(Arc::new(BooleanArray::from(diverged)));
+        complete(trial, columns, Table::Evals, &mut values);
         self.sealed_evaluations = self.evaluations.len();
         Some(values)
     }
@@ -263,9 +273,8 @@ impl Flight {
     }
 
     /// The record of a trial that is done, without its segments: they are known once all its rows are sealed.
-    pub(crate) fn record(&self, diverged_at: Option<u64>, elapsed: Duration) -> TrialRecord {
-        let mut numbers =
-            Numbers { rows: self.rows, diverged_at, final_train_loss: mean(&self.recent_losses), ..Numbers::default() };
+    pub(crate) fn record(&self, trial: &Trial, diverged_at: Option<u64>, elapsed: Duration) -> TrialRecord {
+        let mut numbers = Numbers { diverged_at, final_train_loss: mean(&self.recent_losses), ..self.counts(trial) };
         numbers.set_evaluations(&self.evaluations, diverged_at.is_none().then_some(self.rows));
         TrialRecord {
             status: if diverged_at.is_some() { Status::Diverged } else { Status::Finished },
@@ -274,6 +283,15 @@ impl Flight {
             numbers,
             ..TrialRecord::default()
         }
+    }
+
+    /// What is known of the rows so far, however the trial ends.
+    pub(crate) fn counts(&self, trial: &Trial) -> Numbers {
+        let mut numbers = Numbers { rows: self.rows, ..Numbers::default() };
+        if trial.shape.metric("loss").is_some() {
+            numbers.set_non_finite(self.non_finite);
+        }
+        numbers
     }
 
     pub(crate) fn started(&self) -> Timestamp {

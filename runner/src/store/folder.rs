@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 
 use super::damage::Damage;
 use super::manifest::{BACKUP, Manifest, NAME};
+use super::schema::FAILED;
 use super::{StoreError, files, saved};
 use crate::journal;
 
@@ -22,7 +23,7 @@ pub(crate) const TABLES: &str = "tables";
 pub(crate) const ASIDE: &str = "damaged";
 
 /// The folders of an output.
-const FOLDERS: [&str; 5] = ["parts", "metrics", "evals", saved::DIRECTORY, TABLES];
+const FOLDERS: [&str; 6] = ["parts", "metrics", "evals", FAILED, saved::DIRECTORY, TABLES];
 
 /// The files of an output that are in none of its folders.
 const FILES: [&str; 8] =
@@ -119,6 +120,9 @@ fn is_ours(path: &str) -> bool {
     match (directory, name.split_once('-')) {
         ("parts", Some(("metrics" | "evals", number))) => digits(number, 10),
         ("metrics" | "evals", Some((index, digest))) => digits(index, 10) && digits(digest, 16),
+        (FAILED, Some(("metrics" | "evals", rest))) => {
+            rest.split_once('-').is_some_and(|(index, digest)| digits(index, 10) && digits(digest, 16))
+        }
         _ => false,
     }
 }

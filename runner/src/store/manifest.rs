@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 use super::damage::Damage;
 use super::files::{self, Digesting, FileEntry};
 use super::result::{Numbers, Status, TrialResult};
-use super::schema::{FORMAT, OLDEST_FORMAT, Table};
+use super::schema::{FAILED, FORMAT, OLDEST_FORMAT, Table};
 use super::sound::Unsound;
 use super::{RunInfo, StoreError, saved};
 use crate::plan::{Plan, Trial, TrialId};
@@ -148,6 +148,9 @@ pub(crate) struct TrialRecord {
     pub error: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numerics: Option<Arc<str>>,
+    /// The digest of its plugin's file. None where that is not known, as in trials of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Arc<str>>,
     pub attempts: u32,
     /// When the attempt that counts began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,6 +207,7 @@ impl TrialRecord {
             status: self.status,
             error: self.error.as_deref(),
             numerics: self.numerics.as_deref(),
+            build: self.build.as_deref(),
             seconds: self.seconds,
             attempts: self.attempts,
             started: self.started,
@@ -236,6 +240,9 @@ pub(crate) struct UnfinishedRecord {
     /// All evaluations that are due up to this step are in `evals`.
     pub evaluated: Option<u64>,
     pub numerics: String,
+    /// As of a trial's record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
     /// The path of the state at the best evaluation so far, where that is to be kept, and its step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<(String, u64)>,
@@ -269,7 +276,8 @@ pub(crate) struct Segment(pub Arc<str>, pub u64, pub u64);
 impl Segment {
     /// Whether the rows are in a compacted file of `table`, not in a part.
     pub(crate) fn is_compacted(&self, table: Table) -> bool {
-        self.0.strip_prefix(table.name()).is_some_and(|rest| rest.starts_with('/'))
+        let below = |folder: &str, next: char| self.0.strip_prefix(folder).is_some_and(|rest| rest.starts_with(next));
+        below(table.name(), '/') || below(&format!("{FAILED}/{}", table.name()), '-')
     }
 }
 
@@ -371,11 +379,36 @@ impl Manifest {
             None => return Err(malformed("it has no `format`".to_owned())),
         }
         let mut manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        manifest.infer_builds();
         manifest.share_names();
         Ok(Some(manifest))
     }
 
-    /// What names the same file or numerics shares its memory.
+    /// Versions before format 2 noted the builds of plugins for each command alone: where those of all commands are one, it is
+    /// that of all trials.
+    fn infer_builds(&mut self) {
+        if self.format >= 2 {
+            return;
+        }
+        let mut builds: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (name, version) in self.runs.iter().flat_map(|run| &run.info.versions) {
+            if let (Some(plugin), Some((_, build))) = (name.strip_prefix("plugin "), version.split_once("blake3:")) {
+                builds.entry(plugin).or_default().insert(build);
+            }
+        }
+        let only = |numerics: &str| -> Option<String> {
+            let mut builds = builds.get(numerics.split('/').next()?)?.iter();
+            Some((*builds.next()?).to_owned()).filter(|_| builds.next().is_none())
+        };
+        for record in self.trials.values_mut() {
+            record.build = record.numerics.as_deref().and_then(only).map(Arc::from);
+        }
+        for record in self.unfinished.values_mut() {
+            record.build = only(&record.numerics);
+        }
+    }
+
+    /// What names the same file, numerics or build shares its memory.
     fn share_names(&mut self) {
         let mut known: HashSet<Arc<str>> = HashSet::new();
         let mut share = |name: &mut Arc<str>| match known.get(name) {
@@ -384,7 +417,11 @@ impl Manifest {
         };
         for record in self.trials.values_mut() {
             let segments = record.metrics.iter_mut().chain(&mut record.evals);
-            segments.map(|segment| &mut segment.0).chain(&mut record.numerics).for_each(&mut share);
+            segments
+                .map(|segment| &mut segment.0)
+                .chain(&mut record.numerics)
+                .chain(&mut record.build)
+                .for_each(&mut share);
         }
         for record in self.unfinished.values_mut() {
             record.metrics.iter_mut().chain(&mut record.evals).for_each(|segment| share(&mut segment.0));
@@ -418,16 +455,25 @@ impl Manifest {
         }
         for (id, record) in &self.trials {
             let rows: u64 = record.metrics.iter().map(|segment| segment.2).sum();
-            if record.numbers.rows > MOST_ROWS || (record.status.is_done() && rows != record.numbers.rows) {
+            if record.numbers.rows > MOST_ROWS || (record.status.has_rows() && rows != record.numbers.rows) {
                 let status = record.status.name();
                 return Err(wrong(format!("trial {id}, {status}, has {rows} rows instead of {}", record.numbers.rows)));
             }
         }
         segments.sort_by_key(|(_, Segment(file, first, _))| (file, *first));
-        for pair in segments.windows(2) {
-            let [(id, Segment(file, first, count)), (next_id, Segment(next_file, next, _))] = pair else { continue };
-            if file == next_file && first + count > *next {
-                return Err(wrong(format!("row {next} of `{file}` belongs to trial {id} and to trial {next_id}")));
+        // A trial that failed has its rows, and the first of them once more as those that it may go on from.
+        let mut before: Option<(TrialId, &str, u64)> = None;
+        for (next_id, Segment(file, next, count)) in &segments {
+            let end = next + count;
+            match before {
+                Some((id, same, last)) if same == &**file && last > *next => {
+                    if id != *next_id {
+                        let both = format!("row {next} of `{file}` belongs to trial {id} and to trial {next_id}");
+                        return Err(wrong(both));
+                    }
+                    before = Some((id, same, last.max(end)));
+                }
+                _ => before = Some((*next_id, file, end)),
             }
         }
         let ids = self.trials.keys().chain(self.unfinished.keys());

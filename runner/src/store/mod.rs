@@ -9,6 +9,7 @@
 //!   metrics/*.parquet           one row per trial and iteration
 //!   evals/*.parquet             one row per trial and evaluation
 //!   timings.parquet             the only table that may differ between two runs
+//!   failed/*.parquet            rows of trials that failed, up to there
 //!   parts/                      sealed parts of a run that goes on; rows of trials that the spec no longer covers
 //!   checkpoints/                what unfinished trials go on from; what was asked to be kept of others
 //!   damaged/                    files that were not as they were written, if there were any
@@ -26,7 +27,9 @@
 mod commit;
 mod compact;
 mod csv;
+mod csv_all;
 pub(crate) mod damage;
+pub(crate) mod derived;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod example;
@@ -60,6 +63,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 pub use self::csv::{TrialCsv, csv};
+pub use self::csv_all::{CsvRows, Written, csv_of_all};
 pub use self::error::StoreError;
 pub use self::kept::{Kept, kept, write};
 pub use self::open::table_path;
@@ -84,7 +88,10 @@ pub struct Store {
     limits: Limits,
     /// For each trial of the plan.
     numerics: Vec<Arc<str>>,
+    /// For each trial of the plan, the digest of its plugin's file.
+    builds: Vec<Option<Arc<str>>>,
     rerun_other_numerics: bool,
+    rerun_other_builds: bool,
     retry_failed: bool,
     notes: Vec<String>,
     manifest: Manifest,
@@ -94,7 +101,7 @@ pub struct Store {
     flights: HashMap<usize, Flight>,
     /// Trials that are done and whose rows are not all sealed.
     landed: Vec<(Flight, TrialRecord)>,
-    /// Trials that were stopped after they were saved, until the manifest speaks of it.
+    /// Trials that were stopped after they were saved, or that failed, until the manifest speaks of it.
     parked: Vec<Flight>,
     pending_rows: usize,
     /// Checkpoints of which the next manifest no longer speaks, to be deleted after it is written.
@@ -131,15 +138,22 @@ pub struct RunInfo {
     pub jobs: usize,
     /// For each of [`Plan::groups`]: what decides bits besides the plan, such as `cifar/1 cpu-avx2`.
     pub numerics: Vec<String>,
+    /// For each of [`Plan::groups`]: the digest of its plugin's file. Empty where that is not known.
+    pub builds: Vec<String>,
     /// The devices used, in words.
     pub devices: Vec<String>,
     /// Versions of the program, its plugins and drivers, and digests of the plugins' files.
     pub versions: BTreeMap<String, String>,
     /// Run finished trials again whose numerics differ.
     pub rerun_other_numerics: bool,
+    /// Run trials again that another build of their plugin trained, or an unknown one.
+    pub rerun_other_builds: bool,
     /// Run trials again that failed or crashed.
     pub retry_failed: bool,
 }
+
+/// Between the digests of a trial that went on under another build of its plugin.
+pub(crate) const BUILDS: char = '+';
 
 /// A spec as it is kept with its results.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -222,7 +236,9 @@ impl Store {
         let same = record.numerics.as_ref() == Some(&self.numerics[index]);
         match record.status {
             Status::Unfinished => true,
-            Status::Finished | Status::Diverged => !same && self.rerun_other_numerics,
+            Status::Finished | Status::Diverged => {
+                (!same && self.rerun_other_numerics) || (self.rerun_other_builds && record.build != self.builds[index])
+            }
             Status::Failed | Status::Crashed => self.retry_failed,
         }
     }
@@ -288,6 +304,10 @@ impl Store {
         }
         record.label = label;
         record.attempts = record.attempts.saturating_add(1);
+        if record.status.is_failure() {
+            // Its rows are the manifest's until the tables are written anew.
+            record.numbers = Numbers::default();
+        }
         if !record.status.is_done() {
             (record.status, record.error) = (Status::Unfinished, None);
         }
@@ -315,7 +335,7 @@ impl Store {
             Outcome::Failed { .. } | Outcome::Crashed { .. } | Outcome::Interrupted { .. } | Outcome::Stopped => {
                 self.note_interruption(index, outcome, elapsed)?;
                 if let Some(flight) = self.flights.remove(&index) {
-                    if flight.saved.is_some() {
+                    if flight.saved.is_some() || self.has_failed(&flight) {
                         self.parked.push(flight);
                     } else {
                         self.pending_rows -= flight.pending_rows();
@@ -327,8 +347,9 @@ impl Store {
         let (flight, trial) = self.flight(index)?;
         let expected_rows = diverged_at.map_or(trial.iterations, |iteration| iteration.saturating_add(1));
         flight.check_end(expected_rows).map_err(|message| unexpected(trial, message))?;
-        let mut record = flight.record(diverged_at, elapsed);
+        let mut record = flight.record(trial, diverged_at, elapsed);
         record.numerics = Some(self.numerics[index].clone());
+        record.build = self.flights.get(&index).and_then(|flight| self.build_of(flight));
         self.landed.extend(self.flights.remove(&index).map(|flight| (flight, record)));
         self.has_news = true;
         Ok(())
@@ -344,6 +365,7 @@ impl Store {
         };
         let trial = self.trial(index)?;
         let (id, label) = (trial.id, trial.label.clone());
+        let build = self.flights.get(&index).map_or_else(|| self.builds[index].clone(), |it| self.build_of(it));
         let record = self.manifest.trials.entry(id).or_default();
         if !record.status.is_done() {
             // A session that could not be opened fails trials that never started.
@@ -353,9 +375,31 @@ impl Store {
             }
             (record.status, record.error, record.label) = (status, error, label);
             record.numerics = Some(self.numerics[index].clone());
+            record.build = build;
             self.has_news = true;
         }
         Ok(())
+    }
+
+    /// The digest of the plugin's file that trains a trial; of several where it went on under another build. None where one of
+    /// them is not known.
+    fn build_of(&self, flight: &Flight) -> Option<Arc<str>> {
+        let own = self.builds[flight.trial].as_ref();
+        match (&flight.earlier_build, own) {
+            (None, own) => own.cloned(),
+            (Some(earlier), Some(own)) => {
+                let earlier = earlier.as_deref()?;
+                let is_same = earlier.split(BUILDS).any(|build| build == &**own);
+                Some(if is_same { earlier.into() } else { format!("{earlier}{BUILDS}{own}").into() })
+            }
+            (Some(earlier), None) => earlier.as_deref().map(Arc::from),
+        }
+    }
+
+    /// Whether the trial counts as failed: not where an earlier attempt, on other numerics, has a result.
+    fn has_failed(&self, flight: &Flight) -> bool {
+        let record = self.manifest.trials.get(&self.plan.trials[flight.trial].id);
+        record.is_some_and(|record| record.status.is_failure())
     }
 
     fn trial(&self, index: usize) -> Result<&Trial, StoreError> {

@@ -1,5 +1,9 @@
 //! What a user should know of an output before the run goes on.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::BUILDS;
 use super::manifest::{Manifest, TrialRecord};
 use super::result::Status;
 use crate::checkpoint::Keep;
@@ -57,4 +61,40 @@ pub(crate) fn not_kept(plan: &Plan, manifest: &Manifest) -> Option<String> {
              by a plugin that cannot save: {list}"
         )
     })
+}
+
+/// Trials of the plan that another build of their plugin trained, of the same revision. One that is not known is said beside
+/// one that is.
+pub(crate) fn other_builds(plan: &Plan, manifest: &Manifest, builds: &[Option<Arc<str>>]) -> Option<String> {
+    let mut others: Vec<String> = Vec::new();
+    let names = Names::of(plan);
+    let mut plugins: BTreeSet<String> = BTreeSet::new();
+    for (trial, build) in plan.trials.iter().zip(builds) {
+        let record = manifest.trials.get(&trial.id).filter(|record| record.status.is_done());
+        let trained = match (record, manifest.unfinished.get(&trial.id)) {
+            (Some(record), _) => record.build.as_deref(),
+            (None, Some(record)) => record.build.as_deref(),
+            (None, None) => continue,
+        };
+        if let (Some(build), Some(trained)) = (build, trained)
+            && trained != &**build
+        {
+            others.push(format!("{} ({})", names.handle(trial.id), names.words(&trial.axes)));
+            plugins.insert(format!("`{}` (now {})", trial.shape.plugin, short_build(Some(build))));
+        }
+    }
+    (!others.is_empty()).then(|| {
+        let (counted, list) = (words::counted(others.len(), "trial"), words::some_of(&others));
+        let plugins = plugins.into_iter().collect::<Vec<_>>().join(", ");
+        format!(
+            "{counted} here were trained by another build of {plugins} that says it is of the same revision, and are kept; \
+             --rerun-other-builds trains all such again: {list}"
+        )
+    })
+}
+
+/// A build as people read it.
+pub(crate) fn short_build(build: Option<&str>) -> String {
+    let builds = build.map(|build| build.split(BUILDS).map(|digest| format!("{digest:.8}")).collect::<Vec<_>>());
+    builds.map_or_else(|| "unknown".to_owned(), |builds| builds.join("+"))
 }

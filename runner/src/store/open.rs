@@ -61,6 +61,7 @@ impl Store {
     pub(super) fn unopened(outputs: &Path, plan: &Plan, run: &RunInfo, limits: Limits) -> Result<Store, StoreError> {
         let columns = Columns::of(plan)?;
         let numerics = numerics_of_trials(plan, run)?;
+        let builds = builds_of_trials(plan, run);
         check_ids(plan)?;
         let opened = Instant::now();
         Ok(Store {
@@ -69,7 +70,9 @@ impl Store {
             columns,
             limits,
             numerics,
+            builds,
             rerun_other_numerics: run.rerun_other_numerics,
+            rerun_other_builds: run.rerun_other_builds,
             retry_failed: run.retry_failed,
             notes: Vec::new(),
             manifest: Manifest::new(&plan.name),
@@ -96,6 +99,7 @@ impl Store {
         let Some(Recovered { manifest, damage }) = Manifest::recover(&self.folder)? else { return Ok(None) };
         let failed = notes::failed(&self.plan, &manifest).filter(|_| !retry_failed);
         self.notes = failed.into_iter().chain(notes::not_kept(&self.plan, &manifest)).collect();
+        self.notes.extend(notes::other_builds(&self.plan, &manifest, &self.builds));
         self.manifest = manifest;
         forget_unused(&mut self.manifest);
         let is_complete = self.is_complete();
@@ -138,7 +142,11 @@ impl Store {
             self.notes.extend(notes::failed(&self.plan, &self.manifest));
         }
         self.notes.extend(notes::not_kept(&self.plan, &self.manifest));
-        let (resumable, more) = resume::resumable(&folder, &self.plan, &self.numerics, &self.manifest);
+        if !run.rerun_other_builds {
+            self.notes.extend(notes::other_builds(&self.plan, &self.manifest, &self.builds));
+        }
+        let builds = Some(&self.builds[..]).filter(|_| run.rerun_other_builds);
+        let (resumable, more) = resume::resumable(&folder, &self.plan, &self.numerics, builds, &self.manifest);
         self.resumable = resumable;
         self.notes.extend(more);
 
@@ -305,6 +313,19 @@ fn numerics_of_trials(plan: &Plan, run: &RunInfo) -> Result<Vec<Arc<str>>, Store
         }
     }
     Ok(numerics)
+}
+
+fn builds_of_trials(plan: &Plan, run: &RunInfo) -> Vec<Option<Arc<str>>> {
+    let mut builds = vec![None; plan.trials.len()];
+    for (group, build) in plan.groups.iter().zip(&run.builds) {
+        let build: Arc<str> = build.as_str().into();
+        for &trial in &group.trials {
+            if let Some(slot) = builds.get_mut(trial) {
+                *slot = Some(Arc::clone(&build));
+            }
+        }
+    }
+    builds
 }
 
 fn check_ids(plan: &Plan) -> Result<(), StoreError> {

@@ -38,6 +38,18 @@ impl Store {
         Ok(())
     }
 
+    /// Enters the rows of a trial that failed, all of which are sealed.
+    pub(super) fn enter_failed(&mut self, flight: &Flight) {
+        let trial = &self.plan.trials[flight.trial];
+        let Some(record) = self.manifest.trials.get_mut(&trial.id).filter(|record| record.status.is_failure()) else {
+            return;
+        };
+        for table in [Table::Metrics, Table::Evals] {
+            *record.segments_mut(table) = flight.segments(table).into();
+        }
+        record.numbers = flight.counts(trial);
+    }
+
     /// Enters what an unfinished trial goes on from: its last checkpoint, and the rows up to there, which are sealed.
     pub(super) fn keep_unfinished(&mut self, mut flight: Flight) -> Result<Flight, StoreError> {
         let Some((checkpoint, elapsed)) = flight.saved.take() else { return Ok(flight) };
@@ -51,6 +63,7 @@ impl Store {
             step: checkpoint.step,
             evaluated: checkpoint.evaluated,
             numerics: self.numerics[flight.trial].to_string(),
+            build: self.build_of(&flight).map(|build| build.to_string()),
             best: match flight.best() {
                 Some(Best::Written(path, step)) => Some((path.clone(), *step)),
                 Some(Best::Pending(_)) | None => None,

@@ -16,6 +16,8 @@ pub struct TrialResult<'m> {
     pub error: Option<&'m str>,
     /// What it ran on, as far as that decides bits.
     pub numerics: Option<&'m str>,
+    /// The digest of its plugin's file, where that is known; of several, where it went on under another build.
+    pub build: Option<&'m str>,
     /// Wall time of all attempts.
     pub seconds: Option<f64>,
     /// How often it was started.
@@ -44,9 +46,9 @@ pub enum Status {
     Finished,
     /// The divergence rule stopped it. An outcome, not a failure.
     Diverged,
-    /// The plugin reported an error. Its rows do not count.
+    /// The plugin reported an error. The rows before are kept apart.
     Failed,
-    /// It ended the process that trained it. Its rows do not count.
+    /// It ended the process that trained it. The rows before are kept apart.
     Crashed,
 }
 
@@ -67,6 +69,11 @@ impl Status {
         matches!(self, Status::Failed | Status::Crashed)
     }
 
+    /// Whether the rows that the manifest gives to the trial are all that it has.
+    pub(crate) fn has_rows(self) -> bool {
+        self.is_done() || self.is_failure()
+    }
+
     /// Whether the trial has rows in the tables and need not be run again.
     pub fn is_done(self) -> bool {
         matches!(self, Status::Finished | Status::Diverged)
@@ -79,10 +86,16 @@ impl Status {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Numbers {
-    /// Rows in `metrics`.
+    /// Rows in `metrics`, or of a trial that failed in `failed`.
     pub rows: u64,
     /// Iteration of the row that broke the divergence rule.
     pub diverged_at: Option<u64>,
+    /// Rows whose loss was not finite. None for a model without loss, and for trials of earlier versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub non_finite_losses: Option<u64>,
+    /// The iteration of the first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_non_finite_loss: Option<u64>,
     /// Mean training loss over the last epoch's rows (all rows, if fewer).
     pub final_train_loss: Option<f64>,
     /// On the validation split, after the last iteration.
@@ -107,6 +120,24 @@ pub struct Numbers {
     pub best_test_accuracy: Option<f32>,
 }
 
+/// Losses that were not finite, as the rows come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NonFinite {
+    pub count: u64,
+    /// The iteration of the first.
+    pub first: Option<u64>,
+}
+
+impl NonFinite {
+    /// Takes losses of consecutive rows.
+    pub(crate) fn add(&mut self, first_iteration: u64, losses: impl Iterator<Item = f32>) {
+        for (iteration, _) in (first_iteration..).zip(losses).filter(|(_, loss)| !loss.is_finite()) {
+            self.count += 1;
+            self.first.get_or_insert(iteration);
+        }
+    }
+}
+
 /// Between f32 and JSON's f64.
 mod widened {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -121,6 +152,11 @@ mod widened {
 }
 
 impl Numbers {
+    /// Takes the losses of all rows that were not finite.
+    pub(crate) fn set_non_finite(&mut self, losses: NonFinite) {
+        (self.non_finite_losses, self.first_non_finite_loss) = (Some(losses.count), losses.first);
+    }
+
     /// Takes the final and best numbers from all evaluations of a trial.
     ///
     /// `last_iteration` is the number of updates after which an evaluation is final; None for a trial that diverged,

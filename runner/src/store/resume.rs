@@ -13,7 +13,8 @@ use arrow_array::{Array, StringArray};
 use arrow_schema::{DataType, Field};
 
 use super::flight::{rows_per_epoch, split_named};
-use super::manifest::{Manifest, Segment, UnfinishedRecord};
+use super::manifest::{Manifest, UnfinishedRecord};
+use super::result::NonFinite;
 use super::schema::{Table, text_type};
 use super::source::Sources;
 use super::{StoreError, saved};
@@ -30,26 +31,33 @@ pub(crate) struct Resumable {
     pub evaluations: Vec<Evaluation>,
     /// The last epoch's, up to the checkpoint.
     pub recent_losses: VecDeque<f32>,
+    /// Those up to the checkpoint that were not finite.
+    pub non_finite: NonFinite,
 }
 
 /// The trials of the plan that can go on, by index, and why others that were saved cannot.
 ///
-/// `numerics` has one for each trial. What a trial cannot go on from is no reason to stop: it starts over.
+/// `numerics` has one for each trial, and so have `builds`, where a trial is not to go on under another build of its plugin. What a trial cannot go on from is no reason to stop: it starts over.
 pub(crate) fn resumable(
     folder: &Path,
     plan: &Plan,
     numerics: &[Arc<str>],
+    builds: Option<&[Option<Arc<str>>]>,
     manifest: &Manifest,
 ) -> (HashMap<usize, Resumable>, Vec<String>) {
     let mut sources = Sources::new(folder, manifest);
     let (mut found, mut notes) = (HashMap::new(), Vec::new());
     let names = Names::of(plan);
     let called = |trial: &Trial| format!("{} ({})", names.handle(trial.id), trial.label);
-    let mut others: Vec<String> = Vec::new();
+    let (mut others, mut rebuilt): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for (index, trial) in plan.trials.iter().enumerate() {
         let Some(record) = manifest.unfinished.get(&trial.id) else { continue };
         if *record.numerics != *numerics[index] {
             others.push(called(trial));
+            continue;
+        }
+        if builds.is_some_and(|builds| builds[index].as_deref() != record.build.as_deref()) {
+            rebuilt.push(called(trial));
             continue;
         }
         match load(folder, index, trial, record, manifest, &mut sources) {
@@ -61,6 +69,11 @@ pub(crate) fn resumable(
                 notes.push(format!("{} starts over: {error}{source}", called(trial)));
             }
         }
+    }
+    if !rebuilt.is_empty() {
+        let (trials, list) = (words::counted(rebuilt.len(), "trial"), words::some_of(&rebuilt));
+        let starts = if rebuilt.len() == 1 { "starts over, as another build" } else { "start over, as other builds" };
+        notes.push(format!("{trials} {starts} of the plugin saved them: {list}"));
     }
     if !others.is_empty() {
         let (trials, list) = (words::counted(others.len(), "trial"), words::some_of(&others));
@@ -89,10 +102,12 @@ fn load<'a>(
         let what = format!("{found:?} and {rows} rows instead of {expected:?}");
         return Err(StoreError::Corrupt { path: folder.join(&record.checkpoint), what });
     }
+    let (recent_losses, non_finite) = losses(trial, record, sources)?;
     Ok(Resumable {
         checkpoint: Arc::new(checkpoint),
         evaluations: evaluations(index, record, sources)?,
-        recent_losses: recent_losses(trial, record, sources)?,
+        recent_losses,
+        non_finite,
         record: record.clone(),
     })
 }
@@ -131,26 +146,29 @@ fn evaluations<'a>(
     Ok(evaluations)
 }
 
-fn recent_losses<'a>(
+/// The last epoch's losses, and which of all were not finite.
+fn losses<'a>(
     trial: &Trial,
     record: &'a UnfinishedRecord,
     sources: &mut Sources<'a>,
-) -> Result<VecDeque<f32>, StoreError> {
-    let mut losses = VecDeque::new();
-    if !trial.shape.metrics.iter().any(|name| name == "loss") {
-        return Ok(losses);
+) -> Result<(VecDeque<f32>, NonFinite), StoreError> {
+    let (mut recent, mut non_finite) = (VecDeque::new(), NonFinite::default());
+    if trial.shape.metric("loss").is_none() {
+        return Ok((recent, non_finite));
     }
-    let mut skip = record.step.saturating_sub(rows_per_epoch(&trial.shape.data) as u64);
+    let (window, mut row) = (rows_per_epoch(&trial.shape.data), 0);
     let field = [Field::new("loss", DataType::Float32, true)];
-    for Segment(file, first, count) in record.segments(Table::Metrics) {
-        let skipped = skip.min(*count);
-        skip -= skipped;
-        sources.read_rows(file, first + skipped..first + count, &field, |columns| {
-            losses.extend((0..columns[0].len()).map(|row| single_at(columns[0].as_ref(), row)));
+    for segment in record.segments(Table::Metrics) {
+        sources.read(segment, &field, |columns| {
+            let losses = || (0..columns[0].len()).map(|row| single_at(columns[0].as_ref(), row));
+            non_finite.add(row, losses());
+            row += columns[0].len() as u64;
+            recent.extend(losses());
+            recent.drain(..recent.len().saturating_sub(window));
             Ok(())
         })?;
     }
-    Ok(losses)
+    Ok((recent, non_finite))
 }
 
 /// A value of a column of f32. What was not finite is null in the tables; which of those it was decides no number.

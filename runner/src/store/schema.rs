@@ -10,16 +10,21 @@
 //! | `epoch` | float64 | epochs that are over: iteration / iterations of an epoch, which are training images / batch size, with `last_batch` "drop" or "keep" rounded down or up |
 //! | one per hyper-parameter | float64 | the scheduled value, such as `lr`; null only where the trial's optimizer does not use it: a plan has none that is not finite |
 //! | one per metric | float32 | what the model measured, such as `loss`; null where not finite or not measured |
-//! | `diverged` | boolean | some metric of this row was not finite |
+//! | `diverged` | boolean | some metric of this row was not finite, or the loss was above `max_loss` |
 //!
 //! **`evals/*.parquet`**, one row per trial and evaluation, sorted the same way:
 //!
 //! | column | type | holds |
 //! |---|---|---|
 //! | `trial`, axes, `iteration`, `epoch` | as above | after so many updates |
+//! | one per hyper-parameter | float64 | the value in force, such as `lr`: that of the last update before, which is row `iteration` - 1 of `metrics`; at iteration 0 that of the first update |
 //! | `split` | dictionary of text | `train`, `validation` or `test` |
 //! | `loss`, `accuracy` | float32 | means over the split; accuracy is a fraction; null where not finite |
 //! | `diverged` | boolean | loss or accuracy was not finite |
+//!
+//! **`failed/metrics-*.parquet`** and **`failed/evals-*.parquet`**, rows of trials that failed or crashed, up to the step that
+//! they failed in: the same columns, and after the axes `status`, a dictionary of text. They are apart, so that no mean over
+//! `metrics` or `evals` has them in it by accident.
 //!
 //! **`trials.parquet`**, one row per trial of the spec, in its order:
 //!
@@ -35,8 +40,11 @@
 //! | `status` | dictionary of text | `finished`, `diverged`, `failed`, `crashed` or `unfinished` |
 //! | `error` | text | why it failed or crashed |
 //! | `numerics` | dictionary of text | what else decides the bits: plugin revision, backend, instruction set |
-//! | `rows` | int64 | rows in `metrics` |
+//! | `plugin_digest` | dictionary of text | BLAKE3 of the plugin's file; several with `+` between, where the trial went on under another build; null where it is not known |
+//! | `rows` | int64 | rows in `metrics`, or of a trial that failed in `failed/metrics-*.parquet` |
 //! | `diverged_at` | int64 | iteration of the row that broke the divergence rule |
+//! | `non_finite_losses` | int64 | rows whose loss was not finite, whatever became of the trial; null for a model without loss, and for trials that a version before format 2 trained |
+//! | `first_non_finite_loss` | int64 | iteration of the first of them |
 //! | `final_train_loss` | float64 | mean of `loss` over the last epoch's rows (all, if fewer); null if one is not finite |
 //! | `final_validation_loss`, `final_validation_accuracy`, `final_test_loss`, `final_test_accuracy` | float32 | after the last iteration; null if the trial diverged |
 //! | `best_iteration` | int64 | where accuracy was highest on the validation split if there is one, else on test; ties go to the lower loss, then to the earlier |
@@ -72,11 +80,16 @@ use crate::plan::{Axis, AxisKind, AxisValue, OTHER_COLUMNS, Plan, ROW_COLUMNS};
 
 /// Version of the folder's layout: of the manifest and of what the tables' columns mean.
 ///
-/// 2: a column's type follows from its key, and not from its values.
+/// 2: a column's type follows from its key, and not from its values; evaluations have the hyper-parameters in force; rows
+/// above `max_loss` are marked, and rows that are not finite counted; rows of trials that failed are kept;
+/// each trial knows the build of its plugin.
 pub(crate) const FORMAT: u32 = 2;
 
 /// The oldest version that is read. Whatever writes a folder brings it to [`FORMAT`].
 pub(crate) const OLDEST_FORMAT: u32 = 1;
+
+/// The folder of the rows of trials that failed.
+pub(crate) const FAILED: &str = "failed";
 
 /// One of the two tables that grow with the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,13 +182,19 @@ impl Columns {
         Layout::new(table, self.axes.clone(), self.values(table))
     }
 
+    /// The layout of `table` for trials that failed: after the axes comes what became of them.
+    pub(crate) fn layout_of_failed(&self, table: Table) -> Layout {
+        let status = Axis { name: "status".to_owned(), kind: AxisKind::Text };
+        Layout::new(table, self.axes.iter().cloned().chain([status]).collect(), self.values(table))
+    }
+
     /// The columns of `table` that differ from row to row.
     fn values(&self, table: Table) -> Vec<Field> {
         let mut values =
             vec![Field::new("iteration", DataType::Int64, false), Field::new("epoch", DataType::Float64, true)];
+        values.extend(self.hypers.iter().map(|name| Field::new(name, DataType::Float64, true)));
         match table {
             Table::Metrics => {
-                values.extend(self.hypers.iter().map(|name| Field::new(name, DataType::Float64, true)));
                 values.extend(self.metrics.iter().map(|name| Field::new(name, DataType::Float32, true)));
             }
             Table::Evals => {

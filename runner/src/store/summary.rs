@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::files::FileEntry;
 use super::manifest::Manifest;
+use super::notes::short_build;
 use super::result::{Status, TrialResult, choosing_split};
 use crate::checkpoint::Keep;
 use crate::columns::{self, Column};
@@ -105,7 +106,9 @@ fn trials<'m>(
     results: impl Iterator<Item = TrialResult<'m>> + Clone,
     terminal: &Terminal,
 ) -> String {
-    let has_numbers = |result: &TrialResult<'_>| result.status.is_done() || result.numbers.rows > 0;
+    // What failed has rows, and nothing that they amount to.
+    let has_numbers =
+        |result: &TrialResult<'_>| result.status.is_done() || (result.numbers.rows > 0 && !result.status.is_failure());
     let mut ranked: Vec<TrialResult<'_>> = results.clone().filter(has_numbers).collect();
     ranked.sort_by(|a, b| compare(plan, a, b));
     let listed = &ranked[..if ranked.len() > LISTED_WHOLE { LISTED_BEST } else { ranked.len() }];
@@ -133,6 +136,15 @@ fn trials<'m>(
         let at = |result: &TrialResult<'_>| result.numbers.diverged_at.map_or(String::new(), |at| at.to_string());
         columns.push(Column::right("diverged at", 4, column(&at)));
     }
+    let not_finite = |result: &TrialResult<'_>| result.numbers.non_finite_losses.filter(|&count| count > 0);
+    // Where divergence stops nothing, a trial comes to its end all the same.
+    if listed.iter().any(|result| result.numbers.diverged_at.is_none() && not_finite(result).is_some()) {
+        let losses = |result: &TrialResult<'_>| {
+            let first = result.numbers.first_non_finite_loss.map_or(String::new(), |first| format!(" from {first}"));
+            not_finite(result).map_or(String::new(), |count| format!("{count}{first}"))
+        };
+        columns.push(Column::right("losses not finite", 1, column(&losses)));
+    }
     columns.push(Column::right("time", 5, column(&|result| result.seconds.map_or_else(dash, words::duration))));
 
     let mut text = String::new();
@@ -150,6 +162,16 @@ fn trials<'m>(
         let _ = writeln!(text, "{}", words::wrapped(&chosen, terminal.width, 2));
     }
     let _ = writeln!(text, "{}", words::wrapped(&counts(results.clone()), terminal.width, 2));
+    let mixed = mixed_origins(plan, results.clone());
+    if !mixed.is_empty() {
+        let origin = |(origin, count): (&String, &usize)| format!("{origin} ({})", words::counted(*count, "trial"));
+        let origins = mixed.iter().map(origin).collect::<Vec<_>>().join(", ");
+        let said = format!(
+            "trained by different revisions or builds of a plugin, which are not averaged together: {origins}; \
+             --rerun-other-builds trains those of others again"
+        );
+        let _ = writeln!(text, "{}", words::wrapped(&said, terminal.width, 2));
+    }
     let failed = results.filter(|result| result.status.is_failure() || result.is_interrupted());
     for result in failed.clone().take(LISTED_BEST) {
         let message = result.error.unwrap_or("for no stated reason");
@@ -163,6 +185,23 @@ fn trials<'m>(
         let _ = writeln!(text, "and {} more failed", thousands(more as u128));
     }
     text
+}
+
+/// What trained a trial: the plugin, its revision and its build. What differs in it is not of one kind.
+fn origin(plan: &Plan, result: &TrialResult<'_>) -> String {
+    let plugin = &plan.trials[result.trial].shape.plugin;
+    let revision = result.numerics.and_then(|numerics| numerics.split(' ').next()).unwrap_or(plugin);
+    format!("{revision} {}", short_build(result.build))
+}
+
+/// The origins of trials that are done, by plugin, where a plugin has several: each with the number of its trials.
+fn mixed_origins<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>>) -> BTreeMap<String, usize> {
+    let mut by_plugin: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
+    for result in results.filter(|result| result.status.is_done()) {
+        let origins = by_plugin.entry(&plan.trials[result.trial].shape.plugin).or_default();
+        *origins.entry(origin(plan, &result)).or_default() += 1;
+    }
+    by_plugin.into_values().filter(|origins| origins.len() > 1).flatten().collect()
 }
 
 /// Of a trial that did not come to its end, what became of it.
@@ -224,7 +263,7 @@ fn counts<'m>(results: impl Iterator<Item = TrialResult<'m>> + Clone) -> String 
 fn means<'m>(
     plan: &Plan,
     names: &Names,
-    results: impl Iterator<Item = TrialResult<'m>>,
+    results: impl Iterator<Item = TrialResult<'m>> + Clone,
     terminal: &Terminal,
 ) -> String {
     let seeds: Vec<bool> = plan.axes.iter().map(|axis| SEEDS.contains(&axis.name.as_str())).collect();
@@ -232,10 +271,13 @@ fn means<'m>(
     if plan.trials.iter().all(|trial| has_seeds_of(trial, &plan.trials[0])) {
         return String::new();
     }
+    let mixed = mixed_origins(plan, results.clone());
     let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
     for (order, result) in results.enumerate() {
-        let cell =
-            cells.entry(cell_label(plan, result.trial, &seeds)).or_insert_with(|| Cell::new(order, result.trial));
+        // What came of different builds of a plugin is never averaged.
+        let origin = Some(origin(plan, &result)).filter(|origin| mixed.contains_key(origin)).unwrap_or_default();
+        let key = format!("{}\n{origin}", cell_label(plan, result.trial, &seeds));
+        let cell = cells.entry(key).or_insert_with(|| Cell::new(order, result.trial, origin));
         cell.trials += 1;
         cell.diverged += usize::from(result.status == Status::Diverged);
         cell.is_validated = is_validated(&plan.trials[result.trial]);
@@ -254,6 +296,9 @@ fn means<'m>(
     let listed = &cells[..if cells.len() > LISTED_WHOLE { LISTED_BEST } else { cells.len() }];
     let column = |of: &dyn Fn(&Cell) -> String| -> Vec<String> { listed.iter().map(of).collect() };
     let mut columns = names.columns(listed.iter().map(|cell| &plan.trials[cell.first].axes[..]), &SEEDS);
+    if !mixed.is_empty() {
+        columns.push(Column::left("plugin build", 0, column(&|cell| cell.origin.clone())));
+    }
     let deviation = |sample: &Sample| sample.deviation().map_or_else(dash, |it| format!("{:.2}", 100.0 * it));
     if listed.iter().any(|cell| cell.is_validated) {
         columns.push(Column::right("final validation", 0, column(&|cell| percent(cell.validation.mean()))));
@@ -277,6 +322,8 @@ struct Cell {
     order: usize,
     /// The first of its trials.
     first: usize,
+    /// What trained them, where that is not the same for all trials.
+    origin: String,
     trials: usize,
     diverged: usize,
     is_validated: bool,
@@ -289,9 +336,9 @@ struct Cell {
 struct Sample(Vec<f64>);
 
 impl Cell {
-    fn new(order: usize, first: usize) -> Cell {
+    fn new(order: usize, first: usize, origin: String) -> Cell {
         let (validation, test) = (Sample::default(), Sample::default());
-        Cell { order, first, trials: 0, diverged: 0, is_validated: false, validation, test }
+        Cell { order, first, origin, trials: 0, diverged: 0, is_validated: false, validation, test }
     }
 
     /// By which cells are put in order.
@@ -451,6 +498,46 @@ mod tests {
             adam                      -          -      17.50%       4.95  2         0
         "#]],
         );
+    }
+
+    #[test]
+    fn what_different_builds_of_a_plugin_trained_is_said_and_never_averaged_together() {
+        let builds = |records: &mut Vec<TrialRecord>| {
+            for (index, record) in records.iter_mut().enumerate() {
+                record.numerics = Some("example/1 cpu".into());
+                record.build = [Some("0123456789abcdef"), Some("fedcba9876543210"), None][index % 3].map(Into::into);
+            }
+        };
+        let grid = Grid { policies: &["triangular"], optimizers: &["sgd"], seeds: &[1, 2, 3, 4, 5, 6], ..GRID };
+        check(
+            grid,
+            builds,
+            expect![[r#"
+            all trials: policy=triangular  optimizer=sgd
+            trial  seed  best test  final test  train loss    time
+            78ba      6     36.00%      35.00%      0.6500  4m 10s
+            fcfd      5     29.00%      28.00%      0.7200  3m 20s
+            b694      4     22.00%      21.00%      0.7900  2m 30s
+            2556      3     15.00%      14.00%      0.8600  1m 40s
+            ef24      2      8.00%       7.00%      0.9300     50s
+            01d5      1      1.00%       0.00%      1.0000    0.2s
+            6 trials: 6 finished
+            trained by different revisions or builds of a plugin, which are not averaged together: example/1 01234567 (2 trials), example/1 fedcba98 (2 trials), example/1 unknown (2 trials); --rerun-other-builds trains those of others again
+
+            means over seeds
+            plugin build        final test  deviation  n  diverged
+            example/1 unknown       24.50%      14.85  2         0
+            example/1 fedcba98      17.50%      14.85  2         0
+            example/1 01234567      10.50%      14.85  2         0
+        "#]],
+        );
+        // Of one build there is nothing to say.
+        let one = |records: &mut Vec<TrialRecord>| records.iter_mut().for_each(|it| it.build = Some("0123".into()));
+        let plan = grid.plan();
+        let mut records = records(&plan);
+        one(&mut records);
+        let results = records.iter().enumerate().map(|(trial, record)| record.result(trial));
+        assert!(!text(&plan, results, &Terminal::default()).contains("build"));
     }
 
     #[test]

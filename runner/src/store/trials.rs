@@ -69,12 +69,15 @@ pub(crate) fn trials_batch(
     table.text("status", results.iter().map(|result| Some(result.status.name())));
     table.push("error", Arc::new(StringArray::from_iter(results.iter().map(|result| result.error))), true);
     table.text("numerics", results.iter().map(|result| result.numerics));
+    table.text("plugin_digest", results.iter().map(|result| result.build));
     let mut integers = |name: &str, value: fn(&Numbers) -> Option<u64>| {
         let values = results.iter().map(|result| value(result.numbers).map(|value| value as i64));
         table.push(name, Arc::new(Int64Array::from_iter(values)), true);
     };
     integers("rows", |numbers| Some(numbers.rows));
     integers("diverged_at", |numbers| numbers.diverged_at);
+    integers("non_finite_losses", |numbers| numbers.non_finite_losses);
+    integers("first_non_finite_loss", |numbers| numbers.first_non_finite_loss);
     integers("best_iteration", |numbers| numbers.best_iteration);
     let chosen_on = trials.iter().zip(results).map(|(trial, result)| {
         let split = choosing_split(trial.shape.data.validation_count > 0);

@@ -284,6 +284,10 @@ fn judge(set: &Set, error: HostError, in_flight: Vec<Work>, others: Others) -> V
         return Verdict::Ended(in_flight, outcome, trouble);
     }
     if !error.is_death() {
+        // The step is to be known in which it fails, so that the rows before are the same however often it is tried.
+        if !set.goes_step_by_step() && !error.is_refusal() && !error.is_out_of_memory() {
+            return Verdict::Again(vec![Set { group, work: in_flight, failures: 1, is_suspect, trouble }], wait);
+        }
         let message = error.to_string();
         return Verdict::Ended(in_flight, Outcome::Failed { message }, trouble);
     }
@@ -378,7 +382,8 @@ mod tests {
     #[test]
     fn a_lone_trial_with_an_error_has_failed() {
         let failed = "Failed { message: \"plugin `p`: session_step: no (CLR_INTERNAL)\" }";
-        check(&[4], 0, call(clr_abi::INTERNAL), &[5], failed);
+        check(&[4], 0, call(clr_abi::INTERNAL), &[5], "[([0], 1, false)]");
+        check(&[4], 1, call(clr_abi::INTERNAL), &[5], failed);
     }
 
     /// A lone trial, one try after the other: where each ended, by how many calls others got further meanwhile, and whether

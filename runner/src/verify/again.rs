@@ -21,6 +21,7 @@ use crate::checkpoint::{Checkpointing, Every, Keep};
 use crate::event::{Event, Outcome};
 use crate::plan::{Plan, Trial};
 use crate::store::StoreError;
+use crate::store::derived::complete;
 use crate::store::flight::Flight;
 use crate::store::manifest::{Manifest, Segment, TrialRecord};
 use crate::store::schema::{Columns, Table};
@@ -204,10 +205,12 @@ impl<'a> Comparison<'a> {
         for (file, stored) in located(record.segments(table), rows.clone()) {
             self.sources.read_rows(file, stored, values, |stored| {
                 let count = stored.first().map_or(0, |column| column.len());
+                let mut stored = stored.to_vec();
+                complete(asked, columns, table, &mut stored);
                 let offset = (at - rows.start) as usize;
                 let made: Vec<ArrayRef> = made.iter().map(|column| column.slice(offset, count)).collect();
                 if difference.is_none() {
-                    difference = first_difference(values, stored, &made).map(|what| format!("{file}: {what}"));
+                    difference = first_difference(values, &stored, &made).map(|what| format!("{file}: {what}"));
                 }
                 at += count as u64;
                 Ok(())

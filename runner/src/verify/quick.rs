@@ -21,7 +21,8 @@ use crate::plan::TrialId;
 use crate::ratio::Ratio;
 use crate::store::flight::split_name;
 use crate::store::manifest::{BACKUP, Manifest, NAME as MANIFEST, Segment, TrialRecord, UnfinishedRecord};
-use crate::store::schema::Table;
+use crate::store::result::NonFinite;
+use crate::store::schema::{FAILED, Table};
 use crate::store::sound::{self, Depth};
 use crate::store::source::{open_table, project};
 use crate::store::{Numbers, Status};
@@ -79,8 +80,8 @@ fn check(folder: &Path) -> Result<Checked, VerifyError> {
     let claims = claims(&manifest);
     let mut check = Check { folder, manifest: &manifest, plan: &plan, claims, checked };
     check.files();
-    for table in [Table::Metrics, Table::Evals] {
-        check.unlisted(table);
+    for directory in [Table::Metrics.name(), Table::Evals.name(), FAILED] {
+        check.unlisted(directory);
     }
     check.trials();
     check.table_of_trials("trials.parquet");
@@ -193,6 +194,9 @@ struct Check<'a> {
     checked: Checked,
 }
 
+/// Of a stretch of rows: which of the claims it is of, in which table, and which of the claim's segments.
+type Place = (usize, Table, usize);
+
 /// Rows that the manifest gives to a trial. A trial that is being run again has two: of what is done, and of what was saved.
 struct Claim<'a> {
     id: TrialId,
@@ -263,13 +267,13 @@ impl<'a> Check<'a> {
     }
 
     /// Files beside those of the manifest, which readers of a folder would take for results.
-    fn unlisted(&mut self, table: Table) {
-        let Ok(entries) = fs::read_dir(self.folder.join(table.name())) else { return };
+    fn unlisted(&mut self, directory: &str) {
+        let Ok(entries) = fs::read_dir(self.folder.join(directory)) else { return };
         let mut names: Vec<String> =
             entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
         for name in names.into_iter().filter(|name| name.ends_with(".parquet")) {
-            let path = format!("{}/{name}", table.name());
+            let path = format!("{directory}/{name}");
             if !self.manifest.files.contains_key(&path) {
                 let what = "the manifest does not list it, and readers of the folder would take its rows for results; \
                             delete it, or run the spec again, which removes what a killed command left";
@@ -322,13 +326,15 @@ impl<'a> Check<'a> {
             };
             segments.sort_unstable();
             let mut end = 0;
-            let mut stretches = Vec::with_capacity(segments.len());
-            let mut places = Vec::with_capacity(segments.len());
+            let mut last: Option<TrialId> = None;
+            // A trial that failed has its rows, and the first of them once more as those that it may go on from.
+            let mut readings: [(Vec<Stretch>, Vec<Place>); 2] = Default::default();
             for (first, count, claim, index) in segments {
                 let id = self.claims[claim].id;
                 let label = self.label(id);
                 let mut problem = |what: String| self.checked.problems.push(Problem::of_trial(file, &label, what));
-                if first < end {
+                let again = first < end && last == Some(id) && readings[1].0.last().is_none_or(|it| it.end() <= first);
+                if first < end && !again {
                     problem(format!("its rows from {first} on are another trial's too"));
                     continue;
                 }
@@ -347,20 +353,24 @@ impl<'a> Check<'a> {
                 }
                 let asked = self.plan.trials.get(&id);
                 let window = asked.and_then(|asked| asked.windows).map_or(0, |[_, most]| most);
+                let (stretches, places) = &mut readings[usize::from(again)];
                 stretches.push(Stretch { trial: id.to_string(), first, count, window });
                 places.push((claim, table, index));
-                end = first + count;
+                (end, last) = (end.max(first + count), Some(id));
             }
             if end < entry.rows && !file.starts_with("parts/") {
                 let what = format!("rows {end}..{} belong to no trial", entry.rows);
                 self.checked.problems.push(Problem::of_file(file, what));
             }
-            let read = contain(|| rows::read(&self.folder.join(file), table, &stretches));
-            match read.unwrap_or_else(sound::unreadable) {
-                Ok(read) => contents.extend(places.into_iter().zip(read)),
-                Err(problem) => {
-                    self.checked.problems.push(Problem::of_file(file, format!("it cannot be read: {problem}")));
-                    self.checked.damaged.insert(file.to_owned());
+            for (stretches, places) in readings.into_iter().filter(|(stretches, _)| !stretches.is_empty()) {
+                let read = contain(|| rows::read(&self.folder.join(file), table, &stretches));
+                match read.unwrap_or_else(sound::unreadable) {
+                    Ok(read) => contents.extend(places.into_iter().zip(read)),
+                    Err(problem) => {
+                        self.checked.problems.push(Problem::of_file(file, format!("it cannot be read: {problem}")));
+                        self.checked.damaged.insert(file.to_owned());
+                        break;
+                    }
                 }
             }
         }
@@ -387,11 +397,14 @@ impl<'a> Check<'a> {
         let mut problems = Vec::new();
         let mut last = -1;
         let mut losses = Vec::new();
+        let mut non_finite = NonFinite::default();
         for (file, content) in of(Table::Metrics) {
             let joint = content.iterations.and_then(|(first, _)| rows::out_of_order(last, first));
             problems.extend(joint.or_else(|| content.problem.clone()).map(|what| (file.to_owned(), what)));
             last = content.iterations.map_or(last, |(_, end)| end);
             losses.extend(&content.losses);
+            non_finite.count += content.non_finite.count;
+            non_finite.first = non_finite.first.or(content.non_finite.first);
         }
         let mut evaluations: Vec<Evaluation> = Vec::new();
         for (file, content) in of(Table::Evals) {
@@ -407,6 +420,13 @@ impl<'a> Check<'a> {
         let rows = u64::try_from(last.saturating_add(1)).unwrap_or(0);
         let record = match claim.kind {
             Kind::Known(record) if record.status.is_done() => record,
+            Kind::Known(record) if record.status.is_failure() => {
+                if rows != record.numbers.rows {
+                    let what = format!("it has {rows} rows instead of {}", record.numbers.rows);
+                    problems.push((place(Table::Metrics), what));
+                }
+                return problems;
+            }
             Kind::Known(_) => return problems,
             Kind::Saved(record) => {
                 if rows != record.step {
@@ -431,7 +451,8 @@ impl<'a> Check<'a> {
         if problems.is_empty() {
             let windows = asked.and_then(|asked| asked.windows);
             problems.extend(
-                numbers_problem(record, &losses, windows, &evaluations).map(|what| (MANIFEST.to_owned(), what)),
+                numbers_problem(record, &losses, windows, non_finite, &evaluations)
+                    .map(|what| (MANIFEST.to_owned(), what)),
             );
         }
         problems
@@ -522,6 +543,7 @@ fn numbers_problem(
     record: &TrialRecord,
     losses: &[f32],
     windows: Option<[usize; 2]>,
+    non_finite: NonFinite,
     evaluations: &[Evaluation],
 ) -> Option<String> {
     let mut again =
@@ -532,6 +554,10 @@ fn numbers_problem(
         let [exact, older] = windows.map(|window| mean(&losses[losses.len().saturating_sub(window)..]));
         if older == stored { older } else { exact }
     });
+    // Not counted in trials of earlier versions, nor in models without loss.
+    if record.numbers.non_finite_losses.is_some() {
+        again.set_non_finite(non_finite);
+    }
     if again == record.numbers {
         return None;
     }

@@ -10,6 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::event::Evaluation;
 use crate::store::flight::split_named;
+use crate::store::result::NonFinite;
 use crate::store::schema::Table;
 use crate::store::source::{open_table, project};
 
@@ -25,6 +26,13 @@ pub struct Stretch {
     pub window: usize,
 }
 
+impl Stretch {
+    /// One past the last.
+    pub fn end(&self) -> u64 {
+        self.first.saturating_add(self.count)
+    }
+}
+
 /// What a stretch of rows amounts to.
 #[derive(Clone, Debug, Default)]
 pub struct Content {
@@ -34,6 +42,8 @@ pub struct Content {
     pub iterations: Option<(i64, i64)>,
     /// Of metrics: the last losses, NaN where null.
     pub losses: VecDeque<f32>,
+    /// Of metrics: the losses that were not finite.
+    pub non_finite: NonFinite,
     /// Of evaluations: all, in order.
     pub evaluations: Vec<Evaluation>,
 }
@@ -148,6 +158,9 @@ impl Content {
                     }
                     self.iterations = Some((self.iterations.map_or(iteration, |(first, _)| first), iteration));
                     if let Some(loss) = columns.loss {
+                        if loss.is_null(row) {
+                            self.non_finite.add(u64::try_from(iteration).unwrap_or(0), std::iter::once(f32::NAN));
+                        }
                         if self.losses.len() == stretch.window {
                             self.losses.pop_front();
                         }

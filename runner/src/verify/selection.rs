@@ -6,6 +6,7 @@ use std::path::Path;
 use super::VerifyError;
 use super::found::Checked;
 use crate::plan::{Plan, TrialId, names};
+use crate::store::Status;
 use crate::store::manifest::{Manifest, TrialRecord};
 
 /// Trials to train again.
@@ -53,8 +54,9 @@ pub fn select(
 /// Why a trial cannot be proven here.
 fn obstacle(record: Option<&TrialRecord>, numerics: &str, checked: &Checked) -> Option<String> {
     let Some(record) = record.filter(|record| record.status.is_done()) else {
-        let status = record.map_or("unfinished", |record| record.status.name());
-        return Some(format!("it is {status}, and has no rows"));
+        let status = record.map_or(Status::Unfinished, |record| record.status);
+        let rows = if status.is_failure() { "its rows are of an attempt that came to nothing" } else { "has no rows" };
+        return Some(format!("it is {}, and {rows}", status.name()));
     };
     let stored = record.numerics.as_deref().unwrap_or("unknown numerics");
     if stored != numerics {

@@ -307,3 +307,32 @@ fn a_trial_that_cannot_be_loaded_costs_nothing_but_itself() {
     let spec = SPEC.replace("\n[policies.fixed]\n", STUMBLE);
     LOAD_CASES.iter().for_each(|case| check_in(&spec, 10, 2, &Fused, case));
 }
+
+/// The rows of the guilty trial that are kept, and the files that have them.
+fn kept(world: &World, outputs: &str) -> (Value, Vec<(String, Vec<u8>)>) {
+    let folder = world.path(&format!("{outputs}/faults"));
+    let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    let records = manifest["trials"].as_object().unwrap().values();
+    let guilty = records.into_iter().find(|record| record["status"] != "finished").unwrap();
+    let files = fs::read_dir(folder.join("failed")).unwrap().map(Result::unwrap);
+    let mut files: Vec<(String, Vec<u8>)> =
+        files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect();
+    files.sort();
+    (guilty["numbers"]["rows"].clone(), files)
+}
+
+#[test]
+fn rows_up_to_a_fault_are_kept_and_the_same_alone_and_in_a_group() {
+    for fault in ["fault = \"segfault\"", "fault = \"error\"", "fault = \"error\"\nfault_in = \"evaluate\""] {
+        let spec = SPEC.replace("FAULT", fault).replace("CALL", "10 min").replace("EVERY", "30 s");
+        let found = [&Alone as &dyn Train, &Fused].map(|how| {
+            let world = World::new(&spec);
+            how.train(&world, "struck", true);
+            kept(&world, "struck")
+        });
+        // The fault is in the step after 12 updates, or in the evaluation after 20.
+        let rows = if fault.contains("evaluate") { 20 } else { 12 };
+        assert_eq!((&found[0].0, found[0].1.len()), (&Value::from(rows), 2), "{fault}");
+        assert!(found[0] == found[1], "{fault}: {} and {} rows", found[0].0, found[1].0);
+    }
+}

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use clr_run::checkpoint::Checkpoint;
 
+use crate::results::{Cell, read};
 use crate::verify::{altered, only_file, rewrite};
 use crate::world::{BOWL, World};
 
@@ -173,4 +174,44 @@ fn rows_are_written_as_text() {
 
 fn counted(rows: usize) -> String {
     if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") }
+}
+
+/// The evaluations too, with the rates in force, and quotes where a label has commas.
+#[test]
+fn the_rows_of_all_trials_are_written_as_one_csv() {
+    let spec = BOWL.replace(
+        "[policies.hot]\nkind       = \"fixed\"\nbase_lr    = 1e6",
+        "[policies.\"hot, \\\"very\\\"\"]\nkind       = \"fixed\"\nbase_lr    = 1e6",
+    );
+    assert!(spec != BOWL);
+    let world = World::new(&spec);
+    world.train(&[]);
+    for (rows, table) in [("metrics", "outputs/bowl/metrics"), ("evals", "outputs/bowl/evals")] {
+        let ran = world.run(&["export", "outputs/bowl", "--format", "csv", "--rows", rows]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let stored = read(&world.path(table));
+        assert_eq!(ran.stdout, format!("{} rows of 3 trials in bowl-{rows}.csv\n", stored.len()));
+        let text = std::fs::read_to_string(world.path(&format!("bowl-{rows}.csv"))).unwrap();
+        let mut lines = text.lines();
+        let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+        assert_eq!(names[..6], ["trial", "label", "status", "policy", "optimizer", "seed"]);
+        assert!(names.contains(&"lr") && names.contains(&"momentum"), "{names:?}");
+        for (line, row) in lines.zip(&stored) {
+            let line = line.replace(r#""hot, ""very"" gd seed=1""#, "hot gd").replace(r#""hot, ""very""""#, "hot");
+            let cells: Vec<&str> = line.split(',').collect();
+            assert_eq!(cells.len(), names.len(), "{line}");
+            for (name, value) in row.iter().filter(|(name, _)| *name != "policy") {
+                let text = cells[names.iter().position(|known| known == name).unwrap()];
+                let expected = match value {
+                    Cell::Null => String::new(),
+                    Cell::Text(text) => text.clone(),
+                    Cell::Integer(integer) => integer.to_string(),
+                    Cell::Boolean(boolean) => boolean.to_string(),
+                    Cell::F32(bits) => format!("{:?}", f32::from_bits(*bits)),
+                    Cell::F64(bits) => format!("{:?}", f64::from_bits(*bits)),
+                };
+                assert_eq!(text, expected, "{name} of {line}");
+            }
+        }
+    }
 }

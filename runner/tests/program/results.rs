@@ -132,6 +132,24 @@ fn evaluations_are_at_the_start_on_schedule_and_at_the_end_of_both_splits() {
 }
 
 #[test]
+fn an_evaluation_has_the_rates_of_the_last_update_before_it() {
+    let world = World::new(MIX);
+    world.train(&[]);
+    let mut trained = BTreeMap::new();
+    for row in read(&world.path("outputs/mix/metrics")) {
+        let Cell::Integer(iteration) = *get(&row, "iteration") else { panic!("{row:?}") };
+        trained.insert((text(&row, "trial"), iteration), ["lr", "momentum", "beta1"].map(|it| get(&row, it).clone()));
+    }
+    let evals = read(&world.path("outputs/mix/evals"));
+    for row in &evals {
+        let Cell::Integer(iteration) = *get(row, "iteration") else { panic!("{row:?}") };
+        let update = (text(row, "trial"), iteration.max(1) - 1);
+        assert_eq!(["lr", "momentum", "beta1"].map(|it| get(row, it).clone()), trained[&update], "{row:?}");
+    }
+    assert!(!evals.is_empty());
+}
+
+#[test]
 fn the_schedules_in_the_csv_are_those_that_were_trained_with() {
     let world = World::new(BOWL);
     let spec = ["spec.toml", "--data", "data", "--set", "train.stop_on_divergence=false"];

@@ -320,7 +320,11 @@ fn what_cannot_be_proven_says_why() {
     let mut other = whole.clone();
     other["trials"][&id]["status"] = "failed".into();
     write_manifest(&world, &other);
-    assert!(again(&world, &["--trial", &id]).stdout.contains("it is failed, and has no rows"));
+    assert!(
+        again(&world, &["--trial", &id])
+            .stdout
+            .contains("it is failed, and its rows are of an attempt that came to nothing")
+    );
     write_manifest(&world, &whole);
 
     // Other data under the same name.

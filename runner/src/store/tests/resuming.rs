@@ -319,3 +319,114 @@ fn keep_set_after_the_trials_were_trained_is_said() {
         assert!(note.starts_with(said) && note.ends_with(" (triangular)"), "{note}");
     }
 }
+
+/// The files of trials that failed.
+fn failed(outputs: &Path) -> BTreeMap<String, Vec<u8>> {
+    let directory = outputs.join("example/failed");
+    let names = super::super::files::names(&directory).unwrap_or_default();
+    names.into_iter().map(|name| (name.clone(), fs::read(directory.join(name)).unwrap())).collect()
+}
+
+/// What a driver sends of the first trial, which fails after 7 rows, from `work` on; the second trial finishes.
+fn failing_events(plan: &Plan, work: &Work) -> Vec<Event> {
+    let mut events = saving_events(plan, work, 3);
+    let is_beyond = |event: &Event| match event {
+        Event::Rows(rows) => rows.first_iteration >= 7,
+        Event::Evaluated(evaluation) => evaluation.iteration > 7,
+        Event::Saved { checkpoint, .. } => checkpoint.step > 7,
+        _ => false,
+    };
+    events.truncate(events.iter().position(is_beyond).unwrap());
+    let outcome = Outcome::Failed { message: "no".into() };
+    events.push(Event::Ended { trial: 0, outcome, elapsed: Duration::from_secs(1) });
+    events
+}
+
+#[test]
+fn rows_before_a_failure_are_kept_apart_with_the_same_bytes_however_often_it_was_stopped() {
+    let plan = plan(Keep::Nothing);
+    let fail = |outputs: &Path, stop_after: Option<usize>| {
+        if let Some(count) = stop_after {
+            let mut store = open(outputs, &plan, SMALL);
+            let events = failing_events(&plan, &Work::new(0));
+            record(&mut store, &events[..count]);
+            record(&mut store, &[Event::Ended { trial: 0, outcome: Outcome::Stopped, elapsed: Duration::ZERO }]);
+            store.finish().unwrap();
+        }
+        let mut store = open(outputs, &plan, SMALL);
+        for work in store.unfinished() {
+            let events = if work.trial == 0 { failing_events(&plan, &work) } else { saving_events(&plan, &work, 3) };
+            record(&mut store, &events);
+        }
+        store.finish().unwrap()
+    };
+    let whole = tempfile::tempdir().unwrap();
+    let summary = fail(whole.path(), None);
+    assert_eq!((result(&summary, 0).status, result(&summary, 0).numbers.rows), (Status::Failed, 7));
+    assert_eq!(result(&summary, 0).numbers.final_train_loss, None);
+    let metrics = super::rows::read(whole.path(), "failed", "metrics");
+    assert_eq!(metrics.num_rows(), 7);
+    assert!(super::rows::texts(&metrics, "status").iter().all(|status| *status == Some("failed")));
+    // At 0 and at 4.
+    assert_eq!(super::rows::read(whole.path(), "failed", "evals").num_rows(), 2);
+    // The tables have no row of it.
+    let id = plan.trials[0].id.to_string();
+    let metrics = super::rows::read(whole.path(), "metrics", "");
+    assert!(!super::rows::texts(&metrics, "trial").contains(&Some(&*id)));
+    assert_eq!(crate::verify::quick(&whole.path().join("example")).unwrap().problems, []);
+
+    for count in 1..failing_events(&plan, &Work::new(0)).len() {
+        let outputs = tempfile::tempdir().unwrap();
+        fail(outputs.path(), Some(count));
+        assert_equal_tables(&failed(outputs.path()), &failed(whole.path()));
+        assert_equal_tables(&tables(outputs.path()), &tables(whole.path()));
+    }
+
+    // A retry takes their place, and one that is stopped in between takes them away.
+    for stops in [false, true] {
+        let retry = RunInfo { retry_failed: true, ..info("example/1 cpu") };
+        let mut store = Store::open_with(whole.path(), &plan, retry, SMALL).unwrap();
+        let work = store.unfinished().remove(0);
+        assert_eq!(work.step(), 7);
+        let mut events = saving_events(&plan, &work, 3);
+        if !stops {
+            events.truncate(2);
+            events.push(Event::Ended { trial: 0, outcome: Outcome::Stopped, elapsed: Duration::ZERO });
+        }
+        record(&mut store, &events);
+        store.finish().unwrap();
+        assert_eq!(failed(whole.path()), BTreeMap::new());
+        assert_eq!(crate::verify::quick(&whole.path().join("example")).unwrap().problems, []);
+    }
+    assert_equal_tables(&tables(whole.path()), &fresh_tables(&plan));
+}
+
+#[test]
+fn losses_that_are_not_finite_are_counted_across_a_stop() {
+    let mut plan = plan(Keep::Nothing);
+    Arc::make_mut(&mut plan.trials)[0].divergence.non_finite = false;
+    let spoil = |events: &mut Vec<Event>| {
+        for event in events {
+            let Event::Rows(rows) = event else { continue };
+            for (iteration, loss) in (rows.first_iteration..).zip(&mut rows.metrics[0]) {
+                if iteration % 5 == 2 {
+                    *loss = f32::NAN;
+                }
+            }
+        }
+    };
+    let outputs = tempfile::tempdir().unwrap();
+    for count in [6, usize::MAX] {
+        let mut store = open(outputs.path(), &plan, SMALL);
+        let mut events = saving_events(&plan, &store.unfinished()[0], 3);
+        spoil(&mut events);
+        events.truncate(count);
+        record(&mut store, &events);
+        let summary = store.finish().unwrap();
+        if count == usize::MAX {
+            let numbers = result(&summary, 0).numbers;
+            assert_eq!((numbers.non_finite_losses, numbers.first_non_finite_loss), (Some(2), Some(2)));
+        }
+    }
+    assert_eq!(crate::verify::quick(&outputs.path().join("example")).unwrap().problems, []);
+}

@@ -11,7 +11,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::super::example::DIVERGED_AT;
 use super::super::schema::text_type;
 use super::*;
-use crate::plan::{Axis, AxisKind, AxisValue};
+use crate::event::{Outcome, Rows};
+use crate::plan::{Axis, AxisKind, AxisValue, Divergence};
+use crate::store::text;
+use crate::terminal::Terminal;
 
 /// All rows of the Parquet files in a folder of the output whose names start so, in order of name.
 pub(super) fn read(outputs: &Path, directory: &str, prefix: &str) -> RecordBatch {
@@ -25,7 +28,7 @@ pub(super) fn read(outputs: &Path, directory: &str, prefix: &str) -> RecordBatch
 }
 
 /// A text column's values.
-fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Vec<Option<&'b str>> {
+pub(super) fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Vec<Option<&'b str>> {
     let column = batch.column_by_name(name).unwrap().as_dictionary::<arrow_array::types::Int32Type>();
     column.downcast_dict::<arrow_array::StringArray>().unwrap().into_iter().collect()
 }
@@ -193,4 +196,70 @@ fn an_axis_gives_way_to_a_column_and_shares_a_setting() {
     let names: Vec<_> = trials.schema().fields().iter().filter(|field| field.name() == "batch_size").cloned().collect();
     assert_eq!(names.len(), 1);
     assert_eq!(trials.schema().field_with_name("policy").unwrap().data_type(), &text_type());
+}
+
+/// Runs the first trial of a plan, with these losses and no other metric that is not finite.
+fn run_losses(plan: &Plan, losses: &[f32], outcome: Outcome) -> (tempfile::TempDir, Summary) {
+    let outputs = tempfile::tempdir().unwrap();
+    let mut store = open(outputs.path(), plan, SMALL);
+    let rows = Rows {
+        trial: 0,
+        first_iteration: 0,
+        count: losses.len(),
+        hypers: vec![vec![0.1; losses.len()]; 2],
+        metrics: vec![losses.to_vec(), vec![0.5; losses.len()]],
+    };
+    let ended = Event::Ended { trial: 0, outcome, elapsed: Duration::from_secs(1) };
+    record(&mut store, &[Event::Started { trial: 0, step: 0 }, Event::Rows(rows), ended]);
+    let summary = store.finish().unwrap();
+    (outputs, summary)
+}
+
+fn plan_of_one(iterations: u64, divergence: Divergence) -> Plan {
+    let mut plan = Grid { policies: &["triangular"], optimizers: &["sgd"], seeds: &[1], iterations, ..GRID }.plan();
+    Arc::make_mut(&mut plan.trials)[0].divergence = divergence;
+    plan
+}
+
+#[test]
+fn the_row_that_ends_a_trial_by_max_loss_is_marked_as_diverged() {
+    let plan = plan_of_one(9, Divergence { non_finite: true, loss_above: Some(2.0) });
+    let (outputs, summary) = run_losses(&plan, &[1.0, 2.0, 2.5], Outcome::Diverged { iteration: 2 });
+    let metrics = read(outputs.path(), "metrics", "");
+    let marks: Vec<bool> = metrics.column_by_name("diverged").unwrap().as_boolean().values().iter().collect();
+    assert_eq!(marks, [false, false, true]);
+    assert_eq!(singles(&metrics, "loss")[2], Some(2.5));
+    let numbers = result(&summary, 0).numbers;
+    assert_eq!((numbers.diverged_at, numbers.non_finite_losses), (Some(2), Some(0)));
+}
+
+#[test]
+fn losses_that_are_not_finite_are_counted_where_divergence_stops_nothing() {
+    let plan = plan_of_one(5, Divergence { non_finite: false, loss_above: None });
+    let losses = [1.0, f32::NAN, 3.0, f32::INFINITY, f32::NAN];
+    let (outputs, summary) = run_losses(&plan, &losses, Outcome::Finished);
+    let trials = read(outputs.path(), "", "trials");
+    assert_eq!(texts(&trials, "status"), [Some("finished")]);
+    assert_eq!(integers(&trials, "non_finite_losses"), [Some(3)]);
+    assert_eq!(integers(&trials, "first_non_finite_loss"), [Some(1)]);
+    let text = text(&plan, summary.results(), &Terminal::default());
+    assert!(text.contains("losses not finite") && text.contains("3 from 1"), "{text}");
+}
+
+#[test]
+fn evaluations_have_the_hyper_parameters_of_the_last_update_before() {
+    let plan = GRID.plan();
+    let outputs = tempfile::tempdir().unwrap();
+    run(outputs.path(), &plan, SMALL);
+    let evals = read(outputs.path(), "evals", "");
+    let (ids, iterations) = (texts(&evals, "trial"), integers(&evals, "iteration"));
+    for (row, &lr) in floats(&evals, "lr").iter().enumerate() {
+        let trial = plan.trials.iter().find(|trial| Some(&*trial.id.to_string()) == ids[row]).unwrap();
+        let update = iterations[row].unwrap().max(1) as u64 - 1;
+        assert_eq!(lr, Some(trial.lr.at(update)));
+        let is_sgd = &*trial.optimizer.kind == "sgd";
+        assert_eq!(floats(&evals, "momentum")[row], is_sgd.then_some(0.9));
+        assert_eq!(floats(&evals, "beta1")[row], (!is_sgd).then_some(0.9));
+    }
+    assert_eq!(evals.num_rows(), 4 * 4 + 4 * 2);
 }
