@@ -665,6 +665,14 @@ pub fn help<'a>(word: &str, place: Place, possible: impl IntoIterator<Item = &'a
     answer(word, place).map_or_else(|| suggest::help(word, possible), str::to_owned)
 }
 
+/// Whether `name` is the first of our names in what is answered to a key.
+pub fn means(word: &str, name: &str) -> bool {
+    [Place::ScheduleKey, Place::Section].into_iter().filter_map(|place| answer(word, place)).any(|answer| {
+        let first = answer.split('`').nth(1).and_then(|quoted| quoted.split('=').next()).unwrap_or_default();
+        first.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|ours| ours == name)
+    })
+}
+
 /// Whether a key of a schedule says elsewhere what `kind` says here.
 pub fn means_kind(word: &str) -> bool {
     answer(word, Place::ScheduleKey).is_some_and(|answer| answer.starts_with("write `kind = \"..\"`"))
@@ -775,6 +783,17 @@ mod tests {
         assert!(help.contains("`beta1 = 0.9`") && help.contains("`beta2 = 0.999`"), "{help}");
         let [(_, help)] = &*with("sgd", "nesterov = true") else { panic!("one message") };
         assert!(help.contains("`kind = \"nesterov\"`"), "{help}");
+    }
+
+    /// What is there under another name is not said to be missing too.
+    #[test]
+    fn a_word_of_another_tool_is_one_message() {
+        let codes = |text: &str| -> Vec<&'static str> {
+            parse(&source(text), &[]).1.into_iter().map(|diagnostic| diagnostic.code).collect()
+        };
+        assert_eq!(codes(&GOOD.replace("iterations = 25_000", "epochs = 10")), ["spec::key"]);
+        assert_eq!(codes(&GOOD.replace("step_size = 2000", "step_size_up = 2000")), ["spec::key"]);
+        assert_eq!(codes(&GOOD.replace("kind = \"triangular\"", "lr_policy = \"triangular\"")), ["spec::key"]);
     }
 
     /// Tables of a solver, at the top and in place of `kind`.

@@ -302,7 +302,8 @@ fn is_there(name: &str, entries: &[&Entry]) -> bool {
 /// The entry with an unknown key that is most likely meant to be `name`.
 fn mistyped<'a>(name: &str, entries: &[&'a Entry], known: &[&str]) -> Option<&'a Entry> {
     let mut unknown = entries.iter().filter(|entry| !known.contains(&entry.key.as_str()));
-    unknown.find(|entry| suggest::nearest(&entry.key, known) == Some(name)).copied()
+    let means = |key: &str| suggest::nearest(key, known) == Some(name) || foreign::means(key, name);
+    unknown.find(|entry| means(&entry.key)).copied()
 }
 
 /// Reports a value of the wrong type. Generic, so that it ends any reader.

@@ -1024,3 +1024,28 @@ fn the_specs_of_the_repository_have_only_warnings_that_are_true() {
         smith2017-table1-cifar10.toml: the training ends in the middle of a cycle (2,000 of the 4,000 iterations of the last cycle, which ends at 44,000, where the training has 42,000)
     "#]].assert_eq(&said);
 }
+
+#[test]
+fn other_numbers_that_cannot_be_are_refused_too() {
+    let over = |key: &str, value: &str, title: &str, text: &str| {
+        let policy = format!("kind = \"fixed\"\nbase_lr = 0.1\n{key} = {value}");
+        check_ranges(&sgd(&policy, ""), &[(value, title, text)]);
+    };
+    let above = "expected a number above 0";
+    for value in ["-1", "0", "nan", "inf", "1e39"] {
+        over("train.max_loss", value, "`max_loss` is out of range", above);
+    }
+    for value in ["0", "inf", "-1.0", "1e-50", "1e300"] {
+        over("data.scale", value, "`scale` is out of range", above);
+    }
+    over("train.clip_gradients", "-1", "`clip_gradients` is out of range", "expected a number that is not negative");
+    let fraction = "expected at least 0 and below 1";
+    over("model.dropout", "1.0", "`dropout` cannot be `1`", fraction);
+    let nearly = format!("{fraction} as float32 too, in which plugins compute");
+    over("model.dropout", "0.9999999999", "`dropout` cannot be `0.9999999999`", &nearly);
+    for rate in ["-0.1", "nan", "inf", "1e39"] {
+        let policy = format!("kind = \"fixed\"\nbase_lr = {rate}");
+        let title = "`base_lr` is out of range";
+        check_ranges(&sgd(&policy, ""), &[(rate, title, "expected a number that is not negative")]);
+    }
+}

@@ -563,7 +563,7 @@ fn syntax_errors_hide_nothing_else() {
     check(
         "[experiment]\nname = \"x\nseeds = 0\n[data]\nbatch_size = 0\n",
         expect![[r#"
-            error[spec::syntax]: this is not TOML
+            error[spec::syntax]: this string is not closed
              --> a.toml:2:10
               |
             2 | name = "x

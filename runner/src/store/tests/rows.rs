@@ -263,3 +263,24 @@ fn evaluations_have_the_hyper_parameters_of_the_last_update_before() {
     }
     assert_eq!(evals.num_rows(), 4 * 4 + 4 * 2);
 }
+
+/// A plan has none. Should one come, null would say that the optimizer does not use it.
+#[test]
+fn a_hyper_parameter_that_is_not_finite_is_stored_as_it_is() {
+    let plan = Grid { policies: &["triangular"], optimizers: &["sgd"], seeds: &[1], ..GRID }.plan();
+    let outputs = tempfile::tempdir().unwrap();
+    let mut store = open(outputs.path(), &plan, SMALL);
+    let mut events = events(&plan, 0, 5);
+    for event in &mut events {
+        if let Event::Rows(rows) = event {
+            rows.hypers[0].fill(f64::INFINITY);
+            rows.hypers[1].fill(f64::NAN);
+        }
+    }
+    record(&mut store, &events);
+    store.finish().unwrap();
+    let batch = read(outputs.path(), "metrics", "");
+    assert!(batch.num_rows() > 0);
+    assert!(floats(&batch, "lr").into_iter().all(|lr| lr == Some(f64::INFINITY)));
+    assert!(floats(&batch, "momentum").into_iter().all(|momentum| momentum.is_some_and(f64::is_nan)));
+}
