@@ -451,7 +451,7 @@ fn export(args: &ExportArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow
         ExportFormat::Safetensors => Format::Safetensors,
         ExportFormat::Npz => Format::Npz,
     };
-    let Kept { id, label, status, best_iteration, checkpoint } = store::kept(&output, trial)?;
+    let Kept { id, handle, label, status, best_iteration, checkpoint } = store::kept(&output, trial)?;
     let is_wanted = |checkpoint: &Checkpoint| !args.best || best_iteration == Some(checkpoint.step);
     let mut proven = String::new();
     let checkpoint = match checkpoint.filter(is_wanted) {
@@ -466,7 +466,6 @@ fn export(args: &ExportArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow
         }
         None => {
             if !args.quiet {
-                let handle = format!("{id:.8}");
                 tell("note", &format!("the weights of {handle} ({label}) were not kept, so it is trained again"));
             }
             let (checkpoint, what) = match retrained(args, (log, signals), &output, &id.to_string(), best_iteration)? {

@@ -5,13 +5,15 @@ use std::path::Path;
 use super::manifest::Manifest;
 use super::{Status, StoreError, files, saved};
 use crate::checkpoint::Checkpoint;
-use crate::plan::{TrialId, names};
+use crate::plan::{Names, TrialId, names};
 
 /// What an output has of a trial's states.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
     /// Which trial.
     pub id: TrialId,
+    /// The first digits of its id, as many as tell the trials of the output apart.
+    pub handle: String,
     /// As in the spec that ran it.
     pub label: String,
     /// How far it got.
@@ -33,8 +35,10 @@ pub fn kept(folder: &Path, trial: Option<&str>) -> Result<Kept, StoreError> {
         Some(path) => Some(saved::read(folder, &manifest, path, id)?.0),
         None => None,
     };
+    let names = Names::new(&[], manifest.trials.keys().map(|id| (id, &[][..])));
     Ok(Kept {
         id,
+        handle: names.handle(id),
         label: label.to_owned(),
         status: record.map_or(Status::Unfinished, |record| record.status),
         best_iteration: record.and_then(|record| record.numbers.best_iteration),

@@ -5,7 +5,7 @@ use std::process::Command;
 use clr_run::checkpoint::Checkpoint;
 
 use crate::results::{Cell, read};
-use crate::verify::{altered, only_file, rewrite};
+use crate::verify::{altered, manifest, only_file, rewrite, write_manifest};
 use crate::world::{BOWL, World};
 
 /// Prints every array of a file as `name shape hexadecimal-bytes`.
@@ -97,7 +97,7 @@ fn a_trial_whose_weights_were_not_kept_is_trained_again_for_them() {
     // By the handle that was named.
     let ran = export("outputs/bowl", handle, "again.safetensors", &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let label = "triangular sgd seed=1";
+    let label = "triangular gd seed=1";
     assert!(ran.stdout.contains(&format!("of `{label}` after 30 iterations in again.safetensors\n")), "{ran:?}");
     assert!(ran.stdout.ends_with("the stored rows, bit for bit: 30 rows and 4 evaluations\n"), "{ran:?}");
     assert!(ran.stderr.contains(&format!("({label}) were not kept, so it is trained again")), "{ran:?}");
@@ -125,24 +125,23 @@ fn a_trial_whose_weights_were_not_kept_is_trained_again_for_them() {
 fn weights_of_other_numerics_or_of_other_rows_are_refused() {
     let world = World::new(BOWL);
     world.train(&[]);
-    let path = world.path("outputs/bowl/manifest.json");
-    let manifest = std::fs::read_to_string(&path).unwrap();
+    let whole = manifest(&world);
     let export = || {
         let fixed = ["export", "outputs/bowl", "--trial", "triangular sgd seed=1", "--out", "w.npz", "--format", "npz"];
         world.run(&[&fixed[..], &["--data", "data"]].concat())
     };
-    let mut other: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let mut other = whole.clone();
     for (_, trial) in other["trials"].as_object_mut().unwrap() {
         trial["numerics"] = "quadratic/0 gpu".into();
     }
-    std::fs::write(&path, other.to_string()).unwrap();
+    write_manifest(&world, &other);
     let ran = export();
     assert_eq!(ran.code, Some(2), "{ran:?}");
     let expected = "cannot be trained again to its weights: its rows are of quadratic/0 gpu, and this is quadratic/";
     assert!(ran.stderr.contains(expected), "{ran:?}");
 
     // One value is another, behind every digest.
-    std::fs::write(&path, manifest).unwrap();
+    write_manifest(&world, &whole);
     let metrics = only_file(&world, "metrics");
     rewrite(&world, &metrics, |rows| altered(rows, "loss", 3));
     let ran = export();

@@ -32,11 +32,11 @@ pub fn only_file(world: &World, folder: &str) -> PathBuf {
     files.remove(0)
 }
 
-fn manifest(world: &World) -> Value {
+pub fn manifest(world: &World) -> Value {
     serde_json::from_slice(&fs::read(world.path(OUTPUT).join("manifest.json")).unwrap()).unwrap()
 }
 
-fn write_manifest(world: &World, manifest: &Value) {
+pub fn write_manifest(world: &World, manifest: &Value) {
     write_manifest_of(&world.path(OUTPUT), manifest);
 }
 
