@@ -259,7 +259,8 @@ fn verify_output(args: &VerifyArgs, log: &LogArgs, signals: Option<&Signals>) ->
     print(&show::proof(&again.plan, &again.selection, &proof))?;
     let code = match () {
         () if !checked.problems.is_empty() || !proof.differences.is_empty() => ExitCode::FAILURE,
-        () if !again.selection.unproven.is_empty() => ExitCode::from(BAD_INPUT),
+        // Stopped by the machine, where no signal came.
+        () if !again.selection.unproven.is_empty() || proof.stopped > 0 => ExitCode::from(BAD_INPUT),
         () => ExitCode::SUCCESS,
     };
     Ok(signals.exit_code().unwrap_or(code))

@@ -39,7 +39,7 @@ pub struct Proof {
     pub evaluations: u64,
     /// The first difference of each trial that has one, in the plan's order.
     pub differences: Vec<(String, String)>,
-    /// Trials that were stopped before their end.
+    /// Trials that were stopped before their end, by a signal or by the machine.
     pub stopped: usize,
 }
 
@@ -230,10 +230,12 @@ impl<'a> Comparison<'a> {
     fn end(&mut self, trial: usize, outcome: &Outcome) {
         let Some(InFlight { record, rows, evaluations, equal, .. }) = self.in_flight.remove(&trial) else {
             // It never began: its session could not be opened.
-            if let Outcome::Failed { message } | Outcome::Crashed { message } | Outcome::Interrupted { message } =
-                outcome
-            {
-                self.differences.insert(trial, format!("it cannot be trained again: {message}"));
+            match outcome {
+                Outcome::Failed { message } | Outcome::Crashed { message } => {
+                    self.differences.insert(trial, format!("it cannot be trained again: {message}"));
+                }
+                Outcome::Interrupted { .. } => self.proof.stopped += 1,
+                Outcome::Finished | Outcome::Diverged { .. } | Outcome::Stopped => {}
             }
             return;
         };
@@ -243,11 +245,11 @@ impl<'a> Comparison<'a> {
         let is_shortened = self.range.end < record.numbers.rows;
         let stored: u64 = record.evals.iter().map(|segment| segment.2).sum();
         let difference = match outcome {
-            Outcome::Stopped => {
+            Outcome::Stopped | Outcome::Interrupted { .. } => {
                 self.proof.stopped += 1;
                 return;
             }
-            Outcome::Failed { message } | Outcome::Crashed { message } | Outcome::Interrupted { message } => {
+            Outcome::Failed { message } | Outcome::Crashed { message } => {
                 Some(format!("it cannot be trained again: {message}"))
             }
             Outcome::Finished | Outcome::Diverged { .. } if is_shortened && rows >= self.range.end => None,
