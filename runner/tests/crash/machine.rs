@@ -9,7 +9,7 @@ use crate::faults::plugin;
 use crate::kills::children;
 use crate::world::{Ran, Running, World};
 
-/// Two trials that take a second or so.
+/// Two trials.
 const SPEC: &str = r#"
 [experiment]
 name  = "machine"
@@ -19,7 +19,6 @@ seeds = [1, 2]
 plugin       = "faulty"
 architecture = "quadratic"
 noise        = 0.5
-dimension    = 4096
 
 [data]
 dataset    = "speckles"
@@ -46,10 +45,13 @@ fn command(world: &World, outputs: &str) -> Command {
 /// As the out-of-memory killer would, whatever is started again at once.
 #[test]
 fn six_workers_killed_from_outside_within_a_second_and_a_half_cost_no_trial() {
-    let world = World::new(&SPEC.replace("FAULT", ""));
+    // Long enough to be hit: almost a second each, most of which is sleep.
+    let world = World::new(&SPEC.replace("FAULT", "fault   = \"slow\"\nslow_ms = 20"));
     let whole = Ran::from(command(&world, "whole").output().unwrap());
     assert_eq!(whole.code, Some(0), "{whole:?}");
-    let mut running = Running::of(command(&world, "killed"));
+    let mut command = command(&world, "killed");
+    command.env("CLR_FAULTS", world.path("strikes"));
+    let mut running = Running::of(command);
     let id = running.id();
     running.wait_for("started");
     let over = AtomicBool::new(false);
