@@ -154,7 +154,8 @@ impl OneCycle {
         integer(*steps, out);
         match form {
             OneCycleForm::TwoPhase { pct_start } => {
-                out.push(0);
+                // Without a way down the last value was once that of the end of it: those trials were others.
+                out.push(if *pct_start >= 1.0 { 5 } else { 0 });
                 float(*pct_start, out);
             }
             OneCycleForm::ThreePhase { pct_start } => {
@@ -330,7 +331,7 @@ mod tests {
                 last: self.float(),
                 steps: self.integer(),
                 form: match self.byte() {
-                    0 => OneCycleForm::TwoPhase { pct_start: self.float() },
+                    0 | 5 => OneCycleForm::TwoPhase { pct_start: self.float() },
                     1 => OneCycleForm::ThreePhase { pct_start: self.float() },
                     2 => OneCycleForm::Smith { step_size: self.integer().into() },
                     4 => OneCycleForm::Smith { step_size: self.ratio() },
@@ -419,6 +420,10 @@ mod tests {
         check(
             Schedule::OneCycle(one_cycle.clone()),
             "09 000000000000f03f 0000000000000040 000000000000e03f 0900000000000000 00 000000000000e03f 01",
+        );
+        check(
+            Schedule::OneCycle(OneCycle { form: OneCycleForm::TwoPhase { pct_start: 1.0 }, ..one_cycle.clone() }),
+            "09 000000000000f03f 0000000000000040 000000000000e03f 0900000000000000 05 000000000000f03f 01",
         );
         check(
             Schedule::OneCycle(OneCycle {
