@@ -488,7 +488,7 @@ fn export(args: &ExportArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow
         &format!("{count} of `{label}` after {step}"),
     )?;
     if !proven.is_empty() {
-        writeln!(io::stdout(), "{}", proven.trim_start())?;
+        print(&(proven.trim_start().to_owned() + "\n"))?;
     }
     Ok(code)
 }
@@ -545,7 +545,7 @@ fn write_export(args: &ExportArgs, bytes: &[u8], label: &str, extension: &str, w
     let file_name = || PathBuf::from(format!("{}.{extension}", label.chars().map(plain).collect::<String>()));
     let out = args.out.clone().unwrap_or_else(file_name);
     store::write(&out, bytes)?;
-    writeln!(io::stdout(), "{what} in {}", out.display())?;
+    print(&format!("{what} in {}\n", out.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
