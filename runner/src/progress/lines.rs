@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::board::Board;
 use crate::event::{Event, Outcome};
 use crate::spec::thousands;
+use crate::terminal::Terminal;
 use crate::words;
 
 /// The least time between two lines that say how far the run is.
@@ -37,7 +38,7 @@ impl Lines {
 
     /// A broken pipe must not end a run, and there is nowhere else to say so.
     fn print(&mut self, line: &str) {
-        let _ = writeln!(self.output, "{line}");
+        let _ = writeln!(self.output, "{}", words::wrapped(line, Terminal::stderr().width, 2));
     }
 }
 
