@@ -338,6 +338,33 @@ typedef struct clr_parameters_api {
                             void (*take)(void *context, const clr_parameter *parameter), clr_error *error);
 } clr_parameters_api;
 
+/* ---- Extension "clr.ensemble/1": what a lane says of each sample, and averaged weights ---- */
+
+#define CLR_ENSEMBLE_ID "clr.ensemble/1"
+
+/* What one lane says of samples first .. first+count-1, as session_evaluate sees them. */
+typedef struct clr_scores {
+   size_t                  struct_size;
+   uint32_t                lane;
+   uint32_t                split;
+   uint64_t                first;
+   uint64_t                count;  /* at least 1 */
+   const volatile uint8_t *cancel; /* 0; becomes 1 when the host no longer wants the result; null: never */
+   float                  *logits; /* out; [count][class_count]; the softmax of a row are the classes' probabilities */
+} clr_scores;
+
+typedef struct clr_ensemble_api {
+   size_t struct_size;
+   /* Changes nothing that a later step can see. [session] */
+   clr_status (*scores)(clr_session *session, const clr_scores *scores, clr_error *error);
+   /* For weights that were averaged: replaces what normalisation remembers of its inputs (running means and variances) by
+    * plain averages over sample_count samples of the train split, in batches of batch_size, augmented as in epoch 0. Weights
+    * and the optimizer's state stay. (Izmailov et al. 2018, section 3.2.) Nothing to do for a model without such buffers.
+    * [session] */
+   clr_status (*average_statistics)(clr_session *session, uint32_t lane, const uint32_t *samples, uint64_t sample_count,
+                                    clr_error *error);
+} clr_ensemble_api;
+
 /* The only exported symbol. Never returns null; the table is valid for the life of the process. */
 #if defined(_WIN32)
 __declspec(dllexport)

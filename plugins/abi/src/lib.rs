@@ -62,6 +62,7 @@ pub const MAX_RANK: usize = 6;
 
 pub const STATE_ID: &str = "clr.state/1";
 pub const PARAMETERS_ID: &str = "clr.parameters/1";
+pub const ENSEMBLE_ID: &str = "clr.ensemble/1";
 
 /// A session of a plugin: only ever pointed at.
 #[repr(C)]
@@ -270,6 +271,28 @@ mirror! {
                 config: *const SessionConfig,
                 context: *mut c_void,
                 take: Option<TakeParameter>,
+                error: *mut Error,
+            ) -> Status,
+        >,
+    }
+    Scores = "clr_scores" {
+        struct_size: usize,
+        lane: u32,
+        split: u32,
+        first: u64,
+        count: u64,
+        cancel: *const u8,
+        logits: *mut f32,
+    }
+    EnsembleApi = "clr_ensemble_api" {
+        struct_size: usize,
+        scores: Option<unsafe extern "C" fn(session: *mut Session, scores: *const Scores, error: *mut Error) -> Status>,
+        average_statistics: Option<
+            unsafe extern "C" fn(
+                session: *mut Session,
+                lane: u32,
+                samples: *const u32,
+                sample_count: u64,
                 error: *mut Error,
             ) -> Status,
         >,

@@ -60,8 +60,10 @@ fn the_mirror_has_the_layout_of_the_header() {
         writeln!(source, "printf(\"{name} %ld\\n\", (long){name});").unwrap();
         writeln!(expected, "{name} {value}").unwrap();
     }
-    source.push_str("puts(CLR_STATE_ID);\nputs(CLR_PARAMETERS_ID);\nreturn 0;\n}\n");
-    writeln!(expected, "{}\n{}", clr_abi::STATE_ID, clr_abi::PARAMETERS_ID).unwrap();
+    source.push_str("puts(CLR_STATE_ID);\nputs(CLR_PARAMETERS_ID);\nputs(CLR_ENSEMBLE_ID);\nreturn 0;\n}\n");
+    for id in [clr_abi::STATE_ID, clr_abi::PARAMETERS_ID, clr_abi::ENSEMBLE_ID] {
+        writeln!(expected, "{id}").unwrap();
+    }
 
     let folder = tempfile::tempdir().unwrap();
     let (file, program) = (folder.path().join("layout.c"), folder.path().join("layout"));

@@ -59,6 +59,8 @@ macro_rules! export {
                 $crate::description::<$family>()
             }
 
+            const HAS_SCORES: bool = true;
+
             const PARAMETERS: Option<$crate::sdk::ListParameters> = Some($crate::parameters::<$family>);
 
             fn footprint(

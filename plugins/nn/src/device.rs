@@ -1,7 +1,7 @@
 //! Which device a session is on, and the session there.
 
 use clr_kernels::cuda::Precision;
-use clr_plugin::{Dataset, Error, Evaluate, Lane, Session, SessionConfig, StepTable, Tensor};
+use clr_plugin::{Dataset, Error, Evaluate, Lane, Scores, Session, SessionConfig, StepTable, Tensor};
 use serde_json::{Map, Value};
 
 use crate::cuda::{CudaSession, precision_name};
@@ -96,5 +96,13 @@ impl Session for NetworkSession {
 
     fn load(&mut self, lane: usize, tensor: usize, values: &[f32]) -> Result<(), Error> {
         self.session_mut().load(lane, tensor, values)
+    }
+
+    fn scores(&mut self, scores: &mut Scores<'_>) -> Result<(), Error> {
+        self.session_mut().scores(scores)
+    }
+
+    fn average_statistics(&mut self, lane: usize, samples: &[u32], dataset: &Dataset<'_>) -> Result<(), Error> {
+        self.session_mut().average_statistics(lane, samples, dataset)
     }
 }

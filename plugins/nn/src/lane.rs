@@ -240,10 +240,36 @@ impl Lane {
         softmax_cross_entropy(cpu, model.network.class_count(), logits, batch.labels, pass.batch, None)
     }
 
+    /// The logits of a batch, `[samples][classes]`. Leaves weights and all that is remembered as they were.
+    pub fn logits<'w>(
+        &mut self,
+        cpu: &Cpu,
+        model: &Model,
+        workspace: &'w mut Workspace,
+        batch: Batch<'_>,
+    ) -> &'w [f32] {
+        let pass = self.pass(cpu, model, batch, false, 0);
+        self.forward(&pass, model, workspace, batch.images, &mut NoClock);
+        read(model, workspace, model.network.scores(), &[], pass.batch)
+    }
+
+    /// Makes what normalisation remembers a plain average over this batch and those `before` it.
+    pub fn average_statistics(
+        &mut self,
+        cpu: &Cpu,
+        model: &Model,
+        workspace: &mut Workspace,
+        batch: Batch<'_>,
+        before: u32,
+    ) {
+        let pass = Pass { averaged: Some(before), ..self.pass(cpu, model, batch, true, u64::from(before)) };
+        self.forward(&pass, model, workspace, batch.images, &mut NoClock);
+    }
+
     fn pass<'a>(&self, cpu: &'a Cpu, model: &Model, batch: Batch<'_>, training: bool, step: u64) -> Pass<'a> {
         let batch = batch.labels.len();
         let (part, update_size) = (Part::whole(batch), model.update_size());
-        Pass { cpu, batch, part, update_size, training, init_seed: self.init_seed, step }
+        Pass { cpu, batch, part, update_size, training, averaged: None, init_seed: self.init_seed, step }
     }
 
     fn forward(

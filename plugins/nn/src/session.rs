@@ -1,9 +1,12 @@
 //! A session on the CPU: K lanes, driven through the plugin ABI.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use clr_kernels::Cpu;
-use clr_plugin::{Augment, Dataset, Error, Evaluate, LaneSteps, Session, SessionConfig, Split, StepTable, Tensor};
+use clr_plugin::{
+    Augment, Dataset, Error, Evaluate, LaneSteps, Scores, Session, SessionConfig, Split, StepTable, Tensor,
+};
 
 use crate::architecture::METRICS;
 use crate::lane::{Batch, Lane, Model, Workspace};
@@ -135,9 +138,50 @@ impl Session for CpuSession {
         self.tensor(lane, tensor)?.copy_from_slice(values);
         Ok(())
     }
+
+    fn scores(&mut self, scores: &mut Scores<'_>) -> Result<(), Error> {
+        let Range { start, end } = scores.first..scores.first + scores.count;
+        self.alone(scores.lane, |cpu, model, lane, workspace| {
+            for first in (start..end).step_by(model.batch_size) {
+                if scores.cancelled() {
+                    break;
+                }
+                let indices: Vec<u32> = (first..end.min(first + model.batch_size)).map(|sample| sample as u32).collect();
+                with_batch(model, workspace, scores.dataset, scores.split, &indices, None, |workspace, batch| {
+                    scores.push(lane.logits(cpu, model, workspace, batch));
+                })?;
+            }
+            Ok(())
+        })
+    }
+
+    fn average_statistics(&mut self, lane: usize, samples: &[u32], dataset: &Dataset<'_>) -> Result<(), Error> {
+        self.alone(lane, |cpu, model, lane, workspace| {
+            let epochs = vec![0; model.batch_size];
+            for (before, batch) in samples.chunks(model.batch_size).enumerate() {
+                let augment = Augment { data_seed: lane.data_seed, epochs: &epochs[..batch.len()] };
+                with_batch(model, workspace, dataset, Split::Train, batch, Some(augment), |workspace, batch| {
+                    lane.average_statistics(cpu, model, workspace, batch, before as u32);
+                })?;
+            }
+            Ok(())
+        })
+    }
 }
 
 impl CpuSession {
+    /// Calls `work` for one lane, on all threads.
+    fn alone(
+        &mut self,
+        lane: usize,
+        work: impl FnOnce(&Cpu, &Model, &mut Lane, &mut Workspace) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let CpuSession { model, lanes, threads, workspaces, .. } = self;
+        let workspaces = workspaces.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(workspace) = workspaces.first_mut() else { return Err(Error::internal("a session of no lanes")) };
+        work(threads, model, &mut lanes[lane], workspace)
+    }
+
     /// The values of tensor number `tensor` in the list of [`Session::tensors`].
     fn tensor(&mut self, lane: usize, tensor: usize) -> Result<&mut [f32], Error> {
         let lane_state = &mut self.lanes[lane];

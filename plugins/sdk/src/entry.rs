@@ -10,7 +10,7 @@ use std::sync::{Mutex, Once, PoisonError};
 pub use crate::described::Described;
 use crate::ffi::{read_array, read_sized, slice, slice_mut, text, write_error};
 use crate::handle::{Handle, HostLoader, dataset, split};
-use crate::{Error, Evaluate, Lane, Plugin, Session, SessionConfig, Status, StepTable, StepTableParts};
+use crate::{Error, Evaluate, Lane, Plugin, Scores, Session, SessionConfig, Split, Status, StepTable, StepTableParts};
 
 /// What [`crate::export!`] adds to a plugin: its description, made once.
 pub trait Exported: Plugin {
@@ -296,6 +296,10 @@ unsafe extern "C" fn extension<P: Exported>(id: clr_abi::Str) -> *const c_void {
             let table: &'static clr_abi::ParametersApi = const { &parameters_api::<P>() };
             std::ptr::from_ref(table).cast()
         }
+        Ok(clr_abi::ENSEMBLE_ID) if P::HAS_SCORES => {
+            let table: &'static clr_abi::EnsembleApi = const { &ensemble_api::<P>() };
+            std::ptr::from_ref(table).cast()
+        }
         _ => std::ptr::null(),
     }
 }
@@ -311,6 +315,65 @@ const fn state_api<P: Exported>() -> clr_abi::StateApi {
 
 const fn parameters_api<P: Exported>() -> clr_abi::ParametersApi {
     clr_abi::ParametersApi { struct_size: size_of::<clr_abi::ParametersApi>(), parameters: Some(parameters::<P>) }
+}
+
+const fn ensemble_api<P: Exported>() -> clr_abi::EnsembleApi {
+    clr_abi::EnsembleApi {
+        struct_size: size_of::<clr_abi::EnsembleApi>(),
+        scores: Some(scores::<P>),
+        average_statistics: Some(average_statistics::<P>),
+    }
+}
+
+unsafe extern "C" fn scores<P: Exported>(
+    session: *mut clr_abi::Session,
+    scores: *const clr_abi::Scores,
+    error: *mut clr_abi::Error,
+) -> clr_abi::Status {
+    // SAFETY: the host passes a session of this plugin, to one call at a time, and a table as the header says.
+    unsafe {
+        guard_session::<P>(session, error, |handle| {
+            let raw = read_sized(scores, "scores")?;
+            let (lane, split) = (handle.lane(raw.lane)?, split(raw.split)?);
+            let end = raw.first.checked_add(raw.count).and_then(|end| usize::try_from(end).ok());
+            let Some(end) = end else {
+                return Err(Error::invalid(format!("{} samples from {}", raw.count, raw.first)));
+            };
+            let samples = raw.first as usize..end;
+            let logits = slice_mut(raw.logits, product(&[samples.len(), handle.dataset.class_count()])?, "logits")?;
+            let cancel = cancel_flag(raw.cancel);
+            let mut scores = Scores::new(&handle.dataset, split, samples, lane, cancel, logits)?;
+            handle.session.scores(&mut scores)?;
+            match (scores.is_complete(), scores.cancelled()) {
+                (true, _) => Ok(clr_abi::OK),
+                (false, true) => Ok(clr_abi::CANCELLED),
+                (false, false) => Err(Error::internal("the plugin did not score every sample")),
+            }
+        })
+    }
+}
+
+unsafe extern "C" fn average_statistics<P: Exported>(
+    session: *mut clr_abi::Session,
+    lane: u32,
+    samples: *const u32,
+    sample_count: u64,
+    error: *mut clr_abi::Error,
+) -> clr_abi::Status {
+    // SAFETY: the host passes a session of this plugin, to one call at a time, and as many samples as it says.
+    unsafe {
+        guard_session::<P>(session, error, |handle| {
+            let lane = handle.lane(lane)?;
+            let count = usize::try_from(sample_count).map_err(|_| Error::invalid("too many samples"))?;
+            let samples = slice(samples, count, "samples")?;
+            let total = handle.dataset.count(Split::Train) as u64;
+            if let Some(sample) = samples.iter().find(|&&sample| u64::from(sample) >= total) {
+                return Err(Error::invalid(format!("sample {sample} of a train split of {total}")));
+            }
+            handle.session.average_statistics(lane, samples, &handle.dataset)?;
+            Ok(clr_abi::OK)
+        })
+    }
 }
 
 unsafe extern "C" fn parameters<P: Exported>(

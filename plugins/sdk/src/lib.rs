@@ -30,4 +30,4 @@ pub use data::{Augment, Dataset, Loader, Split, SplitData, Transform};
 pub use description::{Description, Footprint, Model, Optimizer, ParameterInfo};
 pub use error::{Error, Status};
 pub use session::{Lane, ListParameters, Plugin, Role, Session, SessionConfig, Tensor, parse_options};
-pub use step::{Evaluate, LaneSteps, Row, StepTable, StepTableParts};
+pub use step::{Evaluate, LaneSteps, Row, Scores, StepTable, StepTableParts};

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::{Dataset, Description, Error, Evaluate, Footprint, ParameterInfo, StepTable};
+use crate::{Dataset, Description, Error, Evaluate, Footprint, ParameterInfo, Scores, StepTable};
 
 /// A family of models and optimizers. Implement it on a unit struct and pass that to [`crate::export!`].
 pub trait Plugin: 'static {
@@ -12,6 +12,9 @@ pub trait Plugin: 'static {
     /// Lists the parameters of the model that a configuration describes, in order: for plugins with optimizers that have
     /// `groups` among their options (see [`Lane::options`]). They depend on the model, its options and the dataset's sizes alone.
     const PARAMETERS: Option<ListParameters> = None;
+
+    /// Whether its sessions have [`Session::scores`] and [`Session::average_statistics`].
+    const HAS_SCORES: bool = false;
 
     /// What the plugin offers. Called once.
     fn description() -> Description;
@@ -51,6 +54,21 @@ pub trait Session: Send + 'static {
 
     /// Copies a tensor in, bit for bit. The next step sees it.
     fn load(&mut self, lane: usize, tensor: usize, values: &[f32]) -> Result<(), Error>;
+
+    /// Writes what a lane says of samples, as [`Session::evaluate`] sees them. Changes nothing that a later step can see. Only
+    /// asked of plugins with [`Plugin::HAS_SCORES`].
+    fn scores(&mut self, scores: &mut Scores<'_>) -> Result<(), Error> {
+        let _ = scores;
+        Err(Error::unsupported("this session has no scores of single samples"))
+    }
+
+    /// Replaces what normalisation remembers of its inputs by plain averages over these training samples, batch by batch,
+    /// augmented as in epoch 0: what is remembered does not fit weights that were averaged. (Izmailov et al. 2018, section 3.2.)
+    /// Only asked of plugins with [`Plugin::HAS_SCORES`].
+    fn average_statistics(&mut self, lane: usize, samples: &[u32], dataset: &Dataset<'_>) -> Result<(), Error> {
+        let _ = (lane, samples, dataset);
+        Err(Error::unsupported("this session cannot average statistics"))
+    }
 }
 
 /// What a session is made from. Borrowed: copy what is kept.

@@ -337,6 +337,64 @@ impl<'a> Evaluate<'a> {
     }
 }
 
+/// What one lane is asked to say of samples of a split, each by itself.
+#[derive(Debug)]
+pub struct Scores<'a> {
+    /// Where the samples are.
+    pub dataset: &'a Dataset<'a>,
+    /// Which part of it.
+    pub split: Split,
+    /// The first sample.
+    pub first: usize,
+    /// How many samples; at least 1.
+    pub count: usize,
+    /// Which lane.
+    pub lane: usize,
+    cancel: Option<&'a AtomicBool>,
+    written: usize,
+    logits: &'a mut [f32],
+}
+
+impl<'a> Scores<'a> {
+    /// Checks that the samples are there and that `logits` has a row of `class_count` for each. The host's calls come checked;
+    /// this is for tests too.
+    pub fn new(
+        dataset: &'a Dataset<'a>,
+        split: Split,
+        samples: Range<usize>,
+        lane: usize,
+        cancel: Option<&'a AtomicBool>,
+        logits: &'a mut [f32],
+    ) -> Result<Scores<'a>, Error> {
+        let Range { start: first, end } = samples;
+        if first >= end || end > dataset.count(split) {
+            let total = dataset.count(split);
+            return Err(Error::invalid(format!("samples {first}..{end} of a split of {total}")));
+        }
+        let count = end - first;
+        if logits.len() != count * dataset.class_count() {
+            return Err(Error::invalid(format!("{} logits for {count} samples", logits.len())));
+        }
+        Ok(Scores { dataset, split, first, count, lane, cancel, written: 0, logits })
+    }
+
+    /// Writes the logits of the next samples: `[samples][classes]`, whose softmax are probabilities.
+    pub fn push(&mut self, logits: &[f32]) {
+        self.logits[self.written..][..logits.len()].copy_from_slice(logits);
+        self.written += logits.len();
+    }
+
+    /// Whether the host no longer wants the result: return `Ok` then, at once.
+    pub fn cancelled(&self) -> bool {
+        cancelled(self.cancel)
+    }
+
+    /// Whether every sample has its logits.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.written == self.logits.len()
+    }
+}
+
 /// Relaxed: the flag carries no data, and the host does not mind one step more.
 fn cancelled(cancel: Option<&AtomicBool>) -> bool {
     cancel.is_some_and(|flag| flag.load(Ordering::Relaxed))

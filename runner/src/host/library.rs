@@ -51,6 +51,16 @@ pub(super) struct Functions {
     pub(super) session_destroy: unsafe extern "C" fn(*mut clr_abi::Session),
     pub(super) state: Option<StateFunctions>,
     parameters: Option<ParametersFunction>,
+    pub(super) ensemble: Option<EnsembleFunctions>,
+}
+
+/// The functions of `clr.ensemble/1`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EnsembleFunctions {
+    pub(super) scores:
+        unsafe extern "C" fn(*mut clr_abi::Session, *const clr_abi::Scores, *mut clr_abi::Error) -> clr_abi::Status,
+    pub(super) average_statistics:
+        unsafe extern "C" fn(*mut clr_abi::Session, u32, *const u32, u64, *mut clr_abi::Error) -> clr_abi::Status,
 }
 
 /// The function of `clr.parameters/1`.
@@ -347,7 +357,12 @@ unsafe fn functions(api: &clr_abi::Api) -> Result<(Describe, Functions), Vec<Str
     let table = unsafe { extension(clr_abi::Str::new(clr_abi::PARAMETERS_ID)) }.cast::<clr_abi::ParametersApi>();
     // SAFETY: as above.
     let parameters = unsafe { parameters_function(table) }.map_err(|problem| vec![problem])?;
+    // SAFETY: as above.
+    let table = unsafe { extension(clr_abi::Str::new(clr_abi::ENSEMBLE_ID)) }.cast::<clr_abi::EnsembleApi>();
+    // SAFETY: as above.
+    let ensemble = unsafe { ensemble_functions(table) }.map_err(|problem| vec![problem])?;
     let functions = Functions {
+        ensemble,
         parameters,
         footprint,
         session_create,
@@ -372,6 +387,21 @@ unsafe fn parameters_function(table: *const clr_abi::ParametersApi) -> Result<Op
     match tables.first().and_then(|table| table.parameters) {
         Some(parameters) => Ok(Some(parameters)),
         None => Err(format!("{id}: a function is null")),
+    }
+}
+
+/// # Safety
+/// `table` is null or a plugin's.
+unsafe fn ensemble_functions(table: *const clr_abi::EnsembleApi) -> Result<Option<EnsembleFunctions>, String> {
+    if table.is_null() {
+        return Ok(None);
+    }
+    let id = clr_abi::ENSEMBLE_ID;
+    // SAFETY: the caller's; one struct, whose size is checked.
+    let tables = unsafe { raw::structs(table, 1, id) }?;
+    match tables.first().map(|table| (table.scores, table.average_statistics)) {
+        Some((Some(scores), Some(average_statistics))) => Ok(Some(EnsembleFunctions { scores, average_statistics })),
+        _ => Err(format!("{id}: a function is null")),
     }
 }
 

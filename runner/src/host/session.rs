@@ -11,7 +11,7 @@ use clr_abi::floating_point::kept;
 use super::call::{CallSizes, Completion, StepCall};
 use super::data::Data;
 use super::info::{Role, TensorInfo, check_sizes};
-use super::library::{Plugin, StateFunctions};
+use super::library::{EnsembleFunctions, Plugin, StateFunctions};
 use super::stream::{self, Stream};
 use super::{HostError, raw};
 use crate::event::Split;
@@ -246,6 +246,74 @@ impl Session {
         let make = || unsafe { (state.load)(self.pointer, lane, tensor, values.as_ptr(), &raw mut error) };
         let (status, left) = kept(make);
         self.finish_plain(function, status, &error, left)
+    }
+
+    /// Writes what a lane says of `count` samples of a split: `logits` is `[count][classes]`, and the softmax of a row are the
+    /// probabilities of the classes. An error where the plugin has no `clr.ensemble/1`.
+    pub fn scores(
+        &mut self,
+        lane: usize,
+        split: Split,
+        first: u64,
+        count: u64,
+        logits: &mut [f32],
+        cancel: &AtomicBool,
+    ) -> Result<Completion, HostError> {
+        let function = "clr.ensemble/1 scores";
+        self.check_usable(function)?;
+        let ensemble = self.ensemble(function)?;
+        let number = self.check_lane(function, lane)?;
+        let (total, classes) = (self.borrowed.data.splits[split as usize].count, self.borrowed.data.class_count);
+        if count == 0 || first.checked_add(count).is_none_or(|end| end > total) {
+            let message = format!("{count} samples from {first} of a split of {total}");
+            return Err(self.plugin.argument(function, message));
+        }
+        if u64::try_from(logits.len()).ok() != count.checked_mul(u64::from(classes)) {
+            let message = format!("{} logits for {count} samples of {classes} classes", logits.len());
+            return Err(self.plugin.argument(function, message));
+        }
+        logits.fill(f32::NAN);
+        let mut scores = raw::sized::<clr_abi::Scores>();
+        scores.lane = number;
+        scores.split = split as u32;
+        scores.first = first;
+        scores.count = count;
+        scores.cancel = cancel.as_ptr().cast();
+        scores.logits = logits.as_mut_ptr();
+        let mut error = clr_abi::Error::new();
+        // SAFETY: there is room for as many logits as the header states, as checked; the session is ours.
+        let status = unsafe { (ensemble.scores)(self.pointer, &raw const scores, &raw mut error) };
+        self.finish(function, status, &error, cancel)
+    }
+
+    /// Makes what normalisation remembers in a lane a plain average over these training samples: for weights that were averaged.
+    /// An error where the plugin has no `clr.ensemble/1`.
+    pub fn average_statistics(&mut self, lane: usize, samples: &[u32]) -> Result<(), HostError> {
+        let function = "clr.ensemble/1 average_statistics";
+        self.check_usable(function)?;
+        let ensemble = self.ensemble(function)?;
+        let number = self.check_lane(function, lane)?;
+        let total = self.borrowed.data.splits[Split::Train as usize].count;
+        if let Some(sample) = samples.iter().find(|&&sample| u64::from(sample) >= total) {
+            return Err(self.plugin.argument(function, format!("sample {sample} of a train split of {total}")));
+        }
+        let mut error = clr_abi::Error::new();
+        // SAFETY: there are as many samples as is said; the session is ours.
+        let status = unsafe {
+            (ensemble.average_statistics)(
+                self.pointer,
+                number,
+                samples.as_ptr(),
+                samples.len() as u64,
+                &raw mut error,
+            )
+        };
+        self.finish_plain(function, status, &error)
+    }
+
+    fn ensemble(&self, function: &'static str) -> Result<EnsembleFunctions, HostError> {
+        let ensemble = self.plugin.functions().ensemble;
+        ensemble.ok_or_else(|| self.plugin.argument(function, "the plugin does not have it".to_owned()))
     }
 
     fn check_usable(&self, function: &'static str) -> Result<(), HostError> {

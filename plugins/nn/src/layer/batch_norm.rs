@@ -83,18 +83,31 @@ impl BatchNormLayer {
         matches!(self.form, BatchNorm::Torch { .. })
     }
 
-    /// Takes a batch's statistics into what is remembered.
-    fn remember(&self, rows: usize, mean: &[f32], variance: &[f32], buffers: &mut [f32]) {
+    /// Takes a batch's statistics into what is remembered, which is a plain average over batches where `averaged` says how
+    /// many came before.
+    fn remember(&self, rows: usize, mean: &[f32], variance: &[f32], buffers: &mut [f32], averaged: Option<u32>) {
         // With a single row there is no unbiased variance; PyTorch refuses it, Caffe divides by 1.
         let unbiased = rows as f32 / (rows - 1).max(1) as f32;
         let (means, rest) = buffers.split_at_mut(self.shape.channels);
         let (variances, rest) = rest.split_at_mut(self.shape.channels);
-        let (keep, add) = match self.form {
-            BatchNorm::Caffe { moving_average_fraction, .. } => {
+        let (keep, add) = match (self.form, averaged) {
+            (BatchNorm::Caffe { moving_average_fraction, .. }, None) => {
                 rest[0] = moving_average_fraction * rest[0] + 1.0;
                 (moving_average_fraction, 1.0)
             }
-            BatchNorm::Torch { momentum, .. } => (1.0 - momentum, momentum),
+            (BatchNorm::Torch { momentum, .. }, None) => (1.0 - momentum, momentum),
+            (form, Some(before)) => {
+                if let BatchNorm::Caffe { .. } = form {
+                    rest[0] = 1.0;
+                }
+                let share = 1.0 / (before + 1) as f32;
+                // Not 0 times what was there, which need not be finite.
+                if before == 0 {
+                    means.fill(0.0);
+                    variances.fill(0.0);
+                }
+                (1.0 - share, share)
+            }
         };
         for (running, &mean) in means.iter_mut().zip(mean) {
             *running = keep * *running + add * mean;
@@ -172,7 +185,7 @@ impl Layer for BatchNormLayer {
         let (mean, variance) = kept.floats.split_at_mut(self.shape.channels);
         if pass.training {
             batch_norm::statistics(pass.cpu, &geometry, x, mean, variance, scratch);
-            self.remember(geometry.rows, mean, variance, buffers);
+            self.remember(geometry.rows, mean, variance, buffers, pass.averaged);
         } else {
             self.recall(mean, variance, buffers);
         }
@@ -237,7 +250,7 @@ mod tests {
         let mut y = [0.0; 2];
         for (x, training) in [([1.0, 3.0], true), ([2.0, 6.0], true), ([3.0, 3.0], false)] {
             let part = Part::whole(2);
-            let pass = Pass { cpu: &cpu, batch: 2, part, update_size: 2, training, init_seed: 0, step: 0 };
+            let pass = Pass { cpu: &cpu, batch: 2, part, update_size: 2, training, averaged: None, init_seed: 0, step: 0 };
             let (kept, scratch, buffers) = (&mut kept, &mut scratch[..], &mut buffers[..]);
             layer.forward(&pass, Forward { x: &x, y: &mut y, weights, buffers, kept, scratch });
         }

@@ -132,6 +132,8 @@ pub(crate) struct Pass<'a> {
     pub update_size: usize,
     /// Whether this is training; otherwise nothing is random and nothing is remembered.
     pub training: bool,
+    /// Where what is remembered becomes a plain average over batches instead: how many came before this one.
+    pub averaged: Option<u32>,
     /// Keys what is random.
     pub init_seed: u64,
     /// Updates before this one.
