@@ -170,6 +170,8 @@ pub enum Command {
     Data(DataCommand),
     /// Write a trial's weights, or its rows as CSV, for Python and others. A trial whose weights were not kept is trained again.
     Export(ExportArgs),
+    /// Measure the states that `keep = "cycles"` kept: each alone, together as an ensemble, and with averaged weights.
+    Evaluate(EvaluateArgs),
     /// Print the JSON Schema of specs, for editors.
     Schema,
     /// Hold a plugin's session for the clr-run at the other end of stdin and stdout.
@@ -267,6 +269,45 @@ pub struct ExportArgs {
     /// Print no progress, only the results.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// `clr-run evaluate`.
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// The folder of a run, such as outputs/NAME.
+    #[arg(value_name = "OUTPUT")]
+    pub output: PathBuf,
+    /// Only this trial: the first digits of its id, as every table shows them, or its label. Repeatable. Default: all that
+    /// have kept states.
+    #[arg(long = "trial", value_name = "ID|LABEL")]
+    pub trials: Vec<String>,
+    /// Let the states vote together (snapshot ensemble), and average their weights (SWA).
+    #[arg(long)]
+    pub ensemble: bool,
+    /// Take only the last N states of each trial.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub last: Option<u32>,
+    /// The images to measure on.
+    #[arg(long, value_enum, default_value_t = EvaluateSplit::Test)]
+    pub split: EvaluateSplit,
+    /// How many CPU threads to use in all. Default: all cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub jobs: Option<u32>,
+    /// Where to look.
+    #[command(flatten)]
+    pub search: SearchArgs,
+    /// For programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Images that no trial is trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EvaluateSplit {
+    /// The images held out of the training set.
+    Validation,
+    /// The test set.
+    Test,
 }
 
 /// What to write.

@@ -11,6 +11,7 @@ mod contain;
 pub mod dataset;
 pub mod device;
 pub mod duration;
+pub mod ensemble;
 pub mod estimate;
 pub mod event;
 #[cfg(any(test, fuzzing))]

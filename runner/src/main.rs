@@ -10,10 +10,12 @@ use anyhow::Context;
 use clr_run::arguments::{self, Mistake, Place};
 use clr_run::checkpoint::{Checkpoint, Format, Keep};
 use clr_run::cli::{
-    CheckArgs, Command, DataCommand, DeviceArgs, ExportArgs, ExportFormat, ExportRows, Isolation, IsolationArgs,
-    LogArgs, PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs, StatusArgs, VerifyArgs,
+    CheckArgs, Command, DataCommand, DeviceArgs, EvaluateArgs, EvaluateSplit, ExportArgs, ExportFormat, ExportRows,
+    Isolation, IsolationArgs, LogArgs, PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs,
+    StatusArgs, VerifyArgs,
 };
-use clr_run::event::Event;
+use clr_run::ensemble::{self, EnsembleError};
+use clr_run::event::{Event, Split};
 use clr_run::gather::{Data, Gathered, Search, gather, read_text};
 use clr_run::host::{HostError, Plugin, SearchPath};
 use clr_run::journal::{Ending, Journal};
@@ -24,7 +26,7 @@ use clr_run::signals::Signals;
 use clr_run::spec::{self, SourceFile};
 use clr_run::store::{self, CsvRows, Kept, RunInfo, Status, Store, TrialCsv};
 use clr_run::terminal::Terminal;
-use clr_run::train::{self, Resources};
+use clr_run::train::{self, Layout, Resources};
 use clr_run::verify::Wanted;
 use clr_run::verify::again::Proof;
 use clr_run::words::{self, counted};
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Some(Command::Plugin(command)) => plugin(&command),
         Some(Command::Data(command)) => data(&command),
         Some(Command::Export(args)) => export(&args, &cli.log, signals.as_ref()),
+        Some(Command::Evaluate(args)) => evaluate(&args, signals.as_ref()),
         Some(Command::Schema) => schema(),
         Some(Command::Worker) => worker(),
     };
@@ -96,7 +99,7 @@ fn run(args: &RunArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Resu
         return Ok(ExitCode::from(BAD_INPUT));
     };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
-    let jobs = jobs(&args.device);
+    let jobs = jobs(args.device.jobs);
     let isolation = isolation(args.spec.isolation, &args.spec.search)?;
     let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
     let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?.with_lanes(args.device.lanes);
@@ -197,7 +200,7 @@ fn show_plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let isolation = isolation(args.spec.isolation, &args.spec.search)?;
     let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
     let layout = devices
-        .layout(&plan, &resources, &all_trials(&plan), jobs(&args.device), &isolation)?
+        .layout(&plan, &resources, &all_trials(&plan), jobs(args.device.jobs), &isolation)?
         .with_lanes(args.device.lanes);
     let estimates = estimate::of_plan(&plan, &resources, &layout, !args.no_probe)?;
     if args.json {
@@ -291,7 +294,7 @@ fn again(
     let resolved = resolve_source(&recipe.source, &recipe.sets, &recipe.folder, search, &isolation, Data::Open)?;
     let Some((gathered, plan)) = resolved else { return Ok(None) };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
-    let (jobs, lanes) = (jobs(device), device.lanes);
+    let (jobs, lanes) = (jobs(device.jobs), device.lanes);
     let devices = device::choose(&device.device, &plan, &resources, &isolation)?;
     let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?.with_lanes(lanes);
     let numerics = recipe::numerics(&plan, &resources, &layout)?;
@@ -320,6 +323,42 @@ impl Again {
         progress.finish();
         Ok(proof?)
     }
+}
+
+/// In this process, on the CPU.
+fn evaluate(args: &EvaluateArgs, signals: Option<&Signals>) -> anyhow::Result<ExitCode> {
+    let signals = signals.context("a worker does not evaluate by itself")?;
+    let output = output(&args.output, "evaluate")?;
+    let recipe = verify::recipe(&output)?;
+    let search = SearchArgs { more_data: recipe.data.clone(), ..args.search.clone() };
+    let (source, sets) = (&recipe.source, &recipe.sets);
+    let resolved = resolve_source(source, sets, &recipe.folder, &search, &train::Isolation::None, Data::Open)?;
+    let Some((gathered, plan)) = resolved else { return Ok(ExitCode::from(BAD_INPUT)) };
+    let trials = ensemble::trials(&output, &plan, &args.trials)?;
+    let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
+    let layout = Layout::cpu(jobs(args.jobs), 1);
+    let wanted = ensemble::Wanted {
+        last: args.last.map_or(usize::MAX, |last| last as usize),
+        average: args.ensemble,
+        split: match args.split {
+            EvaluateSplit::Validation => Split::Validation,
+            EvaluateSplit::Test => Split::Test,
+        },
+    };
+    signals.begin_run();
+    let mut found = Vec::new();
+    for trial in trials {
+        match ensemble::evaluate(&output, &plan, trial, wanted, &resources, &layout, signals.cancel()) {
+            Ok(evaluated) if args.json => found.push(evaluated),
+            Ok(evaluated) => print(&show::evaluated(&evaluated, args.ensemble, &Terminal::stdout()))?,
+            Err(EnsembleError::Stopped) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if args.json {
+        writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&found)?)?;
+    }
+    Ok(signals.exit_code().unwrap_or(ExitCode::SUCCESS))
 }
 
 fn plugin(command: &PluginCommand) -> anyhow::Result<ExitCode> {
@@ -700,7 +739,7 @@ fn all_trials(plan: &Plan) -> Vec<usize> {
     (0..plan.trials.len()).collect()
 }
 
-fn jobs(args: &DeviceArgs) -> usize {
+fn jobs(asked: Option<u32>) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    args.jobs.map_or_else(cores, |jobs| jobs as usize)
+    asked.map_or_else(cores, |jobs| jobs as usize)
 }

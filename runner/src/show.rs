@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 
+use crate::columns::{self, Column};
 use crate::dataset::fetch::Progress;
 use crate::dataset::transforms::statistics;
 use crate::dataset::{self, Dataset, search};
+use crate::ensemble::Evaluated;
 use crate::host::{PluginInfo, SearchPath};
 use crate::limits::Limits;
 use crate::plan::{Names, Plan};
@@ -266,4 +268,24 @@ impl DownloadBar {
     pub fn finish(self) {
         self.bar.finish();
     }
+}
+
+/// The states of one trial: each alone and, for an `ensemble`, together.
+pub fn evaluated(evaluated: &Evaluated, ensemble: bool, terminal: &Terminal) -> String {
+    let percent = |accuracy: f64| format!("{:.2}", 100.0 * accuracy);
+    let members = evaluated.members.iter();
+    let mut columns = vec![
+        Column::right("iteration", 0, members.clone().map(|member| thousands(member.iteration.into()))),
+        Column::right("alone", 0, members.clone().map(|member| percent(member.alone))),
+    ];
+    if ensemble {
+        columns.push(Column::right("with all later", 0, members.map(|member| percent(member.with_later))));
+    }
+    let states = counted(evaluated.members.len(), "state");
+    let mut text = format!("{}: accuracy of {states} on {}, %\n", evaluated.trial, evaluated.split);
+    text += &columns::text(&columns, terminal);
+    if let Some(accuracy) = evaluated.averaged_weights {
+        text += &format!("averaged weights of the {states}, with new statistics: {}\n", percent(accuracy));
+    }
+    text
 }

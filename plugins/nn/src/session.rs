@@ -146,7 +146,8 @@ impl Session for CpuSession {
                 if scores.cancelled() {
                     break;
                 }
-                let indices: Vec<u32> = (first..end.min(first + model.batch_size)).map(|sample| sample as u32).collect();
+                let indices: Vec<u32> =
+                    (first..end.min(first + model.batch_size)).map(|sample| sample as u32).collect();
                 with_batch(model, workspace, scores.dataset, scores.split, &indices, None, |workspace, batch| {
                     scores.push(lane.logits(cpu, model, workspace, batch));
                 })?;

@@ -70,6 +70,9 @@ pub enum Keep {
     Last,
     /// Its state at the evaluation with the highest accuracy: on validation where there is such a split, else on test.
     Best,
+    /// Its states at the end of each cycle of the learning rate, and after the last iteration: a snapshot ensemble. (Huang et
+    /// al. 2017.)
+    Cycles,
 }
 
 impl Default for Checkpointing {

@@ -282,8 +282,8 @@ impl Session {
         scores.logits = logits.as_mut_ptr();
         let mut error = clr_abi::Error::new();
         // SAFETY: there is room for as many logits as the header states, as checked; the session is ours.
-        let status = unsafe { (ensemble.scores)(self.pointer, &raw const scores, &raw mut error) };
-        self.finish(function, status, &error, cancel)
+        let (status, left) = kept(|| unsafe { (ensemble.scores)(self.pointer, &raw const scores, &raw mut error) });
+        self.finish(function, status, &error, left, cancel)
     }
 
     /// Makes what normalisation remembers in a lane a plain average over these training samples: for weights that were averaged.
@@ -299,16 +299,11 @@ impl Session {
         }
         let mut error = clr_abi::Error::new();
         // SAFETY: there are as many samples as is said; the session is ours.
-        let status = unsafe {
-            (ensemble.average_statistics)(
-                self.pointer,
-                number,
-                samples.as_ptr(),
-                samples.len() as u64,
-                &raw mut error,
-            )
-        };
-        self.finish_plain(function, status, &error)
+        let (status, left) = kept(|| unsafe {
+            let count = samples.len() as u64;
+            (ensemble.average_statistics)(self.pointer, number, samples.as_ptr(), count, &raw mut error)
+        });
+        self.finish_plain(function, status, &error, left)
     }
 
     fn ensemble(&self, function: &'static str) -> Result<EnsembleFunctions, HostError> {

@@ -154,6 +154,11 @@ pub struct Trial {
 }
 
 impl Trial {
+    /// Whether a cycle of the learning rate is over after so many updates, or the training is.
+    pub fn is_cycle_end(&self, step: u64) -> bool {
+        step > 0 && (step == self.iterations || self.lr.next_cycle_end(step - 1) == Some(step))
+    }
+
     /// The hyper-parameters that the optimizer reads, each with its schedule, in the model's order.
     pub fn schedules(&self) -> impl Iterator<Item = (&str, &Schedule)> + Clone {
         let hypers = self.optimizer.hypers.iter().map(|(name, schedule)| (&**name, schedule));

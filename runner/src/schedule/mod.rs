@@ -33,6 +33,7 @@ mod caffe;
 mod canonical;
 mod cosine;
 mod cyclic;
+mod ends;
 mod extent;
 mod line;
 mod one_cycle;

@@ -318,8 +318,9 @@ pub static CHECKPOINT: Section = Section {
         .no_axis(),
         Key::new(
             "keep",
-            Kind::OneOf(&["nothing", "last", "best"]),
-            "What is kept of a trial that is over, for `clr-run export`: its last state, or that of its best evaluation.",
+            Kind::OneOf(&["nothing", "last", "best", "cycles"]),
+            "What is kept of a trial that is over, for `clr-run export`: its last state, that of its best evaluation, or those at \
+             the end of each cycle of the learning rate, for `clr-run evaluate`.",
         )
         .text("nothing")
         .no_axis(),

@@ -228,6 +228,7 @@ fn read_checkpoint(settings: &[Setting]) -> Checkpointing {
             ("checkpoint.every", text) => checkpointing.every = parse_interval(text).unwrap_or(checkpointing.every),
             ("checkpoint.keep", "last") => checkpointing.keep = Keep::Last,
             ("checkpoint.keep", "best") => checkpointing.keep = Keep::Best,
+            ("checkpoint.keep", "cycles") => checkpointing.keep = Keep::Cycles,
             _ => {}
         }
     }

@@ -128,7 +128,8 @@ pub(crate) fn forget(manifest: &mut Manifest, damage: &[Damage], plan: &Plan, nu
             if let Some(record) = manifest.trials.get_mut(&id) {
                 let has_rows =
                     [Table::Metrics, Table::Evals].iter().any(|&table| lies_in(record.segments(table), file));
-                let is_kept = record.checkpoint.as_deref() == Some(file);
+                let is_kept =
+                    record.checkpoint.as_deref() == Some(file) || record.cycles.iter().any(|(path, _)| path == file);
                 let here = index.map(|index| &numerics[index]);
                 let is_otherwise = here.is_some_and(|here| record.numerics.as_ref().is_some_and(|there| there != here));
                 // A state that was asked for is as good as a row, where the same one can be had again.
@@ -141,13 +142,16 @@ pub(crate) fn forget(manifest: &mut Manifest, damage: &[Damage], plan: &Plan, nu
                     }
                     loss.otherwise += usize::from(is_otherwise);
                 } else if is_kept {
-                    record.checkpoint = None;
+                    record.checkpoint = record.checkpoint.take().filter(|path| **path != *file);
+                    let cycles = record.cycles.iter().filter(|(path, _)| path != file);
+                    record.cycles = cycles.cloned().collect();
                 }
             }
             let goes_on = manifest.unfinished.get(&id).is_some_and(|record| {
                 let has_rows =
                     [Table::Metrics, Table::Evals].iter().any(|&table| lies_in(record.segments(table), file));
-                has_rows || record.checkpoint == *file || record.best.as_ref().is_some_and(|(best, _)| best == file)
+                let kept = record.best.iter().chain(&record.cycles);
+                has_rows || record.checkpoint == *file || kept.map(|(path, _)| path).any(|path| path == file)
             });
             if goes_on {
                 manifest.unfinished.remove(&id);

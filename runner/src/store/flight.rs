@@ -14,7 +14,7 @@ use super::result::{NonFinite, Numbers, Status, best_iteration};
 use super::resume::Resumable;
 use super::schema::{Columns, Table};
 use super::table::text_column;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Keep};
 use crate::event::{Evaluation, Rows, Split};
 use crate::plan::{DataPlan, Trial};
 use crate::ratio::Ratio;
@@ -41,27 +41,29 @@ pub(crate) struct Flight {
     /// The last checkpoint, until the manifest speaks of it, and the wall time that went into the trial.
     pub saved: Option<(Arc<Checkpoint>, Duration)>,
     /// Where the best is to be kept: the state at the best evaluation.
-    pub best: Option<Best>,
+    pub best: Option<State>,
     /// Of a flight that goes on: the build of the plugin that trained it so far, where that is known.
     pub earlier_build: Option<Option<String>>,
+    /// Where they are to be kept: the states at the ends of cycles, in order.
+    pub cycles: Vec<State>,
     metrics_segments: Vec<Segment>,
     evals_segments: Vec<Segment>,
 }
 
-/// The state at the best evaluation so far.
+/// A state that is to be kept.
 #[derive(Clone, Debug)]
-pub(crate) enum Best {
+pub(crate) enum State {
     /// Not written yet.
     Pending(Arc<Checkpoint>),
     /// Its path in the folder, and its step.
     Written(String, u64),
 }
 
-impl Best {
+impl State {
     pub(crate) fn step(&self) -> u64 {
         match self {
-            Best::Pending(checkpoint) => checkpoint.step,
-            Best::Written(_, step) => *step,
+            State::Pending(checkpoint) => checkpoint.step,
+            State::Written(_, step) => *step,
         }
     }
 }
@@ -83,6 +85,7 @@ impl Flight {
             saved: None,
             best: None,
             earlier_build: None,
+            cycles: Vec::new(),
             metrics_segments: Vec::new(),
             evals_segments: Vec::new(),
         }
@@ -98,7 +101,8 @@ impl Flight {
             recent_losses,
             non_finite,
             earlier_build: Some(record.build),
-            best: record.best.map(|(path, step)| Best::Written(path, step)),
+            best: record.best.map(|(path, step)| State::Written(path, step)),
+            cycles: record.cycles.into_iter().map(|(path, step)| State::Written(path, step)).collect(),
             metrics_segments: record.metrics,
             evals_segments: record.evals,
             ..Flight::new(index, trial, record.started)
@@ -156,12 +160,13 @@ impl Flight {
         Ok(())
     }
 
-    /// Takes a checkpoint, whose rows must be here. With `keep_best`, notes whether it is that of the best evaluation.
+    /// Takes a checkpoint, whose rows must be here, and notes whether it is one to `keep`.
     pub(crate) fn push_checkpoint(
         &mut self,
         checkpoint: &Arc<Checkpoint>,
         elapsed: Duration,
-        keep_best: bool,
+        keep: Keep,
+        trial: &Trial,
     ) -> Result<(), String> {
         if checkpoint.step > self.rows {
             return Err(format!("a checkpoint at step {} came after {} rows", checkpoint.step, self.rows));
@@ -170,14 +175,18 @@ impl Flight {
         if self.saved.as_ref().is_none_or(|(last, _)| last.step <= checkpoint.step) {
             self.saved = Some((checkpoint.clone(), elapsed));
         }
-        if keep_best && best_iteration(&self.evaluations) == Some(checkpoint.step) {
-            self.best = Some(Best::Pending(checkpoint.clone()));
+        if keep == Keep::Best && best_iteration(&self.evaluations) == Some(checkpoint.step) {
+            self.best = Some(State::Pending(checkpoint.clone()));
+        }
+        let is_new = self.cycles.last().is_none_or(|last| last.step() < checkpoint.step);
+        if keep == Keep::Cycles && is_new && trial.is_cycle_end(checkpoint.step) {
+            self.cycles.push(State::Pending(checkpoint.clone()));
         }
         Ok(())
     }
 
     /// The state to keep as that of the best evaluation, if it was saved.
-    pub(crate) fn best(&self) -> Option<&Best> {
+    pub(crate) fn best(&self) -> Option<&State> {
         self.best.as_ref().filter(|best| best_iteration(&self.evaluations) == Some(best.step()))
     }
 

@@ -1,5 +1,6 @@
 //! The state that an output holds of a trial, for a reader: no lock is taken, and nothing is written.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::manifest::Manifest;
@@ -48,6 +49,23 @@ pub fn kept(folder: &Path, trial: Option<&str>) -> Result<Kept, StoreError> {
 
 pub(super) fn load(folder: &Path) -> Result<Manifest, StoreError> {
     Manifest::load(folder)?.ok_or_else(|| StoreError::NoOutput { folder: folder.to_owned() })
+}
+
+/// The states that `folder` holds of a trial at the ends of its cycles, in the order of training: none where they are not kept.
+pub fn snapshots(folder: &Path, id: TrialId) -> Result<Vec<Checkpoint>, StoreError> {
+    let Some(manifest) = Manifest::load(folder)? else {
+        return Err(StoreError::NoOutput { folder: folder.to_owned() });
+    };
+    let cycles = manifest.trials.get(&id).map(|record| &*record.cycles).unwrap_or_default();
+    cycles.iter().map(|(path, _)| Ok(saved::read(folder, &manifest, path, id)?.0)).collect()
+}
+
+/// The trials of `folder` of which states at the ends of cycles are kept.
+pub fn kept_cycles(folder: &Path) -> Result<BTreeSet<TrialId>, StoreError> {
+    let Some(manifest) = Manifest::load(folder)? else {
+        return Err(StoreError::NoOutput { folder: folder.to_owned() });
+    };
+    Ok(manifest.trials.iter().filter(|(_, record)| !record.cycles.is_empty()).map(|(id, _)| *id).collect())
 }
 
 /// The id and the label of the one trial that is meant.

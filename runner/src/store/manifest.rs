@@ -162,6 +162,9 @@ pub(crate) struct TrialRecord {
     /// The checkpoint that is kept: its path in the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Box<str>>,
+    /// The states at the ends of cycles, where they are kept: path and step, in order.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub cycles: Box<[(String, u64)]>,
     #[serde(default)]
     pub metrics: Segments,
     #[serde(default)]
@@ -246,6 +249,9 @@ pub(crate) struct UnfinishedRecord {
     /// The path of the state at the best evaluation so far, where that is to be kept, and its step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<(String, u64)>,
+    /// The states at the ends of cycles so far, where they are to be kept: path and step, in order.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub cycles: Box<[(String, u64)]>,
     /// When the trial's first attempt began.
     pub started: Timestamp,
     /// Wall time up to the checkpoint.
@@ -545,11 +551,13 @@ impl Manifest {
 
     /// The paths of a trial's checkpoints, kept and to go on from.
     pub(crate) fn checkpoints_of(&self, id: TrialId) -> BTreeSet<String> {
-        let kept = self.trials.get(&id).and_then(|record| record.checkpoint.as_deref().map(str::to_owned));
-        let unfinished = self.unfinished.get(&id);
+        let (record, unfinished) = (self.trials.get(&id), self.unfinished.get(&id));
+        let kept = record.and_then(|record| record.checkpoint.as_deref().map(str::to_owned));
         let last = unfinished.map(|record| record.checkpoint.clone());
         let best = unfinished.and_then(|record| record.best.as_ref()).map(|(path, _)| path.clone());
-        [kept, last, best].into_iter().flatten().collect()
+        let cycles = record.map(|record| &record.cycles).into_iter().chain(unfinished.map(|record| &record.cycles));
+        let cycles = cycles.flat_map(|cycles| cycles.iter().map(|(path, _)| path.clone()));
+        [kept, last, best].into_iter().flatten().chain(cycles).collect()
     }
 
     /// Replaces the manifest of `folder`.

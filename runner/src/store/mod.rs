@@ -65,7 +65,7 @@ use jiff::Timestamp;
 pub use self::csv::{TrialCsv, csv};
 pub use self::csv_all::{CsvRows, Written, csv_of_all};
 pub use self::error::StoreError;
-pub use self::kept::{Kept, kept, write};
+pub use self::kept::{Kept, kept, kept_cycles, snapshots, write};
 pub use self::open::table_path;
 pub use self::result::{Numbers, Status, TrialResult};
 pub use self::summary::{Summary, text};
@@ -75,7 +75,7 @@ use self::manifest::{Manifest, TrialRecord, UnfinishedRecord};
 use self::resume::Resumable;
 use self::schema::Columns;
 use self::table::Cut;
-use crate::checkpoint::{Checkpoint, Keep};
+use crate::checkpoint::Checkpoint;
 use crate::event::{Event, Outcome};
 use crate::plan::{Plan, Trial};
 use crate::train::Work;
@@ -318,12 +318,12 @@ impl Store {
     }
 
     fn save(&mut self, index: usize, checkpoint: &Arc<Checkpoint>, elapsed: Duration) -> Result<(), StoreError> {
-        let keep_best = self.plan.checkpointing.keep == Keep::Best;
+        let keep = self.plan.checkpointing.keep;
         let (flight, trial) = self.flight(index)?;
         if checkpoint.trial_id != trial.id {
             return Err(unexpected(trial, format!("a checkpoint came of trial {}", checkpoint.trial_id)));
         }
-        flight.push_checkpoint(checkpoint, elapsed, keep_best).map_err(|message| unexpected(trial, message))?;
+        flight.push_checkpoint(checkpoint, elapsed, keep, trial).map_err(|message| unexpected(trial, message))?;
         self.has_news = true;
         Ok(())
     }

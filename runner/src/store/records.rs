@@ -1,6 +1,6 @@
 //! Entering trials in the manifest: those that are done, and what unfinished ones go on from.
 
-use super::flight::{Best, Flight};
+use super::flight::{Flight, State};
 use super::manifest::{Manifest, TrialRecord, UnfinishedRecord};
 use super::result::Status;
 use super::schema::Table;
@@ -10,7 +10,7 @@ use crate::plan::TrialId;
 
 impl Store {
     /// Enters a trial that is done, all of whose rows are sealed, with the checkpoint that is kept of it.
-    pub(super) fn land(&mut self, flight: Flight, mut record: TrialRecord) -> Result<(), StoreError> {
+    pub(super) fn land(&mut self, mut flight: Flight, mut record: TrialRecord) -> Result<(), StoreError> {
         for table in [Table::Metrics, Table::Evals] {
             *record.segments_mut(table) = flight.segments(table).into();
         }
@@ -24,8 +24,13 @@ impl Store {
                 let unfinished = self.manifest.unfinished.get(&id).filter(|known| Some(known.step) == last_step);
                 unfinished.map(|known| known.checkpoint.as_str().into())
             }
-            (Keep::Best, _, Some(Best::Pending(best))) => Some(self.write_checkpoint(&flight, best)?.into()),
-            (Keep::Best, _, Some(Best::Written(path, _))) => Some(path.as_str().into()),
+            (Keep::Best, _, Some(State::Pending(best))) => Some(self.write_checkpoint(&flight, best)?.into()),
+            (Keep::Best, _, Some(State::Written(path, _))) => Some(path.as_str().into()),
+            // That after the last iteration, if it is among them.
+            (Keep::Cycles, _, _) => {
+                record.cycles = self.write_cycles(&mut flight)?;
+                record.cycles.last().filter(|(_, step)| Some(*step) == last_step).map(|(path, _)| path.as_str().into())
+            }
             (Keep::Nothing, _, _) | (Keep::Best, _, None) => None,
         };
         self.update_checkpoints(id, |manifest| {
@@ -53,10 +58,11 @@ impl Store {
     /// Enters what an unfinished trial goes on from: its last checkpoint, and the rows up to there, which are sealed.
     pub(super) fn keep_unfinished(&mut self, mut flight: Flight) -> Result<Flight, StoreError> {
         let Some((checkpoint, elapsed)) = flight.saved.take() else { return Ok(flight) };
-        if let Some(Best::Pending(best)) = flight.best() {
+        if let Some(State::Pending(best)) = flight.best() {
             let (path, step) = (self.write_checkpoint(&flight, best)?, best.step);
-            flight.best = Some(Best::Written(path, step));
+            flight.best = Some(State::Written(path, step));
         }
+        let cycles = self.write_cycles(&mut flight)?;
         let (metrics, evals) = flight.segments_up_to(checkpoint.step, checkpoint.evaluated);
         let record = UnfinishedRecord {
             checkpoint: self.write_checkpoint(&flight, &checkpoint)?,
@@ -65,9 +71,10 @@ impl Store {
             numerics: self.numerics[flight.trial].to_string(),
             build: self.build_of(&flight).map(|build| build.to_string()),
             best: match flight.best() {
-                Some(Best::Written(path, step)) => Some((path.clone(), *step)),
-                Some(Best::Pending(_)) | None => None,
+                Some(State::Written(path, step)) => Some((path.clone(), *step)),
+                Some(State::Pending(_)) | None => None,
             },
+            cycles,
             started: flight.started(),
             seconds: elapsed.as_secs_f64(),
             metrics,
@@ -83,6 +90,19 @@ impl Store {
             manifest.unfinished.insert(id, record);
         });
         Ok(flight)
+    }
+
+    /// Writes the states at the ends of cycles that are not written yet. Returns the paths of all, with their steps.
+    fn write_cycles(&mut self, flight: &mut Flight) -> Result<Box<[(String, u64)]>, StoreError> {
+        let mut written = Vec::with_capacity(flight.cycles.len());
+        for state in std::mem::take(&mut flight.cycles) {
+            written.push(match state {
+                State::Written(path, step) => (path, step),
+                State::Pending(checkpoint) => (self.write_checkpoint(flight, &checkpoint)?, checkpoint.step),
+            });
+        }
+        flight.cycles = written.iter().map(|(path, step)| State::Written(path.clone(), *step)).collect();
+        Ok(written.into())
     }
 
     /// Writes a checkpoint's file, unless it is there, and returns its path. The caller syncs the directory.

@@ -52,6 +52,8 @@ struct InFlight<'a> {
     sampler: Sampler,
     /// When it is saved, where that goes by updates.
     save_every: Period,
+    /// Whether the states at the ends of cycles are kept.
+    keeps_cycles: bool,
     /// Updates made.
     step: u64,
     /// What the trial would go on from.
@@ -142,6 +144,7 @@ impl<'a> Driver<'a> {
             self.evaluate_where_due()?;
             if !self.cancel.load(Ordering::Relaxed) && !self.end_finished()? && !self.end_overdue() {
                 self.step(steps_per_call)?;
+                self.save_cycle_ends()?;
                 self.save_where_due()?;
             }
         }
@@ -157,6 +160,7 @@ impl<'a> Driver<'a> {
                 Every::Training(every) => trial.period(every),
                 Every::Time(_) | Every::Never => Period::NEVER,
             },
+            keeps_cycles: self.plan.checkpointing.keep == Keep::Cycles && self.has_state,
             step: work.step(),
             checkpoint: work.checkpoint,
             saved: None,
@@ -258,7 +262,7 @@ impl<'a> Driver<'a> {
         let mut any = false;
         for lane in 0..self.lanes.len() {
             if self.lanes[lane].as_ref().is_some_and(|in_flight| in_flight.step >= in_flight.trial.iterations) {
-                if self.plan.checkpointing.keep == Keep::Last {
+                if matches!(self.plan.checkpointing.keep, Keep::Last | Keep::Cycles) {
                     self.save(lane)?;
                 }
                 self.end(lane, Outcome::Finished);
@@ -278,6 +282,14 @@ impl<'a> Driver<'a> {
             self.end(lane, Outcome::Failed { message });
         }
         !overdue.is_empty()
+    }
+
+    /// Saves the trials that stand at the end of a cycle, where those states are to be kept.
+    fn save_cycle_ends(&mut self) -> Result<(), HostError> {
+        let at_end = |lane: &InFlight<'_>| lane.keeps_cycles && lane.trial.is_cycle_end(lane.step);
+        let due: Vec<usize> =
+            (0..self.lanes.len()).filter(|&lane| self.lanes[lane].as_ref().is_some_and(at_end)).collect();
+        due.into_iter().try_for_each(|lane| self.save(lane))
     }
 
     fn save_where_due(&mut self) -> Result<(), HostError> {
@@ -436,7 +448,10 @@ impl InFlight<'_> {
     }
 
     fn steps_to_boundary(&self) -> u64 {
-        let next = self.trial.eval_every.next(self.step).min(self.save_every.next(self.step));
+        let mut next = self.trial.eval_every.next(self.step).min(self.save_every.next(self.step));
+        if self.keeps_cycles {
+            next = next.min(self.trial.lr.next_cycle_end(self.step).unwrap_or(u64::MAX));
+        }
         next.min(self.trial.iterations) - self.step
     }
 }

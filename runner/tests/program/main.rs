@@ -3,6 +3,7 @@
 mod command_line;
 mod damage;
 mod devices;
+mod ensembles;
 mod equal_bytes;
 mod export;
 mod gpu_check;

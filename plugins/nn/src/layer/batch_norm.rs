@@ -250,7 +250,8 @@ mod tests {
         let mut y = [0.0; 2];
         for (x, training) in [([1.0, 3.0], true), ([2.0, 6.0], true), ([3.0, 3.0], false)] {
             let part = Part::whole(2);
-            let pass = Pass { cpu: &cpu, batch: 2, part, update_size: 2, training, averaged: None, init_seed: 0, step: 0 };
+            let pass =
+                Pass { cpu: &cpu, batch: 2, part, update_size: 2, training, averaged: None, init_seed: 0, step: 0 };
             let (kept, scratch, buffers) = (&mut kept, &mut scratch[..], &mut buffers[..]);
             layer.forward(&pass, Forward { x: &x, y: &mut y, weights, buffers, kept, scratch });
         }
@@ -279,5 +280,23 @@ mod tests {
         let (mean, variance) = (0.9 * 0.2 + 0.4, 0.9 * (0.9 + 0.2) + 0.8);
         assert_close(&buffers, &[mean, variance]);
         assert_close(&[y], &[3.0 * (3.0 - mean) / f32::sqrt(variance) + 0.5]);
+    }
+
+    /// What `torch.optim.swa_utils.update_bn` makes of the two batches: the plain means of their means, 2 and 4, and of their
+    /// unbiased variances, 2 and 8, whatever was there before.
+    #[test]
+    fn statistics_can_be_plain_averages_over_batches() {
+        let parameter = || Parameter::new(Filler::Constant { value: 1.0 });
+        let torch = BatchNorm::Torch { momentum: 0.1, epsilon: 1e-5, weight: parameter(), bias: parameter() };
+        let caffe = BatchNorm::Caffe { moving_average_fraction: 0.999, epsilon: 1e-5 };
+        for form in [torch, caffe] {
+            let layer = BatchNormLayer::new(form, Shape { height: 1, width: 1, channels: 1 }).unwrap();
+            let mut buffers = vec![f32::NAN; layer.buffers().iter().map(|(_, len, _)| len).sum()];
+            layer.remember(2, &[2.0], &[1.0], &mut buffers, Some(0));
+            layer.remember(2, &[4.0], &[4.0], &mut buffers, Some(1));
+            let (mut mean, mut variance) = ([0.0], [0.0]);
+            layer.recall(&mut mean, &mut variance, &buffers);
+            assert_eq!((mean, variance), ([3.0], [5.0]), "{form:?}");
+        }
     }
 }

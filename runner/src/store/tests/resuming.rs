@@ -8,12 +8,19 @@ use super::*;
 use crate::checkpoint::{Checkpoint, Checkpointing, Keep, Tensor};
 use crate::event::{Evaluation, Outcome};
 use crate::host::{Role, TensorInfo};
+use crate::ratio::Ratio;
+use crate::schedule::Schedule;
 use crate::train::Work;
 
-/// Two trials, the second of which diverges.
+/// Two trials, the second of which diverges. A cycle ends where there is an evaluation, which is where the events below save.
 pub(super) fn plan(keep: Keep) -> Plan {
     let checkpointing = Checkpointing { keep, ..Checkpointing::default() };
-    Plan { checkpointing, ..Grid { optimizers: &["sgd"], seeds: &[1], ..GRID }.plan() }
+    let mut plan = Plan { checkpointing, ..Grid { optimizers: &["sgd"], seeds: &[1], ..GRID }.plan() };
+    for trial in Arc::make_mut(&mut plan.trials) {
+        let period = trial.eval_every.next(0);
+        trial.lr = Schedule::Sgdr { max: 0.1, min: 0.0, first_cycle: Ratio::from(period), mult: 1 };
+    }
+    plan
 }
 
 fn checkpoint(plan: &Plan, trial: usize, step: u64, evaluated: Option<u64>) -> Arc<Checkpoint> {
@@ -101,7 +108,7 @@ pub(super) fn undisturbed(plan: &Plan) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn saving_changes_no_table() {
-    for keep in [Keep::Nothing, Keep::Last, Keep::Best] {
+    for keep in [Keep::Nothing, Keep::Last, Keep::Best, Keep::Cycles] {
         let found = undisturbed(&plan(keep));
         let checkpoints = found.keys().filter(|name| name.starts_with("checkpoints/")).count();
         // The one that diverges has a best evaluation, but no state after the last iteration.
@@ -109,6 +116,8 @@ fn saving_changes_no_table() {
             Keep::Nothing => 0,
             Keep::Last => 1,
             Keep::Best => 2,
+            // Three of the one that finishes, and one of the other.
+            Keep::Cycles => 4,
         };
         assert_eq!(checkpoints, expected);
         let tables = found.into_iter().filter(|(name, _)| !name.starts_with("checkpoints/")).collect();
@@ -143,6 +152,7 @@ fn check_every_cut(keep: Keep, every: usize) {
 fn a_run_cut_off_after_any_operation_goes_on_to_the_same_bytes() {
     check_every_cut(Keep::Last, 7);
     check_every_cut(Keep::Best, 9);
+    check_every_cut(Keep::Cycles, 8);
 }
 
 #[test]

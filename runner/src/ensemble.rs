@@ -1,0 +1,270 @@
+//! Snapshot ensembles: what the states at the ends of a trial's cycles say together, and what their averaged weights say.
+//!
+//! Members vote with their class probabilities, averaged. (Huang et al. 2017, "Snapshot ensembles: train 1, get M for free".)
+//! Averaged weights are the plain mean of the members' weights, with normalisation's statistics computed anew over the
+//! training images. (Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".)
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::dataset::order::Sampler;
+use crate::event::Split;
+use crate::host::{Completion, HostError, Role, Session};
+use crate::plan::{Plan, Trial, names};
+use crate::store::{StoreError, kept_cycles, snapshots};
+use crate::train::{Feed, Layout, Resources};
+
+/// Samples whose scores are asked for in one call, so that it ends soon enough when it is cancelled.
+const SAMPLES_PER_CALL: u64 = 10_000;
+
+/// What one trial's states come to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluated {
+    /// The trial's label.
+    pub trial: String,
+    /// Its id.
+    pub id: String,
+    /// The split that accuracies are of.
+    pub split: &'static str,
+    /// The states, in the order of training.
+    pub members: Vec<Member>,
+    /// The accuracy of the mean of all members' weights, with new statistics, in 0 to 1; only where it was asked for.
+    pub averaged_weights: Option<f64>,
+}
+
+/// One state of a trial.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Member {
+    /// Updates behind it.
+    pub iteration: u64,
+    /// Its own accuracy, in 0 to 1.
+    pub alone: f64,
+    /// The accuracy of this member and all later ones together, in 0 to 1.
+    pub with_later: f64,
+}
+
+/// Why states could not be evaluated.
+#[derive(Debug, Error)]
+pub enum EnsembleError {
+    /// They cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The plugin cannot, or failed.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// There is nothing to evaluate.
+    #[error(
+        "no states are kept of {label}: train it with `keep = \"cycles\"` in `[checkpoint]`, which keeps them at the end of \
+         each cycle"
+    )]
+    Nothing {
+        /// The trial's label.
+        label: String,
+    },
+    /// The plugin was changed.
+    #[error("the states of {label} have other tensors than the plugin has now")]
+    Tensors {
+        /// The trial's label.
+        label: String,
+    },
+    /// No such trial, or several.
+    #[error(transparent)]
+    Trial(#[from] names::NoTrial),
+    /// Ctrl-C.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// What is asked of a trial's states.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Only the last so many states.
+    pub last: usize,
+    /// Averaged weights too.
+    pub average: bool,
+    /// Of what accuracies are.
+    pub split: Split,
+}
+
+/// The trials of `plan` that are `asked` for, by label, id or the first digits of an id; else all of which the output `folder`
+/// keeps states.
+///
+/// # Errors
+///
+/// Where none or several trials are meant, or there is nothing to evaluate.
+pub fn trials(folder: &Path, plan: &Plan, asked: &[String]) -> Result<Vec<usize>, EnsembleError> {
+    let named = |asked: &String| Ok(names::find(asked, plan.trials.iter().map(|trial| (trial.id, &*trial.label)))?);
+    if !asked.is_empty() {
+        return asked.iter().map(named).collect();
+    }
+    let kept = kept_cycles(folder)?;
+    let trials: Vec<usize> = (0..plan.trials.len()).filter(|&trial| kept.contains(&plan.trials[trial].id)).collect();
+    if trials.is_empty() {
+        return Err(EnsembleError::Nothing { label: folder.display().to_string() });
+    }
+    Ok(trials)
+}
+
+/// Evaluates the states that the output `folder` keeps of trial number `trial` of `plan`, in this process.
+///
+/// # Errors
+///
+/// Where there are none, they cannot be read, or the plugin has no `clr.ensemble/1`.
+pub fn evaluate(
+    folder: &Path,
+    plan: &Plan,
+    trial: usize,
+    wanted: Wanted,
+    resources: &Resources,
+    layout: &Layout,
+    cancel: &AtomicBool,
+) -> Result<Evaluated, EnsembleError> {
+    let asked = &plan.trials[trial];
+    let label = || asked.label.to_string();
+    let mut states = snapshots(folder, asked.id)?;
+    states.drain(..states.len().saturating_sub(wanted.last));
+    let Some(last) = states.last() else { return Err(EnsembleError::Nothing { label: label() }) };
+    let shape = &asked.shape;
+    let config = resources.session_config(plan, &[trial], layout, "cpu");
+    let mut session = resources.plugin(shape).session(config)?;
+    let votes = Votes { feed: resources.feed(shape), split: wanted.split, cancel };
+
+    let (mut alone, mut probabilities) = (Vec::new(), Vec::new());
+    for state in &states {
+        load(&mut session, state)
+            .and_then(|fits| if fits { Ok(()) } else { Err(EnsembleError::Tensors { label: label() }) })?;
+        let of_state = votes.probabilities(&mut session)?;
+        alone.push(votes.accuracy(&of_state));
+        probabilities.push(of_state);
+    }
+    let averaged_weights = if wanted.average {
+        load(&mut session, &mean_weights(&states, last))?;
+        session.average_statistics(0, &one_epoch(votes.feed, asked))?;
+        Some(votes.accuracy(&votes.probabilities(&mut session)?))
+    } else {
+        None
+    };
+    let mut sum = vec![0.0; probabilities.last().map_or(0, Vec::len)];
+    let mut members = Vec::new();
+    for ((state, alone), of_state) in states.iter().zip(alone).zip(&probabilities).rev() {
+        sum.iter_mut().zip(of_state).for_each(|(sum, probability)| *sum += probability);
+        members.push(Member { iteration: state.step, alone, with_later: votes.accuracy(&sum) });
+    }
+    members.reverse();
+    let split = if wanted.split == Split::Validation { "validation" } else { "test" };
+    Ok(Evaluated { trial: label(), id: asked.id.to_string(), split, members, averaged_weights })
+}
+
+/// Puts a state into the session's lane. False where the plugin has other tensors now.
+fn load(session: &mut Session, state: &Checkpoint) -> Result<bool, EnsembleError> {
+    let infos = session.tensors(0)?.to_vec();
+    for (index, info) in infos.iter().enumerate() {
+        let Some(tensor) = state.tensors.iter().find(|tensor| tensor.info == *info) else { return Ok(false) };
+        session.load(0, index, &tensor.values)?;
+    }
+    Ok(infos.len() == state.tensors.len())
+}
+
+/// The last state, with the mean of all states' weights.
+fn mean_weights(states: &[Checkpoint], last: &Checkpoint) -> Checkpoint {
+    let mean = |(index, tensor): (usize, &Tensor)| {
+        let mut tensor = tensor.clone();
+        if tensor.info.role == Role::Weight {
+            for (place, value) in tensor.values.iter_mut().enumerate() {
+                let sum: f64 = states.iter().map(|state| f64::from(state.tensors[index].values[place])).sum();
+                *value = (sum / states.len() as f64) as f32;
+            }
+        }
+        tensor
+    };
+    Checkpoint { tensors: last.tensors.iter().enumerate().map(mean).collect(), ..last.clone() }
+}
+
+/// The training images in the order of the trial's first epoch.
+fn one_epoch(feed: &Feed, trial: &Trial) -> Vec<u32> {
+    let mut sampler: Sampler = feed.sampler(trial.data_seed);
+    let batch = trial.shape.data.update_size() as usize;
+    let (mut samples, mut epochs) = (vec![0; batch], vec![0; batch]);
+    let mut order = Vec::new();
+    for step in 0..sampler.batches_per_epoch() {
+        let count = sampler.fill(step, &mut samples, &mut epochs) as usize;
+        order.extend(samples[..count].iter().zip(&epochs).filter(|(_, epoch)| **epoch == 0).map(|(sample, _)| *sample));
+    }
+    order
+}
+
+/// The samples of a split, and how their classes are voted for.
+struct Votes<'a> {
+    feed: &'a Feed,
+    split: Split,
+    cancel: &'a AtomicBool,
+}
+
+impl Votes<'_> {
+    /// `[samples][classes]`: what the session's lane says of each sample.
+    fn probabilities(&self, session: &mut Session) -> Result<Vec<f64>, EnsembleError> {
+        let classes = self.feed.data.class_count as usize;
+        let total = self.feed.data.splits[self.split as usize].count;
+        let mut probabilities = Vec::with_capacity(total as usize * classes);
+        let mut first = 0;
+        while first < total {
+            let count = SAMPLES_PER_CALL.min(total - first);
+            let mut logits = vec![0.0; count as usize * classes];
+            if session.scores(0, self.split, first, count, &mut logits, self.cancel)? == Completion::Cancelled {
+                return Err(EnsembleError::Stopped);
+            }
+            logits.chunks_exact(classes).for_each(|row| softmax(row, &mut probabilities));
+            first += count;
+        }
+        Ok(probabilities)
+    }
+
+    /// The share of samples whose label has the highest vote; of equal votes the first counts.
+    fn accuracy(&self, votes: &[f64]) -> f64 {
+        let labels = self.feed.data.splits[self.split as usize].labels.as_deref().unwrap_or_default();
+        let correct = labels
+            .iter()
+            .zip(votes.chunks_exact(self.feed.data.class_count as usize))
+            .filter(|(label, row)| argmax(row) == Some(**label as usize));
+        correct.count() as f64 / labels.len().max(1) as f64
+    }
+}
+
+/// Appends `exp(x) / sum(exp(x))`, computed so that it does not overflow.
+fn softmax(logits: &[f32], probabilities: &mut Vec<f64>) {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exps: Vec<f64> = logits.iter().map(|&logit| libm::exp(f64::from(logit) - f64::from(highest))).collect();
+    let sum: f64 = exps.iter().sum();
+    probabilities.extend(exps.iter().map(|exp| exp / sum));
+}
+
+/// The place of the highest value, the first of equal ones. None where nothing is a number.
+fn argmax(row: &[f64]) -> Option<usize> {
+    let mut best: Option<(usize, f64)> = None;
+    for (index, &value) in row.iter().enumerate() {
+        if !value.is_nan() && best.is_none_or(|(_, highest)| value > highest) {
+            best = Some((index, value));
+        }
+    }
+    best.map(|(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn votes_are_probabilities_and_the_first_of_equal_ones_counts() {
+        let mut votes = Vec::new();
+        softmax(&[0.0, 0.0, f32::NEG_INFINITY], &mut votes);
+        // 1 / (1 + e) and e / (1 + e), of logits that would overflow.
+        softmax(&[1e4, 1e4 + 1.0, -1e4], &mut votes);
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-15;
+        assert!(votes[..3] == [0.5, 0.5, 0.0] && close(votes[3], 0.268_941_421_369_995_1), "{votes:?}");
+        assert_eq!([argmax(&votes[..3]), argmax(&votes[3..]), argmax(&[f64::NAN; 2])], [Some(0), Some(1), None]);
+    }
+}
