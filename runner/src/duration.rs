@@ -7,6 +7,7 @@
 //! t iterations, which may be a fraction, falls on iteration ceil(t). So a milestone at epoch 30 falls on the first
 //! iteration whose batch begins in epoch 30 (epochs count from 0, as samples do), "10 epochs" of training end when all
 //! images were seen ten times, and the k-th evaluation of `eval_every = "1 epoch"` comes after ceil(k N / B) updates.
+//! A share of the training is one of its exact length: a tenth of "10 epochs" is one epoch.
 //! Only points in time are rounded, never lengths: a stage lasts from the point where it begins to that where it ends,
 //! and a period that comes again and again does not drift.
 
@@ -30,6 +31,8 @@ pub enum Unit {
     Iterations,
     /// Passes over the training images.
     Epochs,
+    /// The whole training: a share of it is a part of 1.
+    Training,
 }
 
 impl Duration {
@@ -38,8 +41,12 @@ impl Duration {
         Duration { count: count.into(), unit: Unit::Iterations }
     }
 
-    /// Reads `"2 epochs"`, `"8.2 epochs"`, `"1 iteration"`.
+    /// Reads `"2 epochs"`, `"8.2 epochs"`, `"1 iteration"` and `"10%"`.
     pub fn parse(text: &str) -> Option<Duration> {
+        if let Some(share) = text.trim().strip_suffix('%') {
+            let percent: Ratio = if share.contains('/') { return None } else { share.trim_end().parse().ok()? };
+            return Some(Duration { count: percent.over(100.into())?, unit: Unit::Training });
+        }
         let (count, unit) = text.trim().split_once(char::is_whitespace)?;
         let unit = match unit.trim() {
             "iteration" | "iterations" => Unit::Iterations,
@@ -50,21 +57,25 @@ impl Duration {
         (unit == Unit::Epochs || count.whole().is_some()).then_some(Duration { count, unit })
     }
 
-    /// In iterations, where an epoch is so many; `None` where that needs more than 64 bits.
-    pub fn in_iterations(self, epoch: Ratio) -> Option<Ratio> {
+    /// In iterations, where an epoch and the training are so many; `None` where that needs more than 64 bits.
+    pub fn in_iterations(self, epoch: Ratio, training: Ratio) -> Option<Ratio> {
         match self.unit {
             Unit::Iterations => Some(self.count),
             Unit::Epochs => self.count.times(epoch),
+            Unit::Training => self.count.times(training),
         }
     }
 }
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = crate::spec::Number(self.count.to_f64());
+        let percent = self.count.times(100.into()).unwrap_or(self.count);
+        let count = if self.unit == Unit::Training { percent } else { self.count };
+        let count = crate::spec::Number(count.to_f64());
         match self.unit {
             Unit::Iterations => write!(f, "{count}"),
             Unit::Epochs => write!(f, "{count} epochs"),
+            Unit::Training => write!(f, "{count}%"),
         }
     }
 }
@@ -130,7 +141,21 @@ mod tests {
         check(" 8.2  epochs ", Some(("41/5", Unit::Epochs)));
         check("1 iteration", Some(("1", Unit::Iterations)));
         check("25e3 iterations", Some(("25000", Unit::Iterations)));
-        for wrong in ["8.2 iterations", "1/3 epochs", "-1 epochs", "nan epochs", "epochs", "2", "2 hours", "2epochs"] {
+        check("10%", Some(("1/10", Unit::Training)));
+        check(" 2.5 % ", Some(("1/40", Unit::Training)));
+        for wrong in [
+            "8.2 iterations",
+            "1/3 epochs",
+            "-1 epochs",
+            "nan epochs",
+            "epochs",
+            "2",
+            "2 hours",
+            "2epochs",
+            "%",
+            "1/2%",
+            "-1%",
+        ] {
             check(wrong, None);
         }
     }

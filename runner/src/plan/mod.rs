@@ -168,7 +168,7 @@ impl Trial {
 
     /// What comes again after every such time, an iteration at the least.
     pub fn period(&self, every: Duration) -> Period {
-        let exact = every.in_iterations(self.shape.data.iterations_per_epoch());
+        let exact = every.in_iterations(self.shape.data.iterations_per_epoch(), self.iterations.into());
         // Further than 64 bits count is further than any training lasts.
         exact.map_or(Period::NEVER, Period::new)
     }

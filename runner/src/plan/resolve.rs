@@ -12,7 +12,7 @@ use super::optimizer::Updates;
 use super::options::{self, Schema};
 use super::schedules::{self, Clock};
 use super::{DataPlan, Divergence, LastBatch, Normalize, Order, Shape, TrialOptimizer, identity, warnings};
-use crate::duration::{Duration, Period};
+use crate::duration::{Duration, Period, Unit};
 use crate::ratio::Ratio;
 use crate::schedule::Schedule;
 use crate::spec::foreign::{self, Place};
@@ -116,9 +116,9 @@ impl<'f> Resolver<'f> {
         let Found { offer, group } = self.group(cell, problems);
         let divergence = divergence(cell, problems);
         let epoch = group.as_ref().map(|group| group.shape.data.iterations_per_epoch());
-        let training = epoch.and_then(|epoch| training(cell, epoch, problems));
+        let training = training(cell, epoch, problems);
         let clock = epoch.zip(training).map(|(epoch, training)| Clock::new(epoch, training));
-        let eval_every = epoch.and_then(|epoch| eval_every(cell, epoch, problems));
+        let eval_every = epoch.and_then(|epoch| eval_every(cell, epoch, training, problems));
         let updates = self.updates(cell, offer, clock, problems);
         let groups = self.groups(cell, offer, group.as_deref(), problems);
         // Everything was judged by itself, so that all problems are reported.
@@ -485,8 +485,18 @@ fn unknown_option<'a>(
 }
 
 /// The exact length of the training, in iterations.
-fn training(cell: &Cell<'_, '_>, epoch: Ratio, problems: &mut Problems) -> Option<Ratio> {
-    let training = in_iterations(cell, "iterations", cell.duration("train.iterations")?, epoch, problems)?;
+fn training(cell: &Cell<'_, '_>, epoch: Option<Ratio>, problems: &mut Problems) -> Option<Ratio> {
+    let duration = cell.duration("train.iterations")?;
+    if duration.unit == Unit::Training {
+        let place = cell.place("train.iterations");
+        problems.push(
+            Diagnostic::new("spec::range", place, "`iterations` cannot be a share of the training")
+                .text("this is how long the training is")
+                .help("write how many there are, or \"10 epochs\""),
+        );
+        return None;
+    }
+    let training = in_iterations(cell, "iterations", duration, epoch?, Ratio::ZERO, problems)?;
     let text = if training < Ratio::from(1) {
         "this is less than one iteration".to_owned()
     } else if training > Ratio::from(MOST_ITERATIONS) {
@@ -500,8 +510,11 @@ fn training(cell: &Cell<'_, '_>, epoch: Ratio, problems: &mut Problems) -> Optio
     None
 }
 
-fn eval_every(cell: &Cell<'_, '_>, epoch: Ratio, problems: &mut Problems) -> Option<Period> {
-    let every = in_iterations(cell, "eval_every", cell.duration("train.eval_every")?, epoch, problems)?;
+fn eval_every(cell: &Cell<'_, '_>, epoch: Ratio, training: Option<Ratio>, problems: &mut Problems) -> Option<Period> {
+    let duration = cell.duration("train.eval_every")?;
+    // Of how long a training nobody knows, a share cannot be judged.
+    let training = if duration.unit == Unit::Training { training? } else { Ratio::ZERO };
+    let every = in_iterations(cell, "eval_every", duration, epoch, training, problems)?;
     if every > Ratio::ZERO && every < Ratio::from(1) {
         problems.push(
             Diagnostic::new("spec::range", cell.place("train.eval_every"), "`eval_every` is out of range")
@@ -518,9 +531,10 @@ fn in_iterations(
     name: &str,
     duration: Duration,
     epoch: Ratio,
+    training: Ratio,
     problems: &mut Problems,
 ) -> Option<Ratio> {
-    let iterations = duration.in_iterations(epoch);
+    let iterations = duration.in_iterations(epoch, training);
     if iterations.is_none() {
         problems.push(schedules::too_fine(name, cell.place(&format!("train.{name}"))));
     }

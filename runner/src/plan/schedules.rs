@@ -23,6 +23,8 @@ pub struct Clock {
     per_epoch: bool,
     /// How many iterations an epoch is.
     epoch: Ratio,
+    /// How many iterations the whole training is, whatever the stage.
+    training: Ratio,
     /// When it begins, in steps since they began to be counted: step 0 is the first that is not before.
     start: Ratio,
 }
@@ -30,15 +32,15 @@ pub struct Clock {
 impl Clock {
     /// That of a training of so many iterations.
     pub fn new(epoch: Ratio, training: Ratio) -> Clock {
-        Clock { steps: training.ceil(), per_epoch: false, epoch, start: Ratio::ZERO }
+        Clock { steps: training.ceil(), per_epoch: false, epoch, training, start: Ratio::ZERO }
     }
 
     /// A duration in steps; `None` where that takes more than 64 bits.
     pub fn time(&self, duration: Duration) -> Option<Ratio> {
         match duration.unit {
             Unit::Epochs if self.per_epoch => Some(duration.count),
-            _ if self.per_epoch => duration.in_iterations(self.epoch)?.over(self.epoch),
-            _ => duration.in_iterations(self.epoch),
+            _ if self.per_epoch => duration.in_iterations(self.epoch, self.training)?.over(self.epoch),
+            _ => duration.in_iterations(self.epoch, self.training),
         }
     }
 
@@ -74,13 +76,13 @@ pub fn schedule(
     let first_epoch = cell.integer(&format!("{prefix}.first_epoch")).unwrap_or(0) as u64;
     let mut reader = Reader { cell, prefix, naming, clock, first_epoch, facts, problems };
     if !asks_epochs || clock.per_epoch {
-        let schedule = reader.read()?;
+        let schedule = reader.warmed_up()?;
         reader.refuse(&["first_epoch"], "it goes with `per = \"epoch\"`");
         return Some(schedule);
     }
     let (iterations_per_epoch, epochs) = clock.epochs()?;
     reader.clock = epochs;
-    let inner = Box::new(reader.read()?);
+    let inner = Box::new(reader.warmed_up()?);
     Some(Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner })
 }
 
@@ -102,6 +104,41 @@ struct Reader<'r, 'a, 'c> {
 }
 
 impl Reader<'_, '_, '_> {
+    /// The schedule after its warmup, if it has one: the sequence of both.
+    fn warmed_up(&mut self) -> Option<Schedule> {
+        let path = self.path("warmup");
+        let Some(warmup) = self.cell.duration(&path).filter(|warmup| warmup.count > Ratio::ZERO) else {
+            if !self.has("warmup") {
+                self.refuse(&["warmup_from", "warmup_factor", "warmup_shape"], "there is no `warmup`");
+            }
+            return self.read();
+        };
+        if self.has("warmup_from") {
+            self.refuse(&["warmup_factor"], "`warmup_from` says it already");
+        }
+        let whole = self.clock;
+        let end = self.end_of_stage(Ratio::ZERO, warmup, &path, "warmup");
+        if let Some((steps, end)) = end {
+            self.clock = whole.stage(end, whole.steps.saturating_sub(steps).max(1))?;
+        }
+        let then = self.read();
+        let rest = std::mem::replace(&mut self.clock, whole).steps;
+        let ((steps, _), then) = (end?, then?);
+
+        let to = then.at(0);
+        let from = self.number("warmup_from").or_else(|| Some(self.number("warmup_factor")? * to)).unwrap_or(0.0);
+        let rise = match self.cell.text(&self.path("warmup_shape")) {
+            Some("cosine") => Schedule::Cosine { max: from, min: to, steps },
+            _ => Schedule::Linear { from, to, steps },
+        };
+        let mut stages = vec![Stage { steps, schedule: rise }];
+        match then {
+            Schedule::Sequence(others) => stages.extend(others),
+            schedule => stages.push(Stage { steps: rest, schedule }),
+        }
+        Some(Schedule::Sequence(stages))
+    }
+
     fn read(&mut self) -> Option<Schedule> {
         let kind = self.cell.text(&self.path("kind"))?;
         Some(match kind {
@@ -248,7 +285,7 @@ impl Reader<'_, '_, '_> {
             let prefix = format!("{}.{}", self.path("stages"), number);
             let length = format!("{prefix}.iterations");
             let (end, end_time) = match self.cell.duration(&length) {
-                Some(duration) => self.end_of_stage(start, duration, &length)?,
+                Some(duration) => self.end_of_stage(start, duration, &length, "iterations")?,
                 None if number == count => (self.clock.steps.max(begun + 1), start),
                 None => return None,
             };
@@ -394,10 +431,10 @@ impl Reader<'_, '_, '_> {
     }
 
     /// The step at which a stage ends that begins after the time `start`, and that time.
-    fn end_of_stage(&mut self, start: Ratio, duration: Duration, path: &str) -> Option<(u64, Ratio)> {
-        let time = self.time_of_points(duration, path, "iterations")?;
+    fn end_of_stage(&mut self, start: Ratio, duration: Duration, path: &str, name: &str) -> Option<(u64, Ratio)> {
+        let time = self.time_of_points(duration, path, name)?;
         let end = start.plus(time).and_then(|end| Some((self.clock.point(end)?, end)));
-        self.or_too_fine(end, path, "iterations")
+        self.or_too_fine(end, path, name)
     }
 
     /// A duration in steps, at least one.
@@ -412,10 +449,11 @@ impl Reader<'_, '_, '_> {
     }
 
     /// As [`Reader::time`]. A schedule that changes once an epoch takes whole epochs: the next whole one may be hundreds
-    /// of iterations away.
+    /// of iterations away. Who asks for a share of the training asks for no number of epochs, and gets the next.
     fn time_of_points(&mut self, duration: Duration, path: &str, name: &str) -> Option<Ratio> {
         if let (true, Some(time)) = (self.clock.per_epoch, self.clock.time(duration))
             && time.whole().is_none()
+            && duration.unit != Unit::Training
         {
             let name = self.naming.name(name);
             let epochs = Number(time.to_f64());

@@ -3,6 +3,7 @@
 
 use super::cell::Cell;
 use super::facts::DatasetFacts;
+use crate::ratio::Ratio;
 use crate::schedule::{Cyclic, OneCycle, OneCycleForm, Schedule, cycle};
 use crate::spec::kinds::Naming;
 use crate::spec::{Diagnostic, Number, Problems, thousands};
@@ -74,8 +75,11 @@ impl Warner<'_, '_, '_> {
             }
             Schedule::Sequence(stages) => {
                 let mut begun = 0_u64;
+                // A warmup is a stage that the spec does not number.
+                let warmup = self.cell.duration(&format!("{path}.warmup"));
+                let first = usize::from(warmup.is_none_or(|warmup| warmup.count == Ratio::ZERO));
                 for (index, stage) in stages.iter().enumerate() {
-                    let stage_path = format!("{path}.stages.{}", index + 1);
+                    let stage_path = format!("{path}.stages.{}", index + first);
                     let is_named = self.cell.get(&format!("{stage_path}.kind")).is_some();
                     let is_last = index + 1 == stages.len();
                     if !is_named {
@@ -87,7 +91,7 @@ impl Warner<'_, '_, '_> {
                         continue;
                     }
                     if begun >= steps {
-                        let title = format!("stage {} is never reached", index + 1);
+                        let title = format!("stage {} is never reached", index + first);
                         self.warn(
                             BEYOND,
                             &format!("{stage_path}.kind"),
@@ -107,7 +111,7 @@ impl Warner<'_, '_, '_> {
                         self.warn(
                             BEYOND,
                             &length,
-                            format!("stage {} is cut by the end of the training", index + 1),
+                            format!("stage {} is cut by the end of the training", index + first),
                             format!(
                                 "{} of its {} {} are left",
                                 thousands(left.into()),

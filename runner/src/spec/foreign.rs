@@ -132,7 +132,7 @@ pub static FOREIGN: &[Foreign] = &[
             "warmup",
             "WarmupLR",
         ],
-        "write `kind = \"sequence\"`: a `linear` stage, then another kind",
+        "write the policy's own kind, and `warmup = \"5 epochs\"` beside it",
     ),
     at(
         KIND,
@@ -269,8 +269,13 @@ pub static FOREIGN: &[Foreign] = &[
     at(KEY, &["staircase"], "write `kind = \"step\"`, which falls in stairs"),
     at(
         KEY,
-        &["start_factor", "start_lr", "lr_start", "warmup_init_lr"],
-        "write `from_lr`, a value, of `kind = \"linear\"`",
+        &["start_factor", "start_lr", "lr_start"],
+        "write `from_lr`, a value, of `kind = \"linear\"`; of a warmup `warmup_factor` or `warmup_from`",
+    ),
+    at(
+        KEY,
+        &["warmup_init_lr", "warmup_learning_rate", "warmup_start_lr"],
+        "write `warmup_from`, the value at which the `warmup` begins",
     ),
     at(KEY, &["end_factor", "lr_stop", "stop_lr"], "write `to_lr`, a value, of `kind = \"linear\"`"),
     at(
@@ -283,10 +288,8 @@ pub static FOREIGN: &[Foreign] = &[
             "warmup_ratio",
             "warmup_t",
             "warmup_target",
-            "warmup_factor",
-            "warmup_learning_rate",
         ],
-        "write `kind = \"sequence\"` with a first stage of `kind = \"linear\"`",
+        "write `warmup`, in iterations, epochs or as a share: `warmup = \"5 epochs\"` or `\"10%\"`",
     ),
     at(
         KEY,

@@ -239,7 +239,7 @@ fn value_schema(kind: Kind) -> Value {
         }
         Kind::Seconds => json!({ "type": "string", "pattern": "^[0-9][0-9_.]* (s|min|h|days?)$" }),
         Kind::Interval => {
-            json!({ "type": "string", "pattern": "^([0-9][0-9_.]* (s|min|h|days?)|[1-9][0-9_]* iterations?|[0-9][0-9_.]* epochs?|never)$" })
+            json!({ "type": "string", "pattern": "^([0-9][0-9_.]* (s|min|h|days?)|[1-9][0-9_]* iterations?|[0-9][0-9_.]* epochs?|[0-9][0-9_.]*%|never)$" })
         }
         Kind::Bytes => json!({ "type": "string", "pattern": "^[0-9][0-9_.]* (KiB|MiB|GiB|MB|GB)$" }),
         Kind::Stages => json!({ "type": "array", "minItems": 1, "items": { "type": "object" } }),
@@ -251,7 +251,7 @@ fn duration(zero: bool) -> Value {
         "description": "Iterations, or a string that says the unit.",
         "anyOf": [
             { "type": "integer", "minimum": if zero { 0 } else { 1 } },
-            { "type": "string", "pattern": "^[0-9][0-9_.]* (iterations?|epochs?)$" },
+            { "type": "string", "pattern": "^([0-9][0-9_.]* (iterations?|epochs?)|[0-9][0-9_.]*%)$" },
         ],
     })
 }

@@ -38,7 +38,7 @@ pub enum Kind {
     Number(Range),
     /// `true` or `false`.
     Boolean,
-    /// A number of iterations, or a string that says its unit: `"500 iterations"`, `"2 epochs"`.
+    /// A number of iterations, or a string that says its unit: `"500 iterations"`, `"2 epochs"`, `"10%"` of the training.
     Duration {
         /// Whether it may be nothing.
         zero: bool,
@@ -312,7 +312,7 @@ pub static CHECKPOINT: Section = Section {
         Key::new(
             "every",
             Kind::Interval,
-            "How often trials are saved: \"5 min\" (sooner at first; later where that would take over 0.5% of the time), \"500 iterations\", \"1 epoch\", or \"never\".",
+            "How often trials are saved: \"5 min\" (sooner at first; later where that would take over 0.5% of the time), \"500 iterations\", \"1 epoch\", \"10%\", or \"never\".",
         )
         .text("30 s")
         .no_axis(),

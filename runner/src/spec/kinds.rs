@@ -62,6 +62,22 @@ pub static COMMON: &[Key] = &[
         "With `per = \"epoch\"`: the number of the first epoch, 1 in Torch7 (and the paper's Table 4), 0 in PyTorch.",
     )
     .integer(1),
+    Key::new(
+        "warmup",
+        Kind::Duration { zero: true },
+        "How long the value rises to where the schedule begins, which then counts from the end of the warmup; 0 or absent: not at all.",
+    ),
+    Key::new(
+        "warmup_from",
+        Kind::Number(Range::NotNegative),
+        "Where the warmup begins; absent: at 0, or as `warmup_factor` says.",
+    ),
+    Key::new(
+        "warmup_factor",
+        Kind::Number(Range::NotNegative),
+        "Where the warmup begins, as a part of where it ends: PyTorch's `start_factor`.",
+    ),
+    Key::new("warmup_shape", Kind::OneOf(&["linear", "cosine"]), "How the value rises; absent: on a line."),
 ];
 
 /// The length of a stage of a `sequence`.

@@ -314,13 +314,14 @@ pub fn wrong_type<T>(kind: &Kind, name: &str, node: &Node, problems: &mut Proble
         Kind::Integer { .. } => "an integer".to_owned(),
         Kind::Number(_) => "a number".to_owned(),
         Kind::Boolean => "`true` or `false`".to_owned(),
-        Kind::Duration { .. } => "a number of iterations, or a string such as \"2 epochs\"".to_owned(),
+        Kind::Duration { .. } => "a number of iterations, or a string such as \"2 epochs\" or \"10%\"".to_owned(),
         Kind::Durations => {
             "a list such as `[16_000, 22_000]`; an axis of lists is `{ each = [[..], [..]] }`".to_owned()
         }
         Kind::Seconds => "a time such as \"90 s\", \"10 min\" or \"2 h\"".to_owned(),
         Kind::Interval => {
-            "a time such as \"30 s\" or \"5 min\", or \"500 iterations\" or \"1 epoch\", or \"never\"".to_owned()
+            "a time such as \"30 s\" or \"5 min\", or \"500 iterations\", \"1 epoch\" or \"10%\", or \"never\""
+                .to_owned()
         }
         Kind::Bytes => "a size such as \"512 MiB\" or \"4 GB\"".to_owned(),
         Kind::Stages => "a list of tables such as `[{ kind = \"..\", iterations = 16_000 }, ..]`".to_owned(),

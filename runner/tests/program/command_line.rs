@@ -47,7 +47,7 @@ fn five_mistakes_are_reported_at_once() {
               --> spec.toml:15:14
                |
             15 | iterations = "thirty"
-               |              ^^^^^^^^ expected a number of iterations, or a string such as "2 epochs", found "thirty"
+               |              ^^^^^^^^ expected a number of iterations, or a string such as "2 epochs" or "10%", found "thirty"
 
             error[spec::bounds]: `base_lr` is above `max_lr`
               --> spec.toml:20:13

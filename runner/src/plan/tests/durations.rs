@@ -186,3 +186,57 @@ impl std::fmt::Display for Golden<'_> {
         write!(f, "{images} images in batches of {batch_size}, {last_batch}, {epochs} epochs")
     }
 }
+
+/// A tenth of "10 epochs" is one epoch, however many iterations those are.
+#[test]
+fn a_share_is_a_part_of_the_exact_length_of_the_training() {
+    let golden = Golden { images: 5000, batch_size: "32", last_batch: "wrap", epochs: "1", points: vec![] };
+    let milestones = |list: &str| golden.trial("\"10 epochs\"", "0", &format!("{MULTISTEP}milestones = [{list}]"));
+    assert_eq!(milestones("\"10%\", \"50%\"").id, milestones("\"1 epoch\", \"5 epochs\"").id);
+    let evaluated = |every: &str| golden.trial("\"10 epochs\"", every, FLAT).id;
+    assert_eq!(evaluated("\"10%\""), evaluated("\"1 epoch\""));
+}
+
+#[test]
+fn a_warmup_is_the_sequence_that_it_stands_for() {
+    let golden = Golden { images: 5000, batch_size: "32", last_batch: "wrap", epochs: "1", points: vec![] };
+    let id = |policy: &str| golden.trial("\"90 epochs\"", "0", policy).id;
+    let sequence = |stages: &str| format!("kind = \"sequence\"\nstages = [{stages}]");
+    assert_eq!(
+        id("kind = \"cosine\"\nmax_lr = 0.1\nwarmup = \"5 epochs\""),
+        id(&sequence(
+            "{ kind = \"linear\", from_lr = 0, to_lr = 0.1, iterations = \"5 epochs\" }, { kind = \"cosine\", max_lr = 0.1 }"
+        ))
+    );
+    assert_eq!(
+        id(&format!("{MULTISTEP}milestones = [\"30 epochs\"]\nwarmup = \"5 epochs\"\nwarmup_factor = 0.25")),
+        id(&sequence(
+            "{ kind = \"linear\", from_lr = 0.25, to_lr = 1, iterations = \"5 epochs\" }, \
+             { kind = \"multistep\", base_lr = 1, gamma = 0.5, milestones = [\"30 epochs\"] }"
+        ))
+    );
+    assert_eq!(id(&format!("{FLAT}\nwarmup = 0")), id(FLAT));
+}
+
+/// Values of `SequentialLR([LinearLR(start_factor=0.25, total_iters=8), CosineAnnealingLR(T_max=24)], milestones=[8])` on a
+/// rate of 0.5, printed by PyTorch 2.15.
+#[test]
+fn a_warmup_has_the_values_of_sequential_lr() {
+    let golden = Golden { images: 5000, batch_size: "32", last_batch: "wrap", epochs: "1", points: vec![] };
+    let policy = "kind = \"cosine\"\nmax_lr = 0.5\nwarmup = \"25%\"\nwarmup_factor = 0.25";
+    let lr = golden.trial("32", "0", policy).lr;
+    let expected = [
+        (0, 0.125),
+        (1, 0.171875),
+        (6, 0.40624999999999994),
+        (7, 0.45312499999999994),
+        (8, 0.5),
+        (9, 0.4978612153434526),
+        (16, 0.375),
+        (20, 0.25),
+        (31, 0.0021387846565474045),
+    ];
+    for (step, value) in expected {
+        assert!((lr.at(step) - value).abs() < 1e-15, "step {step}: {}", lr.at(step));
+    }
+}

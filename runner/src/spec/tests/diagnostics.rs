@@ -277,7 +277,7 @@ momentum = { kind = "fixed", base_lr = 0.9 }
               --> a.toml:19:14
                |
             19 | iterations = "10 epoch s"
-               |              ^^^^^^^^^^^^ expected a number of iterations, or a string such as "2 epochs", found "10 epoch s"
+               |              ^^^^^^^^^^^^ expected a number of iterations, or a string such as "2 epochs" or "10%", found "10 epoch s"
 
             error[spec::range]: `eval_every` is out of range
               --> a.toml:20:14
@@ -313,7 +313,7 @@ momentum = { kind = "fixed", base_lr = 0.9 }
             27 | gamma = 0.9
                | ^^^^^ not a key of a schedule of kind `triangular`
                |
-               = help: expected `base_lr`, `max_lr`, `step_size`, `step_size_down`, `window`, `amplitude`, `cycles`, `per`, `first_epoch`, `kind`, `optimizers`, `model`, `data`, `train` or `optimizer`
+               = help: expected `base_lr`, `max_lr`, `step_size`, `step_size_down`, `window`, `amplitude`, `cycles`, `per`, `first_epoch`, `warmup`, `warmup_from`, `warmup_factor`, `warmup_shape`, `kind`, `optimizers`, `model`, `data`, `train` or `optimizer`
                = help: `gamma` is a key of `step`, `multistep`, `exp`, `inv`, `sigmoid` and `exp_range`
 
             error[spec::kind]: there is no kind `triangualr`
@@ -358,7 +358,7 @@ momentum = { kind = "fixed", base_lr = 0.9 }
             38 | momentum = { kind = "fixed", base_lr = 0.9 }
                |                              ^^^^^^^ not a key of a schedule of kind `fixed`
                |
-               = help: expected `base`, `per` or `first_epoch`
+               = help: expected `base`, `per`, `first_epoch`, `warmup`, `warmup_from`, `warmup_factor` or `warmup_shape`
         "#]],
     );
 }
@@ -883,15 +883,15 @@ fn checkpoints_without_units_or_sense_are_reported() {
               --> a.toml:25:9
                |
             25 | every = 30
-               |         ^^ expected a time such as "30 s" or "5 min", or "500 iterations" or "1 epoch", or "never", found an integer
+               |         ^^ expected a time such as "30 s" or "5 min", or "500 iterations", "1 epoch" or "10%", or "never", found an integer
 
             error[spec::range]: `keep` cannot be `all`
               --> a.toml:26:8
                |
             26 | keep = "all"
-               |        ^^^^^ expected `nothing`, `last` or `best`
+               |        ^^^^^ expected `nothing`, `last`, `best` or `cycles`
                |
-               = help: expected `nothing`, `last` or `best`
+               = help: expected `nothing`, `last`, `best` or `cycles`
         "#]],
     );
     for every in ["0 s", "-1 s", "0 iterations", "0 epochs", "1e300 days", "sometimes", ""] {
