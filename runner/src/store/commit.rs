@@ -14,7 +14,7 @@ use super::manifest::Segment;
 use super::schema::{FAILED, Table};
 use super::table::{Owner, TableWriter};
 use super::trials::TrialsBatch;
-use super::{Limits, Store, StoreError, Summary, compact, files, now, saved, trials};
+use super::{Limits, Store, StoreError, Summary, compact, files, now, saved, swap, trials};
 
 impl Store {
     /// Puts on the disk what has waited long enough for company. Also for when nothing happens: what ended last would else
@@ -151,22 +151,25 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces the tables: new files are written, synced and named beside the old ones, the manifest changes over, the
-    /// old ones are deleted.
+    /// Replaces the tables: new files are written, synced and named in folders beside, the manifest changes over, the folders
+    /// take the places of the old ones.
     fn compact(&mut self, digest: String) -> Result<(), StoreError> {
         let start = Instant::now();
         let Limits { tables, parts, .. } = self.limits;
         if compact::has_failed(&self.plan, &self.manifest) {
             files::create_directory(&self.folder.join(FAILED))?;
         }
+        let [metrics, evals] = [Table::Metrics, Table::Evals].map(|table| swap::prepare(&self.folder, table));
+        let (metrics, evals) = (metrics?, evals?);
         let mut compaction = compact::compact(&self.folder, &self.plan, &self.columns, &self.manifest, tables, parts)?;
         for (name, file) in std::mem::take(&mut compaction.files) {
-            let entry = file.rename(&self.folder.join(&name))?;
+            let entry = file.rename(&swap::place(&self.folder, &name))?;
             self.manifest.files.insert(name, entry);
         }
-        for name in ["parts", "metrics", "evals", FAILED] {
-            if self.folder.join(name).exists() {
-                files::sync_directory(&self.folder.join(name))?;
+        let failed = self.folder.join(FAILED);
+        for directory in [self.folder.join("parts"), metrics, evals, failed, self.folder.clone()] {
+            if directory.exists() {
+                files::sync_directory(&directory)?;
             }
         }
         compaction.enter(&self.plan, &mut self.manifest);
@@ -175,6 +178,7 @@ impl Store {
         self.manifest.save(&self.folder)?;
         self.back_up()?;
         tracing::info!(files = self.manifest.files.len(), took = ?start.elapsed(), "compacted");
+        swap::replace(&self.folder, &self.manifest)?;
         delete_unlisted(&self.folder, &self.manifest)
     }
 

@@ -10,7 +10,6 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_schema::Field;
 
-use super::StoreError;
 use super::derived::complete;
 use super::files::Unnamed;
 use super::flight::epochs;
@@ -18,6 +17,7 @@ use super::manifest::{Manifest, Segment, Segments, TrialRecord};
 use super::schema::{Columns, FAILED, FORMAT, Layout, Table};
 use super::source::Sources;
 use super::table::{Cut, Owner, TableWriter};
+use super::{StoreError, swap};
 use crate::plan::{AxisValue, LastBatch, Plan, Trial, TrialId};
 
 /// New files, and where rows are once those have their names. Nothing is visible until the caller names them.
@@ -150,11 +150,11 @@ pub(crate) fn compact(
     let others: Vec<(TrialId, &TrialRecord)> = manifest.uncovered(plan).collect();
     for table in [Table::Metrics, Table::Evals] {
         let layout = columns.layout(table);
-        let directory = folder.join(table.name());
+        let directory = swap::directory(folder, table);
         let trials = covered(plan, manifest, Wanted::Done)
             .map(|(trial, record)| (Owner::of(trial), Some(trial), record.segments(table)));
         let name = |index: usize, file: &Unnamed| {
-            // Named by content, so that new files stand beside the old ones until the manifest has changed.
+            // Named by content: the manifest's names tell the old files from the new.
             format!("{}/{index:05}-{}.parquet", table.name(), &file.entry.blake3[..12])
         };
         let moved = compaction.write(&mut sources, columns, &layout, &directory, tables, trials, name)?;

@@ -15,7 +15,7 @@ use super::folder::is_of_recipe;
 use super::manifest::{BACKUP, Manifest, NAME, Segment};
 use super::schema::Table;
 use super::sound::{Depth, Unsound, check};
-use super::{StoreError, saved};
+use super::{StoreError, saved, swap};
 use crate::checkpoint::Keep;
 use crate::plan::{Names, Plan, TrialId};
 use crate::words;
@@ -71,7 +71,7 @@ pub(crate) fn survey(folder: &Path, manifest: &Manifest, digested: Option<u64>) 
     let work = || {
         // The largest first, so that the threads end together.
         while let Some(&(name, entry, depth)) = files.iter().rev().nth(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(unsound) = check(&folder.join(name), entry, depth) {
+            if let Err(unsound) = check(&swap::locate(folder, name), entry, depth) {
                 found.lock().unwrap_or_else(PoisonError::into_inner).push((name, unsound));
             }
         }

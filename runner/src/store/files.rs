@@ -180,6 +180,38 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// How a folder can take the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "tests do without the better ways"))]
+pub(crate) enum Way {
+    /// The two change places in one operation.
+    Exchange,
+    /// The one is moved away, then the other to its place.
+    Renames,
+    /// File by file.
+    OneByOne,
+}
+
+/// Lets two folders change places in one operation. False: the system or the file system has none.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+pub(crate) fn exchange(one: &Path, other: &Path) -> Result<bool, StoreError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    operation().map_err(|source| StoreError::io("rename", other, source))?;
+    let lacks = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOTSUP, Errno::XDEV];
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(error) if lacks.contains(&error) => Ok(false),
+        Err(error) => Err(StoreError::io("rename", other, error.into())),
+    }
+}
+
+/// There is no such operation.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+pub(crate) fn exchange(_: &Path, _: &Path) -> Result<bool, StoreError> {
+    Ok(false)
+}
+
 /// Moves what has one name to another, which is free.
 pub(crate) fn move_to(from: &Path, to: &Path) -> Result<(), StoreError> {
     operation().and_then(|()| fs::rename(from, to)).map_err(|source| StoreError::io("move", from, source))
@@ -196,6 +228,14 @@ fn operation() -> io::Result<()> {
     Ok(())
 }
 
+/// The best that may be tried.
+#[cfg(not(test))]
+pub(crate) fn best_way() -> Way {
+    Way::Exchange
+}
+
+#[cfg(test)]
+pub(crate) use cut::best_way;
 #[cfg(test)]
 use cut::operation;
 
@@ -286,6 +326,16 @@ pub(crate) fn remove(path: PathBuf) -> Result<(), StoreError> {
     }
 }
 
+/// Deletes a folder that is empty, or a link to one.
+pub(crate) fn remove_directory(path: &Path) -> Result<(), StoreError> {
+    operation()
+        .and_then(|()| match fs::remove_dir(path) {
+            Err(source) if source.kind() == io::ErrorKind::NotADirectory => fs::remove_file(path),
+            removed => removed,
+        })
+        .map_err(|source| StoreError::io("delete", path, source))
+}
+
 /// What temporary names end in; no reader's `*.parquet` matches it.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 
@@ -300,14 +350,32 @@ fn temporary(directory: &Path) -> Result<(File, TempPath), StoreError> {
     Ok(file.into_parts())
 }
 
-/// A run that is cut off after so many operations on files.
+/// A run that is watched, or cut off after so many operations on files, in the thread of a test.
 #[cfg(test)]
 pub(crate) mod cut {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::io;
+
+    use super::Way;
 
     thread_local! {
         static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+        static BEST_WAY: Cell<Way> = const { Cell::new(Way::Exchange) };
+        static WATCH: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+    }
+
+    /// Calls `watch` before each operation.
+    pub(crate) fn watch(watch: Option<Box<dyn FnMut()>>) {
+        WATCH.set(watch);
+    }
+
+    /// No better way is tried.
+    pub(crate) fn only(way: Way) {
+        BEST_WAY.set(way);
+    }
+
+    pub(crate) fn best_way() -> Way {
+        BEST_WAY.get()
     }
 
     /// In this thread, all but the next `count` operations fail.
@@ -316,6 +384,7 @@ pub(crate) mod cut {
     }
 
     pub(super) fn operation() -> io::Result<()> {
+        WATCH.with_borrow_mut(|watch| watch.iter_mut().for_each(|watch| watch()));
         let left = LEFT.get().checked_sub(1).ok_or_else(|| io::Error::other("cut off"))?;
         LEFT.set(left);
         Ok(())

@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 use super::damage::Damage;
 use super::manifest::{BACKUP, Manifest, NAME};
 use super::schema::FAILED;
-use super::{StoreError, files, saved};
+use super::{StoreError, files, saved, swap};
 use crate::journal;
 
 /// What was asked.
@@ -98,7 +98,7 @@ pub(crate) fn set_intruders_aside(folder: &Path) -> Result<Vec<Damage>, StoreErr
 pub(crate) fn set_all_aside(folder: &Path) -> Result<bool, StoreError> {
     let reports = [journal::EVENTS, journal::HEARTBEAT];
     let mut any = false;
-    for name in FOLDERS.iter().chain(FILES.iter().filter(|name| !reports.contains(name))) {
+    for name in swap::FOLDERS.iter().chain(&FOLDERS).chain(FILES.iter().filter(|name| !reports.contains(name))) {
         any |= set_aside(folder, name)?;
     }
     Ok(any)
@@ -111,8 +111,13 @@ pub(crate) fn is_output_without_manifest(folder: &Path) -> bool {
     is_set_aside || (is_run && [SPEC, PLAN].iter().all(|name| folder.join(name).exists()))
 }
 
+/// Whether a path is that of a table of one row per trial, which each command that trains writes anew.
+pub(crate) fn is_summary(path: &str) -> bool {
+    ["trials.parquet", "timings.parquet"].contains(&path)
+}
+
 /// Whether a path has the form of a part or of a compacted file. What a user put beside them is left alone.
-fn is_ours(path: &str) -> bool {
+pub(crate) fn is_ours(path: &str) -> bool {
     let digits = |text: &str, radix| !text.is_empty() && text.chars().all(|c| c.is_digit(radix));
     let Some((directory, name)) = path.strip_suffix(".parquet").and_then(|path| path.split_once('/')) else {
         return false;

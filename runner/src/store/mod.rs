@@ -50,6 +50,7 @@ pub mod schema;
 pub(crate) mod sound;
 pub(crate) mod source;
 mod summary;
+pub(crate) mod swap;
 mod table;
 #[cfg(test)]
 mod tests;

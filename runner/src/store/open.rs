@@ -10,12 +10,12 @@ use super::damage::{self, Damage, QUICK_BYTES};
 use super::files::FileEntry;
 use super::folder::{
     ASIDE, PLAN, SPEC, TABLES, delete_unlisted, folder_name, forget_unused, is_of_recipe, is_output_without_manifest,
-    set_all_aside, set_aside, set_intruders_aside,
+    is_summary, set_all_aside, set_aside, set_intruders_aside,
 };
 use super::manifest::{BACKUP, Manifest, NAME, Recovered, RunHistory, RunRecord};
 use super::schema::{Columns, FORMAT};
 use super::trials::TrialsBatch;
-use super::{KeptSpec, Limits, RunInfo, Store, StoreError, compact, files, notes, now, resume, trials};
+use super::{KeptSpec, Limits, RunInfo, Store, StoreError, compact, files, notes, now, resume, swap, trials};
 use crate::plan::Plan;
 use crate::plan::show::{Estimates, write_json};
 
@@ -42,7 +42,7 @@ impl Store {
         // Whoever has the lock may be replacing what this looks at: what is wrong here is looked at again under the lock.
         let seen = store.look(run.retry_failed);
         let has_all = matches!(&seen, Ok(Some(seen)) if seen.is_complete && seen.damage.is_empty());
-        if has_all && store.has_recipe(&run) {
+        if has_all && swap::is_settled(&store.folder) && store.has_recipe(&run) {
             tracing::info!(folder = %store.folder.display(), "store complete: nothing to write");
             return Ok(store);
         }
@@ -152,8 +152,8 @@ impl Store {
 
         self.manifest.format = FORMAT;
         self.manifest.runs.push(RunRecord { started: now(), ended: None, info: RunHistory::of(run) });
-        // What they hold from here on is not what the last command wrote.
-        self.manifest.files.retain(|name, _| !is_of_recipe(name));
+        // What these hold from here on is not what the last command wrote, whenever this one is cut off.
+        self.manifest.files.retain(|name, _| !is_of_recipe(name) && !is_summary(name));
         forget_unused(&mut self.manifest);
         self.manifest.save(&folder)?;
         self.back_up()?;
@@ -182,6 +182,7 @@ impl Store {
             Ok(Some(Recovered { manifest, damage })) => {
                 self.manifest = manifest;
                 forget_unused(&mut self.manifest);
+                swap::settle(&folder, &self.manifest)?;
                 let mut damage: Vec<Damage> = damage.into_iter().collect();
                 damage.extend(damage::survey(&folder, &self.manifest, None)?);
                 notes.extend(self.forget(&damage));

@@ -12,10 +12,9 @@ use arrow_select::concat::concat_batches;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 
-use super::StoreError;
-use super::files;
 use super::manifest::{Manifest, Segment};
 use super::schema::{is_value_type, text_type};
+use super::{StoreError, files, swap};
 use crate::contain::contain;
 use crate::vetted::{Fault, Vetted};
 
@@ -122,7 +121,7 @@ impl<'a> Sources<'a> {
 
     fn open(&mut self, file: &'a str) -> Result<&Source, StoreError> {
         if !self.files.contains_key(file) {
-            let path = self.folder.join(file);
+            let path = swap::locate(self.folder, file);
             // The file is read to its end here and decoded after, so no damage can pass for numbers.
             let expected = self.manifest.files.get(file).map(|entry| &entry.blake3);
             let found = files::digest(&path).map_err(|source| StoreError::io("read", &path, source))?;

@@ -25,6 +25,7 @@ use crate::store::result::NonFinite;
 use crate::store::schema::{FAILED, Table};
 use crate::store::sound::{self, Depth};
 use crate::store::source::{open_table, project};
+use crate::store::swap;
 use crate::store::{Numbers, Status};
 
 /// A command that compacts replaces files that this looks at: then the manifest has changed, and it looks again.
@@ -247,9 +248,8 @@ impl<'a> Check<'a> {
             self.checked.files += 1;
             let is_within = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
             let sound = match is_within {
-                true => {
-                    sound::check(&self.folder.join(name), entry, Depth::Digest).map_err(|unsound| unsound.to_string())
-                }
+                true => sound::check(&swap::locate(self.folder, name), entry, Depth::Digest)
+                    .map_err(|unsound| unsound.to_string()),
                 false => Err("it is not below the output, and is left alone".to_owned()),
             };
             if let Err(what) = sound {
@@ -363,7 +363,7 @@ impl<'a> Check<'a> {
                 self.checked.problems.push(Problem::of_file(file, what));
             }
             for (stretches, places) in readings.into_iter().filter(|(stretches, _)| !stretches.is_empty()) {
-                let read = contain(|| rows::read(&self.folder.join(file), table, &stretches));
+                let read = contain(|| rows::read(&swap::locate(self.folder, file), table, &stretches));
                 match read.unwrap_or_else(sound::unreadable) {
                     Ok(read) => contents.extend(places.into_iter().zip(read)),
                     Err(problem) => {

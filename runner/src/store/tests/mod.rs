@@ -8,6 +8,7 @@ mod refusals;
 mod reopening;
 mod resuming;
 mod rows;
+mod swaps;
 
 use std::collections::BTreeMap;
 use std::fs;
