@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use crate::dataset::{self, Dataset, DatasetError};
 use crate::host::{self, HostError, Lane, ParameterInfo, PluginInfo, SearchPath, SessionConfig, SplitData};
-use crate::plan::{self, DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, ParameterFacts, PluginFacts};
+use crate::plan::{
+    self, ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, ParameterFacts, PluginFacts,
+};
 use crate::spec::Spec;
 use crate::table;
 use crate::text;
@@ -174,6 +176,7 @@ fn known_facts(known: &dataset::WellKnown) -> DatasetFacts {
         class_count: known.class_count,
         train_count: known.train_count,
         test_count: known.test_count,
+        class_counts: None,
         digest: known.digest.map(str::to_owned),
         stored_digest: None,
     }
@@ -187,6 +190,10 @@ fn dataset_facts(dataset: &Dataset) -> DatasetFacts {
         class_count: dataset.class_count,
         train_count: dataset.train.count() as u64,
         test_count: dataset.test.count() as u64,
+        class_counts: Some(ClassCounts {
+            train: dataset.train.class_counts(dataset.class_count),
+            test: dataset.test.class_counts(dataset.class_count),
+        }),
         digest: Some(dataset.digest.clone()),
         stored_digest: Some(dataset.train.stored_digest()),
     }

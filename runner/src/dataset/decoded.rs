@@ -1,5 +1,7 @@
 //! What a loader hands over: both splits in the order of the files.
 
+use super::error::{DatasetError, Place};
+
 /// A set as its files have it, before the canonical order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Decoded {
@@ -36,6 +38,16 @@ impl Split {
 }
 
 impl Decoded {
+    /// Refuses a set of one class, whose accuracy would be 100% whatever is learned. `source` is what it was read from.
+    pub fn check_classes(&self, source: &str) -> Result<(), DatasetError> {
+        let Some((first, others)) = self.train.labels.split_first() else { return Ok(()) };
+        if others.iter().any(|label| label != first) {
+            return Ok(());
+        }
+        let found = format!("label {first} alone, with which accuracy is 100% whatever is learned");
+        Err(DatasetError::malformed(source, Place::File, "training images of at least two classes", found))
+    }
+
     /// `50000 training and 10000 test images of 32x32x3 in 10 classes`.
     pub fn sizes(&self) -> String {
         sizes(self.train.labels.len(), self.test.labels.len(), self.height, self.width, self.channels, self.class_count)

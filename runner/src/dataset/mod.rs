@@ -88,7 +88,8 @@ impl Dataset {
 /// # Errors
 ///
 /// Where nothing was found: all places that were looked at. Where a file is malformed: which, where, what was
-/// expected and what was found. A well-known name must have its published sizes and counts.
+/// expected and what was found. A well-known name must have its published sizes and counts; any other set images of at
+/// least two classes, numbered from 0 without a gap unless its files name the classes.
 pub fn open(name: &str, roots: &[PathBuf], cache_dir: Option<&Path>) -> Result<Dataset, DatasetError> {
     let source = search::find(name, roots)?;
     let cache = match cache_dir {
@@ -105,6 +106,7 @@ pub fn open(name: &str, roots: &[PathBuf], cache_dir: Option<&Path>) -> Result<D
         if let Some(known) = info(name) {
             known.check(&decoded, &source)?;
         }
+        decoded.check_classes(&source.to_string())?;
         Ok(canonical::dataset(name, &source.to_string(), decoded))
     })?;
     tracing::debug!(dataset = name, took = ?started.elapsed(), "decoded");

@@ -47,7 +47,8 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok([train, test].concat())
 }
 
-/// Reads a folder. Without a `class_count` it is the number of class names, or one more than the largest label.
+/// Reads a folder. Without a `class_count` it is the number of class names; where there are none, labels must number the
+/// classes from 0 without a gap.
 pub(super) fn load(folder: &Path, class_count: Option<u32>) -> Result<Decoded, DatasetError> {
     let (train_files, test_files) = splits(folder)?;
     let mut images = Images::default();
@@ -64,17 +65,23 @@ pub(super) fn load(folder: &Path, class_count: Option<u32>) -> Result<Decoded, D
             return Err(DatasetError::malformed(folder.display().to_string(), Place::File, expected, "none"));
         }
     }
-    let largest = train.labels.iter().chain(&test.labels).max().copied().unwrap_or(0);
+    let labels = || train.labels.iter().chain(&test.labels).copied();
+    let largest = labels().max().unwrap_or(0);
     let class_names = images.class_names;
+    // Where the largest label alone tells how many classes there are, one that is mistyped would make hundreds.
+    if class_count.is_none() && class_names.is_empty() {
+        check_no_gap(labels, largest, &images.rows)?;
+    }
     let class_count = match class_count {
         Some(count) => count,
         None if class_names.is_empty() => largest as u32 + 1,
         None => class_names.len() as u32,
     };
     let file = || folder.display().to_string();
-    if largest as u32 >= class_count {
-        let expected = format!("labels below {class_count}, the number of classes");
-        return Err(DatasetError::malformed(file(), Place::File, expected, largest.to_string()));
+    if let Some(index) = labels().position(|label| label as u32 >= class_count) {
+        let (expected, found) = (format!("a label below {class_count}, the number of classes"), labels().nth(index));
+        let (name, place) = place_of(index, &images.rows);
+        return Err(DatasetError::malformed(name, place, expected, found.unwrap_or_default().to_string()));
     }
     if !class_names.is_empty() && class_names.len() != class_count as usize {
         let expected = format!("{class_count} names of classes");
@@ -84,6 +91,40 @@ pub(super) fn load(folder: &Path, class_count: Option<u32>) -> Result<Decoded, D
         return Err(DatasetError::malformed(file(), Place::File, "at least one image", "none"));
     };
     Ok(Decoded { height, width, channels, class_count, class_names, train, test })
+}
+
+/// Labels count the classes from 0. Where some are missing below the largest, they were numbered otherwise (from 1, or as
+/// a larger set has them), or one of them is a mistake.
+fn check_no_gap<I: Iterator<Item = i32>>(
+    labels: impl Fn() -> I,
+    largest: i32,
+    rows: &[(String, u64)],
+) -> Result<(), DatasetError> {
+    let mut is_there = vec![false; largest as usize + 1];
+    labels().for_each(|label| is_there[label as usize] = true);
+    let Some(first) = is_there.iter().position(|there| !there) else { return Ok(()) };
+    // The largest label is there, so the gap ends before it.
+    let next = first + is_there[first..].iter().position(|&there| there).unwrap_or(0);
+    let index = labels().position(|label| label as usize == next).unwrap_or(0);
+    let (name, place) = place_of(index, rows);
+    let gap = if next - first == 1 { format!("label {first}") } else { format!("a label from {first} to {}", next - 1) };
+    let count = is_there.iter().filter(|&&there| there).count();
+    let expected = format!(
+        "labels that count the {count} classes from 0, without a gap (or names of all classes in the metadata, as dataset hubs write them)"
+    );
+    Err(DatasetError::malformed(name, place, expected, format!("label {next}, and no image with {gap}")))
+}
+
+/// The file and row of a sample, by its number among all that were read.
+fn place_of(index: usize, rows: &[(String, u64)]) -> (&str, Place) {
+    let mut row = index as u64;
+    for (name, count) in rows {
+        match row.checked_sub(*count) {
+            Some(rest) => row = rest,
+            None => return (name, Place::Row(row)),
+        }
+    }
+    ("", Place::File)
 }
 
 fn grey_to_rgb(split: Split) -> Split {
@@ -149,6 +190,8 @@ struct Images {
     /// nothing else may differ.
     shape: Option<(u32, u32, u32)>,
     class_names: Vec<String>,
+    /// The files, and how many rows each has.
+    rows: Vec<(String, u64)>,
 }
 
 impl Images {
@@ -228,6 +271,7 @@ impl Images {
             self.append(&batch, label_column, &name, row, &mut pixels, split)?;
             row += batch.num_rows() as u64;
         }
+        self.rows.push((name, row));
         Ok(())
     }
 

@@ -23,6 +23,17 @@ impl Samples {
         self.labels.len()
     }
 
+    /// How many samples each of `class_count` classes has, by its label.
+    pub fn class_counts(&self, class_count: u32) -> Vec<u64> {
+        let mut counts = vec![0; class_count as usize];
+        for &label in self.labels.iter() {
+            if let Some(count) = usize::try_from(label).ok().and_then(|label| counts.get_mut(label)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     /// The samples `range` of the canonical order, their images shared with `self`: a validation split is
     /// `slice(train_count..count)`. Stored order is kept among those that remain.
     ///
@@ -138,6 +149,12 @@ mod tests {
         let validation = samples.slice(3..4);
         assert_eq!((&*validation.images, &*validation.labels, &*validation.stored), (&[6, 7][..], &[3][..], &[0][..]));
         assert_eq!(samples.slice(4..4).count(), 0);
+    }
+
+    #[test]
+    fn every_class_is_counted_those_without_samples_too() {
+        let samples = Samples { images: vec![0; 4].into(), labels: [1, 3, 1, 0].into(), stored: [0, 1, 2, 3].into() };
+        assert_eq!(samples.class_counts(5), [1, 2, 0, 1, 0]);
     }
 
     #[track_caller]

@@ -339,6 +339,65 @@ fn images_are_not_more_than_their_file_could_hold() {
     });
 }
 
+/// Writes 8 training images in two shards, without names of classes, and 4 test images, then opens the set.
+fn open_labelled(train: [i64; 8], test: [i64; 4]) -> Result<Dataset, String> {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("mine");
+    std::fs::create_dir(&folder).unwrap();
+    let shard = |name: &str, labels: &[i64]| {
+        let image = |number: usize| Some(fixtures::png(&[number as u8; 3], 1, 1, png::ColorType::Rgb));
+        let images = (0..labels.len()).map(image).collect();
+        let labels: ArrayRef = Arc::new(Int64Array::from(labels.to_vec()));
+        fixtures::parquet_shard(&folder.join(name), ["image", "label"], images, labels, None);
+    };
+    shard("train-0.parquet", &train[..5]);
+    shard("train-1.parquet", &train[5..]);
+    shard("test.parquet", &test);
+    let found = open("mine", &[root.path().to_owned()], None);
+    found.map_err(|error| error.to_string().replace(&format!("{}/", folder.display()), "").replace(&*folder.to_string_lossy(), "mine"))
+}
+
+/// Zeros and ones and a 199 are three classes and a mistake, not two hundred classes.
+#[test]
+fn labels_with_a_gap_are_refused_with_the_file_and_row_of_the_first_beyond_it() {
+    let counted = |count: u32| format!("expected labels that count the {count} classes from 0, without a gap (or names of all classes in the metadata, as dataset hubs write them)");
+    let check = |train, test, place: &str, count, found: &str| {
+        assert_eq!(open_labelled(train, test).unwrap_err(), format!("{place}: {}, found {found}", counted(count)));
+    };
+    let few = [0, 1, 2, 3];
+    check([0, 1, 2, 3, 0, 1, 199, 3], few, "train-1.parquet, row 1", 5, "label 199, and no image with a label from 4 to 198");
+    check([0, 1, 2, 3, 0, 1, 2, 3], [0, 1, 2, 5], "test.parquet, row 3", 5, "label 5, and no image with label 4");
+    // Numbered from 1, as in MATLAB.
+    check([4, 3, 2, 1, 1, 2, 3, 4], [1, 2, 3, 4], "train-0.parquet, row 3", 4, "label 1, and no image with label 0");
+    let sound = open_labelled([0, 1, 2, 3, 0, 1, 2, 3], few).unwrap();
+    assert_eq!((sound.class_count, sound.train.class_counts(4)), (4, vec![2; 4]));
+    // A class that only the test set has is no gap.
+    assert_eq!(open_labelled([0, 1, 2, 3, 0, 1, 2, 3], [0, 1, 2, 4]).unwrap().class_count, 5);
+}
+
+#[test]
+fn names_of_classes_say_how_many_there_are_whatever_labels_occur() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut set = fixtures::random(2, 2, 3, 10, 6, 3);
+    set.train.labels = vec![0, 9, 0, 9, 0, 9];
+    fixtures::parquet(folder.path(), &set, COLUMNS);
+    assert_eq!(parquet_images::load(folder.path(), None).unwrap().class_count, 10);
+    set.train.labels[4] = 12;
+    fixtures::parquet(folder.path(), &set, COLUMNS);
+    let error = parquet_images::load(folder.path(), None).unwrap_err();
+    let expected = "train-00001-of-00002.parquet, row 1: expected a label below 10, the number of classes, found 12";
+    check_message(error, folder.path(), expected);
+}
+
+#[test]
+fn a_set_of_one_class_is_refused() {
+    assert_eq!(
+        open_labelled([0; 8], [0, 1, 0, 1]).unwrap_err(),
+        "Parquet shards in mine: expected training images of at least two classes, found label 0 alone, with which accuracy \
+         is 100% whatever is learned"
+    );
+}
+
 #[test]
 fn a_split_without_images_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -75,6 +75,7 @@ pub(crate) fn facts() -> Facts {
         class_count: 10,
         train_count,
         test_count,
+        class_counts: None,
         digest: None,
         stored_digest: None,
     };

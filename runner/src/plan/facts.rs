@@ -105,8 +105,19 @@ pub struct DatasetFacts {
     pub train_count: u64,
     /// Images of the test set.
     pub test_count: u64,
+    /// Images of each class; `None` until the data was read.
+    pub class_counts: Option<ClassCounts>,
     /// Over the canonical order; `None` until the data was read.
     pub digest: Option<String>,
     /// Over the order of the files, which decides the batches where `order = "stored"`; `None` until the data was read.
     pub stored_digest: Option<String>,
+}
+
+/// How many images each class has, by its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassCounts {
+    /// In the training set, before a validation split is taken off.
+    pub train: Vec<u64>,
+    /// In the test set.
+    pub test: Vec<u64>,
 }
