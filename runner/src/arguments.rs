@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, Parser};
 
 use crate::cli::Cli;
-use crate::gather::read_text;
-use crate::spec::suggest;
+use crate::regular;
+use crate::spec::{LARGEST_SPEC, suggest};
 use crate::words;
 
 /// Why a command line is none.
@@ -320,7 +320,7 @@ fn shown_paths(paths: &[PathBuf]) -> Vec<String> {
 
 /// `[experiment] name` of a spec, if that much of it can be read.
 fn name_of_experiment(path: &Path) -> Option<String> {
-    let text = read_text(path, 1 << 22).ok()?;
+    let text = regular::read_text_given(path, LARGEST_SPEC).ok()?;
     let table: toml::Table = text.parse().ok()?;
     Some(table.get("experiment")?.get("name")?.as_str()?.to_owned())
 }

@@ -1,8 +1,6 @@
 //! Gathering: finds and opens what a spec names, once and before planning, so that planning does no I/O.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,9 +9,9 @@ use crate::host::{self, HostError, Lane, ParameterInfo, PluginInfo, SearchPath, 
 use crate::plan::{
     self, ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, ParameterFacts, PluginFacts,
 };
+use crate::regular;
 use crate::spec::Spec;
 use crate::table;
-use crate::text;
 use crate::worker::{Isolation, Known};
 
 /// Where to look.
@@ -91,7 +89,7 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
         let path = folder.join(&wanted.file);
         let text = files.entry(&wanted.file).or_insert_with(|| {
             tracing::info!(table = %path.display(), "table read");
-            read_text(&path, LARGEST_TABLE).map_err(|error| format!("{}: {error}", path.display()))
+            regular::read_text(&path, LARGEST_TABLE).map_err(|error| format!("{}: {error}", path.display()))
         });
         let values = text.as_deref().map_err(String::clone).and_then(|text| {
             table::parse(text, &wanted.hyper, wanted.column.as_deref())
@@ -199,34 +197,5 @@ fn dataset_facts(dataset: &Dataset) -> DatasetFacts {
     }
 }
 
-/// The text of a file; an error where it has more than `most` bytes, or is no UTF-8. Also of pipes, which have no size.
-pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("more than {most} bytes")));
-    }
-    text::decode(bytes).map_err(io::Error::other)
-}
-
 /// More than a value for each of ten million iterations, or a few million rows of columns.
 pub(crate) const LARGEST_TABLE: u64 = 1 << 28;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_without_end_is_refused() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "12345").unwrap();
-        assert_eq!(read_text(file.path(), 5).unwrap(), "12345");
-        assert_eq!(read_text(file.path(), 4).unwrap_err().to_string(), "more than 4 bytes");
-        std::fs::write(file.path(), b"lr\xff").unwrap();
-        let message = read_text(file.path(), 5).unwrap_err().to_string();
-        assert!(message.starts_with("line 1 has the byte 0xff, which is not UTF-8"), "{message}");
-        if cfg!(unix) {
-            assert_eq!(read_text(Path::new("/dev/zero"), 1000).unwrap_err().to_string(), "more than 1000 bytes");
-        }
-    }
-}

@@ -26,6 +26,7 @@ pub mod plan;
 pub mod progress;
 pub mod ratio;
 pub mod recipe;
+pub mod regular;
 pub mod schedule;
 pub mod show;
 pub mod signals;

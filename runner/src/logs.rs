@@ -1,6 +1,5 @@
 //! Logs for whoever looks for the cause of something: `--log LEVEL`. Off unless asked for.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -8,6 +7,8 @@ use std::sync::Mutex;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::regular;
 
 /// Why there can be no logs.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +45,8 @@ pub fn install(filter: &str, file: Option<&Path>) -> Result<(), LogError> {
     let layer = match file {
         None => layer.with_writer(io::stderr).with_filter(targets).boxed(),
         Some(path) => {
-            let file = File::options().create(true).append(true).open(path);
-            let file = file.map_err(|source| LogError::File { path: path.to_owned(), source })?;
+            let file =
+                regular::append_given(path).map_err(|source| LogError::File { path: path.to_owned(), source })?;
             layer.with_writer(Mutex::new(file)).with_filter(targets).boxed()
         }
     };

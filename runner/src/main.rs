@@ -16,7 +16,7 @@ use clr_run::cli::{
 };
 use clr_run::ensemble::{self, EnsembleError};
 use clr_run::event::{Event, Split};
-use clr_run::gather::{Data, Gathered, Search, gather, read_text};
+use clr_run::gather::{Data, Gathered, Search, gather};
 use clr_run::host::{HostError, Plugin, SearchPath};
 use clr_run::journal::{Ending, Journal};
 use clr_run::limits::Limits;
@@ -31,16 +31,13 @@ use clr_run::verify::Wanted;
 use clr_run::verify::again::Proof;
 use clr_run::words::{self, counted};
 use clr_run::worker::{Known, Launch};
-use clr_run::{dataset, device, estimate, logs, recipe, show, status, verify};
+use clr_run::{dataset, device, estimate, logs, recipe, regular, show, status, verify};
 
 /// Bad input, or nothing that could run.
 const BAD_INPUT: u8 = 2;
 
 /// Of a plot that goes into a file.
 const PLOT_WIDTH: usize = 100;
-
-/// More bytes than anyone writes into a spec.
-const LARGEST_SPEC: u64 = 1 << 22;
 
 fn main() -> ExitCode {
     // Before anything else, so that none of these ends the command without a word. A worker leaves them to its supervisor.
@@ -622,7 +619,7 @@ fn resolve(
 ) -> anyhow::Result<Option<(SourceFile, Gathered, Plan)>> {
     arguments::spec(path).map_err(anyhow::Error::msg)?;
     let name = path.display().to_string();
-    let text = read_text(path, LARGEST_SPEC).with_context(|| name.clone())?;
+    let text = regular::read_text_given(path, spec::LARGEST_SPEC).with_context(|| name.clone())?;
     let source = SourceFile { name, text };
     let isolation = isolation(args.isolation, &args.search)?;
     let resolved = resolve_source(&source, &args.sets, folder_of(path), &args.search, &isolation, data)?;

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::gather::{LARGEST_TABLE, read_text};
+use crate::gather::LARGEST_TABLE;
 use crate::host::HostError;
 use crate::plan::Plan;
+use crate::regular;
 use crate::spec::{SourceFile, TableColumn, standalone};
 use crate::store::{KeptSpec, RunInfo, table_path};
 use crate::train::{Layout, Resources};
@@ -20,7 +21,7 @@ pub fn kept_spec<'t>(
 ) -> KeptSpec {
     let absolute = std::path::absolute(folder).unwrap_or_default();
     let read = |TableColumn { file, .. }: &TableColumn| {
-        let text = read_text(&folder.join(file), LARGEST_TABLE).ok()?;
+        let text = regular::read_text(&folder.join(file), LARGEST_TABLE).ok()?;
         Some((file.clone(), table_path(Path::new(file), &text), text))
     };
     let whole = || {

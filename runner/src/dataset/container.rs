@@ -1,13 +1,13 @@
 //! Named files out of a folder or a `.tar.gz`: CIFAR's archives are read as they were downloaded.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::{DatasetError, Place};
+use crate::regular;
 
 /// More than any file of a published archive has (the largest is CIFAR-100's training set, 154 MB).
 const LARGEST_FILE: u64 = 1 << 28;
@@ -26,7 +26,7 @@ impl Container {
         if path.is_dir() {
             return Ok(Container::Folder(path.to_owned()));
         }
-        let file = File::open(path).map_err(DatasetError::io(path))?;
+        let file = regular::open(path).map_err(DatasetError::io(path))?;
         let mut unpacked = MultiGzDecoder::new(BufReader::new(file)).take(LARGEST_ARCHIVE);
         let files = unpack(&mut unpacked, wanted).and_then(|files| {
             // The check sum follows the archive's last block.
@@ -70,19 +70,9 @@ impl Container {
     }
 }
 
-/// Reads a file after looking at its size.
+/// Reads a file that is not too large.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
-    let size = std::fs::metadata(path).map_err(DatasetError::io(path))?.len();
-    if size > LARGEST_FILE {
-        let expected = format!("at most {LARGEST_FILE} bytes");
-        return Err(DatasetError::malformed(
-            path.display().to_string(),
-            Place::File,
-            expected,
-            format!("{size} bytes"),
-        ));
-    }
-    std::fs::read(path).map_err(DatasetError::io(path))
+    regular::read(path, LARGEST_FILE).map_err(DatasetError::io(path))
 }
 
 fn unpack(archive: &mut impl Read, wanted: &[&str]) -> std::io::Result<HashMap<String, Vec<u8>>> {

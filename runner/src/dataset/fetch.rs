@@ -1,11 +1,13 @@
 //! Downloads of the published archives. Nothing is unpacked: the loaders read the archives as they are.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use md5::{Digest, Md5};
+
+use crate::regular;
 
 /// Downloads the dataset `name` below `root`, so that [`open`](super::open) finds it there. Returns the folder that the
 /// files are in.
@@ -209,7 +211,7 @@ fn fetch_file(
 
 /// Downloads to `part`, going on after the bytes that it has. Returns whether there were any, and they were kept.
 fn download(url: &str, part: &Path, progress: &mut dyn FnMut(u64, Option<u64>)) -> Result<bool, FetchError> {
-    let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(FetchError::io(part))?;
+    let mut file = regular::open_with(File::options().create(true).append(true), part).map_err(FetchError::io(part))?;
     let there = file.metadata().map_err(FetchError::io(part))?.len();
     let mut answer = request(url, there)?;
     if answer.status() == 416 && there > 0 {
@@ -282,7 +284,7 @@ fn resumes_at(answer: &ureq::http::Response<ureq::Body>, from: u64) -> bool {
 
 /// The MD5 of a file, in hexadecimal digits.
 fn digest(path: &Path) -> Result<String, FetchError> {
-    let mut file = File::open(path).map_err(FetchError::io(path))?;
+    let mut file = regular::open(path).map_err(FetchError::io(path))?;
     let mut hasher = Md5::new();
     let mut buffer = vec![0; 1 << 16];
     loop {

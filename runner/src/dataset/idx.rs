@@ -3,7 +3,6 @@
 //! Two zero bytes, the element type (8: uint8), the number of dimensions, each dimension as a big-endian u32, then
 //! the elements. Images are `3` dimensional (count, rows, columns), labels `1`.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::decoded::{Decoded, Split};
 use super::error::{DatasetError, Place};
+use crate::regular;
 
 /// More than any set of this kind has (EMNIST's largest file is 0.6 GB).
 const LARGEST_FILE: u64 = 4 << 30;
@@ -79,7 +79,7 @@ fn split(images: &Path, labels: &Path) -> Result<(Split, (u32, u32)), DatasetErr
 
 /// Dimensions and elements of a file.
 fn read<const N: usize>(path: &Path) -> Result<([u32; N], Vec<u8>), DatasetError> {
-    let file = File::open(path).map_err(DatasetError::io(path))?;
+    let file = regular::open(path).map_err(DatasetError::io(path))?;
     let mut bytes: Box<dyn Read> = if path.extension().is_some_and(|extension| extension == "gz") {
         Box::new(MultiGzDecoder::new(BufReader::new(file)))
     } else {

@@ -13,6 +13,10 @@ use super::info::{ParameterInfo, PluginInfo};
 use super::raw;
 use super::session::{BorrowedConfig, Session, SessionConfig};
 use super::{Footprint, HostError};
+use crate::regular;
+
+/// Longer files are no libraries: one with all kernels of a GPU's vendor has some gigabytes.
+const LARGEST_LIBRARY: u64 = 1 << 34;
 
 /// A loaded plugin. It stays loaded for the life of the process: threads, thread-locals and handlers of a library that is
 /// gone would crash us.
@@ -272,13 +276,7 @@ impl Plugin {
 
 /// The BLAKE3 hash of a library's file, in hexadecimal.
 pub(super) fn digest(path: &Path) -> std::io::Result<String> {
-    // Anything else, a pipe or a device, may have no end.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("not a file"));
-    }
-    let mut hasher = blake3::Hasher::new();
-    std::io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
-    Ok(hasher.finalize().to_hex().to_string())
+    regular::digest(path, LARGEST_LIBRARY)
 }
 
 /// Checks the version before anything else is looked at: that part of the table is the same in every major.

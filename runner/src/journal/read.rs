@@ -1,10 +1,10 @@
 //! Reads the journal, whatever state a crash or another program left it in.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::record::{EVENTS, HEARTBEAT, Heartbeat, Line};
+use crate::regular;
 
 /// Longer lines are no line of ours: a record's longest part is a command line or the last words of a worker.
 const LONGEST_LINE: u64 = 1 << 20;
@@ -19,7 +19,7 @@ const LONGEST_HEARTBEAT: u64 = 64 << 20;
 ///
 /// Where the file is there and cannot be read.
 pub fn read(folder: &Path, mut take: impl FnMut(Line<'_>)) -> io::Result<u64> {
-    let file = match File::open(folder.join(EVENTS)) {
+    let file = match regular::open(&folder.join(EVENTS)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
@@ -41,7 +41,5 @@ pub fn read(folder: &Path, mut take: impl FnMut(Line<'_>)) -> io::Result<u64> {
 
 /// The heartbeat of a folder, if it has one that can be understood.
 pub fn read_heartbeat(folder: &Path) -> Option<Heartbeat> {
-    let mut text = Vec::new();
-    File::open(folder.join(HEARTBEAT)).ok()?.take(LONGEST_HEARTBEAT).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+    serde_json::from_slice(&regular::read(&folder.join(HEARTBEAT), LONGEST_HEARTBEAT).ok()?).ok()
 }

@@ -16,6 +16,7 @@ use super::record::{EVENTS, Ending, HEARTBEAT, Heartbeat, InFlight, Line, Record
 use crate::event::{Evaluation, Event, Outcome, Split};
 use crate::holder::Holder;
 use crate::plan::Plan;
+use crate::regular;
 use crate::store::flight::split_name;
 
 /// How often lines go to the file.
@@ -272,7 +273,7 @@ impl Shared {
 
 /// Opens a journal to go on with it. What a crash cut off stays, on a line of its own.
 fn open(path: &Path) -> io::Result<File> {
-    let mut file = File::options().create(true).append(true).read(true).open(path)?;
+    let mut file = regular::open_with(File::options().create(true).append(true).read(true), path)?;
     let mut last = [b'\n'];
     if file.seek(SeekFrom::End(0))? > 0 {
         file.seek(SeekFrom::End(-1))?;
@@ -287,7 +288,8 @@ fn open(path: &Path) -> io::Result<File> {
 /// Replaces the heartbeat of `folder`. Not synced: after a power cut it is of no interest.
 fn replace(folder: &Path, heartbeat: &Heartbeat) -> io::Result<()> {
     let temporary = folder.join(".heartbeat.tmp");
-    let written = fs::write(&temporary, serde_json::to_vec(heartbeat)?)
+    let written = regular::open_with(File::options().create(true).write(true).truncate(true), &temporary)
+        .and_then(|mut file| file.write_all(&serde_json::to_vec(heartbeat)?))
         .and_then(|()| fs::rename(&temporary, folder.join(HEARTBEAT)));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);

@@ -35,6 +35,9 @@ pub use standalone::standalone;
 use crate::checkpoint::Checkpointing;
 use crate::limits::Limits;
 
+/// More bytes than anyone writes into a spec.
+pub const LARGEST_SPEC: u64 = 1 << 22;
+
 /// Reads a spec, with the values of `--set KEY=VALUE` arguments in place of its own.
 ///
 /// The diagnostics are in the order of the text, those of the command line last. Where there is any, the spec is not

@@ -2,7 +2,6 @@
 //! ten thousand trials is 10 MB.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::plan::{Axis, AxisKind, AxisValue};
+use crate::regular::{self, LARGEST_RECORD};
 use crate::store::{Numbers, Status};
 
 /// Of `plan.json`.
@@ -97,7 +97,7 @@ pub struct SavedTrial {
 
 /// A file of JSON, none where it is not there, or why it cannot be read.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
-    let bytes = match fs::read(path) {
+    let bytes = match regular::read(path, LARGEST_RECORD) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("{}: {error}", path.display())),

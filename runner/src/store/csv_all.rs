@@ -1,7 +1,6 @@
 //! The rows of all trials of an output as one CSV file, for whoever has no reader of Parquet.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -19,6 +18,7 @@ use super::schema::Table;
 use super::source::Sources;
 use super::{StoreError, files};
 use crate::plan::TrialId;
+use crate::regular;
 
 /// Which rows are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub fn csv_of_all(folder: &Path, rows: CsvRows, out: &Path) -> Result<Written, S
         return Err(StoreError::NoOutput { folder: folder.to_owned() });
     };
     let path = folder.join("plan.json");
-    let bytes = fs::read(&path).map_err(|source| StoreError::io("read", &path, source))?;
+    let bytes = regular::read(&path, regular::LARGEST_RECORD).map_err(|source| StoreError::io("read", &path, source))?;
     let plan: PlanFile = serde_json::from_slice(&bytes)
         .map_err(|source| StoreError::Corrupt { path: path.clone(), what: source.to_string() })?;
 

@@ -14,6 +14,7 @@ use tempfile::TempPath;
 
 use super::StoreError;
 use crate::holder::Holder;
+use crate::regular;
 
 /// What the manifest says of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,7 +145,7 @@ pub(crate) fn write_atomically_with(
 
 /// Whether a file holds what `write` writes and nothing else. One that cannot be read does not.
 pub(crate) fn holds(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> bool {
-    let Ok(file) = File::open(path) else { return false };
+    let Ok(file) = regular::open(path) else { return false };
     let mut comparing = Comparing(BufReader::new(file));
     write(&mut comparing).is_ok() && comparing.0.fill_buf().is_ok_and(<[u8]>::is_empty)
 }
@@ -268,12 +269,7 @@ pub(crate) const LOCK: &str = ".lock";
 /// The file says who has it, for the message of whoever comes second; only the lock itself counts.
 pub(crate) fn lock(folder: &Path) -> Result<Lock, StoreError> {
     let path = folder.join(LOCK);
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
+    let mut file = regular::open_with(File::options().create(true).truncate(false).read(true).write(true), &path)
         .map_err(|source| StoreError::io("open", &path, source))?;
     match file.try_lock() {
         Ok(()) => {
@@ -298,9 +294,7 @@ fn holder(file: &File) -> Option<Holder> {
 
 /// The BLAKE3 hash of a file, in hexadecimal.
 pub(crate) fn digest(path: &Path) -> io::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
-    Ok(hasher.finalize().to_hex().to_string())
+    regular::digest(path, u64::MAX)
 }
 
 /// The names of the files in a folder, sorted.

@@ -1,12 +1,14 @@
 //! The state that an output holds of a trial, for a reader: no lock is taken, and nothing is written.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 
 use super::manifest::Manifest;
 use super::{Status, StoreError, files, saved};
 use crate::checkpoint::Checkpoint;
 use crate::plan::{Names, TrialId, names};
+use crate::regular;
 
 /// What an output has of a trial's states.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,5 +86,9 @@ pub(super) fn find<'m>(
 
 /// Writes `bytes` to a file of the user's choice, all at once.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    files::write_atomically(path, bytes)
+    let stream = regular::stream_given(path).map_err(|source| StoreError::io("write", path, source))?;
+    match stream {
+        Some(mut stream) => stream.write_all(bytes).map_err(|source| StoreError::io("write", path, source)),
+        None => files::write_atomically(path, bytes),
+    }
 }

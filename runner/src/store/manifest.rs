@@ -25,6 +25,7 @@ use super::schema::{FAILED, FORMAT, OLDEST_FORMAT, Table};
 use super::sound::Unsound;
 use super::{RunInfo, StoreError, saved};
 use crate::plan::{Plan, Trial, TrialId};
+use crate::regular::{self, LARGEST_RECORD};
 
 /// Its name.
 pub(crate) const NAME: &str = "manifest.json";
@@ -610,7 +611,7 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Unsound> {
     // What is read from a pipe would never end.
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => Err(Unsound::Damaged("it is no file".to_owned())),
-        Ok(_) => fs::read(path).map(Some).map_err(Unsound::of),
+        Ok(_) => regular::read(path, LARGEST_RECORD).map(Some).map_err(Unsound::of),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Unsound::of(error)),
     }

@@ -1,7 +1,6 @@
 //! Checkpoints in the output folder: `checkpoints/ID-STEP-DIGEST.safetensors`. Named by content, so that a new one never
 //! takes the place of another that the manifest on the disk still speaks of.
 
-use std::fs;
 use std::path::Path;
 
 use super::StoreError;
@@ -9,6 +8,7 @@ use super::files::{self, FileEntry};
 use super::manifest::Manifest;
 use crate::checkpoint::Checkpoint;
 use crate::plan::TrialId;
+use crate::regular;
 
 /// Their folder.
 pub(crate) const DIRECTORY: &str = "checkpoints";
@@ -54,7 +54,8 @@ pub(crate) fn read(
     id: TrialId,
 ) -> Result<(Checkpoint, String), StoreError> {
     let file = folder.join(path);
-    let bytes = fs::read(&file).map_err(|source| StoreError::io("read", &file, source))?;
+    let most = manifest.files.get(path).map_or(0, |entry| entry.bytes);
+    let bytes = regular::read(&file, most).map_err(|source| StoreError::io("read", &file, source))?;
     let corrupt = |what: String| StoreError::Corrupt { path: file.clone(), what };
     let expected = manifest.files.get(path).map(|entry| entry.blake3.as_str());
     if Some(blake3::hash(&bytes).to_hex().as_str()) != expected {

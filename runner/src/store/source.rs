@@ -1,7 +1,6 @@
 //! Reads rows back from parts and tables, for compaction.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +15,7 @@ use super::manifest::{Manifest, Segment};
 use super::schema::{is_value_type, text_type};
 use super::{StoreError, files, swap};
 use crate::contain::contain;
+use crate::regular;
 use crate::vetted::{Fault, Vetted};
 
 /// Bytes of decoded row groups that are kept.
@@ -215,7 +215,7 @@ impl Source {
     }
 
     fn decode(&self, group: usize) -> Result<RecordBatch, StoreError> {
-        let file = File::open(&self.path).map_err(|source| StoreError::io("open", &self.path, source))?;
+        let file = regular::open(&self.path).map_err(|source| StoreError::io("open", &self.path, source))?;
         let rows = (self.starts[group + 1] - self.starts[group]) as usize;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_projection(self.projection.clone())

@@ -19,6 +19,7 @@ use crate::event::{Evaluation, Split};
 use crate::journal;
 use crate::plan::TrialId;
 use crate::ratio::Ratio;
+use crate::regular::{self, LARGEST_RECORD};
 use crate::store::flight::split_name;
 use crate::store::manifest::{BACKUP, Manifest, NAME as MANIFEST, Segment, TrialRecord, UnfinishedRecord};
 use crate::store::result::NonFinite;
@@ -37,7 +38,7 @@ const ATTEMPTS: usize = 3;
 ///
 /// Where there is no output, or the manifest cannot be read at all.
 pub fn quick(folder: &Path) -> Result<Checked, VerifyError> {
-    let stamp = || fs::read(folder.join(MANIFEST)).ok().map(|bytes| blake3::hash(&bytes));
+    let stamp = || regular::read(&folder.join(MANIFEST), LARGEST_RECORD).ok().map(|bytes| blake3::hash(&bytes));
     let mut before = stamp();
     for _ in 1..ATTEMPTS {
         let checked = check(folder)?;
@@ -143,7 +144,7 @@ fn one() -> u64 {
 /// Where `plan.json` cannot be read.
 pub(super) fn planned_ids(folder: &Path) -> Result<Vec<(TrialId, String)>, String> {
     let path = folder.join("plan.json");
-    let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let bytes = regular::read(&path, LARGEST_RECORD).map_err(|error| format!("{}: {error}", path.display()))?;
     let plan: PlanFile = serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(plan.trials.into_iter().map(|trial| (trial.id, trial.label)).collect())
 }
@@ -166,7 +167,7 @@ struct Asked {
 }
 
 fn read_plan(folder: &Path) -> Result<Planned, String> {
-    let bytes = fs::read(folder.join("plan.json")).map_err(|error| match error.kind() {
+    let bytes = regular::read(&folder.join("plan.json"), LARGEST_RECORD).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => "it is missing".to_owned(),
         _ => error.to_string(),
     })?;

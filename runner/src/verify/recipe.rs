@@ -1,10 +1,10 @@
 //! What it takes to plan again what an output holds.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::VerifyError;
-use crate::spec::SourceFile;
+use crate::regular;
+use crate::spec::{LARGEST_SPEC, SourceFile};
 use crate::store::manifest::Manifest;
 
 /// The spec of an output, as its last command read it.
@@ -28,7 +28,7 @@ pub struct Recipe {
 pub fn recipe(folder: &Path) -> Result<Recipe, VerifyError> {
     let path = folder.join("spec.toml");
     let manifest = Manifest::load(folder)?.ok_or_else(|| VerifyError::NoOutput { folder: folder.to_owned() })?;
-    let text = fs::read_to_string(&path).map_err(|error| VerifyError::Recipe {
+    let text = regular::read_text(&path, LARGEST_SPEC).map_err(|error| VerifyError::Recipe {
         folder: folder.to_owned(),
         message: format!("{}: {error}", path.display()),
     })?;

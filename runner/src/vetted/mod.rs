@@ -33,6 +33,7 @@ mod format;
 mod tests;
 mod thrift;
 
+use crate::regular;
 use format::{FILE, PAGE, file, page, schema_element};
 use thrift::{Refusal, Value};
 
@@ -83,7 +84,7 @@ impl Vetted {
     /// Opens a file. Columns of text are given the type `text`, other columns what Parquet itself calls them: the Arrow
     /// schema that writers embed could be far larger in memory than in the file.
     pub(crate) fn open(path: &Path, text: &DataType) -> Result<Vetted, Fault> {
-        let mut file = File::open(path)?;
+        let mut file = regular::open(path)?;
         let length = file.metadata()?.len();
         let mut end = [0; 8];
         let tail = length.saturating_sub(8);

@@ -10,6 +10,8 @@ mod gpu_check;
 mod interruption;
 mod large_images;
 mod no_gpu;
+#[cfg(unix)]
+mod not_files;
 mod plugins_in_c;
 mod results;
 mod resuming;

@@ -24,7 +24,6 @@
 //! Whoever writes a temporary file holds its lock. One without a lock was left by a process that was killed, and the
 //! next that opens a dataset deletes it ([`temporary`]).
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use super::error::DatasetError;
 use super::search::Source;
 use super::{Bytes, Dataset, Samples};
+use crate::regular;
 
 pub(super) mod map;
 mod temporary;
@@ -105,7 +105,7 @@ impl Entry {
         if let Some(folder) = self.path.parent() {
             temporary::remove_abandoned(folder);
         }
-        let map = Arc::new(map::Map::new(&File::open(&self.path).ok()?).ok()?);
+        let map = Arc::new(map::Map::new(&regular::open(&self.path).ok()?).ok()?);
         let dataset = parse(&map, &self.fingerprint)?;
         (dataset.name == self.name).then_some(dataset)
     }

@@ -1,10 +1,12 @@
 //! Temporary files whose locks say whether anyone is still writing them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
+
+use crate::regular;
 
 /// What temporary names end in; those of the cache itself end in `.clrdata`.
 const SUFFIX: &str = ".clrdata.tmp";
@@ -31,10 +33,10 @@ pub(super) fn remove_abandoned(folder: &Path) {
             .file_name()
             .and_then(|name| name.to_str())
             .is_some_and(|name| name.starts_with('.') && name.ends_with(SUFFIX));
-        // Only a file: opening anything else (a pipe, say) could wait for ever.
+        // Only a file, and no link to one.
         if is_ours
             && fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file())
-            && let Ok(file) = File::open(&path)
+            && let Ok(file) = regular::open(&path)
             && file.try_lock().is_ok()
         {
             let _ = fs::remove_file(&path);
