@@ -43,6 +43,8 @@ pub struct Gathered {
     pub plugins: BTreeMap<String, Known>,
     /// By the name in the spec.
     pub datasets: BTreeMap<String, Dataset>,
+    /// What was amiss and is not any more, for people.
+    pub notes: Vec<String>,
 }
 
 /// Looks for every plugin, dataset and table that `spec` names. What is missing or broken becomes a fact too, which the
@@ -74,6 +76,7 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
                 Ok(dataset) => {
                     tracing::info!(dataset = name, source = dataset.source, digest = dataset.digest, "dataset opened");
                     let facts = dataset_facts(&dataset);
+                    gathered.notes.extend(dataset.notes.iter().cloned());
                     gathered.datasets.insert(name.clone(), dataset);
                     Some(Ok(facts))
                 }

@@ -97,7 +97,7 @@ fn run(args: &RunArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Resu
     };
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let jobs = jobs(args.device.jobs);
-    let isolation = isolation(args.spec.isolation, &args.spec.search)?;
+    let isolation = isolation(args.spec.isolation, &args.spec.search)?.with_opened(gathered.datasets.values());
     let devices = device::choose(&args.device.device, &plan, &resources, &isolation)?;
     let layout = devices.layout(&plan, &resources, &all_trials(&plan), jobs, &isolation)?.with_lanes(args.device.lanes);
     let spec = recipe::kept_spec(&source, &args.spec.sets, gathered.facts.tables.keys(), folder_of(path));
@@ -290,6 +290,7 @@ fn again(
     let isolation = isolation(kind, search)?;
     let resolved = resolve_source(&recipe.source, &recipe.sets, &recipe.folder, search, &isolation, Data::Open)?;
     let Some((gathered, plan)) = resolved else { return Ok(None) };
+    let isolation = isolation.with_opened(gathered.datasets.values());
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let (jobs, lanes) = (jobs(device.jobs), device.lanes);
     let devices = device::choose(&device.device, &plan, &resources, &isolation)?;
@@ -456,6 +457,7 @@ fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
                     None => error.into(),
                 }
             })?;
+            dataset.notes.iter().for_each(|note| say(&format!("note: {note}\n")));
             write!(io::stdout(), "{}", show::dataset(&dataset, &Terminal::stdout()))?;
         }
         DataCommand::Fetch { name, search } => {
@@ -655,6 +657,7 @@ fn resolve_source(
         anyhow::bail!("--plugin-digest pins `{}`, a plugin that the spec does not use", pin.name);
     }
     let gathered = gather(&spec, folder, &search(args), isolation, data);
+    gathered.notes.iter().for_each(|note| say(&format!("note: {note}\n")));
     match plan(&spec, &gathered.facts) {
         Ok(plan) if problems.is_empty() => {
             tracing::info!(trials = plan.trials.len(), groups = plan.groups.len(), "planned");

@@ -31,6 +31,8 @@ pub(super) fn dataset(name: &str, source: &str, decoded: Decoded) -> Dataset {
         class_count,
         class_names: class_names.into(),
         source: source.to_owned(),
+        checked: None,
+        notes: Vec::new(),
         train,
         test,
     }

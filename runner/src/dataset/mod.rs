@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 mod cache;
 pub mod canonical;
@@ -34,6 +34,8 @@ mod tests;
 pub mod transforms;
 mod well_known;
 
+pub use cache::Check;
+use cache::Unusable;
 pub use cifar::Cifar;
 pub use error::{DatasetError, Place};
 pub use samples::{Bytes, Samples};
@@ -60,6 +62,10 @@ pub struct Dataset {
     pub class_names: Arc<[String]>,
     /// What it was read from, for people: `Parquet shards in /data/cifar10`.
     pub source: String,
+    /// The state of the cache file that it is mapped from, by which a worker knows that all of it has been checked.
+    pub checked: Option<String>,
+    /// What was amiss when it was opened and is not any more, for people.
+    pub notes: Vec<String>,
     /// What is trained on.
     pub train: Samples,
     /// What accuracy is measured on.
@@ -72,8 +78,8 @@ impl Dataset {
         self.height as usize * self.width as usize * self.channels as usize
     }
 
-    /// The digest computed anew from pixels and labels. It differs from [`Dataset::digest`] if memory or the cache
-    /// file was damaged, which opening does not check for the images (it would read all of them).
+    /// The digest computed anew from pixels and labels. It differs from [`Dataset::digest`] if memory was damaged, or the
+    /// cache file since it was opened.
     pub fn computed_digest(&self) -> String {
         canonical::digest_of(self)
     }
@@ -82,7 +88,8 @@ impl Dataset {
 /// Opens the dataset `name`: one of [`well_known`], or a folder `name` of Parquet shards below one of the `roots`.
 ///
 /// The first find in the order of the roots is taken ([`search::find`] says where it looks). It is decoded once into
-/// a file in `cache_dir`; with no `cache_dir`, or where nothing can be written, it is decoded into memory each time.
+/// a file in `cache_dir`, of which every byte is checked each time; with no `cache_dir`, or where nothing can be written, it
+/// is decoded into memory each time.
 /// [`places`] has the roots and the cache folder that the environment asks for.
 ///
 /// # Errors
@@ -91,14 +98,36 @@ impl Dataset {
 /// expected and what was found. A well-known name must have its published sizes and counts; any other set images of at
 /// least two classes, numbered from 0 without a gap unless its files name the classes.
 pub fn open(name: &str, roots: &[PathBuf], cache_dir: Option<&Path>) -> Result<Dataset, DatasetError> {
+    open_checking(name, roots, cache_dir, Check::All)
+}
+
+/// As [`open`], for a process that need not check all of a cached set.
+pub fn open_checking(
+    name: &str,
+    roots: &[PathBuf],
+    cache_dir: Option<&Path>,
+    check: Check<'_>,
+) -> Result<Dataset, DatasetError> {
     let source = search::find(name, roots)?;
     let cache = match cache_dir {
-        Some(folder) => cache::Entry::new(folder, name, &source)?,
+        Some(folder) => cache::Entry::new(folder, name, &source, SystemTime::now())?,
         None => None,
     };
-    if let Some(dataset) = cache.as_ref().and_then(cache::Entry::read) {
-        tracing::debug!(dataset = name, folder = ?cache_dir, "taken from the cache");
-        return Ok(dataset);
+    let mut notes = Vec::new();
+    let started = Instant::now();
+    if let Some(cache) = &cache {
+        match cache.read(check) {
+            Ok(dataset) => {
+                tracing::debug!(dataset = name, folder = ?cache_dir, took = ?started.elapsed(), "taken from the cache");
+                return Ok(dataset);
+            }
+            Err(Unusable::Absent) => {}
+            Err(Unusable::Damaged(what)) => {
+                tracing::warn!(dataset = name, what, "the cache is damaged");
+                notes.push(format!("the decoded dataset in the cache was damaged, and is decoded again: {what}"));
+            }
+        }
+        cache.look()?;
     }
     let started = Instant::now();
     let dataset = crate::threads::install(|| -> Result<Dataset, DatasetError> {
@@ -111,6 +140,6 @@ pub fn open(name: &str, roots: &[PathBuf], cache_dir: Option<&Path>) -> Result<D
     })?;
     tracing::debug!(dataset = name, took = ?started.elapsed(), "decoded");
     // A cache that cannot be written is no failure: the set is in memory already.
-    let cached = cache.and_then(|cache| cache.write(&dataset).ok().and_then(|()| cache.read()));
-    Ok(cached.unwrap_or(dataset))
+    let cached = cache.and_then(|cache| cache.write(&dataset).ok().and_then(|()| cache.read(check).ok()));
+    Ok(Dataset { notes, ..cached.unwrap_or(dataset) })
 }

@@ -107,7 +107,8 @@ fn check_no_gap<I: Iterator<Item = i32>>(
     let next = first + is_there[first..].iter().position(|&there| there).unwrap_or(0);
     let index = labels().position(|label| label as usize == next).unwrap_or(0);
     let (name, place) = place_of(index, rows);
-    let gap = if next - first == 1 { format!("label {first}") } else { format!("a label from {first} to {}", next - 1) };
+    let gap =
+        if next - first == 1 { format!("label {first}") } else { format!("a label from {first} to {}", next - 1) };
     let count = is_there.iter().filter(|&&there| there).count();
     let expected = format!(
         "labels that count the {count} classes from 0, without a gap (or names of all classes in the metadata, as dataset hubs write them)"

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arrow_array::{ArrayRef, Int64Array, UInt8Array};
 use clr_rng::{Philox, Stream, below};
@@ -354,18 +355,30 @@ fn open_labelled(train: [i64; 8], test: [i64; 4]) -> Result<Dataset, String> {
     shard("train-1.parquet", &train[5..]);
     shard("test.parquet", &test);
     let found = open("mine", &[root.path().to_owned()], None);
-    found.map_err(|error| error.to_string().replace(&format!("{}/", folder.display()), "").replace(&*folder.to_string_lossy(), "mine"))
+    found.map_err(|error| {
+        error.to_string().replace(&format!("{}/", folder.display()), "").replace(&*folder.to_string_lossy(), "mine")
+    })
 }
 
 /// Zeros and ones and a 199 are three classes and a mistake, not two hundred classes.
 #[test]
 fn labels_with_a_gap_are_refused_with_the_file_and_row_of_the_first_beyond_it() {
-    let counted = |count: u32| format!("expected labels that count the {count} classes from 0, without a gap (or names of all classes in the metadata, as dataset hubs write them)");
+    let counted = |count: u32| {
+        format!(
+            "expected labels that count the {count} classes from 0, without a gap (or names of all classes in the metadata, as dataset hubs write them)"
+        )
+    };
     let check = |train, test, place: &str, count, found: &str| {
         assert_eq!(open_labelled(train, test).unwrap_err(), format!("{place}: {}, found {found}", counted(count)));
     };
     let few = [0, 1, 2, 3];
-    check([0, 1, 2, 3, 0, 1, 199, 3], few, "train-1.parquet, row 1", 5, "label 199, and no image with a label from 4 to 198");
+    check(
+        [0, 1, 2, 3, 0, 1, 199, 3],
+        few,
+        "train-1.parquet, row 1",
+        5,
+        "label 199, and no image with a label from 4 to 198",
+    );
     check([0, 1, 2, 3, 0, 1, 2, 3], [0, 1, 2, 5], "test.parquet, row 3", 5, "label 5, and no image with label 4");
     // Numbered from 1, as in MATLAB.
     check([4, 3, 2, 1, 1, 2, 3, 4], [1, 2, 3, 4], "train-0.parquet, row 3", 4, "label 1, and no image with label 0");
@@ -490,48 +503,165 @@ fn a_cached_set_is_the_decoded_set() {
     assert_eq!(contents(cache.path()).len(), 1);
 }
 
+/// Opens the set `mine` as a process would that looks at it after `wait`.
+fn read_cached(root: &Path, cache: &Path, wait: Duration, check: Check<'_>) -> Result<Dataset, Option<String>> {
+    let source = search::find("mine", &[root.to_owned()]).unwrap();
+    let entry = cache::Entry::new(cache, "mine", &source, SystemTime::now() + wait).unwrap().unwrap();
+    entry.read(check).map_err(|unusable| match unusable {
+        Unusable::Absent => None,
+        Unusable::Damaged(what) => Some(what),
+    })
+}
+
+/// When files that were just written have settled.
+const LATER: Duration = Duration::from_secs(10);
+
+/// Puts another file in the place of one, whose mapping may be in use.
+fn replace(path: &Path, bytes: &[u8]) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
 #[test]
-fn a_damaged_cache_is_made_anew() {
+fn a_damaged_cache_is_decoded_again_and_it_is_said() {
+    let (root, cache) = root_and_cache();
+    let roots = [root.path().to_owned()];
+    let expected = open("mine", &roots, None).unwrap();
+    assert!(open("mine", &roots, Some(cache.path())).unwrap().notes.is_empty());
+    let (path, sound) = contents(cache.path()).remove(0);
+    let images = sound.len() - 31 * 3072;
+    let mut damaged: Vec<Vec<u8>> = Vec::new();
+    // Any byte that is looked at: the header, the metadata, the tables, the images. (Zeros up to the images are not.)
+    let used = sound[..images].iter().rposition(|&byte| byte != 0).unwrap();
+    let flipped = |place: usize| {
+        let mut bytes = sound.clone();
+        bytes[place] ^= 0x41;
+        bytes
+    };
+    damaged.extend((0..=used).step_by(5).chain(0..8).chain(12..48).map(flipped));
+    damaged.extend((images..sound.len()).step_by(7000).chain([sound.len() - 1]).map(flipped));
+    damaged.push(sound.iter().enumerate().map(|(at, &byte)| if at < images { byte } else { !byte }).collect());
+    damaged.extend((0..40).map(|part| sound[..sound.len() * part / 40].to_vec()));
+    damaged.extend([[&sound[..], b"x"].concat(), sound[..sound.len() - 1].to_vec(), Vec::new()]);
+    for (number, bytes) in damaged.iter().enumerate() {
+        replace(&path, bytes);
+        let found = open("mine", &roots, Some(cache.path())).unwrap();
+        check_equal(&found, &expected);
+        // One of another version of the layout is no damage; its number is in these bytes.
+        let is_other_version = bytes.len() > 12 && bytes[..8] == sound[..8] && bytes[8..12] != sound[8..12];
+        let said = found.notes.iter().any(|note| note.contains(&format!("is decoded again: {}: ", path.display())));
+        assert_eq!(said, !is_other_version, "{number}: {:?}", found.notes);
+        let again = read_cached(root.path(), cache.path(), Duration::ZERO, Check::All);
+        assert!(again.is_ok(), "{number}: the cache was not written anew");
+    }
+}
+
+#[test]
+fn a_cache_in_the_layout_of_another_version_is_replaced_without_a_word() {
+    let (root, cache) = root_and_cache();
+    let roots = [root.path().to_owned()];
+    open("mine", &roots, Some(cache.path())).unwrap();
+    let (path, sound) = contents(cache.path()).remove(0);
+    let mut old = sound.clone();
+    old[8] = 1;
+    replace(&path, &old);
+    assert!(open("mine", &roots, Some(cache.path())).unwrap().notes.is_empty());
+    assert_eq!(std::fs::read(&path).unwrap()[..12], sound[..12]);
+}
+
+#[test]
+fn processes_that_find_a_damaged_cache_at_the_same_time_all_get_the_set() {
     let (root, cache) = root_and_cache();
     let roots = [root.path().to_owned()];
     let expected = open("mine", &roots, None).unwrap();
     open("mine", &roots, Some(cache.path())).unwrap();
     let (path, sound) = contents(cache.path()).remove(0);
-    let images = sound.len() - 31 * 3072;
-    let mut damaged: Vec<Vec<u8>> = Vec::new();
-    // Any byte that is looked at: the header, the metadata, the tables. (Zeros up to the images are not.)
-    let used = sound[..images].iter().rposition(|&byte| byte != 0).unwrap();
-    damaged.extend((0..=used).step_by(3).chain(0..48).map(|place| {
-        let mut bytes = sound.clone();
-        bytes[place] ^= 0x41;
-        bytes
-    }));
-    damaged.extend((0..40).map(|part| sound[..sound.len() * part / 40].to_vec()));
-    damaged.extend([[&sound[..], b"x"].concat(), sound[..sound.len() - 1].to_vec(), Vec::new()]);
-    for bytes in damaged {
-        // As a new file: the mapping of one that is in use must not change.
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, &bytes).unwrap();
-        check_equal(&open("mine", &roots, Some(cache.path())).unwrap(), &expected);
-        assert!(std::fs::read(&path).unwrap() == sound, "the cache was not written anew");
+    let mut damaged = sound.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    replace(&path, &damaged);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| check_equal(&open("mine", &roots, Some(cache.path())).unwrap(), &expected));
+        }
+    });
+    assert!(open("mine", &roots, Some(cache.path())).unwrap().notes.is_empty());
+    assert_eq!(contents(cache.path()).len(), 1);
+}
+
+/// What a worker is told: a file whose state another process saw when it had checked all of it.
+#[cfg(unix)]
+#[test]
+fn a_file_that_was_checked_is_not_checked_again_unless_it_has_changed() {
+    let (root, cache) = root_and_cache();
+    open("mine", &[root.path().to_owned()], Some(cache.path())).unwrap();
+    let open = |check| read_cached(root.path(), cache.path(), LATER, check);
+    let checked = vec![open(Check::All).unwrap().checked.expect("it has settled")];
+    assert_eq!(open(Check::Unless(&checked)).unwrap().checked.as_ref(), Some(&checked[0]));
+    let (path, sound) = contents(cache.path()).remove(0);
+    let mut damaged = sound.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    // In place, at the same size, with its old time.
+    let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let before = std::fs::metadata(&path).unwrap();
+    replace(&path, &damaged);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), before.len());
+    let message = format!("{}: the images in 1 of its 1 blocks have changed since they were written", path.display());
+    for check in [Check::All, Check::Unless(&checked), Check::Unless(&[])] {
+        assert_eq!(open(check).map(|_| ()).unwrap_err(), Some(message.clone()));
     }
 }
 
 #[test]
-fn a_changed_source_is_decoded_again() {
+fn a_source_rewritten_at_its_size_with_its_old_time_is_decoded_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, cache) = (root.path().join("mine"), root.path().join("cache"));
+    let mut set = fixtures::random(4, 4, 3, 2, 8, 4);
+    set.train.labels = vec![0, 1, 1, 0, 0, 1, 0, 1];
+    fixtures::parquet(&folder, &set, COLUMNS);
+    let roots = [root.path().to_owned()];
+    let before = open("mine", &roots, Some(&cache)).unwrap();
+    let state = |path: &Path| std::fs::metadata(path).map(|file| (file.len(), file.modified().unwrap())).unwrap();
+    let paths: Vec<PathBuf> = contents(&folder).into_iter().map(|(path, _)| path).collect();
+    let states: Vec<_> = paths.iter().map(|path| state(path)).collect();
+
+    set.train.labels = vec![1, 0, 0, 1, 1, 0, 1, 0];
+    fixtures::parquet(&folder, &set, COLUMNS);
+    for (path, (_, time)) in paths.iter().zip(&states) {
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(*time).unwrap();
+    }
+    assert_eq!(paths.iter().map(|path| state(path)).collect::<Vec<_>>(), states);
+    let after = open("mine", &roots, Some(&cache)).unwrap();
+    assert_ne!(after.digest, before.digest);
+    check_equal(&after, &open("mine", &roots, None).unwrap());
+    assert!(after.notes.is_empty());
+}
+
+#[test]
+fn a_source_of_the_same_bytes_is_not_decoded_again_whatever_its_time() {
     let (root, cache) = root_and_cache();
     let roots = [root.path().to_owned()];
     let before = open("mine", &roots, Some(cache.path())).unwrap();
-    let file = std::fs::File::options().write(true).open(root.path().join("mine/test-00000-of-00001.parquet")).unwrap();
-    // The same bytes at another time count as changed; so do others at the same path.
-    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    let stamp = |path: &Path| std::fs::read(path).unwrap();
     let (path, first) = contents(cache.path()).remove(0);
-    check_equal(&open("mine", &roots, Some(cache.path())).unwrap(), &before);
-    assert_ne!(stamp(&path), first);
+    // A mark in what no one checks, so that a file that is written anew shows.
+    let mut marked = first.clone();
+    let images = first.len() - 31 * 3072;
+    assert_eq!(marked[images - 1], 0);
+    marked[images - 1] = 1;
+    replace(&path, &marked);
+    let file = std::fs::File::options().write(true).open(root.path().join("mine/test-00000-of-00001.parquet")).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    for _ in 0..2 {
+        check_equal(&read_cached(root.path(), cache.path(), LATER, Check::All).unwrap(), &before);
+        check_equal(&open("mine", &roots, Some(cache.path())).unwrap(), &before);
+    }
+    assert!(std::fs::read(&path).unwrap() == marked);
+    let names: Vec<_> =
+        contents(cache.path()).into_iter().map(|(path, _)| path.extension().unwrap().to_owned()).collect();
+    assert_eq!(names, if cfg!(unix) { vec!["clrdata", "states"] } else { vec!["clrdata"] });
+
     fixtures::parquet(&root.path().join("mine"), &cifar_100(), COLUMNS);
     assert_ne!(open("mine", &roots, Some(cache.path())).unwrap().digest, before.digest);
-    assert_eq!(contents(cache.path()).len(), 1);
     // What was opened before is still what it was.
     assert_eq!(before.computed_digest(), before.digest);
 }

@@ -26,7 +26,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub(crate) use columns::{OTHER_COLUMNS, ROW_COLUMNS};
-pub use facts::{ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, ParameterFacts, PluginFacts};
+pub use facts::{
+    ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, ParameterFacts, PluginFacts,
+};
 pub use groups::{ParameterGroup, models_with_groups};
 pub use id::{NoTrialId, TrialId};
 pub use names::{Names, NoTrial};

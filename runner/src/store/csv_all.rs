@@ -74,7 +74,8 @@ pub fn csv_of_all(folder: &Path, rows: CsvRows, out: &Path) -> Result<Written, S
         return Err(StoreError::NoOutput { folder: folder.to_owned() });
     };
     let path = folder.join("plan.json");
-    let bytes = regular::read(&path, regular::LARGEST_RECORD).map_err(|source| StoreError::io("read", &path, source))?;
+    let bytes =
+        regular::read(&path, regular::LARGEST_RECORD).map_err(|source| StoreError::io("read", &path, source))?;
     let plan: PlanFile = serde_json::from_slice(&bytes)
         .map_err(|source| StoreError::Corrupt { path: path.clone(), what: source.to_string() })?;
 

@@ -144,6 +144,7 @@ fn seeds_of_requests() -> Vec<(String, Vec<u8>)> {
         digest: Some("0123".repeat(16)),
         roots: vec![path("data"), path("more")],
         cache: Some(path("cache")),
+        checked: vec!["1 2 3".to_owned()],
         counts: [45_000, 5_000, 10_000],
         transform: (&transform).into(),
     };

@@ -233,6 +233,8 @@ pub struct DataSource {
     pub roots: Vec<FilePath>,
     /// Where decoded sets are kept.
     pub cache: Option<FilePath>,
+    /// States of the cached sets that need not be checked again.
+    pub checked: Vec<String>,
     /// Images of train, validation and test.
     pub counts: [u64; 3],
     /// What is done to each image.

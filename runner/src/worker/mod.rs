@@ -40,6 +40,8 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::dataset::Dataset;
+
 pub use probe::{Known, gpus};
 pub use serve::serve;
 pub use session::{Session, Worker};
@@ -63,6 +65,18 @@ pub struct Launch {
     pub roots: Vec<PathBuf>,
     /// Where decoded datasets are kept.
     pub cache: Option<PathBuf>,
+    /// States of the cached datasets of which this process has checked all ([`Dataset::checked`]).
+    pub checked: Vec<String>,
+}
+
+impl Isolation {
+    /// The same for workers that open `datasets`, which this process has opened.
+    pub fn with_opened<'d>(mut self, datasets: impl IntoIterator<Item = &'d Dataset>) -> Isolation {
+        if let Isolation::Process(launch) = &mut self {
+            launch.checked = datasets.into_iter().filter_map(|dataset| dataset.checked.clone()).collect();
+        }
+        self
+    }
 }
 
 impl Launch {
@@ -70,6 +84,6 @@ impl Launch {
     pub fn this_program(roots: Vec<PathBuf>, cache: Option<PathBuf>) -> io::Result<Launch> {
         let itself = Path::new("/proc/self/exe");
         let program = if itself.exists() { itself.to_owned() } else { std::env::current_exe()? };
-        Ok(Launch { program, roots, cache })
+        Ok(Launch { program, roots, cache, checked: Vec::new() })
     }
 }

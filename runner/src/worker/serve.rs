@@ -238,7 +238,9 @@ fn open_data(source: &DataSource, transform: Transform) -> Result<host::Data, Ho
     let failed = |problem: String| HostError::Data { dataset: name.clone(), problem };
     let roots: Vec<PathBuf> = source.roots.iter().cloned().map(Into::into).collect();
     let cache: Option<PathBuf> = source.cache.clone().map(Into::into);
-    let dataset = dataset::open(name, &roots, cache.as_deref()).map_err(|error| failed(error.to_string()))?;
+    let check = dataset::Check::Unless(&source.checked);
+    let dataset =
+        dataset::open_checking(name, &roots, cache.as_deref(), check).map_err(|error| failed(error.to_string()))?;
     if let Some(digest) = &source.digest
         && *digest != dataset.digest
     {

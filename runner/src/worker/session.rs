@@ -27,6 +27,7 @@ pub struct Worker {
     limits: Limits,
     roots: Vec<PathBuf>,
     cache: Option<PathBuf>,
+    checked: Vec<String>,
     /// What it has open.
     data: Option<(DataSource, Arc<Data>)>,
 }
@@ -48,8 +49,8 @@ impl Worker {
     ///
     /// [`Death::NotStarted`].
     pub fn start(launch: &Launch, limits: Limits) -> Result<Worker, Death> {
-        let Launch { roots, cache, .. } = launch.clone();
-        Ok(Worker { process: Some(Process::start(launch)?), limits, roots, cache, data: None })
+        let Launch { roots, cache, checked, .. } = launch.clone();
+        Ok(Worker { process: Some(Process::start(launch)?), limits, roots, cache, checked, data: None })
     }
 
     /// Whether it can hold another session.
@@ -94,6 +95,7 @@ impl Worker {
             digest: data.digest.clone(),
             roots: self.roots.iter().map(|root| root.as_path().into()).collect(),
             cache: self.cache.as_deref().map(Into::into),
+            checked: self.checked.clone(),
             counts: split_counts,
             transform: (&config.dataset.transform).into(),
         };

@@ -39,6 +39,7 @@ fn requests() -> Vec<Request> {
             digest: Some("ab12".into()),
             roots: vec![path.into()],
             cache: Some(path.into()),
+            checked: vec!["66 1 2 3.4 5.6".into()],
             counts: [45_000, 5_000, 10_000],
             transform: (&Transform { mean: vec![0.1; 2], scale: vec![], pad: 4, crop: None, flip: true }).into(),
         }),

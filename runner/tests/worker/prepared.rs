@@ -59,6 +59,7 @@ impl Prepared {
             program: self.program.clone(),
             roots: vec![self.world.path("data")],
             cache: Some(self.world.path("cache")),
+            checked: Vec::new(),
         }
     }
 
