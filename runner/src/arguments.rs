@@ -389,7 +389,7 @@ mod tests {
             (
                 "optimise s.toml",
                 "there is no command `optimise`, and no file of that name to run; there are `check`, `plan`, `schedule`, \
-                 `status`, `verify`, `plugin`, `data`, `export` and `schema`",
+                 `status`, `verify`, `plugin`, `data`, `export`, `evaluate` and `schema`",
             ),
         ];
         for (typed, expected) in cases {

@@ -407,6 +407,10 @@ fn no_plugin(
     }
     let found = plugins.list();
     let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
+    if names.contains(&name) {
+        // It is there, and something is wrong with it.
+        return error.into();
+    }
     if Place::of(Path::new(name)) == Place::Nothing && !name.contains(['/', '\\']) {
         let offers = |plugin: &&str| {
             let known = Known::find(plugins, plugin, isolation?, Limits::default()).ok()?;

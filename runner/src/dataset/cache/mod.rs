@@ -18,7 +18,7 @@
 //! the file replaced. Where it was damaged, that is said ([`Dataset::notes`]).
 //!
 //! **Every byte is checked on opening**: the length of the file, the check sum over everything before the images, that labels
-//! are classes and stored orders permutations, and each block of images by its digest. CIFAR-10 takes 0.1 s. Workers open
+//! are classes and stored orders permutations, and each block of images by its digest. Workers open
 //! the file that the process which started them has checked, and do not check that very file again ([`Check`]).
 //!
 //! **Whether the source is still what was decoded** is told by its content ([`source`]).

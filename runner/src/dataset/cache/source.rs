@@ -1,6 +1,6 @@
 //! Whether files still hold what was decoded from them.
 //!
-//! The truth is their *content*, a digest of every byte: 0.1 s for CIFAR's 170 MB, half a minute for 50 GB. So that it need not
+//! The truth is their *content*, a digest of every byte, which takes time for large files. So that it need not
 //! be computed each time, the *state* stands for it: of each file the device, the inode, the size, and the times at which its content
 //! and its entry in the file system were last changed. The system sets the last of these by its own clock whenever a file is
 //! written, renamed or given another time, and no program can set it (`touch -r`, `cp -p` and `rsync -t` set the other one
