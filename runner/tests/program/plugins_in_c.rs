@@ -62,9 +62,9 @@ fn a_trial_that_the_plugin_fails_is_reported_and_the_exit_code_is_1() {
         ran.stdout.lines().filter(|line| line.starts_with("failed: ") || line.contains(" trials")).collect();
     expect![[r#"
         3 trials: 0 finished, 3 failed
-        failed: triangular sgd seed=1: plugin `faulty`: session_step: the device is on fire (CLR_DEVICE)
-        failed: triangular gd seed=1: plugin `faulty`: session_step: the device is on fire (CLR_DEVICE)
-        failed: hot gd seed=1: plugin `faulty`: session_step: the device is on fire (CLR_DEVICE)
+        failed: 629d triangular sgd: plugin `faulty`: session_step: the device is on fire (CLR_DEVICE)
+        failed: 0ea1 triangular gd: plugin `faulty`: session_step: the device is on fire (CLR_DEVICE)
+        failed: 30e1 hot gd: plugin `faulty`: session_step: the device is on fire (CLR_DEVICE)
     "#]]
     .assert_eq(&(stdout.join("\n") + "\n"));
 
@@ -84,5 +84,5 @@ fn plugin_check_of_what_breaks_the_rules_exits_with_1_and_of_no_plugin_with_2() 
     assert_eq!((check.code, check.stderr.as_str()), (Some(1), ""), "{check:?}");
     let check = world.run(&["plugin", "check", "spec.toml"]);
     assert_eq!((check.code, check.stdout.as_str()), (Some(2), ""), "{check:?}");
-    assert!(check.stderr.starts_with("error: cannot load the plugin spec.toml: "), "{check:?}");
+    assert!(check.stderr.starts_with("error: no plugin `spec.toml`: spec.toml is a spec"), "{check:?}");
 }

@@ -126,7 +126,7 @@ fn what_no_session_allows_is_not_sent() {
     let cancel = AtomicBool::new(false);
     for engine in [&mut session, &mut here] {
         let problems = [
-            engine.evaluate(Split::Test, 0, 21, &[true, true], &mut [0.0; 6], &cancel).unwrap_err(),
+            engine.evaluate(Split::Test, 0, 101, &[true, true], &mut [0.0; 6], &cancel).unwrap_err(),
             engine.evaluate(Split::Test, 0, 20, &[true], &mut [0.0; 6], &cancel).unwrap_err(),
             engine.save(2, 0, &mut []).unwrap_err(),
             engine.save(0, 99, &mut []).unwrap_err(),
