@@ -21,6 +21,7 @@ mod fixtures;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod idx;
+mod numpy_array;
 pub mod order;
 mod parquet_images;
 mod pickle;
