@@ -1,7 +1,7 @@
 //! The parts of an output's files that its state is told from. What is else in them is skipped, which is quick: the plan of
 //! ten thousand trials is 10 MB.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
@@ -10,7 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::plan::{Axis, AxisKind, AxisValue};
 use crate::regular::{self, LARGEST_RECORD};
-use crate::store::{Numbers, Status};
+use crate::store::files::FileEntry;
+use crate::store::sound::{self, Depth};
+use crate::store::{Numbers, Status, swap};
 
 /// Of `plan.json`.
 #[derive(Debug, Deserialize)]
@@ -75,6 +77,21 @@ pub struct ManifestFile {
     pub trials: HashMap<String, KnownTrial>,
     #[serde(default)]
     pub unfinished: HashMap<String, SavedTrial>,
+    /// By path in the folder.
+    #[serde(default)]
+    pub files: BTreeMap<String, FileEntry>,
+}
+
+impl ManifestFile {
+    /// What is wrong with the files that it lists in `folder`, as far as that shows without reading them to their ends: of each
+    /// its presence, its length and, of a table, its footer.
+    pub fn damage(&self, folder: &Path) -> Vec<String> {
+        let problem = |(file, entry): (&String, &FileEntry)| {
+            let what = sound::check(&swap::locate(folder, file), entry, Depth::Footer).err()?;
+            Some(format!("{file}: {what}"))
+        };
+        self.files.iter().filter_map(problem).collect()
+    }
 }
 
 /// A trial of `manifest.json`.

@@ -52,6 +52,9 @@ pub struct Report {
     pub seconds_left: Option<f64>,
     /// The last trial that failed, session that died, or command that could not write.
     pub last_error: Option<LastError>,
+    /// Files of results that are missing or are not what was written: path and what is wrong, as far as that shows without
+    /// reading them to their ends.
+    pub damage: Vec<String>,
     /// What could not be read.
     pub notes: Vec<String>,
     /// Every trial of the spec, in its order.
@@ -67,6 +70,8 @@ pub struct Report {
 pub enum State {
     /// A command holds the output.
     Running,
+    /// Nothing runs, and files of results are missing or damaged.
+    Damaged,
     /// Every trial is done or failed.
     Done,
     /// The last command ended with trials left.
@@ -147,6 +152,9 @@ pub enum TrialStatus {
     Unfinished,
 }
 
+/// How often files are looked at while their manifest changes.
+const LOOKS: usize = 3;
+
 /// Why there is no state.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
@@ -167,6 +175,7 @@ pub fn read(folder: &Path) -> Result<Report, StatusError> {
     let mut notes = Vec::new();
     let plan: Option<PlanFile> = noting(files::read(&folder.join("plan.json")), &mut notes);
     let manifest: Option<ManifestFile> = noting(files::read(&folder.join("manifest.json")), &mut notes);
+    let (manifest, damage) = with_damage(folder, manifest);
     let heartbeat = journal::read_heartbeat(folder);
     let mut history = History::default();
     let events = folder.join(journal::EVENTS);
@@ -183,8 +192,27 @@ pub fn read(folder: &Path) -> Result<Report, StatusError> {
     if plan.is_none() {
         notes.push("without plan.json, only trials that began are known".to_owned());
     }
-    let found = Found { plan, manifest: manifest.unwrap_or_default(), heartbeat, history, notes };
+    let found = Found { plan, manifest: manifest.unwrap_or_default(), damage, heartbeat, history, notes };
     Ok(report(folder, found, Timestamp::now()))
+}
+
+/// What is wrong with the files that the manifest lists. A command that is at work replaces files: where something is wrong and
+/// the manifest has changed meanwhile, it is looked at again.
+fn with_damage(folder: &Path, manifest: Option<ManifestFile>) -> (Option<ManifestFile>, Vec<String>) {
+    let mut manifest = manifest;
+    for _ in 0..LOOKS {
+        let damage = manifest.as_ref().map(|manifest| manifest.damage(folder)).unwrap_or_default();
+        let now: Option<ManifestFile> = match damage.is_empty() {
+            true => None,
+            false => files::read(&folder.join("manifest.json")).ok().flatten(),
+        };
+        match (now, &manifest) {
+            (Some(now), Some(before)) if now.files != before.files => manifest = Some(now),
+            _ => return (manifest, damage),
+        }
+    }
+    // It changes all the time: what is missing from one moment to the next is no damage.
+    (manifest, Vec::new())
 }
 
 /// What a file holds; what is wrong with it becomes a note.
@@ -199,6 +227,7 @@ fn noting<T>(file: Result<Option<T>, String>, notes: &mut Vec<String>) -> Option
 struct Found {
     plan: Option<PlanFile>,
     manifest: ManifestFile,
+    damage: Vec<String>,
     heartbeat: Option<Heartbeat>,
     history: History,
     notes: Vec<String>,
@@ -277,7 +306,7 @@ impl History {
 
 /// Pure: the same files at the same time give the same report.
 fn report(folder: &Path, found: Found, now: Timestamp) -> Report {
-    let Found { plan, manifest, heartbeat, history, notes } = found;
+    let Found { plan, manifest, damage, heartbeat, history, notes } = found;
     let heartbeat_seconds = heartbeat.as_ref().and_then(|beat| age(&beat.time, now));
     let holder_lives = heartbeat.as_ref().and_then(|beat| beat.holder.lives());
     let is_held = match (&heartbeat, holder_lives) {
@@ -332,6 +361,7 @@ fn report(folder: &Path, found: Found, now: Timestamp) -> Report {
         .map(|rate| iterations.saturating_sub(iterations_done) as f64 / rate);
     let state = match () {
         () if is_held => State::Running,
+        () if !damage.is_empty() => State::Damaged,
         () if counts.left == 0 && is_planned => State::Done,
         () if heartbeat.is_some() || (history.began && !history.ended) => State::Killed,
         () => State::Stopped,
@@ -350,6 +380,7 @@ fn report(folder: &Path, found: Found, now: Timestamp) -> Report {
         per_second,
         seconds_left,
         last_error: history.last_error,
+        damage,
         notes,
         trials,
         axes,

@@ -224,9 +224,10 @@ fn torn_and_missing_files_are_named_and_the_rest_is_told() {
     check(
         &folder,
         &expect![[r#"
-            outputs/example: stopped; the same command goes on
+            outputs/example: damaged: 1 file of this output is missing or changed; the same command mends that
             2 trials: 2 finished
             100%, 24 of 24 iterations
+            damaged: plan.json: it is cut off: 15 bytes instead of 3728
             note: outputs/example/plan.json: invalid type: integer `7`, expected struct PlannedTrial at line 1 column 13
             note: outputs/example/events.jsonl: 2 lines were cut off or are not ours
             note: without plan.json, only trials that began are known
@@ -236,9 +237,10 @@ fn torn_and_missing_files_are_named_and_the_rest_is_told() {
     check(
         &folder,
         &expect![[r#"
-            outputs/example: stopped; the same command goes on
+            outputs/example: damaged: 1 file of this output is missing or changed; the same command mends that
             2 trials: 2 finished
             100%, 24 of 24 iterations
+            damaged: plan.json: it is missing
             note: outputs/example/events.jsonl: 2 lines were cut off or are not ours
             note: without plan.json, only trials that began are known
         "#]],
@@ -300,6 +302,7 @@ fn a_status_fits_80_columns() {
         per_second: Some(122.4),
         seconds_left: Some(715.0),
         last_error: None,
+        damage: Vec::new(),
         notes: Vec::new(),
         trials: trials.to_vec(),
         axes: vec![
@@ -371,4 +374,33 @@ fn cost_of_ten_thousand_trials() {
     let report = read(&folder).unwrap();
     let listed = text(&report, true, &Terminal::default()).len();
     eprintln!("{} trials, {listed} bytes: {:?}", report.trials.len(), start.elapsed());
+}
+
+#[test]
+fn missing_and_cut_off_tables_are_no_done_output() {
+    let outputs = tempfile::tempdir().unwrap();
+    let plan = GRID.plan();
+    let mut command = Command::begin(outputs.path(), &plan);
+    (0..plan.trials.len()).for_each(|trial| command.record(&events(&plan, trial, 5)));
+    command.finish();
+    let folder = outputs.path().join("example");
+    assert_eq!((read(&folder).unwrap().state, read(&folder).unwrap().damage), (State::Done, vec![]));
+
+    let of = |table: &str| fs::read_dir(folder.join(table)).unwrap().next().unwrap().unwrap().path();
+    let metrics = of("metrics");
+    let whole = fs::read(&metrics).unwrap();
+    fs::write(&metrics, &whole[..whole.len() - 1]).unwrap();
+    fs::remove_file(of("evals")).unwrap();
+    // As long as it was, and no table any more.
+    let trials = fs::read(folder.join("trials.parquet")).unwrap();
+    fs::write(folder.join("trials.parquet"), vec![0; trials.len()]).unwrap();
+    let report = read(&folder).unwrap();
+    assert_eq!(report.state, State::Damaged);
+    let damage = report.damage.join("\n");
+    for (file, what) in [("evals/", "it is missing"), ("metrics/", "bytes instead of"), ("trials.parquet", "footer")] {
+        let line = damage.lines().find(|line| line.starts_with(file)).unwrap_or_else(|| panic!("{file}: {damage}"));
+        assert!(line.contains(what), "{line}");
+    }
+    let text = text(&report, false, &Terminal::plain(80));
+    assert!(text.contains("damaged: 3 files of this output are missing or changed"), "{text}");
 }

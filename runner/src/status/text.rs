@@ -16,6 +16,7 @@ const LISTED: usize = 20;
 pub fn text(report: &Report, all_trials: bool, terminal: &Terminal) -> String {
     let names = Names::new(&report.axes, report.trials.iter().map(|trial| (&trial.trial, &trial.values[..])));
     let mut lines = vec![format!("{}: {}", report.folder.display(), state(report)), counts(report), iterations(report)];
+    lines.extend(report.damage.iter().map(|damage| format!("damaged: {damage}")));
     lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
     let mut out: String = lines.iter().map(|line| words::wrapped(line, terminal.width, 2) + "\n").collect();
     let is_listed = |trial: &&TrialState| all_trials || trial.status == TrialStatus::Running;
@@ -33,6 +34,11 @@ fn state(report: &Report) -> String {
     match (report.state, report.holder_lives) {
         (State::Running, Some(_)) => format!("running, {holder}"),
         (State::Running, None) => format!("running, {holder}{heard}"),
+        (State::Damaged, _) => {
+            let files = words::counted(report.damage.len(), "file");
+            let are = if report.damage.len() == 1 { "is" } else { "are" };
+            format!("damaged: {files} of this output {are} missing or changed; the same command mends that")
+        }
         (State::Done, _) => "done".to_owned(),
         (State::Stopped, _) => "stopped; the same command goes on".to_owned(),
         (State::Killed, Some(_)) => format!("not running: {holder} is gone{heard}; the same command goes on"),
