@@ -467,6 +467,11 @@ fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
         DataCommand::Fetch { name, search } => {
             let root = dataset::places::fetch_root(search.data.as_deref())
                 .context("no folder to download to: give --data DIR, or set CLR_DATA or HOME")?;
+            let is_published = dataset::fetch::names().any(|published| published == name);
+            if let Some(found) = dataset::search::find(name, &data_roots(search)).ok().filter(|_| is_published) {
+                print(&format!("{name} is there already: {found}; delete that to download it again\n"))?;
+                return Ok(ExitCode::SUCCESS);
+            }
             let mut bar = show::DownloadBar::new(Terminal::stderr().redraws);
             let folder = dataset::fetch::fetch(name, &root, None, &mut |progress| bar.show(progress))?;
             bar.finish();

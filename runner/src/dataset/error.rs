@@ -23,12 +23,12 @@ pub enum DatasetError {
         name: String,
     },
     /// The operating system's word on a file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file does not hold what its format says.
     #[error("{file}{place}: expected {expected}, found {found}")]
@@ -82,7 +82,7 @@ impl fmt::Display for Place {
 
 impl DatasetError {
     pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DatasetError + '_ {
-        move |source| DatasetError::Io { path: path.to_owned(), source }
+        move |cause| DatasetError::Io { path: path.to_owned(), cause }
     }
 
     pub(super) fn malformed(

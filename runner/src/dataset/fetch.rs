@@ -34,7 +34,8 @@ pub fn fetch(
     for &(file, digest) in published.files {
         fetch_file(&format!("{base_url}/{file}"), &folder.join(file), digest, &mut |received, total| {
             progress(Progress { file, received, total });
-        })?;
+        })
+        .map_err(|error| error.with_steps(base_url, published.files, &folder))?;
     }
     Ok(folder)
 }
@@ -65,20 +66,22 @@ pub enum FetchError {
         name: String,
     },
     /// The operating system's word on a file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// No connection, or an answer that is no file.
-    #[error("{url}: {source}")]
+    #[error("{url}: {cause}{steps}")]
     Request {
         /// What was asked for.
         url: String,
         /// What went wrong.
-        source: Box<ureq::Error>,
+        cause: Box<ureq::Error>,
+        /// What to do by hand instead.
+        steps: String,
     },
     /// The connection ended early. What arrived is kept.
     #[error("{url}: broke off after {received} bytes{}: {reason}; the same command resumes it", of(*total))]
@@ -111,8 +114,20 @@ fn of(total: Option<u64>) -> String {
 }
 
 impl FetchError {
+    /// Where there was no answer, with what to do by hand: which files to download, and where to put them.
+    fn with_steps(self, base_url: &str, files: &[(&str, &str)], folder: &Path) -> FetchError {
+        let FetchError::Request { url, cause, .. } = self else { return self };
+        let missing = files.iter().filter(|(file, _)| !folder.join(file).exists());
+        let urls: String = missing.map(|(file, _)| format!("\n  {base_url}/{file}")).collect();
+        let steps = format!(
+            "\nwithout a network, download on another machine what follows, and put it into {}:{urls}",
+            folder.display()
+        );
+        FetchError::Request { url, cause, steps }
+    }
+
     fn io(path: &Path) -> impl FnOnce(io::Error) -> FetchError + '_ {
-        move |source| FetchError::Io { path: path.to_owned(), source }
+        move |cause| FetchError::Io { path: path.to_owned(), cause }
     }
 }
 
@@ -219,8 +234,8 @@ fn download(url: &str, part: &Path, progress: &mut dyn FnMut(u64, Option<u64>)) 
         return Ok(true);
     }
     if answer.status() != 200 && answer.status() != 206 {
-        let source = Box::new(ureq::Error::StatusCode(answer.status().as_u16()));
-        return Err(FetchError::Request { url: url.to_owned(), source });
+        let cause = Box::new(ureq::Error::StatusCode(answer.status().as_u16()));
+        return Err(FetchError::Request { url: url.to_owned(), cause, steps: String::new() });
     }
     let resumed = there > 0 && answer.status() == 206 && resumes_at(&answer, there);
     if there > 0 && !resumed {
@@ -273,7 +288,11 @@ fn request(url: &str, from: u64) -> Result<ureq::http::Response<ureq::Body>, Fet
     if from > 0 {
         request = request.header("range", format!("bytes={from}-"));
     }
-    request.call().map_err(|source| FetchError::Request { url: url.to_owned(), source: Box::new(source) })
+    request.call().map_err(|cause| FetchError::Request {
+        url: url.to_owned(),
+        cause: Box::new(cause),
+        steps: String::new(),
+    })
 }
 
 /// Whether the answer says that it begins at byte `from`: `content-range: bytes 100-199/200`.

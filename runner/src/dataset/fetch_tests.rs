@@ -166,6 +166,26 @@ fn no_server_is_an_error() {
 }
 
 #[test]
+fn without_a_network_the_steps_by_hand_are_said_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("fashion-mnist");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("t10k-labels-idx1-ubyte.gz"), "not checked yet").unwrap();
+    let error = fetch("fashion-mnist", root.path(), Some(&url), &mut |_| {}).unwrap_err();
+    // As the program prints it: with all causes.
+    let message = format!("{:#}", anyhow::Error::from(error));
+    let steps = format!("put it into {}:", folder.display());
+    assert_eq!(message.matches(&steps).count(), 1, "{message}");
+    assert_eq!(message.matches("refused").count(), 1, "{message}");
+    for (file, is_named) in [("train-images-idx3-ubyte.gz", true), ("t10k-labels-idx1-ubyte.gz", false)] {
+        assert_eq!(message.contains(&format!("\n  {url}/{file}")), is_named, "{message}");
+    }
+}
+
+#[test]
 fn a_file_that_is_there_is_not_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");

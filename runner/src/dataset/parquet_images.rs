@@ -214,7 +214,7 @@ impl Images {
             DatasetError::malformed(name.as_str(), place, "a readable Parquet file", error)
         };
         let refused = |fault: Fault| match fault {
-            Fault::Io(source) => DatasetError::Io { path: path.to_owned(), source },
+            Fault::Io(cause) => DatasetError::Io { path: path.to_owned(), cause },
             Fault::Malformed { at, expected, found } => {
                 DatasetError::malformed(name.as_str(), Place::Byte(at), expected, found)
             }
