@@ -7,6 +7,7 @@ use crate::ratio::Ratio;
 use crate::schedule::{Cyclic, OneCycle, OneCycleForm, Schedule, cycle};
 use crate::spec::kinds::Naming;
 use crate::spec::{Diagnostic, Number, Problems, thousands};
+use crate::words;
 
 /// The code of warnings about schedules that reach beyond the training.
 const BEYOND: &str = "spec::beyond";
@@ -254,7 +255,7 @@ fn count(steps: f64) -> String {
     }
 }
 
-/// Warns about splits that tell little.
+/// Warns about splits that tell little, and about classes that occur in only one of training and test.
 pub fn data(facts: &DatasetFacts, cell: &Cell<'_, '_>, problems: &mut Problems) {
     let validation = cell.integer("data.validation").unwrap_or(0).max(0) as u64;
     let splits = [("data.dataset", "test set", facts.test_count), ("data.validation", "validation split", validation)];
@@ -268,5 +269,22 @@ pub fn data(facts: &DatasetFacts, cell: &Cell<'_, '_>, problems: &mut Problems) 
                     .help("differences of a few images between trials say nothing"),
             );
         }
+    }
+    let Some(counts) = &facts.class_counts else { return };
+    for (code, counts, split, consequence) in [
+        ("spec::classes", &counts.train, "training images", "a network never learns it"),
+        ("spec::test_classes", &counts.test, "test images", "nothing tells whether it is learned"),
+    ] {
+        let absent: Vec<String> =
+            counts.iter().enumerate().filter(|(_, count)| **count == 0).map(|(class, _)| class.to_string()).collect();
+        // Without any images there is no such split.
+        if absent.is_empty() || absent.len() == counts.len() {
+            continue;
+        }
+        let title = format!("{} of {} classes have no {split}", absent.len(), counts.len());
+        problems.push(
+            Diagnostic::warning(code, cell.place("data.dataset"), title)
+                .text(format!("class {}: {consequence}", words::some_of(&absent))),
+        );
     }
 }

@@ -990,6 +990,27 @@ fn a_split_of_a_few_images_is_a_warning() {
     .assert_eq(&render(&warnings, &source));
 }
 
+#[test]
+fn classes_without_images_are_a_warning() {
+    let source = SourceFile { name: "a.toml".to_owned(), text: format!("{HEAD}{FIXED}{SGD}") };
+    let warnings = |train: Vec<u64>, test: Vec<u64>| {
+        let mut facts = facts();
+        if let Some(Ok(cifar)) = facts.datasets.get_mut("cifar10") {
+            cifar.class_counts = Some(ClassCounts { train, test });
+        }
+        let warnings = plan(&parse(&source, &[]).0, &facts).unwrap().warnings;
+        warnings.iter().map(|warning| format!("{}; {}", warning.title, warning.text)).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(vec![5; 4], vec![1, 2, 3, 4]), Vec::<String>::new());
+    let missing = [
+        "1 of 4 classes have no training images; class 2: a network never learns it",
+        "2 of 4 classes have no test images; class 0 and 3: nothing tells whether it is learned",
+    ];
+    assert_eq!(warnings(vec![5, 5, 0, 5], vec![0, 9, 9, 0]), missing);
+    // A set without a test split has no classes there at all.
+    assert_eq!(warnings(vec![5; 4], vec![0; 4]), Vec::<String>::new());
+}
+
 /// The specs of the repository: what is warned of is so.
 #[test]
 fn the_specs_of_the_repository_have_only_warnings_that_are_true() {
