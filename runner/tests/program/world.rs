@@ -283,7 +283,7 @@ pub fn write_dataset(folder: &Path, side: u32, counts: [i64; 2]) {
         (state >> 26) as u8
     };
     for (split, count) in ["train", "test"].into_iter().zip(counts) {
-        let labels: Vec<i64> = (0..count).map(|index| index * 7 % 10).collect();
+        let labels: Vec<i64> = (0..count).map(|index| index * 7 % count.min(10)).collect();
         let bytes = (side * side * 3) as usize;
         let mut pixels = |label: &i64| -> Vec<u8> { (0..bytes).map(|_| 15 * *label as u8 + noise()).collect() };
         let images = labels.iter().map(|label| png(side, &pixels(label)));
