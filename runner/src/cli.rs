@@ -257,7 +257,15 @@ pub struct ExportArgs {
     /// Where to write. Default: a file in the current folder, named after the trial.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// On what to train again.
+    /// How to train again.
+    #[command(flatten)]
+    pub again: AgainArgs,
+}
+
+/// What it takes to train trials of an output again.
+#[derive(Args, Debug)]
+pub struct AgainArgs {
+    /// On what.
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Where to look.
@@ -360,18 +368,9 @@ pub struct VerifyArgs {
     /// Compare only the rows from A to before B of each trial; later ones are not trained. `A..` and `..B` too.
     #[arg(long, value_name = "A..B", value_parser = rows)]
     pub rows: Option<Range<u64>>,
-    /// On what.
+    /// How to train again.
     #[command(flatten)]
-    pub device: DeviceArgs,
-    /// Where to look.
-    #[command(flatten)]
-    pub search: SearchArgs,
-    /// Where plugins compute.
-    #[command(flatten)]
-    pub isolation: IsolationArgs,
-    /// Print no progress, only the results.
-    #[arg(long, short)]
-    pub quiet: bool,
+    pub again: AgainArgs,
 }
 
 /// `A..B`, `A..` or `..B`.

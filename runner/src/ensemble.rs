@@ -4,18 +4,17 @@
 //! Averaged weights are the plain mean of the members' weights, with normalisation's statistics computed anew over the
 //! training images. (Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".)
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::checkpoint::Checkpoint;
 use crate::dataset::order::Sampler;
 use crate::event::Split;
 use crate::host::{Completion, HostError, Role, Session};
 use crate::plan::{Plan, Trial, names};
-use crate::store::{StoreError, kept_cycles, snapshots};
+use crate::store::{Snapshots, StoreError};
 use crate::train::{Feed, Layout, Resources};
 
 /// Samples whose scores are asked for in one call, so that it ends soon enough when it is cancelled.
@@ -90,32 +89,30 @@ pub struct Wanted {
     pub split: Split,
 }
 
-/// The trials of `plan` that are `asked` for, by label, id or the first digits of an id; else all of which the output `folder`
-/// keeps states.
+/// The trials of `plan` that are `asked` for, by label, id or the first digits of an id; else all of which there are states.
 ///
 /// # Errors
 ///
 /// Where none or several trials are meant, or there is nothing to evaluate.
-pub fn trials(folder: &Path, plan: &Plan, asked: &[String]) -> Result<Vec<usize>, EnsembleError> {
+pub fn trials(snapshots: &Snapshots, plan: &Plan, asked: &[String]) -> Result<Vec<usize>, EnsembleError> {
     let named = |asked: &String| Ok(names::find(asked, plan.trials.iter().map(|trial| (trial.id, &*trial.label)))?);
     if !asked.is_empty() {
         return asked.iter().map(named).collect();
     }
-    let kept = kept_cycles(folder)?;
-    let trials: Vec<usize> = (0..plan.trials.len()).filter(|&trial| kept.contains(&plan.trials[trial].id)).collect();
+    let trials: Vec<usize> = (0..plan.trials.len()).filter(|&trial| snapshots.has(plan.trials[trial].id)).collect();
     if trials.is_empty() {
-        return Err(EnsembleError::Nothing { label: folder.display().to_string() });
+        return Err(EnsembleError::Nothing { label: snapshots.folder().display().to_string() });
     }
     Ok(trials)
 }
 
-/// Evaluates the states that the output `folder` keeps of trial number `trial` of `plan`, in this process.
+/// Evaluates the states that are kept of trial number `trial` of `plan`, in this process.
 ///
 /// # Errors
 ///
 /// Where there are none, they cannot be read, or the plugin has no `clr.ensemble/1`.
 pub fn evaluate(
-    folder: &Path,
+    snapshots: &Snapshots,
     plan: &Plan,
     trial: usize,
     wanted: Wanted,
@@ -125,63 +122,57 @@ pub fn evaluate(
 ) -> Result<Evaluated, EnsembleError> {
     let asked = &plan.trials[trial];
     let label = || asked.label.to_string();
-    let mut states = snapshots(folder, asked.id)?;
-    states.drain(..states.len().saturating_sub(wanted.last));
+    let states = snapshots.read(asked.id, wanted.last)?;
     let Some(last) = states.last() else { return Err(EnsembleError::Nothing { label: label() }) };
     let shape = &asked.shape;
     let config = resources.session_config(plan, &[trial], layout, "cpu");
     let mut session = resources.plugin(shape).session(config)?;
     let votes = Votes { feed: resources.feed(shape), split: wanted.split, cancel };
 
-    let (mut alone, mut probabilities) = (Vec::new(), Vec::new());
-    for state in &states {
-        load(&mut session, state)
-            .and_then(|fits| if fits { Ok(()) } else { Err(EnsembleError::Tensors { label: label() }) })?;
+    let mut sum: Vec<f64> = Vec::new();
+    let mut members = Vec::new();
+    for state in states.iter().rev() {
+        load(&mut session, state, &label)?;
         let of_state = votes.probabilities(&mut session)?;
-        alone.push(votes.accuracy(&of_state));
-        probabilities.push(of_state);
+        sum.resize(of_state.len(), 0.0);
+        sum.iter_mut().zip(&of_state).for_each(|(sum, probability)| *sum += probability);
+        let (alone, with_later) = (votes.accuracy(&of_state), votes.accuracy(&sum));
+        members.push(Member { iteration: state.step, alone, with_later });
     }
+    members.reverse();
     let averaged_weights = if wanted.average {
-        load(&mut session, &mean_weights(&states, last))?;
+        load(&mut session, &mean_weights(&states, last), &label)?;
         session.average_statistics(0, &one_epoch(votes.feed, asked))?;
         Some(votes.accuracy(&votes.probabilities(&mut session)?))
     } else {
         None
     };
-    let mut sum = vec![0.0; probabilities.last().map_or(0, Vec::len)];
-    let mut members = Vec::new();
-    for ((state, alone), of_state) in states.iter().zip(alone).zip(&probabilities).rev() {
-        sum.iter_mut().zip(of_state).for_each(|(sum, probability)| *sum += probability);
-        members.push(Member { iteration: state.step, alone, with_later: votes.accuracy(&sum) });
-    }
-    members.reverse();
     let split = if wanted.split == Split::Validation { "validation" } else { "test" };
     Ok(Evaluated { trial: label(), id: asked.id.to_string(), split, members, averaged_weights })
 }
 
-/// Puts a state into the session's lane. False where the plugin has other tensors now.
-fn load(session: &mut Session, state: &Checkpoint) -> Result<bool, EnsembleError> {
-    let infos = session.tensors(0)?.to_vec();
-    for (index, info) in infos.iter().enumerate() {
-        let Some(tensor) = state.tensors.iter().find(|tensor| tensor.info == *info) else { return Ok(false) };
-        session.load(0, index, &tensor.values)?;
+/// Puts a state into the session's lane.
+fn load(session: &mut Session, state: &Checkpoint, label: &impl Fn() -> String) -> Result<(), EnsembleError> {
+    let places = state.places(session.tensors(0)?).ok_or_else(|| EnsembleError::Tensors { label: label() })?;
+    for (tensor, place) in state.tensors.iter().zip(places) {
+        session.load(0, place, &tensor.values)?;
     }
-    Ok(infos.len() == state.tensors.len())
+    Ok(())
 }
 
-/// The last state, with the mean of all states' weights.
+/// The last state, with the mean of all states' weights, which have the same tensors.
 fn mean_weights(states: &[Checkpoint], last: &Checkpoint) -> Checkpoint {
-    let mean = |(index, tensor): (usize, &Tensor)| {
-        let mut tensor = tensor.clone();
-        if tensor.info.role == Role::Weight {
-            for (place, value) in tensor.values.iter_mut().enumerate() {
-                let sum: f64 = states.iter().map(|state| f64::from(state.tensors[index].values[place])).sum();
-                *value = (sum / states.len() as f64) as f32;
-            }
+    let mut mean = last.clone();
+    for tensor in mean.tensors.iter_mut().filter(|tensor| tensor.info.role == Role::Weight) {
+        let of_state = |state: &'_ Checkpoint| state.tensors.iter().position(|other| other.info == tensor.info);
+        let places: Vec<Option<usize>> = states.iter().map(of_state).collect();
+        let all = || states.iter().zip(&places).filter_map(|(state, place)| Some(&state.tensors[(*place)?].values));
+        for (index, value) in tensor.values.iter_mut().enumerate() {
+            let sum: f64 = all().map(|values| f64::from(values[index])).sum();
+            *value = (sum / states.len() as f64) as f32;
         }
-        tensor
-    };
-    Checkpoint { tensors: last.tensors.iter().enumerate().map(mean).collect(), ..last.clone() }
+    }
+    mean
 }
 
 /// The training images in the order of the trial's first epoch.

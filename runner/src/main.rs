@@ -10,7 +10,7 @@ use anyhow::Context;
 use clr_run::arguments::{self, Mistake, Place};
 use clr_run::checkpoint::{Checkpoint, Format, Keep};
 use clr_run::cli::{
-    CheckArgs, Command, DataCommand, DeviceArgs, EvaluateArgs, EvaluateSplit, ExportArgs, ExportFormat, ExportRows,
+    AgainArgs, CheckArgs, Command, DataCommand, EvaluateArgs, EvaluateSplit, ExportArgs, ExportFormat, ExportRows,
     Isolation, IsolationArgs, LogArgs, PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs,
     StatusArgs, VerifyArgs,
 };
@@ -24,7 +24,7 @@ use clr_run::plan::{Plan, plan};
 use clr_run::progress::{Progress, Style};
 use clr_run::signals::Signals;
 use clr_run::spec::{self, SourceFile};
-use clr_run::store::{self, CsvRows, Kept, RunInfo, Status, Store, TrialCsv};
+use clr_run::store::{self, CsvRows, Kept, RunInfo, Snapshots, Status, Store, TrialCsv};
 use clr_run::terminal::Terminal;
 use clr_run::train::{self, Layout, Resources};
 use clr_run::verify::Wanted;
@@ -115,8 +115,8 @@ fn run(args: &RunArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Resu
     let work = store.unfinished();
     let unfinished: Vec<usize> = work.iter().map(|work| work.trial).collect();
     let nothing_to_do = unfinished.is_empty();
+    let without_state = plugins_without_state(&plan, &resources);
     if !args.quiet {
-        let without_state = plugins_without_state(&plan, &resources);
         store.notes().iter().chain(&without_state).for_each(|note| tell("note", note));
         if nothing_to_do {
             say(&words::wrapped(&show::nothing_to_run(store.results()), Terminal::stderr().width, 2));
@@ -163,9 +163,8 @@ fn run(args: &RunArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Resu
     {
         return Err(error).context("cannot print the results, which are written");
     }
-    let can_save = plugins_without_state(&plan, &resources).is_empty();
     let is_of_interest = !nothing_to_do || plan.checkpointing.keep != Keep::Nothing;
-    if let Some(note) = summary.weights().filter(|_| can_save && is_of_interest && !args.quiet) {
+    if let Some(note) = summary.weights().filter(|_| without_state.is_empty() && is_of_interest && !args.quiet) {
         tell("note", &note);
     }
     let interrupted = summary.results().filter(|result| result.is_interrupted()).count();
@@ -249,13 +248,12 @@ fn verify_output(args: &VerifyArgs, log: &LogArgs, signals: Option<&Signals>) ->
     if args.quick {
         return Ok(ExitCode::from(u8::from(!checked.problems.is_empty())));
     }
-    let VerifyArgs { device, search, isolation, .. } = args;
-    let Some(again) = again(&output, &args.trials, &checked, device, search, *isolation)? else {
+    let Some(again) = again(&output, &args.trials, &checked, &args.again)? else {
         return Ok(ExitCode::from(BAD_INPUT));
     };
     let wanted = Wanted { rows: args.rows.clone().unwrap_or(0..u64::MAX), keep: Keep::Nothing };
     signals.begin_run();
-    let proof = again.train(&output, wanted, signals, args.quiet, log, |_| {})?;
+    let proof = again.train(&output, wanted, signals, args.again.quiet, log, |_| {})?;
     print(&show::proof(&again.plan, &again.selection, &proof))?;
     let code = match () {
         () if !checked.problems.is_empty() || !proof.differences.is_empty() => ExitCode::FAILURE,
@@ -280,16 +278,12 @@ fn again(
     output: &Path,
     asked: &[String],
     checked: &verify::Checked,
-    device: &DeviceArgs,
-    search: &SearchArgs,
-    kind: IsolationArgs,
+    AgainArgs { device, search, isolation: kind, .. }: &AgainArgs,
 ) -> anyhow::Result<Option<Again>> {
     let recipe = verify::recipe(output)?;
-    // Where a run found its datasets, one that is proven may find them too.
-    let search = &SearchArgs { more_data: recipe.data.clone(), ..search.clone() };
-    let isolation = isolation(kind, search)?;
-    let resolved = resolve_source(&recipe.source, &recipe.sets, &recipe.folder, search, &isolation, Data::Open)?;
-    let Some((gathered, plan)) = resolved else { return Ok(None) };
+    let search = where_it_was_run(&recipe, search);
+    let isolation = isolation(*kind, &search)?;
+    let Some((gathered, plan)) = resolve_recipe(&recipe, &search, &isolation)? else { return Ok(None) };
     let isolation = isolation.with_opened(gathered.datasets.values());
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let (jobs, lanes) = (jobs(device.jobs), device.lanes);
@@ -328,11 +322,12 @@ fn evaluate(args: &EvaluateArgs, signals: Option<&Signals>) -> anyhow::Result<Ex
     let signals = signals.context("a worker does not evaluate by itself")?;
     let output = output(&args.output, "evaluate")?;
     let recipe = verify::recipe(&output)?;
-    let search = SearchArgs { more_data: recipe.data.clone(), ..args.search.clone() };
-    let (source, sets) = (&recipe.source, &recipe.sets);
-    let resolved = resolve_source(source, sets, &recipe.folder, &search, &train::Isolation::None, Data::Open)?;
-    let Some((gathered, plan)) = resolved else { return Ok(ExitCode::from(BAD_INPUT)) };
-    let trials = ensemble::trials(&output, &plan, &args.trials)?;
+    let search = where_it_was_run(&recipe, &args.search);
+    let Some((gathered, plan)) = resolve_recipe(&recipe, &search, &train::Isolation::None)? else {
+        return Ok(ExitCode::from(BAD_INPUT));
+    };
+    let snapshots = Snapshots::open(&output)?;
+    let trials = ensemble::trials(&snapshots, &plan, &args.trials)?;
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let layout = Layout::cpu(jobs(args.jobs), 1);
     let wanted = ensemble::Wanted {
@@ -346,7 +341,7 @@ fn evaluate(args: &EvaluateArgs, signals: Option<&Signals>) -> anyhow::Result<Ex
     signals.begin_run();
     let mut found = Vec::new();
     for trial in trials {
-        match ensemble::evaluate(&output, &plan, trial, wanted, &resources, &layout, signals.cancel()) {
+        match ensemble::evaluate(&snapshots, &plan, trial, wanted, &resources, &layout, signals.cancel()) {
             Ok(evaluated) if args.json => found.push(evaluated),
             Ok(evaluated) => print(&show::evaluated(&evaluated, args.ensemble, &Terminal::stdout()))?,
             Err(EnsembleError::Stopped) => break,
@@ -513,7 +508,7 @@ fn export(args: &ExportArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow
             anyhow::bail!("`{label}` diverged, and has no last weights; `--best` gives those of its best evaluation")
         }
         None => {
-            if !args.quiet {
+            if !args.again.quiet {
                 tell("note", &format!("the weights of {handle} ({label}) were not kept, so it is trained again"));
             }
             let (checkpoint, what) = match retrained(args, (log, signals), &output, &id.to_string(), best_iteration)? {
@@ -549,9 +544,8 @@ fn retrained(
     id: &str,
     best_iteration: Option<u64>,
 ) -> anyhow::Result<Result<(Checkpoint, String), ExitCode>> {
-    let ExportArgs { device, search, isolation, .. } = args;
     let checked = verify::Checked::default();
-    let Some(again) = again(output, &[id.to_owned()], &checked, device, search, *isolation)? else {
+    let Some(again) = again(output, &[id.to_owned()], &checked, &args.again)? else {
         return Ok(Err(ExitCode::from(BAD_INPUT)));
     };
     if let Some((label, why)) = again.selection.unproven.first() {
@@ -561,7 +555,7 @@ fn retrained(
     let signals = signals.context("a worker does not train by itself")?;
     signals.begin_run();
     let mut found = None;
-    let proof = again.train(output, wanted, signals, args.quiet, log, |event| {
+    let proof = again.train(output, wanted, signals, args.again.quiet, log, |event| {
         if let Event::Saved { checkpoint, .. } = event
             && (!args.best || best_iteration == Some(checkpoint.step))
         {
@@ -678,6 +672,20 @@ fn resolve_source(
     problems.sort_by(|a, b| a.span.cmp(&b.span));
     say(&render(&problems, source));
     Ok(None)
+}
+
+/// Where a run found its datasets, a command about its output may find them too.
+fn where_it_was_run(recipe: &verify::Recipe, search: &SearchArgs) -> SearchArgs {
+    SearchArgs { more_data: recipe.data.clone(), ..search.clone() }
+}
+
+/// As [`resolve_source`], for the spec of an output.
+fn resolve_recipe(
+    recipe: &verify::Recipe,
+    search: &SearchArgs,
+    isolation: &train::Isolation,
+) -> anyhow::Result<Option<(Gathered, Plan)>> {
+    resolve_source(&recipe.source, &recipe.sets, &recipe.folder, search, isolation, Data::Open)
 }
 
 /// The output that is meant. Where that is not what was typed, says which.

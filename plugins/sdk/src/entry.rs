@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::ffi::c_void;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, Once, PoisonError};
@@ -236,14 +237,10 @@ unsafe extern "C" fn session_evaluate<P: Exported>(
             let raw = read_sized(evaluate, "evaluate")?;
             let [_, metric_count] = handle.column_counts;
             let split = split(raw.split)?;
-            let end = raw.first.checked_add(raw.count).and_then(|end| usize::try_from(end).ok());
-            let Some(end) = end else {
-                return Err(Error::invalid(format!("{} samples from {}", raw.count, raw.first)));
-            };
+            let samples = sample_range(raw.first, raw.count)?;
             let active = slice(raw.active, handle.lane_count, "active")?;
             let active: Vec<bool> = active.iter().map(|&active| active != 0).collect();
             let metrics = slice_mut(raw.metrics, product(&[handle.lane_count, metric_count])?, "metrics")?;
-            let samples = raw.first as usize..end;
             let cancel = cancel_flag(raw.cancel);
             let mut evaluate = Evaluate::new(&handle.dataset, split, samples, &active, cancel, metrics)?;
             handle.session.evaluate(&mut evaluate)?;
@@ -335,11 +332,7 @@ unsafe extern "C" fn scores<P: Exported>(
         guard_session::<P>(session, error, |handle| {
             let raw = read_sized(scores, "scores")?;
             let (lane, split) = (handle.lane(raw.lane)?, split(raw.split)?);
-            let end = raw.first.checked_add(raw.count).and_then(|end| usize::try_from(end).ok());
-            let Some(end) = end else {
-                return Err(Error::invalid(format!("{} samples from {}", raw.count, raw.first)));
-            };
-            let samples = raw.first as usize..end;
+            let samples = sample_range(raw.first, raw.count)?;
             let logits = slice_mut(raw.logits, product(&[samples.len(), handle.dataset.class_count()])?, "logits")?;
             let cancel = cancel_flag(raw.cancel);
             let mut scores = Scores::new(&handle.dataset, split, samples, lane, cancel, logits)?;
@@ -520,6 +513,12 @@ unsafe fn cancel_flag<'a>(flag: *const u8) -> Option<&'a AtomicBool> {
     }
     // SAFETY: AtomicBool has the size of a byte; the plugin only loads from it.
     Some(unsafe { AtomicBool::from_ptr(flag.cast_mut().cast::<bool>()) })
+}
+
+fn sample_range(first: u64, count: u64) -> Result<Range<usize>, Error> {
+    let end = first.checked_add(count).and_then(|end| usize::try_from(end).ok());
+    // What is not beyond the end fits too.
+    end.map(|end| first as usize..end).ok_or_else(|| Error::invalid(format!("{count} samples from {first}")))
 }
 
 fn product(factors: &[usize]) -> Result<usize, Error> {

@@ -300,16 +300,22 @@ impl<'a> Evaluate<'a> {
         cancel: Option<&'a AtomicBool>,
         metrics: &'a mut [f32],
     ) -> Result<Evaluate<'a>, Error> {
-        let Range { start: first, end } = samples;
-        if first >= end || end > dataset.count(split) {
-            let total = dataset.count(split);
-            return Err(Error::invalid(format!("samples {first}..{end} of a split of {total}")));
-        }
+        check_samples(dataset, split, &samples)?;
         if active.is_empty() || !metrics.len().is_multiple_of(active.len()) {
             return Err(Error::invalid(format!("{} metrics for {} lanes", metrics.len(), active.len())));
         }
         let (metric_count, written) = (metrics.len() / active.len(), vec![false; active.len()]);
-        Ok(Evaluate { dataset, split, first, count: end - first, active, metric_count, cancel, written, metrics })
+        Ok(Evaluate {
+            dataset,
+            split,
+            first: samples.start,
+            count: samples.len(),
+            active,
+            metric_count,
+            cancel,
+            written,
+            metrics,
+        })
     }
 
     /// The active lanes, in order.
@@ -366,12 +372,8 @@ impl<'a> Scores<'a> {
         cancel: Option<&'a AtomicBool>,
         logits: &'a mut [f32],
     ) -> Result<Scores<'a>, Error> {
-        let Range { start: first, end } = samples;
-        if first >= end || end > dataset.count(split) {
-            let total = dataset.count(split);
-            return Err(Error::invalid(format!("samples {first}..{end} of a split of {total}")));
-        }
-        let count = end - first;
+        check_samples(dataset, split, &samples)?;
+        let (first, count) = (samples.start, samples.len());
         if logits.len() != count * dataset.class_count() {
             return Err(Error::invalid(format!("{} logits for {count} samples", logits.len())));
         }
@@ -393,6 +395,16 @@ impl<'a> Scores<'a> {
     pub(crate) fn is_complete(&self) -> bool {
         self.written == self.logits.len()
     }
+}
+
+/// Whether a split has these samples, and there are any.
+fn check_samples(dataset: &Dataset<'_>, split: Split, samples: &Range<usize>) -> Result<(), Error> {
+    let total = dataset.count(split);
+    if samples.is_empty() || samples.end > total {
+        let Range { start, end } = samples;
+        return Err(Error::invalid(format!("samples {start}..{end} of a split of {total}")));
+    }
+    Ok(())
 }
 
 /// Relaxed: the flag carries no data, and the host does not mind one step more.

@@ -31,6 +31,15 @@ pub struct Checkpoint {
     pub tensors: Vec<Tensor>,
 }
 
+impl Checkpoint {
+    /// Where each of its tensors is among those of a lane, `infos`; `None` where the lane has others.
+    pub fn places(&self, infos: &[TensorInfo]) -> Option<Vec<usize>> {
+        let place = |tensor: &Tensor| infos.iter().position(|info| *info == tensor.info);
+        let places: Option<Vec<usize>> = self.tensors.iter().map(place).collect();
+        places.filter(|places| places.len() == infos.len())
+    }
+}
+
 /// A named part of a trial's state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {

@@ -155,11 +155,7 @@ impl Session {
     ) -> Result<Completion, HostError> {
         let function = "session_evaluate";
         self.check_usable(function)?;
-        let total = self.borrowed.data.splits[split as usize].count;
-        if count == 0 || first.checked_add(count).is_none_or(|end| end > total) {
-            let message = format!("{count} samples from {first} of a split of {total}");
-            return Err(self.plugin.argument(function, message));
-        }
+        self.check_samples(function, split, first, count)?;
         self.sizes.check_evaluate(active, metrics).map_err(|message| self.plugin.argument(function, message))?;
         metrics.fill(f32::NAN);
         let mut evaluate = raw::sized::<clr_abi::Evaluate>();
@@ -263,11 +259,8 @@ impl Session {
         self.check_usable(function)?;
         let ensemble = self.ensemble(function)?;
         let number = self.check_lane(function, lane)?;
-        let (total, classes) = (self.borrowed.data.splits[split as usize].count, self.borrowed.data.class_count);
-        if count == 0 || first.checked_add(count).is_none_or(|end| end > total) {
-            let message = format!("{count} samples from {first} of a split of {total}");
-            return Err(self.plugin.argument(function, message));
-        }
+        let classes = self.borrowed.data.class_count;
+        self.check_samples(function, split, first, count)?;
         if u64::try_from(logits.len()).ok() != count.checked_mul(u64::from(classes)) {
             let message = format!("{} logits for {count} samples of {classes} classes", logits.len());
             return Err(self.plugin.argument(function, message));
@@ -304,6 +297,16 @@ impl Session {
             (ensemble.average_statistics)(self.pointer, number, samples.as_ptr(), count, &raw mut error)
         });
         self.finish_plain(function, status, &error, left)
+    }
+
+    /// Whether a split has these samples, and there are any.
+    fn check_samples(&self, function: &'static str, split: Split, first: u64, count: u64) -> Result<(), HostError> {
+        let total = self.borrowed.data.splits[split as usize].count;
+        if count == 0 || first.checked_add(count).is_none_or(|end| end > total) {
+            let message = format!("{count} samples from {first} of a split of {total}");
+            return Err(self.plugin.argument(function, message));
+        }
+        Ok(())
     }
 
     fn ensemble(&self, function: &'static str) -> Result<EnsembleFunctions, HostError> {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::csv::push;
+use super::kept::load;
 use super::manifest::{Manifest, Segment};
 use super::result::Status;
 use super::schema::Table;
@@ -70,9 +71,7 @@ pub fn csv_of_all(folder: &Path, rows: CsvRows, out: &Path) -> Result<Written, S
         CsvRows::Metrics => Table::Metrics,
         CsvRows::Evals => Table::Evals,
     };
-    let Some(manifest) = Manifest::load(folder)? else {
-        return Err(StoreError::NoOutput { folder: folder.to_owned() });
-    };
+    let manifest = load(folder)?;
     let path = folder.join("plan.json");
     let bytes =
         regular::read(&path, regular::LARGEST_RECORD).map_err(|source| StoreError::io("read", &path, source))?;

@@ -1,8 +1,7 @@
 //! The state that an output holds of a trial, for a reader: no lock is taken, and nothing is written.
 
-use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::manifest::Manifest;
 use super::{Status, StoreError, files, saved};
@@ -53,21 +52,39 @@ pub(super) fn load(folder: &Path) -> Result<Manifest, StoreError> {
     Manifest::load(folder)?.ok_or_else(|| StoreError::NoOutput { folder: folder.to_owned() })
 }
 
-/// The states that `folder` holds of a trial at the ends of its cycles, in the order of training: none where they are not kept.
-pub fn snapshots(folder: &Path, id: TrialId) -> Result<Vec<Checkpoint>, StoreError> {
-    let Some(manifest) = Manifest::load(folder)? else {
-        return Err(StoreError::NoOutput { folder: folder.to_owned() });
-    };
-    let cycles = manifest.trials.get(&id).map(|record| &*record.cycles).unwrap_or_default();
-    cycles.iter().map(|(path, _)| Ok(saved::read(folder, &manifest, path, id)?.0)).collect()
+/// The states at the ends of cycles that an output holds, for a reader.
+#[derive(Debug)]
+pub struct Snapshots {
+    folder: PathBuf,
+    manifest: Manifest,
 }
 
-/// The trials of `folder` of which states at the ends of cycles are kept.
-pub fn kept_cycles(folder: &Path) -> Result<BTreeSet<TrialId>, StoreError> {
-    let Some(manifest) = Manifest::load(folder)? else {
-        return Err(StoreError::NoOutput { folder: folder.to_owned() });
-    };
-    Ok(manifest.trials.iter().filter(|(_, record)| !record.cycles.is_empty()).map(|(id, _)| *id).collect())
+impl Snapshots {
+    /// Those of the output `folder`.
+    pub fn open(folder: &Path) -> Result<Snapshots, StoreError> {
+        Ok(Snapshots { folder: folder.to_owned(), manifest: load(folder)? })
+    }
+
+    /// The output.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether there are any of a trial.
+    pub fn has(&self, id: TrialId) -> bool {
+        !self.cycles(id).is_empty()
+    }
+
+    /// Reads the last states of a trial, `most` at most, in the order of training.
+    pub fn read(&self, id: TrialId, most: usize) -> Result<Vec<Checkpoint>, StoreError> {
+        let cycles = self.cycles(id);
+        let last = &cycles[cycles.len().saturating_sub(most)..];
+        last.iter().map(|(path, _)| Ok(saved::read(&self.folder, &self.manifest, path, id)?.0)).collect()
+    }
+
+    fn cycles(&self, id: TrialId) -> &[(String, u64)] {
+        self.manifest.trials.get(&id).map(|record| &*record.cycles).unwrap_or_default()
+    }
 }
 
 /// The id and the label of the one trial that is meant.

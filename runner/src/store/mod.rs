@@ -66,7 +66,7 @@ use jiff::Timestamp;
 pub use self::csv::{TrialCsv, csv};
 pub use self::csv_all::{CsvRows, Written, csv_of_all};
 pub use self::error::StoreError;
-pub use self::kept::{Kept, kept, kept_cycles, snapshots, write};
+pub use self::kept::{Kept, Snapshots, kept, write};
 pub use self::open::table_path;
 pub use self::result::{Numbers, Status, TrialResult};
 pub use self::summary::{Summary, text};

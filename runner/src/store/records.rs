@@ -24,8 +24,7 @@ impl Store {
                 let unfinished = self.manifest.unfinished.get(&id).filter(|known| Some(known.step) == last_step);
                 unfinished.map(|known| known.checkpoint.as_str().into())
             }
-            (Keep::Best, _, Some(State::Pending(best))) => Some(self.write_checkpoint(&flight, best)?.into()),
-            (Keep::Best, _, Some(State::Written(path, _))) => Some(path.as_str().into()),
+            (Keep::Best, _, Some(best)) => Some(self.written(&flight, best)?.0.into()),
             // That after the last iteration, if it is among them.
             (Keep::Cycles, _, _) => {
                 record.cycles = self.write_cycles(&mut flight)?;
@@ -58,9 +57,9 @@ impl Store {
     /// Enters what an unfinished trial goes on from: its last checkpoint, and the rows up to there, which are sealed.
     pub(super) fn keep_unfinished(&mut self, mut flight: Flight) -> Result<Flight, StoreError> {
         let Some((checkpoint, elapsed)) = flight.saved.take() else { return Ok(flight) };
-        if let Some(State::Pending(best)) = flight.best() {
-            let (path, step) = (self.write_checkpoint(&flight, best)?, best.step);
-            flight.best = Some(State::Written(path, step));
+        let best = flight.best().map(|best| self.written(&flight, best)).transpose()?;
+        if let Some((path, step)) = &best {
+            flight.best = Some(State::Written(path.clone(), *step));
         }
         let cycles = self.write_cycles(&mut flight)?;
         let (metrics, evals) = flight.segments_up_to(checkpoint.step, checkpoint.evaluated);
@@ -70,10 +69,7 @@ impl Store {
             evaluated: checkpoint.evaluated,
             numerics: self.numerics[flight.trial].to_string(),
             build: self.build_of(&flight).map(|build| build.to_string()),
-            best: match flight.best() {
-                Some(State::Written(path, step)) => Some((path.clone(), *step)),
-                Some(State::Pending(_)) | None => None,
-            },
+            best,
             cycles,
             started: flight.started(),
             seconds: elapsed.as_secs_f64(),
@@ -94,15 +90,18 @@ impl Store {
 
     /// Writes the states at the ends of cycles that are not written yet. Returns the paths of all, with their steps.
     fn write_cycles(&mut self, flight: &mut Flight) -> Result<Box<[(String, u64)]>, StoreError> {
-        let mut written = Vec::with_capacity(flight.cycles.len());
-        for state in std::mem::take(&mut flight.cycles) {
-            written.push(match state {
-                State::Written(path, step) => (path, step),
-                State::Pending(checkpoint) => (self.write_checkpoint(flight, &checkpoint)?, checkpoint.step),
-            });
-        }
+        let written: Vec<(String, u64)> =
+            flight.cycles.iter().map(|state| self.written(flight, state)).collect::<Result<_, _>>()?;
         flight.cycles = written.iter().map(|(path, step)| State::Written(path.clone(), *step)).collect();
         Ok(written.into())
+    }
+
+    /// The path of a state that is to be kept, and its step. Writes it where that was not done yet.
+    fn written(&mut self, flight: &Flight, state: &State) -> Result<(String, u64), StoreError> {
+        Ok(match state {
+            State::Written(path, step) => (path.clone(), *step),
+            State::Pending(checkpoint) => (self.write_checkpoint(flight, checkpoint)?, checkpoint.step),
+        })
     }
 
     /// Writes a checkpoint's file, unless it is there, and returns its path. The caller syncs the directory.

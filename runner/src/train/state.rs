@@ -20,10 +20,7 @@ pub fn save(session: &mut Engine<'_>, lane: usize) -> Result<Vec<Tensor>, HostEr
 /// Puts a checkpoint into a lane. False, and the lane is as it was, where the plugin has other tensors now: it was
 /// changed without raising its numerics revision.
 pub fn load(session: &mut Engine<'_>, lane: usize, checkpoint: &Checkpoint) -> Result<bool, HostError> {
-    let infos = session.tensors(lane)?.to_vec();
-    let place = |tensor: &Tensor| infos.iter().position(|info| *info == tensor.info);
-    let places: Option<Vec<usize>> = checkpoint.tensors.iter().map(place).collect();
-    let Some(places) = places.filter(|places| places.len() == infos.len()) else { return Ok(false) };
+    let Some(places) = checkpoint.places(session.tensors(lane)?) else { return Ok(false) };
     for (tensor, place) in checkpoint.tensors.iter().zip(places) {
         session.load(lane, place, &tensor.values)?;
     }
