@@ -64,6 +64,14 @@ pub enum EnsembleError {
         /// The trial's label.
         label: String,
     },
+    /// There is nothing to measure on.
+    #[error("{label} was trained without {split} images, so there are none to measure on")]
+    NoImages {
+        /// The trial's label.
+        label: String,
+        /// Which were asked for.
+        split: &'static str,
+    },
     /// The plugin was changed.
     #[error("the states of {label} have other tensors than the plugin has now")]
     Tensors {
@@ -128,6 +136,10 @@ pub fn evaluate(
     let config = resources.session_config(plan, &[trial], layout, "cpu");
     let mut session = resources.plugin(shape).session(config)?;
     let votes = Votes { feed: resources.feed(shape), split: wanted.split, cancel };
+    let split = if wanted.split == Split::Validation { "validation" } else { "test" };
+    if votes.feed.data.splits[wanted.split as usize].count == 0 {
+        return Err(EnsembleError::NoImages { label: label(), split });
+    }
 
     let mut sum: Vec<f64> = Vec::new();
     let mut members = Vec::new();
@@ -147,7 +159,6 @@ pub fn evaluate(
     } else {
         None
     };
-    let split = if wanted.split == Split::Validation { "validation" } else { "test" };
     Ok(Evaluated { trial: label(), id: asked.id.to_string(), split, members, averaged_weights })
 }
 

@@ -93,6 +93,11 @@ fn states_at_the_ends_of_cycles_are_kept_and_evaluated_together() {
     assert_eq!(last[0]["members"].as_array().unwrap().len(), 1);
     assert_eq!(last[0]["members"][0], found[0]["members"][1]);
 
+    let arguments = ["evaluate", "outputs/snapshots", "--data", "data", "--split", "validation"];
+    let none = world.run(&arguments);
+    assert_eq!((none.code, none.stdout.as_str()), (Some(2), ""), "{none:?}");
+    assert!(none.stderr.contains("trained without validation images"), "{none:?}");
+
     let text = world.run(&["evaluate", "outputs/snapshots", "--data", "data", "--ensemble"]);
     assert!(
         text.stdout.contains("with all later") && text.stdout.contains("averaged weights of the 2 states"),
