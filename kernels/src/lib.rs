@@ -13,6 +13,8 @@ pub mod batch_norm;
 pub mod conv2d;
 mod cpu;
 pub mod cuda;
+#[cfg(test)]
+mod cuda_tests;
 pub mod dropout;
 pub mod input;
 pub mod linear;

@@ -21,6 +21,3 @@ pub use gpu::{Gpu, Memory};
 pub use graph::Graph;
 pub(crate) use launch::{Launch, count, width};
 pub use precision::Precision;
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,7 @@
 //! classes and channels, and any image that leaves a pixel after three poolings: 8 x 8 and more.
 
 use clr_nn::{
-    Architecture, BatchNorm, BuildError, Convolution, Family, Filler, Linear, Lrn, LrnRegion, Network, Options,
+    Architecture, BatchNorm, BuildError, Convolution, Family, Initializer, Linear, Lrn, LrnRegion, Network, Options,
     Parameter, Pool, Published, Value,
 };
 
@@ -129,11 +129,11 @@ fn scores(
     network.logits(x)
 }
 
-fn gaussian(deviation: f32) -> Parameter {
-    Parameter::new(Filler::Gaussian { deviation })
+fn gaussian(std: f32) -> Parameter {
+    Parameter::new(Initializer::Gaussian { std })
 }
 
 /// Biases start at 0.
 fn bias(lr_mult: f32) -> Option<Parameter> {
-    Some(Parameter::new(Filler::Constant { value: 0.0 }).lr_mult(lr_mult))
+    Some(Parameter::new(Initializer::Constant { value: 0.0 }).lr_mult(lr_mult))
 }

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 
 use clr_abi::{Api, Status};
 
-use crate::history::{Images, Trial};
+use crate::inputs::{Images, Trial};
 use crate::offer::{Offer, read_array, read_offer, read_text};
 use crate::padded::{Padded, zeroed};
 use crate::surroundings::Surroundings;

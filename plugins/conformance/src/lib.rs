@@ -12,6 +12,7 @@
 mod driver;
 mod groups;
 mod history;
+mod inputs;
 mod offer;
 mod padded;
 mod refusals;
@@ -22,7 +23,7 @@ mod surroundings;
 mod threads;
 mod training;
 
-pub use history::DataSize;
+pub use inputs::DataSize;
 pub use report::{Check, Outcome, Report};
 
 use crate::driver::Rig;

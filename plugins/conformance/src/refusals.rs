@@ -1,7 +1,8 @@
 //! Hosts of other ages, and requests that must be refused with a status and a message.
 
 use crate::driver::{Failure, Rig, Setup};
-use crate::history::{Bench, STEPS, Trial};
+use crate::history::{Bench, STEPS};
+use crate::inputs::Trial;
 use crate::report::Verdict;
 
 type Checked = Result<(), Verdict>;

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use clr_nn::sdk::{Dataset, Lane, SessionConfig, SplitData, Transform};
 use clr_nn::{
-    Architecture, BatchNorm, BuildError, Convolution, Family, Filler, Linear, Network, Options, Parameter, Pool,
+    Architecture, BatchNorm, BuildError, Convolution, Family, Initializer, Linear, Network, Options, Parameter, Pool,
     Published, Value,
 };
 
@@ -54,7 +54,7 @@ fn resnet(network: &mut Network, _options: &Options) -> Result<(), BuildError> {
     let side = network.shape(x).height;
     let x = network.pool("pool", x, Pool::average(side, side))?;
     let outputs = network.class_count();
-    let x = network.linear("scores", x, Linear { outputs, weight: parameter(Filler::Msra), bias: None })?;
+    let x = network.linear("scores", x, Linear { outputs, weight: parameter(Initializer::Msra), bias: None })?;
     network.logits(x)
 }
 
@@ -66,15 +66,15 @@ fn convolution(
     filters: usize,
     stride: usize,
 ) -> Result<Value, BuildError> {
-    let convolution = Convolution::new(filters, 3, parameter(Filler::Msra), None).pad(1).stride(stride);
+    let convolution = Convolution::new(filters, 3, parameter(Initializer::Msra), None).pad(1).stride(stride);
     let x = network.convolution(name, x, convolution)?;
-    let weight = parameter(Filler::Constant { value: 1.0 });
-    let bias = parameter(Filler::Constant { value: 0.0 });
+    let weight = parameter(Initializer::Constant { value: 1.0 });
+    let bias = parameter(Initializer::Constant { value: 0.0 });
     network.batch_norm(&format!("{name}.bn"), x, BatchNorm::Torch { momentum: 0.1, epsilon: 1e-5, weight, bias })
 }
 
-fn parameter(filler: Filler) -> Parameter {
-    Parameter::new(filler)
+fn parameter(initializer: Initializer) -> Parameter {
+    Parameter::new(initializer)
 }
 
 fn main() {

@@ -5,11 +5,12 @@ use clr_kernels::conv2d::Algorithm;
 use clr_plugin::{Description, Error, Footprint, ParameterInfo, SessionConfig};
 use serde_json::{Map, Value, json};
 
+use crate::columns::{HYPERS, METRICS};
 use crate::cuda::{self, CudaSession};
 use crate::device::{Device, Inner, NetworkSession};
-use crate::lane::Model;
+use crate::model::Model;
 use crate::network::{BuildError, Network};
-use crate::optimizer::{HYPERS, Optimizer};
+use crate::optimizer::Optimizer;
 use crate::options::Options;
 use crate::session::CpuSession;
 
@@ -80,9 +81,6 @@ macro_rules! export {
 
 /// Raised by any change to this crate or to the kernels that changes a bit of any result.
 const ENGINE_REVISION: u32 = 3;
-
-/// The columns of the metrics table.
-pub(crate) const METRICS: [&str; 3] = ["loss", "accuracy", "grad_norm"];
 
 /// What the family offers. [`export!`] calls it.
 pub fn description<F: Family>() -> Description {

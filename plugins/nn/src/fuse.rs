@@ -102,9 +102,12 @@ fn name(activation: Activation) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BatchNorm, BuildError, Convolution, Filler, Linear, Parameter, Pool, Value};
+    use crate::initializer::Initializer;
+    use crate::layer::{BatchNorm, Convolution, Linear, Pool};
+    use crate::network::{BuildError, Value};
+    use crate::parameter::Parameter;
 
-    const WEIGHT: fn() -> Parameter = || Parameter::new(Filler::Xavier);
+    const WEIGHT: fn() -> Parameter = || Parameter::new(Initializer::Xavier);
     const BATCH_NORM: BatchNorm = BatchNorm::Caffe { moving_average_fraction: 0.999, epsilon: 1e-5 };
 
     /// The nodes between the images and the scores.

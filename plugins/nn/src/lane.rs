@@ -8,12 +8,13 @@ use clr_kernels::softmax_cross_entropy::{Score, softmax_cross_entropy};
 use clr_kernels::step::Part;
 use clr_kernels::{Activation, Cpu, add};
 
-use crate::fuse::{fuse, fuse_poolings};
+use crate::clock::{Clock, NoClock, Phase};
+use crate::columns::Hypers;
 use crate::layer::{Backward, Forward, Kept, Layer, Pass};
+use crate::model::Model;
 use crate::network::{Network, Node, NodeKind, Value};
-use crate::optimizer::{Hypers, Optimizer};
-use crate::plan::{Contribution, Plan, backward_reads_output};
-use crate::profile::{Clock, NoClock, Part as Timed};
+use crate::optimizer::Optimizer;
+use crate::plan::{Contribution, backward_reads_output};
 
 /// What distinguishes one lane from another.
 #[derive(Debug)]
@@ -59,89 +60,6 @@ pub(crate) struct Batch<'a> {
     pub labels: &'a [i32],
 }
 
-/// What all lanes of a session have in common.
-#[derive(Debug)]
-pub(crate) struct Model {
-    pub network: Network,
-    pub plan: Plan,
-    /// Samples that are computed at once.
-    pub batch_size: usize,
-    /// Batches of an update.
-    pub accumulate: usize,
-}
-
-impl Model {
-    /// Fuses what can be on a CPU and finds memory, for so many threads at most.
-    pub fn on_cpu(mut network: Network, batch_size: usize, thread_count: usize) -> Model {
-        fuse(&mut network);
-        fuse_poolings(&mut network);
-        Model::as_it_is(network, batch_size, thread_count)
-    }
-
-    /// Fuses what can be on a GPU and finds memory.
-    pub fn on_gpu(mut network: Network, batch_size: usize) -> Model {
-        fuse(&mut network);
-        Model::as_it_is(network, batch_size, 1)
-    }
-
-    /// Without fusion: for tests, to hold the fused network against.
-    fn as_it_is(network: Network, batch_size: usize, thread_count: usize) -> Model {
-        let plan = Plan::new(&network, batch_size, thread_count);
-        Model { network, plan, batch_size, accumulate: 1 }
-    }
-
-    /// Makes each update of the gradients of so many batches.
-    #[must_use]
-    pub fn accumulating(self, accumulate: usize) -> Model {
-        Model { accumulate, ..self }
-    }
-
-    /// Samples of a full update.
-    pub fn update_size(&self) -> usize {
-        self.batch_size * self.accumulate
-    }
-
-    /// The batches of an update of `of` samples, the last of which may be a smaller one, each with its number of samples.
-    pub fn parts(&self, of: usize) -> impl Iterator<Item = (Part, usize)> + use<> {
-        let batch_size = self.batch_size;
-        (0..of).step_by(batch_size).map(move |first| (Part { first, of }, batch_size.min(of - first)))
-    }
-
-    /// Floats that the gradients of an update's parts take besides those of a batch.
-    pub fn accumulated_len(&self) -> usize {
-        if self.accumulate > 1 { self.network.parameter_len() } else { 0 }
-    }
-
-    /// Bytes of one [`Workspace`].
-    pub fn workspace_bytes(&self) -> u64 {
-        let kept: usize = self.kept_lens().map(|len| 4 * len.floats + len.bytes).sum();
-        let floats = self.plan.slots.iter().sum::<usize>()
-            + self.plan.scratch_len
-            + self.network.parameter_len()
-            + self.accumulated_len()
-            + self.batch_size * (self.input_len() + 1);
-        (4 * floats + kept) as u64
-    }
-
-    /// Bytes of one [`Lane`] whose optimizer keeps `state_count` values for each weight.
-    pub fn lane_bytes(&self, state_count: usize) -> u64 {
-        4 * ((1 + state_count) * self.network.parameter_len() + self.network.buffer_len()) as u64
-    }
-
-    /// What each node keeps for its backward pass.
-    pub fn kept_lens(&self) -> impl Iterator<Item = crate::layer::KeptLen> {
-        self.network.nodes().iter().map(|node| match &node.kind {
-            NodeKind::Layer(layer) => layer.kept_len(self.batch_size),
-            NodeKind::Elementwise(_) | NodeKind::Add(_) => crate::layer::KeptLen::default(),
-        })
-    }
-
-    /// Floats of an image.
-    pub fn input_len(&self) -> usize {
-        self.network.shape(self.network.input()).len()
-    }
-}
-
 impl Workspace {
     pub fn new(model: &Model) -> Workspace {
         Workspace {
@@ -161,7 +79,7 @@ impl Lane {
     pub fn new(network: &Network, optimizer: Optimizer, init_seed: u64, data_seed: u64) -> Lane {
         let mut weights = vec![0.0; network.parameter_len()];
         for (index, slot) in network.parameters().iter().enumerate() {
-            slot.parameter.filler.fill(&mut weights[slot.range.clone()], slot.fan_in, init_seed, index);
+            slot.parameter.initializer.fill(&mut weights[slot.range.clone()], slot.fan_in, init_seed, index);
         }
         let mut buffers = vec![0.0; network.buffer_len()];
         for buffer in network.buffers() {
@@ -207,7 +125,7 @@ impl Lane {
             mem::swap(&mut workspace.gradients, &mut workspace.accumulated);
         }
         self.forward(&pass, model, workspace, batch.images, clock);
-        let score = clock.time(Timed::Loss, || score(&pass, model, workspace, batch.labels));
+        let score = clock.time(Phase::Loss, || score(&pass, model, workspace, batch.labels));
         self.backward(&pass, model, workspace, batch.images, clock);
         if part.first > 0 {
             add::accumulate(cpu, Activation::None, &workspace.accumulated, &mut workspace.gradients);
@@ -225,7 +143,7 @@ impl Lane {
         step: u64,
         clock: &mut impl Clock,
     ) -> f32 {
-        clock.time(Timed::Update, || {
+        clock.time(Phase::Update, || {
             let grad_norm = l2_norm(cpu, &[&workspace.gradients]);
             self.update_weights(cpu, &model.network, &workspace.gradients, grad_norm, hypers, step);
             grad_norm
@@ -286,7 +204,7 @@ impl Lane {
             let mut memory = mem::take(&mut workspace.slots[slot]);
             let y = &mut memory[..len(model, node.output, pass.batch)];
             let is_in_place = |input: Value| model.plan.values[input.0] == Some(slot);
-            clock.time(Timed::Forward(index), || match &node.kind {
+            clock.time(Phase::Forward(index), || match &node.kind {
                 NodeKind::Layer(layer) => {
                     let mut scratch = mem::take(&mut workspace.scratch);
                     let mut kept = mem::take(&mut workspace.kept[index]);
@@ -334,7 +252,7 @@ impl Lane {
             let Some(slot) = model.plan.gradients[node.output.0] else { continue };
             let mut memory = mem::take(&mut workspace.slots[slot]);
             let dy = &mut memory[..len(model, node.output, pass.batch)];
-            clock.time(Timed::Backward(index), || {
+            clock.time(Phase::Backward(index), || {
                 match &node.kind {
                     NodeKind::Layer(layer) => self.backward_layer(pass, model, workspace, images, index, &**layer, dy),
                     NodeKind::Elementwise(elementwise) => {
@@ -476,9 +394,10 @@ mod tests {
     use clr_kernels::Isa;
 
     use super::*;
+    use crate::initializer::Initializer;
     use crate::layer::{BatchNorm, Convolution, Linear, Lrn, LrnRegion, Pool};
-    use crate::network::{BuildError, Parameter};
-    use crate::{Filler, Value};
+    use crate::network::BuildError;
+    use crate::parameter::Parameter;
 
     const BATCH: usize = 6;
     const STILL: Hypers = Hypers { lr: 0.0, momentum: 0.0, weight_decay: 0.0, beta1: 0.0, beta2: 0.0 };
@@ -492,11 +411,13 @@ mod tests {
     /// The described layers between a convolution and the scores.
     fn network(describe: Describe) -> Network {
         let mut network = Network::new([7, 6, 3], 4);
-        let weight = || Parameter::new(Filler::Msra);
+        let weight = || Parameter::new(Initializer::Msra);
         let x = network.convolution("first", network.input(), Convolution::new(8, 3, weight(), None).pad(1)).unwrap();
         let x = describe(&mut network, x).unwrap();
-        let bias = Some(Parameter::new(Filler::Gaussian { deviation: 0.1 }));
-        let x = network.linear("last", x, Linear { outputs: 4, weight: Parameter::new(Filler::Xavier), bias }).unwrap();
+        let bias = Some(Parameter::new(Initializer::Gaussian { std: 0.1 }));
+        let x = network
+            .linear("last", x, Linear { outputs: 4, weight: Parameter::new(Initializer::Xavier), bias })
+            .unwrap();
         network.logits(x).unwrap();
         network.finish().unwrap()
     }
@@ -570,7 +491,7 @@ mod tests {
             network.lrn("norm", x, Lrn { region: LrnRegion::WithinChannel, size: 3, alpha: 0.5, beta: 0.75 })
         });
         check(|network, x| {
-            let parameter = Parameter::new(Filler::Gaussian { deviation: 1.0 });
+            let parameter = Parameter::new(Initializer::Gaussian { std: 1.0 });
             let x = network.sigmoid(x)?;
             let form = BatchNorm::Torch { momentum: 0.1, epsilon: 1e-2, weight: parameter, bias: parameter };
             network.batch_norm("bn", x, form)
@@ -606,19 +527,19 @@ mod tests {
             network.pool("pool", x, Pool::average(3, 2))
         });
         check(|network, x| {
-            let weight = Parameter::new(Filler::Msra);
-            let bias = Some(Parameter::new(Filler::Gaussian { deviation: 0.1 }));
+            let weight = Parameter::new(Initializer::Msra);
+            let bias = Some(Parameter::new(Initializer::Gaussian { std: 0.1 }));
             network.convolution("second", x, Convolution::new(4, 3, weight, bias).groups(2).stride(2).pad(1))
         });
     }
 
-    const GAUSSIAN: Parameter = Parameter::new(Filler::Gaussian { deviation: 1.0 });
+    const GAUSSIAN: Parameter = Parameter::new(Initializer::Gaussian { std: 1.0 });
     const TORCH: BatchNorm = BatchNorm::Torch { momentum: 0.1, epsilon: 1e-2, weight: GAUSSIAN, bias: GAUSSIAN };
 
     /// A convolution that keeps the shape.
     fn second(network: &mut Network, x: Value) -> Result<Value, BuildError> {
-        let bias = Some(Parameter::new(Filler::Gaussian { deviation: 0.1 }));
-        network.convolution("second", x, Convolution::new(8, 3, Parameter::new(Filler::Msra), bias).pad(1))
+        let bias = Some(Parameter::new(Initializer::Gaussian { std: 0.1 }));
+        network.convolution("second", x, Convolution::new(8, 3, Parameter::new(Initializer::Msra), bias).pad(1))
     }
 
     #[test]

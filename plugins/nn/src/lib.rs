@@ -4,7 +4,7 @@
 //!
 //! ```
 //! use clr_nn::{
-//!     Architecture, BuildError, Convolution, Family, Filler, Linear, Network, Options, Parameter, Pool, Published,
+//!     Architecture, BuildError, Convolution, Family, Initializer, Linear, Network, Options, Parameter, Pool, Published,
 //! };
 //!
 //! struct Tiny;
@@ -25,8 +25,8 @@
 //! }
 //!
 //! fn one_convolution(network: &mut Network, _options: &Options) -> Result<(), BuildError> {
-//!     let weight = || Parameter::new(Filler::Gaussian { deviation: 0.01 });
-//!     let bias = || Some(Parameter::new(Filler::Constant { value: 0.0 }).lr_mult(2.0));
+//!     let weight = || Parameter::new(Initializer::Gaussian { std: 0.01 });
+//!     let bias = || Some(Parameter::new(Initializer::Constant { value: 0.0 }).lr_mult(2.0));
 //!     let x = network.input();
 //!     let x = network.convolution("conv1", x, Convolution::new(8, 3, weight(), bias()).pad(1))?;
 //!     let x = network.pool("pool1", x, Pool::max(3, 2))?;
@@ -38,32 +38,46 @@
 //! clr_nn::export!(Tiny);
 //! ```
 //!
-//! From there on: `network` checks shapes as the description is built and gives a list of nodes; `fuse` makes one of
-//! those that can run as one; `plan` finds memory for every activation and gradient, once; `lane` runs forward, backward and update; `session` speaks the plugin ABI.
-//! `cuda` is the same as `lane` and `session` for a GPU, and `device` chooses between them.
-//! Layers are in `layer`, one a file; the arithmetic is in `clr-kernels`.
+//! From there on, each module uses only those before it:
+//!
+//! 1. `shape`, `initializer`, `parameter` are the words of a description, `layer` what networks are made of, one layer a file.
+//! 2. `network` checks shapes as the description is built, and gives a list of nodes.
+//! 3. `fuse` makes one node of those that can run as one; `plan` finds memory for every activation and gradient, once; a
+//!    `model` is the result.
+//! 4. `optimizer`, `lane`: what a trial has of its own, and its step on the CPU: forward, backward, update.
+//! 5. `session` trains lanes on the CPU, and `cuda` on a GPU; `device` chooses between them.
+//! 6. `architecture` speaks the plugin ABI for a family of networks. `profile` says where the time goes.
+//!
+//! The arithmetic is in `clr-kernels`.
 
 mod architecture;
+mod clock;
+mod columns;
 mod cuda;
 mod device;
-mod filler;
 mod fuse;
+mod initializer;
 mod lane;
 mod layer;
+mod model;
 mod network;
 mod optimizer;
 mod options;
+mod parameter;
 mod plan;
 mod profile;
 mod session;
+mod shape;
 mod state;
 
 pub use architecture::{Architecture, Family, Published, description, footprint, parameters, session};
 /// What a plugin is made with; [`export!`] uses it.
 pub use clr_plugin as sdk;
 pub use device::NetworkSession;
-pub use filler::Filler;
+pub use initializer::Initializer;
 pub use layer::{BatchNorm, Convolution, Linear, Lrn, LrnRegion, Pool};
-pub use network::{BuildError, Network, Parameter, Shape, Value};
+pub use network::{BuildError, Network, Value};
 pub use options::Options;
+pub use parameter::Parameter;
 pub use profile::{NodeTime, Profile, profile};
+pub use shape::Shape;

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use clr_kernels::conv2d::Algorithm;
 
-use crate::Filler;
 use crate::layer::{
     Add, BatchNorm, BatchNormLayer, Convolution, ConvolutionLayer, Elementwise, Layer, Linear, LinearLayer, Lrn,
     LrnLayer, Pool, PoolLayer, SubsampleLayer,
 };
+use crate::parameter::Parameter;
+use crate::shape::Shape;
 
 /// A network under construction, and the finished list of nodes. A node stands after those it depends on.
 #[derive(Debug)]
@@ -29,25 +30,6 @@ pub struct Network {
 /// What the layers pass on: the network's input, or the output of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value(pub(crate) usize);
-
-/// The size of one sample of a value; rows, then columns, then channels in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// Values of a pixel.
-    pub channels: usize,
-}
-
-/// How a parameter starts and how it is trained.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Parameter {
-    pub(crate) filler: Filler,
-    pub(crate) lr_mult: f32,
-    pub(crate) decay_mult: f32,
-}
 
 /// A network that cannot be, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,37 +91,6 @@ pub(crate) struct Buffer {
     pub name: String,
     pub range: Range<usize>,
     pub initial: f32,
-}
-
-impl Shape {
-    /// Values of one sample.
-    pub fn len(self) -> usize {
-        self.height * self.width * self.channels
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl Parameter {
-    /// A parameter with the learning rate and weight decay of the trial.
-    pub const fn new(filler: Filler) -> Parameter {
-        Parameter { filler, lr_mult: 1.0, decay_mult: 1.0 }
-    }
-
-    /// Multiplies the trial's learning rate.
-    #[must_use]
-    pub fn lr_mult(self, lr_mult: f32) -> Parameter {
-        Parameter { lr_mult, ..self }
-    }
-
-    /// Multiplies the trial's weight decay.
-    #[must_use]
-    pub fn decay_mult(self, decay_mult: f32) -> Parameter {
-        Parameter { decay_mult, ..self }
-    }
 }
 
 impl Network {
@@ -385,8 +336,9 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::initializer::Initializer;
 
-    const WEIGHT: Parameter = Parameter { filler: Filler::Xavier, lr_mult: 1.0, decay_mult: 1.0 };
+    const WEIGHT: Parameter = Parameter::new(Initializer::Xavier);
 
     #[track_caller]
     fn check(describe: impl FnOnce(&mut Network) -> Result<(), BuildError>, expected: &str) {

@@ -6,27 +6,9 @@ use clr_plugin::Error;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::columns::Hypers;
 use crate::network::{Network, ParameterSlot};
 use crate::options::Options;
-
-/// The columns of the hyper-parameter table, in the order of [`Hypers`].
-pub(crate) const HYPERS: [&str; 5] = ["lr", "momentum", "weight_decay", "beta1", "beta2"];
-
-/// One row of the hyper-parameter table.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Hypers {
-    pub lr: f32,
-    pub momentum: f32,
-    pub weight_decay: f32,
-    pub beta1: f32,
-    pub beta2: f32,
-}
-
-impl From<[f32; 5]> for Hypers {
-    fn from([lr, momentum, weight_decay, beta1, beta2]: [f32; 5]) -> Hypers {
-        Hypers { lr, momentum, weight_decay, beta1, beta2 }
-    }
-}
 
 /// A lane's optimizer and its constants.
 #[derive(Clone, Debug, PartialEq)]
@@ -290,11 +272,14 @@ fn multipliers(groups: Option<Value>, network: &Network) -> Result<Vec<Multiplie
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Filler, Linear, Parameter};
+    use crate::columns::HYPERS;
+    use crate::initializer::Initializer;
+    use crate::layer::Linear;
+    use crate::parameter::Parameter;
 
     fn parse(json: &str) -> Result<Optimizer, Error> {
         let mut network = Network::new([2, 2, 1], 3);
-        let parameter = || Parameter::new(Filler::Constant { value: 0.0 });
+        let parameter = || Parameter::new(Initializer::Constant { value: 0.0 });
         let bias = Some(parameter().lr_mult(2.0).decay_mult(0.5));
         let x = network.linear("ip1", network.input(), Linear { outputs: 3, weight: parameter(), bias }).unwrap();
         network.logits(x).unwrap();

@@ -265,9 +265,12 @@ fn share(lifetimes: &[Lifetime]) -> (Vec<usize>, Vec<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BatchNorm, BuildError, Convolution, Filler, Linear, Parameter, Pool};
+    use crate::initializer::Initializer;
+    use crate::layer::{BatchNorm, Convolution, Linear, Pool};
+    use crate::network::BuildError;
+    use crate::parameter::Parameter;
 
-    const WEIGHT: fn() -> Parameter = || Parameter::new(Filler::Xavier);
+    const WEIGHT: fn() -> Parameter = || Parameter::new(Initializer::Xavier);
 
     fn plan(describe: impl FnOnce(&mut Network) -> Result<(), BuildError>) -> Plan {
         let mut network = Network::new([8, 8, 2], 3);

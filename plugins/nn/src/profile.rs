@@ -7,9 +7,10 @@ use clr_kernels::Cpu;
 use clr_plugin::{Augment, Error, SessionConfig, Split};
 
 use crate::architecture::{Family, model, optimizers};
+use crate::clock::{Clock, Phase};
+use crate::columns::{HYPERS, Hypers};
 use crate::device::Device;
 use crate::lane::{Batch, Lane, Workspace};
-use crate::optimizer::{HYPERS, Hypers};
 
 /// The time of each part of a training step of one lane, on all threads: each the least over the steps that were made. Prints
 /// as a table.
@@ -59,42 +60,15 @@ pub struct NodeTime {
     pub backward: Duration,
 }
 
-/// A part of a training step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// Forward through a node.
-    Forward(usize),
-    /// Backward through a node.
-    Backward(usize),
-    Loss,
-    Update,
-}
-
-/// Whoever wants to know how long the parts of a step take.
-pub(crate) trait Clock {
-    /// Runs a part of a step.
-    fn time<R>(&mut self, part: Part, run: impl FnOnce() -> R) -> R;
-}
-
-/// Nobody.
-pub(crate) struct NoClock;
-
-impl Clock for NoClock {
-    #[inline]
-    fn time<R>(&mut self, _part: Part, run: impl FnOnce() -> R) -> R {
-        run()
-    }
-}
-
 impl Clock for Profile {
-    fn time<R>(&mut self, part: Part, run: impl FnOnce() -> R) -> R {
+    fn time<R>(&mut self, phase: Phase, run: impl FnOnce() -> R) -> R {
         let start = Instant::now();
         let result = run();
-        let least = match part {
-            Part::Forward(node) => &mut self.nodes[node].forward,
-            Part::Backward(node) => &mut self.nodes[node].backward,
-            Part::Loss => &mut self.loss,
-            Part::Update => &mut self.update,
+        let least = match phase {
+            Phase::Forward(node) => &mut self.nodes[node].forward,
+            Phase::Backward(node) => &mut self.nodes[node].backward,
+            Phase::Loss => &mut self.loss,
+            Phase::Update => &mut self.update,
         };
         *least = start.elapsed().min(*least);
         result

@@ -8,10 +8,11 @@ use clr_plugin::{
     Augment, Dataset, Error, Evaluate, LaneSteps, Scores, Session, SessionConfig, Split, StepTable, Tensor,
 };
 
-use crate::architecture::METRICS;
-use crate::lane::{Batch, Lane, Model, Workspace};
-use crate::optimizer::{HYPERS, Hypers, Optimizer};
-use crate::profile::NoClock;
+use crate::clock::NoClock;
+use crate::columns::{HYPERS, Hypers, METRICS};
+use crate::lane::{Batch, Lane, Workspace};
+use crate::model::Model;
+use crate::optimizer::Optimizer;
 use crate::state::{self, Part};
 
 /// K networks of one architecture that train side by side.

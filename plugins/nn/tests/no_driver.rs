@@ -2,7 +2,7 @@
 
 use clr_kernels::cuda::{Gpu, GpuError};
 use clr_nn::sdk::{Dataset, Lane, SessionConfig, SplitData, Status, Transform};
-use clr_nn::{Architecture, BuildError, Family, Filler, Linear, Network, Options, Parameter, Published};
+use clr_nn::{Architecture, BuildError, Family, Initializer, Linear, Network, Options, Parameter, Published};
 
 struct Scores;
 
@@ -18,7 +18,7 @@ impl Family for Scores {
 }
 
 fn build(network: &mut Network, _options: &Options) -> Result<(), BuildError> {
-    let linear = Linear { outputs: network.class_count(), weight: Parameter::new(Filler::Msra), bias: None };
+    let linear = Linear { outputs: network.class_count(), weight: Parameter::new(Initializer::Msra), bias: None };
     let x = network.linear("ip1", network.input(), linear)?;
     network.logits(x)
 }

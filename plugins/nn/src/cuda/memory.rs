@@ -8,8 +8,9 @@ use clr_kernels::norm::cuda::partial_count;
 use clr_kernels::optimizer::cuda::{LaneRule, Slot};
 use clr_plugin::Error;
 
-use crate::lane::{Lane, Model};
+use crate::lane::Lane;
 use crate::layer::KeptLen;
+use crate::model::Model;
 use crate::network::{NodeKind, ParameterSlot};
 use crate::optimizer::Multipliers;
 

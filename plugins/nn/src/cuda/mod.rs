@@ -28,9 +28,10 @@ use self::graphs::{Graphs, Kind, Sharing};
 use self::memory::{Memory, Sizes, Tensors};
 use self::source::Source;
 use self::tables::{ROWS, Tables, sample_count};
-use crate::architecture::METRICS;
-use crate::lane::{Lane, Model};
-use crate::optimizer::{HYPERS, Optimizer};
+use crate::columns::{HYPERS, METRICS};
+use crate::lane::Lane;
+use crate::model::Model;
+use crate::optimizer::Optimizer;
 use crate::state::{self, Part};
 
 /// K networks of one architecture that train side by side on a GPU.

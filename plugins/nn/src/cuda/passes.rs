@@ -4,8 +4,8 @@ use clr_kernels::cuda::{GpuError, Lanes};
 use clr_kernels::{Activation, activation, add};
 
 use super::memory::{Memory, Sizes};
-use crate::lane::Model;
 use crate::layer::{GpuBackward, GpuForward, GpuKept, GpuPass, Layer};
+use crate::model::Model;
 use crate::network::{Node, NodeKind, Value};
 use crate::plan::{Contribution, backward_reads_output};
 

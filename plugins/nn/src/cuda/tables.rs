@@ -7,8 +7,7 @@ use clr_kernels::step::cuda::Tables as StepTables;
 use clr_kernels::step::{LaneStep, Metrics, StepRow};
 use clr_plugin::StepTableParts;
 
-use crate::architecture::METRICS;
-use crate::optimizer::{HYPERS, Hypers};
+use crate::columns::{HYPERS, Hypers, METRICS};
 
 /// Steps, or batches of an evaluation, that the GPU makes without the host. In between the host copies tables and sees
 /// whether it is to stop: some 50 microseconds, so 0.2 for each of them.

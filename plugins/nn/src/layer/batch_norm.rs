@@ -5,7 +5,8 @@ use clr_kernels::cuda::{GpuError, Precision};
 use clr_kernels::{Activation, batch_norm};
 
 use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer, Pass};
-use crate::network::{Parameter, Shape};
+use crate::parameter::Parameter;
+use crate::shape::Shape;
 
 /// What surrounds the normalisation. Training normalises by the batch's own mean and biased variance in both forms.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -236,7 +237,7 @@ mod tests {
     use clr_kernels::{Cpu, Isa};
 
     use super::*;
-    use crate::Filler;
+    use crate::initializer::Initializer;
     use crate::layer::Kept;
 
     /// Trains on two batches of one channel with means 2 and 4 and biased variances 1 and 4, then evaluates 3.0.
@@ -274,7 +275,7 @@ mod tests {
 
     #[test]
     fn torch_moves_running_statistics_by_a_tenth() {
-        let parameter = Parameter::new(Filler::Constant { value: 1.0 });
+        let parameter = Parameter::new(Initializer::Constant { value: 1.0 });
         let (buffers, y) =
             remembered(BatchNorm::Torch { momentum: 0.1, epsilon: 0.0, weight: parameter, bias: parameter });
         let (mean, variance) = (0.9 * 0.2 + 0.4, 0.9 * (0.9 + 0.2) + 0.8);
@@ -286,7 +287,7 @@ mod tests {
     /// unbiased variances, 2 and 8, whatever was there before.
     #[test]
     fn statistics_can_be_plain_averages_over_batches() {
-        let parameter = || Parameter::new(Filler::Constant { value: 1.0 });
+        let parameter = || Parameter::new(Initializer::Constant { value: 1.0 });
         let torch = BatchNorm::Torch { momentum: 0.1, epsilon: 1e-5, weight: parameter(), bias: parameter() };
         let caffe = BatchNorm::Caffe { moving_average_fraction: 0.999, epsilon: 1e-5 };
         for form in [torch, caffe] {

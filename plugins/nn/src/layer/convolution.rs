@@ -10,7 +10,8 @@ use super::{
     Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer, Pass, split_bias, split_bias_lanes,
     split_bias_mut,
 };
-use crate::network::{Parameter, Shape};
+use crate::parameter::Parameter;
+use crate::shape::Shape;
 
 /// A convolution with square kernels.
 #[derive(Clone, Copy, Debug, PartialEq)]

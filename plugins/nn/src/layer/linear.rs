@@ -6,7 +6,8 @@ use clr_kernels::linear;
 use super::{
     Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass, split_bias, split_bias_lanes, split_bias_mut,
 };
-use crate::network::{Parameter, Shape};
+use crate::parameter::Parameter;
+use crate::shape::Shape;
 
 /// A fully connected layer.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use clr_kernels::cuda::GpuError;
 use clr_kernels::lrn;
 
 use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass};
-use crate::network::Shape;
+use crate::shape::Shape;
 
 pub use clr_kernels::lrn::Region as LrnRegion;
 

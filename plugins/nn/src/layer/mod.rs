@@ -17,7 +17,7 @@ use clr_kernels::pool::Pool2d;
 use clr_kernels::step::Part;
 use clr_kernels::{Activation, Cpu};
 
-use crate::network::Shape;
+use crate::shape::Shape;
 
 pub(crate) use add::Add;
 pub use batch_norm::BatchNorm;

@@ -5,7 +5,7 @@ use clr_kernels::cuda::GpuError;
 use clr_kernels::pool::{self, Pool2d};
 
 use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer, Pass};
-use crate::network::Shape;
+use crate::shape::Shape;
 
 /// A pooling with square windows and Caffe's rounding: see [`Pool2d`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use clr_kernels::cuda::GpuError;
 use clr_kernels::subsample;
 
 use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass};
-use crate::network::Shape;
+use crate::shape::Shape;
 
 #[derive(Debug)]
 pub(crate) struct SubsampleLayer {

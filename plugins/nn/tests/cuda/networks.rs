@@ -1,7 +1,7 @@
 //! Tiny networks that between them have every layer.
 
 use clr_nn::{
-    Architecture, BatchNorm, BuildError, Convolution, Family, Filler, Linear, Lrn, LrnRegion, Network, Options,
+    Architecture, BatchNorm, BuildError, Convolution, Family, Initializer, Linear, Lrn, LrnRegion, Network, Options,
     Parameter, Pool, Published, Value,
 };
 
@@ -27,11 +27,11 @@ impl Family for Tiny {
 }
 
 fn weight() -> Parameter {
-    Parameter::new(Filler::Msra)
+    Parameter::new(Initializer::Msra)
 }
 
 fn bias() -> Option<Parameter> {
-    Some(Parameter::new(Filler::Gaussian { deviation: 0.1 }).lr_mult(2.0).decay_mult(0.0))
+    Some(Parameter::new(Initializer::Gaussian { std: 0.1 }).lr_mult(2.0).decay_mult(0.0))
 }
 
 /// As the networks of CIFAR-10: activations and slopes in the passes of other layers, both kinds of pooling and of LRN.
@@ -74,7 +74,7 @@ fn residual(network: &mut Network, _options: &Options) -> Result<(), BuildError>
 
 fn normalised(network: &mut Network, name: &str, x: Value, filters: usize, stride: usize) -> Result<Value, BuildError> {
     let x = network.convolution(name, x, Convolution::new(filters, 3, weight(), None).pad(1).stride(stride))?;
-    let [weight, bias] = [1.0, 0.0].map(|value| Parameter::new(Filler::Constant { value }));
+    let [weight, bias] = [1.0, 0.0].map(|value| Parameter::new(Initializer::Constant { value }));
     network.batch_norm(&format!("{name}.bn"), x, BatchNorm::Torch { momentum: 0.1, epsilon: 1e-3, weight, bias })
 }
 

@@ -1,8 +1,8 @@
 //! The device layer on the emulated driver.
 
-use super::*;
 use crate::Activation;
 use crate::activation::cuda::forward;
+use crate::cuda::*;
 use crate::testing::gpu;
 
 #[test]
