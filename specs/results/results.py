@@ -1,0 +1,196 @@
+"""The committed results of the paper's experiments, and the tables that specs/README.md makes of them.
+
+    python specs/results/results.py take outputs/NAME --machine "two cores of ..."   # an output into specs/results/NAME
+    python specs/results/results.py page                                             # the tables of specs/README.md anew
+    python specs/results/results.py page --check                                     # fails where they are not up to date
+
+`take` copies `trials.parquet` whole and every evaluation. Of the rows of metrics it keeps one for every 100 iterations: the
+learning rate at the first of them, and the mean, least and largest training loss of all of them. `run.json` says when, on
+what and by which commands the rows were made. Needs polars.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+
+import polars as pl
+
+RESULTS = pathlib.Path(__file__).parent
+PAGE = RESULTS.parent / "README.md"
+STRETCH = 100  # iterations that one row of metrics.parquet stands for
+LIMIT = 1 << 20  # bytes of one experiment
+
+# Smith 2017 (arXiv 1506.01186v6): accuracy in percent by policy.
+TABLE_1 = {"fixed": 81.4, "triangular2": 81.4, "decay": 78.5, "exp": 79.1, "exp_range": 82.2}
+FIGURE_6 = {"fixed": 60.8, "triangular": 72.2}
+
+
+def take(output: pathlib.Path, machine: str) -> None:
+    """Writes what is kept of a finished output."""
+    manifest = json.loads((output / "manifest.json").read_text())
+    folder = RESULTS / manifest["name"]
+    folder.mkdir(exist_ok=True)
+    trials = pl.read_parquet(output / "trials.parquet").filter(pl.col("status") == "finished")
+    finished = pl.col("trial").cast(pl.String).is_in(trials["trial"].cast(pl.String).to_list())
+    evals = pl.concat([pl.read_parquet(file) for file in sorted(output.glob("evals/*.parquet"))]).filter(finished)
+    rows = pl.concat([pl.scan_parquet(file) for file in sorted(output.glob("metrics/*.parquet"))]).filter(finished)
+    metrics = (
+        rows.group_by("trial", "policy", "optimizer", "seed", (pl.col("iteration") // STRETCH).alias("stretch"), maintain_order=True)
+        .agg(
+            pl.col("iteration").first(),
+            pl.col("lr").first(),
+            pl.col("loss").mean().cast(pl.Float32).alias("mean_loss"),
+            pl.col("loss").min().alias("least_loss"),
+            pl.col("loss").max().alias("largest_loss"),
+        )
+        .drop("stretch")
+        .collect()
+    )
+    for name, table in {"trials": trials, "evals": evals, "metrics": metrics}.items():
+        table.write_parquet(folder / f"{name}.parquet", compression="zstd", compression_level=19)
+    known = set(trials["trial"].cast(pl.String))
+    run = {
+        "machine": machine,
+        "iterations_of_one_row_of_metrics": STRETCH,
+        "commands": [
+            {"started": run["started"], "ended": run["ended"], "arguments": run["command"][1:], "versions": run["versions"]}
+            for run in manifest["runs"]
+        ],
+        "seconds": {id: round(trial["seconds"]) for id, trial in sorted(manifest["trials"].items()) if id in known},
+        "started": {id: trial["started"] for id, trial in sorted(manifest["trials"].items()) if id in known},
+    }
+    (folder / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder}: {len(trials)} trials, {len(evals)} evaluations, {len(metrics)} rows of metrics, {size:,} bytes")
+    if size > LIMIT:
+        sys.exit(f"{folder} is larger than {LIMIT:,} bytes")
+
+
+class Result:
+    """One experiment's committed results."""
+
+    def __init__(self, name: str):
+        folder = RESULTS / name
+        self.trials = pl.read_parquet(folder / "trials.parquet").with_columns(pl.col("trial", "policy", "optimizer", "numerics").cast(pl.String))
+        self.evals = pl.read_parquet(folder / "evals.parquet").with_columns(pl.col("trial", "split").cast(pl.String)).filter(pl.col("split") == "test")
+        self.run = json.loads((folder / "run.json").read_text())
+
+    def of(self, **values: str) -> pl.DataFrame:
+        """The trials whose columns have these values."""
+        return self.trials.filter(**values).sort("seed")
+
+
+def percent(values: list[float]) -> str:
+    """Mean of accuracies, with the standard deviation where there are several, in percent."""
+    mean = f"{100 * statistics.mean(values):.2f}"
+    return mean if len(values) < 2 else f"{mean} ± {100 * statistics.stdev(values):.2f}"
+
+
+def hours(seconds: list[int]) -> str:
+    return f"{statistics.mean(seconds) / 3600:.1f} h"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def against_paper(result: Result, paper: dict[str, float]) -> str:
+    """A row for each of the paper's policies that was trained: the paper's accuracy, ours, and what it took."""
+    rows = []
+    for policy, published in paper.items():
+        trials = result.of(policy=policy)
+        if trials.is_empty():
+            rows.append([policy, "", f"{published}", "not trained yet", "", "", "", "", ""])
+            continue
+        final, best = trials["final_test_accuracy"].to_list(), trials["best_test_accuracy"].to_list()
+        dates = sorted(result.run["started"][id][:10] for id in trials["trial"])
+        rows.append(
+            [
+                policy,
+                f"{trials['iterations'][0]:,}",
+                f"{published}",
+                percent(final),
+                f"{len(trials)}",
+                f"{100 * statistics.mean(final) - published:+.2f}",
+                percent(best),
+                hours([result.run["seconds"][id] for id in trials["trial"]]),
+                dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
+            ]
+        )
+    return table(["policy", "iterations", "paper", "clr-run", "seeds", "difference", "best", "a trial's time", "begun"], rows)
+
+
+def iterations_to_reach(result: Result, reference: str) -> str:
+    """For each policy the first evaluation at which its test accuracy is that with which `reference` ends."""
+    ends = result.of(policy=reference)
+    if ends.is_empty():
+        return f"Waits for the row `{reference}`."
+    target = statistics.mean(ends["final_test_accuracy"])
+    rows = []
+    for policy in sorted(set(result.trials["policy"])):
+        trials = result.of(policy=policy)
+        first = []
+        for trial in trials["trial"]:
+            reached = result.evals.filter((pl.col("trial") == trial) & (pl.col("accuracy") >= target))
+            first.append(reached["iteration"].min())
+        reached = [iteration for iteration in first if iteration is not None]
+        mean = f"{statistics.mean(reached):,.0f}" if reached else "-"
+        span = f"{min(reached):,} to {max(reached):,}" if len(reached) > 1 else ""
+        rows.append([policy, f"{trials['iterations'][0]:,}", f"{len(reached)} of {len(first)}", mean, span])
+    return f"The target is {100 * target:.2f}%, with which `{reference}` ends.\n\n" + table(
+        ["policy", "trained for", "seeds that reach it", "first at iteration, mean", "least to largest"], rows
+    )
+
+
+def machine(result: Result) -> str:
+    return f"Machine: {result.run['machine']}. Arithmetic: {', '.join(sorted(set(result.trials['numerics'])))}."
+
+
+def blocks() -> dict[str, str]:
+    """The generated parts of the page by name. An experiment without committed results has none."""
+    made = {}
+    if (RESULTS / "smith2017-table1-cifar10").is_dir():
+        table1 = Result("smith2017-table1-cifar10")
+        made["table1"] = against_paper(table1, TABLE_1) + "\n\n" + machine(table1)
+        made["table1-reach"] = iterations_to_reach(table1, "fixed")
+    if (RESULTS / "smith2017-fig6").is_dir():
+        figure6 = Result("smith2017-fig6")
+        made["fig6"] = against_paper(figure6, FIGURE_6) + "\n\n" + machine(figure6)
+    return made
+
+
+def page(check: bool) -> None:
+    """Puts every generated part between its two comments in the page."""
+    text = PAGE.read_text()
+    for name, block in blocks().items():
+        start, end = f"<!-- results: {name} -->\n", "<!-- end of results -->"
+        head, marker, rest = text.partition(start)
+        if not marker or end not in rest:
+            sys.exit(f"{PAGE} has no place for the results `{name}`: add the lines {start.strip()} and {end}")
+        text = head + start + "\n" + block + "\n\n" + end + rest.partition(end)[2]
+    if not check:
+        PAGE.write_text(text)
+    elif text != PAGE.read_text():
+        sys.exit(f"{PAGE} is not what the committed results give; run: python specs/results/results.py page")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="command")
+    taken = commands.add_parser("take", help="keep what is needed of a finished output")
+    taken.add_argument("output", type=pathlib.Path)
+    taken.add_argument("--machine", required=True, help="what the output was trained on, in words")
+    paged = commands.add_parser("page", help="write the tables of specs/README.md")
+    paged.add_argument("--check", action="store_true", help="write nothing; fail where the page is not up to date")
+    arguments = parser.parse_args()
+    if arguments.command == "take":
+        take(arguments.output, arguments.machine)
+    else:
+        page(arguments.check)
+
+
+if __name__ == "__main__":
+    main()
