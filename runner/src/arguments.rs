@@ -10,7 +10,8 @@ use clap::{CommandFactory, Parser};
 
 use crate::cli::Cli;
 use crate::regular;
-use crate::spec::{LARGEST_SPEC, suggest};
+use crate::spec::LARGEST_SPEC;
+use crate::suggest;
 use crate::words;
 
 /// Why a command line is none.

@@ -71,7 +71,7 @@ impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = self.count.times(100.into()).unwrap_or(self.count);
         let count = if self.unit == Unit::Training { percent } else { self.count };
-        let count = crate::spec::Number(count.to_f64());
+        let count = crate::words::Number(count.to_f64());
         match self.unit {
             Unit::Iterations => write!(f, "{count}"),
             Unit::Epochs => write!(f, "{count} epochs"),

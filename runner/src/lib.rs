@@ -33,6 +33,7 @@ pub mod signals;
 pub mod spec;
 pub mod status;
 pub mod store;
+pub mod suggest;
 pub mod table;
 pub mod terminal;
 pub mod text;

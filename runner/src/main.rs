@@ -31,7 +31,7 @@ use clr_run::verify::Wanted;
 use clr_run::verify::again::Proof;
 use clr_run::words::{self, counted};
 use clr_run::worker::{Known, Launch};
-use clr_run::{dataset, device, estimate, logs, recipe, regular, show, status, verify};
+use clr_run::{dataset, device, estimate, logs, recipe, regular, show, status, suggest, verify};
 
 /// Bad input, or nothing that could run.
 const BAD_INPUT: u8 = 2;
@@ -416,9 +416,9 @@ fn no_plugin(
                 "no plugin `{name}`: it is a model of `{plugin}`; `clr-run plugin info {plugin}` shows it"
             );
         }
-        let help = spec::suggest::help(name, names.iter().copied());
+        let help = suggest::help(name, names.iter().copied());
         return match error {
-            HostError::NotFound { .. } if spec::suggest::nearest(name, &names).is_some() => {
+            HostError::NotFound { .. } if suggest::nearest(name, &names).is_some() => {
                 anyhow::anyhow!("{error}; {help}")
             }
             HostError::NotFound { .. } => error.into(),

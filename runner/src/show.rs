@@ -14,11 +14,11 @@ use crate::ensemble::Evaluated;
 use crate::host::{PluginInfo, SearchPath};
 use crate::limits::Limits;
 use crate::plan::{Names, Plan};
-use crate::spec::thousands;
 use crate::store::{Status, TrialResult};
 use crate::terminal::Terminal;
 use crate::verify::again::Proof;
 use crate::verify::{Checked, Selection};
+use crate::words::thousands;
 use crate::words::{self, counted};
 use crate::worker::{Isolation, Known};
 

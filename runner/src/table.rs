@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::duration::Unit;
-use crate::spec::suggest::all_of;
+use crate::suggest::all_of;
 
 /// The values of one column.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,10 @@
 //! Numbers as people read them: durations, bytes, counted things.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use jiff::SignedDuration;
 use unicode_width::UnicodeWidthStr;
-
-use crate::spec::{Number, thousands};
 
 /// `0.7s`, `42s`, `3h 5m 12s`.
 ///
@@ -30,6 +29,33 @@ pub fn bytes(bytes: u64) -> String {
         (amount, unit) = (amount / 1024.0, next);
     }
     if unit == "B" { format!("{bytes} B") } else { format!("{amount:.1} {unit}") }
+}
+
+/// Shows a number as a person would write it, and so that reading it back gives the same bits.
+pub struct Number(pub f64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let magnitude = self.0.abs();
+        if magnitude == 0.0 || (1e-5..1e15).contains(&magnitude) {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{:e}", self.0)
+        }
+    }
+}
+
+/// A count with its thousands apart: 1234567 as 1,234,567.
+pub fn thousands(count: u128) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// `1 trial`, `2 trials`, `12,000 classes`, `2 tries`.

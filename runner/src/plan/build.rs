@@ -11,7 +11,8 @@ use super::grid::{self, Exclusions, MOST_TRIALS, Pair};
 use super::resolve::{Body, Resolver};
 use super::settings;
 use super::{AxisValue, Group, Plan, Shape, SharedText, Trial, TrialId};
-use crate::spec::{Diagnostic, Optimizer, Origin, Policy, Problems, Span, Spanned, Spec, thousands};
+use crate::spec::{Diagnostic, Optimizer, Origin, Policy, Problems, Span, Spanned, Spec};
+use crate::words::thousands;
 
 pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
     let mut problems = Problems::default();

@@ -21,7 +21,8 @@ use super::settings::{self, from_json};
 use super::types;
 use super::{Axis, AxisKind, AxisValue, Trial};
 use crate::schedule::Schedule;
-use crate::spec::{Number, Setting, Spec, Value};
+use crate::spec::{Setting, Spec, Value};
+use crate::words::Number;
 
 /// Columns that come first, where there are any.
 const FIRST: [&str; 5] = ["policy", "optimizer", "seed", "init_seed", "data_seed"];

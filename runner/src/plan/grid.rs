@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use super::cell::{Cell, same};
-use crate::spec::{
-    Condition, Diagnostic, Exclusion, Optimizer, Policy, Problems, Setting, Spanned, Spec, Value, suggest,
-};
+use crate::spec::{Condition, Diagnostic, Exclusion, Optimizer, Policy, Problems, Setting, Spanned, Spec, Value};
+use crate::suggest;
 
 /// More trials than this are refused before any is built: nobody means them, and they would fill the memory.
 pub const MOST_TRIALS: u128 = 1_000_000;

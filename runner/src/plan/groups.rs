@@ -14,7 +14,8 @@ use super::facts::{Facts, ModelQuery, ParameterFacts};
 use super::grid::{self, Pair};
 use super::options::Schema;
 use super::resolve::{GroupBody, Offer, Resolver, SHAPING};
-use crate::spec::{Diagnostic, Problems, Span, Spec, Value, suggest};
+use crate::spec::{Diagnostic, Problems, Span, Spec, Value};
+use crate::suggest;
 
 /// A group of a trial's optimizer, as it was asked, and what it is of.
 #[derive(Clone, Debug, PartialEq)]

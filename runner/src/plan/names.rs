@@ -9,7 +9,7 @@ use std::fmt::{Display, Write};
 
 use super::{Axis, AxisKind, AxisValue, Plan};
 use crate::columns::{Align, Column};
-use crate::spec::suggest;
+use crate::suggest;
 use crate::words;
 
 /// A handle has so many digits, and more where those do not tell all trials apart.

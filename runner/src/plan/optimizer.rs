@@ -15,7 +15,9 @@ use super::warnings::Warner;
 use crate::schedule::{Outside, Schedule};
 use crate::spec::foreign::{self, Place};
 use crate::spec::kinds::Naming;
-use crate::spec::{Diagnostic, Number, Optimizer, Problems, Setting, Value, suggest, thousands};
+use crate::spec::{Diagnostic, Optimizer, Problems, Setting, Value};
+use crate::suggest;
+use crate::words::{Number, thousands};
 
 /// What the trials of a cell are updated by.
 pub struct Updates {

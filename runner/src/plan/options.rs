@@ -6,7 +6,9 @@
 
 use serde_json::{Map, Number as JsonNumber, Value as Json};
 
-use crate::spec::{Number, Value, suggest};
+use crate::spec::Value;
+use crate::suggest;
+use crate::words::Number;
 
 /// An object schema.
 #[derive(Clone, Copy)]

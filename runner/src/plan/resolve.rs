@@ -16,7 +16,9 @@ use crate::duration::{Duration, Period, Unit};
 use crate::ratio::Ratio;
 use crate::schedule::Schedule;
 use crate::spec::foreign::{self, Place};
-use crate::spec::{Diagnostic, Number, Problems, Setting, Spec, Value, suggest, thousands};
+use crate::spec::{Diagnostic, Problems, Setting, Spec, Value};
+use crate::suggest;
+use crate::words::{Number, thousands};
 
 /// The option of a model that says of how many batches an update is; in a spec, it is a key of `[train]`.
 const ACCUMULATE: &str = "accumulate";

@@ -8,8 +8,9 @@ use crate::duration::{Duration, Unit};
 use crate::ratio::Ratio;
 use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Ticks, Window};
 use crate::spec::kinds::Naming;
-use crate::spec::{Diagnostic, Number, Problems, Span, TableColumn};
+use crate::spec::{Diagnostic, Problems, Span, TableColumn};
 use crate::table::Values;
+use crate::words::Number;
 
 /// The code of problems that depend on how long an epoch is.
 pub const DURATION: &str = "spec::duration";

@@ -16,9 +16,9 @@ use super::groups::GROUPS;
 use super::show::{last_batch_name, normalize_name, order_name, schedule_json};
 use super::{Axis, AxisKind, AxisValue, Trial, types};
 use crate::schedule::Schedule;
-use crate::spec::Number;
 use crate::spec::keys::Kind;
 use crate::spec::kinds::{Naming, SCHEDULE_KINDS, STAGE_LENGTH};
+use crate::words::Number;
 
 /// A setting that every plan has.
 pub(crate) struct Fixed {

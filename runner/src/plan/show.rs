@@ -17,9 +17,9 @@ use super::{
 use crate::columns::{self, Column};
 use crate::ratio::Ratio;
 use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Ticks, Window};
-use crate::spec::{Number, thousands};
 use crate::terminal::Terminal;
 use crate::words;
+use crate::words::{Number, thousands};
 
 /// What is known of a run before it starts, besides its plan. Whoever measures or computes it fills it in.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::event::{Event, Outcome, Split};
 use crate::plan::{Names, Plan, Trial};
-use crate::spec::thousands;
 use crate::words;
+use crate::words::thousands;
 
 /// The state of a run.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 //! Readers come with specs in their heads. Where a word is unknown in a spec but known from elsewhere, the message says
 //! what to write instead of guessing by its letters.
 
-use super::suggest;
+use crate::suggest;
 
 /// Where in a spec a word stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

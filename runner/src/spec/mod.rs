@@ -17,7 +17,6 @@ mod setting;
 mod source;
 mod spacing;
 mod standalone;
-pub mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -28,7 +27,7 @@ use std::sync::Arc;
 pub use diagnostic::{Diagnostic, Problems, Severity, render, render_styled};
 pub use grid::{Condition, Exclusion, Zip};
 pub use json_schema::json_schema;
-pub use setting::{Number, Setting, Value, thousands};
+pub use setting::{Setting, Value};
 pub use source::{Origin, SourceFile, Span, Spanned};
 pub use standalone::standalone;
 

@@ -8,10 +8,11 @@ use super::keys::{Default, Key, Kind};
 use super::kinds::{self, Naming};
 use super::setting::{Setting, Value, parse_bytes, parse_interval, parse_seconds};
 use super::source::Span;
+use super::spacing;
 use super::tree::{Entry, Item, Node, Table};
-use super::{spacing, suggest};
 use crate::duration::Duration;
 use crate::ratio::Ratio;
+use crate::suggest;
 
 /// Longer axes are typing mistakes, and a file full of them would fill the memory.
 const MOST_VALUES: i64 = 100_000;

@@ -9,6 +9,7 @@ use super::source::Span;
 use crate::checkpoint::Every;
 use crate::duration::Duration;
 use crate::ratio::Ratio;
+use crate::words::Number;
 
 /// A key and its values.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,31 +97,4 @@ impl std::fmt::Display for Value {
             Value::Stages(count) => write!(f, "{count} stages"),
         }
     }
-}
-
-/// Shows a number as a person would write it, and so that reading it back gives the same bits.
-pub struct Number(pub f64);
-
-impl std::fmt::Display for Number {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let magnitude = self.0.abs();
-        if magnitude == 0.0 || (1e-5..1e15).contains(&magnitude) {
-            write!(f, "{}", self.0)
-        } else {
-            write!(f, "{:e}", self.0)
-        }
-    }
-}
-
-/// A count with its thousands apart: 1234567 as 1,234,567.
-pub fn thousands(count: u128) -> String {
-    let digits = count.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use super::{LastError, Report, State, TrialState, TrialStatus};
 use crate::columns::{self, Column};
 use crate::plan::Names;
-use crate::spec::thousands;
 use crate::terminal::Terminal;
 use crate::words;
+use crate::words::thousands;
 
 /// Trials of a kind that are listed where not all are asked for.
 const LISTED: usize = 20;

@@ -14,9 +14,9 @@ use crate::columns::{self, Column};
 use crate::event::Split;
 use crate::plan::names::{Names, SEEDS};
 use crate::plan::{AxisValue, Plan, Trial};
-use crate::spec::thousands;
 use crate::terminal::Terminal;
 use crate::words;
+use crate::words::thousands;
 
 /// What a run left.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::plan::show::{data_line, describe, row_count};
 use crate::plan::{AxisKind, AxisValue, Plan, Trial};
-use crate::spec::thousands;
+use crate::words::thousands;
 
 /// Every trial with every value that differs, then what all share, the groups and the rows to be written.
 pub fn text(plan: &Plan) -> String {
