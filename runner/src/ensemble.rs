@@ -11,8 +11,7 @@ use thiserror::Error;
 
 use crate::checkpoint::Checkpoint;
 use crate::dataset::order::Sampler;
-use crate::event::Split;
-use crate::host::{Completion, HostError, Role, Session};
+use crate::host::{Completion, HostError, Role, Session, Split};
 use crate::plan::{Plan, Trial, names};
 use crate::store::{Snapshots, StoreError};
 use crate::train::{Feed, Layout, Resources};

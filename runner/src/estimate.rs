@@ -3,13 +3,13 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::{Checkpointing, Every, Keep};
-use crate::duration::Period;
 use crate::event::{Event, Outcome};
 use crate::host::HostError;
 use crate::plan::show::Estimates;
 use crate::plan::{Group, Plan, Trial};
 use crate::schedule::Schedule;
+use crate::spec::duration::Period;
+use crate::spec::{Checkpointing, Every, Keep};
 use crate::train::{self, Layout, Resources, Work};
 
 /// Bytes of a stored row, compressed: of each metric, of each hyper-parameter that changes, and of all else. Measured on

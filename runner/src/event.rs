@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checkpoint::Checkpoint;
+use crate::host::Split;
+use crate::spec::{Limits, OnError};
 
 /// Something that happened. `trial` is an index into [`crate::plan::Plan::trials`].
 #[derive(Clone, Debug)]
@@ -95,17 +97,6 @@ pub struct Evaluation {
     pub accuracy: f32,
 }
 
-/// A part of a dataset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Split {
-    /// What updates are computed from.
-    Train,
-    /// Training images held out; "best" is chosen on them.
-    Validation,
-    /// What results are measured on.
-    Test,
-}
-
 /// How a trial ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -134,4 +125,11 @@ pub enum Outcome {
     },
     /// The run was stopped before the trial was done. Its rows do not count.
     Stopped,
+}
+
+impl Outcome {
+    /// Whether the run stops because a trial ended so.
+    pub fn stops_the_run(&self, limits: &Limits) -> bool {
+        limits.on_error == OnError::Stop && matches!(self, Outcome::Failed { .. } | Outcome::Crashed { .. })
+    }
 }

@@ -10,8 +10,7 @@ use crate::plan::{
     self, ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, ParameterFacts, PluginFacts,
 };
 use crate::regular;
-use crate::spec::Spec;
-use crate::table;
+use crate::spec::{Spec, table};
 use crate::worker::{Isolation, Known};
 
 /// Where to look.

@@ -8,30 +8,37 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use clr_run::arguments::{self, Mistake, Place};
-use clr_run::checkpoint::{Checkpoint, Format, Keep};
+use clr_run::checkpoint::{Checkpoint, Format};
 use clr_run::cli::{
     AgainArgs, CheckArgs, Command, DataCommand, EvaluateArgs, EvaluateSplit, ExportArgs, ExportFormat, ExportRows,
     Isolation, IsolationArgs, LogArgs, PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs,
     StatusArgs, VerifyArgs,
 };
+use clr_run::dataset;
+use clr_run::device;
 use clr_run::ensemble::{self, EnsembleError};
-use clr_run::event::{Event, Split};
+use clr_run::estimate;
+use clr_run::event::Event;
 use clr_run::gather::{Data, Gathered, Search, gather};
-use clr_run::host::{HostError, Plugin, SearchPath};
+use clr_run::host::{HostError, Plugin, SearchPath, Split};
 use clr_run::journal::{Ending, Journal};
-use clr_run::limits::Limits;
+use clr_run::logs;
 use clr_run::plan::{Plan, plan};
 use clr_run::progress::{Progress, Style};
+use clr_run::recipe;
+use clr_run::regular;
+use clr_run::show;
 use clr_run::signals::Signals;
-use clr_run::spec::{self, SourceFile};
+use clr_run::spec::{self, Keep, Limits, SourceFile};
+use clr_run::status;
 use clr_run::store::{self, CsvRows, Kept, RunInfo, Snapshots, Status, Store, TrialCsv};
+use clr_run::suggest;
 use clr_run::terminal::Terminal;
 use clr_run::train::{self, Layout, Resources};
-use clr_run::verify::Wanted;
 use clr_run::verify::again::Proof;
+use clr_run::verify::{self, Wanted};
 use clr_run::words::{self, counted};
 use clr_run::worker::{Known, Launch};
-use clr_run::{dataset, device, estimate, logs, recipe, regular, show, status, suggest, verify};
 
 /// Bad input, or nothing that could run.
 const BAD_INPUT: u8 = 2;

@@ -12,14 +12,13 @@ use crate::dataset::transforms::statistics;
 use crate::dataset::{self, Dataset, search};
 use crate::ensemble::Evaluated;
 use crate::host::{PluginInfo, SearchPath};
-use crate::limits::Limits;
 use crate::plan::{Names, Plan};
+use crate::spec::Limits;
 use crate::store::{Status, TrialResult};
 use crate::terminal::Terminal;
 use crate::verify::again::Proof;
 use crate::verify::{Checked, Selection};
-use crate::words::thousands;
-use crate::words::{self, counted};
+use crate::words::{self, counted, thousands};
 use crate::worker::{Isolation, Known};
 
 /// `clr-run verify --quick`: the problems of an output's files, then a count.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clr_rng::{Philox, Stream, shuffle};
 
-use crate::plan::{LastBatch, Order};
+use crate::spec::{LastBatch, Order};
 
 /// The batches of one data seed: pure in the step, so that resuming needs no state and any step may be asked for.
 ///

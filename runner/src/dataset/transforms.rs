@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Dataset;
-use crate::plan::Normalize;
+use crate::spec::Normalize;
 
 /// Means and deviations of training images, in pixel values (0 to 255).
 ///

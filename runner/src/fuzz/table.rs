@@ -1,7 +1,7 @@
 //! Tables of values for schedules, and after a zero byte the column that is asked for.
 
 use super::Target;
-use crate::table::{Values, parse};
+use crate::spec::table::{Values, parse};
 
 pub(super) const TABLE: Target = Target { name: "table", read, seeds };
 

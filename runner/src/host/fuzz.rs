@@ -12,9 +12,9 @@ use clr_abi::{Status, Str};
 
 use super::data::{Data, Images, SplitData, Transform};
 use super::{Completion, HostError, Lane, Plugin, Session, SessionConfig, StepCall};
-use crate::event::Split;
 use crate::fuzz::Target;
 use crate::gather::plugin_facts;
+use crate::host::Split;
 use crate::plan::{example, plan};
 use crate::spec::{SourceFile, parse};
 

@@ -23,7 +23,7 @@ mod session;
 mod stream;
 
 pub use call::{CallSizes, Completion, StepCall};
-pub use data::{Data, Images, SplitData, Transform};
+pub use data::{Data, Images, Split, SplitData, Transform};
 pub use death::Death;
 pub use discovery::{Found, Pin, SearchPath};
 pub use error::{Blame, Function, HostError};

@@ -13,11 +13,11 @@ use jiff::Timestamp;
 
 use super::memory;
 use super::record::{EVENTS, Ending, HEARTBEAT, Heartbeat, InFlight, Line, Record};
-use crate::event::{Evaluation, Event, Outcome, Split};
+use crate::event::{Evaluation, Event, Outcome};
 use crate::holder::Holder;
+use crate::host::Split;
 use crate::plan::Plan;
 use crate::regular;
-use crate::store::flight::split_name;
 
 /// How often lines go to the file.
 const FLUSH_EVERY: Duration = Duration::from_millis(250);
@@ -313,7 +313,7 @@ fn evaluated<'a>(plan: &'a Plan, best: &mut [f32; 2], evaluation: &Evaluation) -
         trial: trial.id.to_string().into(),
         label: (&*trial.label).into(),
         step: evaluation.iteration,
-        split: split_name(evaluation.split).into(),
+        split: evaluation.split.name().into(),
         loss: finite(evaluation.loss),
         accuracy: finite(evaluation.accuracy),
     })

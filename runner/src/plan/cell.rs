@@ -1,7 +1,7 @@
 //! One cell of the grid: every setting of a pair with one value chosen.
 
 use super::grid::Pair;
-use crate::duration::{Duration, Unit};
+use crate::spec::duration::{Duration, Unit};
 use crate::spec::{Span, Value};
 
 /// A choice along each dimension of a pair.

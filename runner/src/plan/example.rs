@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, ParameterFacts, PluginFacts};
-use crate::duration::Unit;
+use crate::spec::duration::Unit;
+use crate::spec::table::Values;
 use crate::spec::{Spec, TableColumn};
-use crate::table::Values;
 
 /// A plugin much like `cifar`, and the sizes of two datasets.
 pub(crate) fn facts() -> Facts {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::spec::TableColumn;
-use crate::table::Values;
+use crate::spec::table::Values;
 
 /// Facts about everything that a spec names; see [`crate::spec::Spec::plugins`], `datasets` and `tables`.
 #[derive(Clone, Debug, Default)]

@@ -3,8 +3,9 @@
 //! The canonical form is bytes: texts with their length, integers in little endian, floats by their bits. It starts with
 //! a version, to be raised when the form changes, since every stored trial is found by its id.
 
-use super::{DataPlan, Divergence, LastBatch, Normalize, Order};
-use crate::duration::Period;
+use super::{DataPlan, Divergence};
+use crate::spec::duration::Period;
+use crate::spec::{LastBatch, Normalize, Order};
 
 /// Opens every canonical form.
 const VERSION: &[u8] = b"clr-run trial 1\0";

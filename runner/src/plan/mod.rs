@@ -33,12 +33,10 @@ pub use groups::{ParameterGroup, models_with_groups};
 pub use id::{NoTrialId, TrialId};
 pub use names::{Names, NoTrial};
 
-use crate::checkpoint::Checkpointing;
-use crate::duration::{Duration, Period};
-use crate::limits::Limits;
 use crate::ratio::Ratio;
 use crate::schedule::Schedule;
-use crate::spec::{Diagnostic, Spec};
+use crate::spec::duration::{Duration, Period};
+use crate::spec::{Checkpointing, Diagnostic, LastBatch, Limits, Normalize, Order, Spec};
 
 /// Crosses the grid and resolves every cell. Pure: `facts` is all that it knows of the world.
 ///
@@ -263,53 +261,6 @@ impl DataPlan {
     pub fn iterations_per_epoch(&self) -> Ratio {
         self.last_batch.iterations_per_epoch(self.train_count, self.update_size())
     }
-}
-
-/// The order in which an epoch visits the training images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// A new permutation of the canonical order each epoch, from the data seed.
-    Shuffled,
-    /// The file's own order, cyclic, as Caffe reads an LMDB.
-    Stored,
-}
-
-/// What becomes of the samples that do not fill a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastBatch {
-    /// Batches run on over the end of an epoch.
-    Wrap,
-    /// The rest is left out.
-    Drop,
-    /// The last batch of an epoch is smaller.
-    Keep,
-}
-
-impl LastBatch {
-    /// How many iterations an epoch of so many images is, exactly, where each sees a batch.
-    pub fn iterations_per_epoch(self, train_count: u64, batch_size: u32) -> Ratio {
-        // Where there is nothing to train on, time goes on all the same.
-        let batches = Ratio::new(train_count.into(), batch_size.into()).filter(|batches| *batches > Ratio::ZERO);
-        let batches = batches.unwrap_or(Ratio::from(1));
-        match self {
-            LastBatch::Wrap => batches,
-            LastBatch::Drop => batches.floor().max(1).into(),
-            LastBatch::Keep => batches.ceil().into(),
-        }
-    }
-}
-
-/// What is subtracted from and divided into the pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Normalize {
-    /// Nothing.
-    None,
-    /// Subtract the training set's mean image. (Caffe.)
-    PixelMean,
-    /// Subtract each channel's mean.
-    ChannelMean,
-    /// Subtract each channel's mean and divide by its standard deviation. (Torch.)
-    ChannelStandard,
 }
 
 /// Trials that may share a session: indices into [`Plan::trials`].

@@ -11,12 +11,12 @@ use super::groups::{GROUPS, Pattern};
 use super::optimizer::Updates;
 use super::options::{self, Schema};
 use super::schedules::{self, Clock};
-use super::{DataPlan, Divergence, LastBatch, Normalize, Order, Shape, TrialOptimizer, identity, warnings};
-use crate::duration::{Duration, Period, Unit};
+use super::{DataPlan, Divergence, Shape, TrialOptimizer, identity, warnings};
 use crate::ratio::Ratio;
 use crate::schedule::Schedule;
+use crate::spec::duration::{Duration, Period, Unit};
 use crate::spec::foreign::{self, Place};
-use crate::spec::{Diagnostic, Problems, Setting, Spec, Value};
+use crate::spec::{Diagnostic, LastBatch, Normalize, Order, Problems, Setting, Spec, Value};
 use crate::suggest;
 use crate::words::{Number, thousands};
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 use super::facts::Facts;
-use crate::duration::{Duration, Unit};
 use crate::ratio::Ratio;
 use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Ticks, Window};
+use crate::spec::duration::{Duration, Unit};
 use crate::spec::kinds::Naming;
+use crate::spec::table::Values;
 use crate::spec::{Diagnostic, Problems, Span, TableColumn};
-use crate::table::Values;
 use crate::words::Number;
 
 /// The code of problems that depend on how long an epoch is.

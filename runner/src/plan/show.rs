@@ -10,16 +10,13 @@ use serde_json::{Map, Value as Json, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::names::Names;
-use super::{
-    Axis, AxisKind, AxisValue, DataPlan, Group, LastBatch, Normalize, Order, ParameterGroup, Plan, Shape, Trial,
-    TrialOptimizer,
-};
+use super::{Axis, AxisKind, AxisValue, DataPlan, Group, ParameterGroup, Plan, Shape, Trial, TrialOptimizer};
 use crate::columns::{self, Column};
 use crate::ratio::Ratio;
 use crate::schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Ticks, Window};
+use crate::spec::{LastBatch, Normalize, Order};
 use crate::terminal::Terminal;
-use crate::words;
-use crate::words::{Number, thousands};
+use crate::words::{self, Number, thousands};
 
 /// What is known of a run before it starts, besides its plan. Whoever measures or computes it fills it in.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

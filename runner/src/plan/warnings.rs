@@ -7,8 +7,7 @@ use crate::ratio::Ratio;
 use crate::schedule::{Cyclic, OneCycle, OneCycleForm, Schedule, cycle};
 use crate::spec::kinds::Naming;
 use crate::spec::{Diagnostic, Problems};
-use crate::words;
-use crate::words::{Number, thousands};
+use crate::words::{self, Number, thousands};
 
 /// The code of warnings about schedules that reach beyond the training.
 const BEYOND: &str = "spec::beyond";

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::event::{Event, Outcome, Split};
+use crate::event::{Event, Outcome};
+use crate::host::Split;
 use crate::plan::{Names, Plan, Trial};
-use crate::words;
-use crate::words::thousands;
+use crate::words::{self, thousands};
 
 /// The state of a run.
 #[derive(Clone, Debug)]

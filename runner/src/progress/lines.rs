@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use super::board::Board;
 use crate::event::{Event, Outcome};
 use crate::terminal::Terminal;
-use crate::words;
-use crate::words::thousands;
+use crate::words::{self, thousands};
 
 /// The least time between two lines that say how far the run is.
 const EVERY: Duration = Duration::from_secs(10);

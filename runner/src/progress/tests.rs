@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::board::{Best, Board};
-use crate::event::{Evaluation, Event, Outcome, Rows, Split};
+use crate::event::{Evaluation, Event, Outcome, Rows};
+use crate::host::Split;
 use crate::plan::Plan;
 use crate::store::example::Grid;
 

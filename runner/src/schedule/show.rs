@@ -247,13 +247,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::duration::Period;
-    use crate::plan::{
-        Axis, AxisKind, DataPlan, Divergence, LastBatch, Normalize, Order, Shape as PlanShape, TrialOptimizer,
-    };
+    use crate::plan::{Axis, AxisKind, DataPlan, Divergence, Shape as PlanShape, TrialOptimizer};
     use crate::schedule::cyclic::tests::triangular;
     use crate::schedule::properties::any_schedule;
     use crate::schedule::{Amplitude, Cyclic};
+    use crate::spec::duration::Period;
+    use crate::spec::{LastBatch, Normalize, Order};
 
     /// Policy, optimizer, iterations and schedules of a trial, that of the learning rate first.
     type Row<'a> = (&'a str, &'a str, u64, &'a [(&'a str, Schedule)]);

@@ -8,7 +8,7 @@ use super::read;
 use super::setting::Value;
 use super::source::{Span, Spanned};
 use super::tree::{Item, Node, Table};
-use crate::duration::Duration;
+use crate::spec::duration::Duration;
 
 /// Axes that move together: the first value of each, then the second of each.
 #[derive(Clone, Debug, PartialEq)]

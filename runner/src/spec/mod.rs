@@ -3,7 +3,10 @@
 //! Reading is tolerant: it reports every problem it finds and returns what could be read, so that the plan can go on to
 //! check that against the plugins and datasets. Nothing here touches a file, a plugin or a clock.
 
+mod checkpointing;
+mod data;
 mod diagnostic;
+pub mod duration;
 pub mod foreign;
 mod format;
 mod grid;
@@ -11,12 +14,14 @@ mod groups;
 mod json_schema;
 pub mod keys;
 pub mod kinds;
+mod limits;
 mod read;
 mod sections;
 mod setting;
 mod source;
 mod spacing;
 mod standalone;
+pub mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -24,15 +29,15 @@ mod tree;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use checkpointing::{Checkpointing, Every, Keep};
+pub use data::{LastBatch, Normalize, Order};
 pub use diagnostic::{Diagnostic, Problems, Severity, render, render_styled};
 pub use grid::{Condition, Exclusion, Zip};
 pub use json_schema::json_schema;
+pub use limits::{Limits, OnError};
 pub use setting::{Setting, Value};
 pub use source::{Origin, SourceFile, Span, Spanned};
 pub use standalone::standalone;
-
-use crate::checkpoint::Checkpointing;
-use crate::limits::Limits;
 
 /// More bytes than anyone writes into a spec.
 pub const LARGEST_SPEC: u64 = 1 << 22;

@@ -10,8 +10,8 @@ use super::setting::{Setting, Value, parse_bytes, parse_interval, parse_seconds}
 use super::source::Span;
 use super::spacing;
 use super::tree::{Entry, Item, Node, Table};
-use crate::duration::Duration;
 use crate::ratio::Ratio;
+use crate::spec::duration::Duration;
 use crate::suggest;
 
 /// Longer axes are typing mistakes, and a file full of them would fill the memory.

@@ -12,8 +12,7 @@ use super::setting::{Setting, Value, parse_interval};
 use super::source::{Origin, SourceFile, Span, Spanned};
 use super::tree::{self, Entry, Item, Node, Table};
 use super::{Optimizer, Policy, Seeds, Spec, grid, groups, read};
-use crate::checkpoint::{Checkpointing, Keep};
-use crate::limits::{Limits, OnError};
+use crate::spec::{Checkpointing, Keep, Limits, OnError};
 use crate::suggest;
 
 /// The tables at the top of a spec, in the order in which a reader expects them.

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::source::Span;
-use crate::checkpoint::Every;
-use crate::duration::Duration;
 use crate::ratio::Ratio;
+use crate::spec::Every;
+use crate::spec::duration::Duration;
 use crate::words::Number;
 
 /// A key and its values.

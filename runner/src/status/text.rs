@@ -6,8 +6,7 @@ use super::{LastError, Report, State, TrialState, TrialStatus};
 use crate::columns::{self, Column};
 use crate::plan::Names;
 use crate::terminal::Terminal;
-use crate::words;
-use crate::words::thousands;
+use crate::words::{self, thousands};
 
 /// Trials of a kind that are listed where not all are asked for.
 const LISTED: usize = 20;

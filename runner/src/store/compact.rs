@@ -18,7 +18,8 @@ use super::schema::{Columns, FAILED, FORMAT, Layout, Table};
 use super::source::Sources;
 use super::table::{Cut, Owner, TableWriter};
 use super::{StoreError, swap};
-use crate::plan::{AxisValue, LastBatch, Plan, Trial, TrialId};
+use crate::plan::{AxisValue, Plan, Trial, TrialId};
+use crate::spec::LastBatch;
 
 /// New files, and where rows are once those have their names. Nothing is visible until the caller names them.
 pub(crate) struct Compaction {

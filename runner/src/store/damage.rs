@@ -16,8 +16,8 @@ use super::manifest::{BACKUP, Manifest, NAME, Segment};
 use super::schema::Table;
 use super::sound::{Depth, Unsound, check};
 use super::{StoreError, saved, swap};
-use crate::checkpoint::Keep;
 use crate::plan::{Names, Plan, TrialId};
+use crate::spec::Keep;
 use crate::words;
 
 /// A file of an output that is not what was written.

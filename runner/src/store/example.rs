@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::checkpoint::Checkpointing;
-use crate::event::{Evaluation, Event, Outcome, Rows, Split};
-use crate::limits::Limits;
+use crate::event::{Evaluation, Event, Outcome, Rows};
+use crate::host::Split;
 use crate::plan::{
-    self, Axis, AxisKind, AxisValue, DataPlan, Divergence, Group, LastBatch, Normalize, Order, Plan, Shape, Trial,
-    TrialId, TrialOptimizer,
+    self, Axis, AxisKind, AxisValue, DataPlan, Divergence, Group, Plan, Shape, Trial, TrialId, TrialOptimizer,
 };
 use crate::schedule::Schedule;
+use crate::spec::{Checkpointing, LastBatch, Limits, Normalize, Order};
 
 /// A grid of policies, optimizers and seeds. `sgd` has a momentum, `adam` a beta1; the policy `explode` diverges.
 #[derive(Clone, Copy)]

@@ -14,10 +14,11 @@ use super::result::{NonFinite, Numbers, Status, best_iteration};
 use super::resume::Resumable;
 use super::schema::{Columns, Table};
 use super::table::text_column;
-use crate::checkpoint::{Checkpoint, Keep};
-use crate::event::{Evaluation, Rows, Split};
+use crate::checkpoint::Checkpoint;
+use crate::event::{Evaluation, Rows};
 use crate::plan::{DataPlan, Trial};
 use crate::ratio::Ratio;
+use crate::spec::Keep;
 
 /// What the store holds of one attempt at one trial.
 pub(crate) struct Flight {
@@ -247,7 +248,7 @@ impl Flight {
         let diverged: Vec<bool> = new.iter().map(|e| !(e.loss.is_finite() && e.accuracy.is_finite())).collect();
         let mut values: Vec<ArrayRef> = vec![iteration, epoch];
         values.extend(columns.hypers.iter().map(|_| new_null_array(&DataType::Float64, new.len())));
-        values.push(text_column(new.iter().map(|e| (Some(split_name(e.split)), 1))));
+        values.push(text_column(new.iter().map(|e| (Some(e.split.name()), 1))));
         values.push(singles(new.iter().map(|e| e.loss).collect()));
         values.push(singles(new.iter().map(|e| e.accuracy).collect()));
         values.push(Arc::new(BooleanArray::from(diverged)));
@@ -322,7 +323,7 @@ fn first_rows(segments: &[Segment], count: u64) -> Vec<Segment> {
     first
 }
 
-/// The columns `iteration` and `epoch`: how many epochs were over, by the length that [`crate::duration`] gives them.
+/// The columns `iteration` and `epoch`: how many epochs were over, by the length that [`crate::spec::duration`] gives them.
 fn iterations(iterations: impl Iterator<Item = u64>, data: &DataPlan) -> (ArrayRef, ArrayRef) {
     let iterations = Int64Array::from_iter_values(iterations.map(|iteration| iteration as i64));
     let epochs = epochs(&iterations, data.iterations_per_epoch());
@@ -360,18 +361,4 @@ fn mean(losses: &VecDeque<f32>) -> Option<f64> {
 /// Iterations that see an image of one epoch, at the most.
 pub(crate) fn rows_per_epoch(data: &DataPlan) -> usize {
     usize::try_from(data.iterations_per_epoch().ceil()).unwrap_or(usize::MAX)
-}
-
-/// The split of that name in the column `split`.
-pub(crate) fn split_named(name: &str) -> Option<Split> {
-    [Split::Train, Split::Validation, Split::Test].into_iter().find(|&split| split_name(split) == name)
-}
-
-/// As in the column `split`.
-pub(crate) fn split_name(split: Split) -> &'static str {
-    match split {
-        Split::Train => "train",
-        Split::Validation => "validation",
-        Split::Test => "test",
-    }
 }

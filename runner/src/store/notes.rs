@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::BUILDS;
 use super::manifest::{Manifest, TrialRecord};
 use super::result::Status;
-use crate::checkpoint::Keep;
 use crate::plan::{Names, Plan, TrialId};
+use crate::spec::Keep;
 use crate::words;
 
 /// Trials with results or a checkpoint here that the plan no longer covers.

@@ -5,8 +5,9 @@ use super::manifest::{Manifest, TrialRecord, UnfinishedRecord};
 use super::result::Status;
 use super::schema::Table;
 use super::{Store, StoreError, saved};
-use crate::checkpoint::{Checkpoint, Keep};
+use crate::checkpoint::Checkpoint;
 use crate::plan::TrialId;
+use crate::spec::Keep;
 
 impl Store {
     /// Enters a trial that is done, all of whose rows are sealed, with the checkpoint that is kept of it.

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Evaluation, Split};
+use crate::event::Evaluation;
+use crate::host::Split;
 
 /// One trial's outcome, for tables and summaries, as the manifest has it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -12,7 +12,7 @@ use arrow_array::types::{Float32Type, Int32Type, Int64Type};
 use arrow_array::{Array, StringArray};
 use arrow_schema::{DataType, Field};
 
-use super::flight::{rows_per_epoch, split_named};
+use super::flight::rows_per_epoch;
 use super::manifest::{Manifest, UnfinishedRecord};
 use super::result::NonFinite;
 use super::schema::{Table, text_type};
@@ -20,6 +20,7 @@ use super::source::Sources;
 use super::{StoreError, saved};
 use crate::checkpoint::Checkpoint;
 use crate::event::Evaluation;
+use crate::host::Split;
 use crate::plan::{Names, Plan, Trial};
 use crate::words;
 
@@ -136,7 +137,7 @@ fn evaluations<'a>(
             };
             for (row, (&iteration, split)) in iterations.values().iter().zip(splits).enumerate() {
                 let iteration = u64::try_from(iteration).map_err(|_| corrupt("a negative iteration"))?;
-                let split = split.and_then(split_named).ok_or_else(|| corrupt("an unknown split"))?;
+                let split = split.and_then(Split::named).ok_or_else(|| corrupt("an unknown split"))?;
                 let value = |column: usize| single_at(columns[column].as_ref(), row);
                 evaluations.push(Evaluation { trial, iteration, split, loss: value(2), accuracy: value(3) });
             }

@@ -9,14 +9,13 @@ use super::files::FileEntry;
 use super::manifest::Manifest;
 use super::notes::short_build;
 use super::result::{Status, TrialResult, choosing_split};
-use crate::checkpoint::Keep;
 use crate::columns::{self, Column};
-use crate::event::Split;
+use crate::host::Split;
 use crate::plan::names::{Names, SEEDS};
 use crate::plan::{AxisValue, Plan, Trial};
+use crate::spec::Keep;
 use crate::terminal::Terminal;
-use crate::words;
-use crate::words::thousands;
+use crate::words::{self, thousands};
 
 /// What a run left.
 #[derive(Clone, Debug)]

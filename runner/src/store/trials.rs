@@ -11,7 +11,6 @@ use arrow_schema::{Field, Schema};
 use jiff::Timestamp;
 use parquet::file::properties::WriterProperties;
 
-use super::flight::split_name;
 use super::result::{Numbers, TrialResult, choosing_split};
 use super::schema::{Columns, writer_properties};
 use super::table::{axis_column, id_column, text_column};
@@ -81,7 +80,7 @@ pub(crate) fn trials_batch(
     integers("best_iteration", |numbers| numbers.best_iteration);
     let chosen_on = trials.iter().zip(results).map(|(trial, result)| {
         let split = choosing_split(trial.shape.data.validation_count > 0);
-        result.numbers.best_iteration.map(|_| split_name(split))
+        result.numbers.best_iteration.map(|_| split.name())
     });
     table.text("best_split", chosen_on);
     let losses = results.iter().map(|result| result.numbers.final_train_loss);

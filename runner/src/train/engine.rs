@@ -2,8 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use crate::event::Split;
-use crate::host::{self, Completion, HostError, Lane, StepCall, TensorInfo};
+use crate::host::{self, Completion, HostError, Lane, Split, StepCall, TensorInfo};
 use crate::worker;
 
 /// A session, wherever it is; the functions are those of [`host::Session`].

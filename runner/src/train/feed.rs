@@ -6,7 +6,8 @@ use crate::dataset::order::{Sampler, SamplerError};
 use crate::dataset::transforms::{Transform, statistics};
 use crate::dataset::{Dataset, Samples};
 use crate::host;
-use crate::plan::{DataPlan, Order};
+use crate::plan::DataPlan;
+use crate::spec::Order;
 
 /// What sessions borrow, and what samplers need to know of it.
 #[derive(Debug)]

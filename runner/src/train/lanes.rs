@@ -13,12 +13,13 @@ use super::pace::{Pace, Standing};
 use super::queue::Queue;
 use super::state;
 use super::work::{FailedSession, Work};
-use crate::checkpoint::{Checkpoint, Every, Keep};
+use crate::checkpoint::Checkpoint;
 use crate::dataset::order::Sampler;
-use crate::duration::Period;
-use crate::event::{Evaluation, Event, Outcome, Rows, Split};
-use crate::host::{self, Completion, HostError};
+use crate::event::{Evaluation, Event, Outcome, Rows};
+use crate::host::{self, Completion, HostError, Split};
 use crate::plan::{Divergence, Plan, Shape, Trial};
+use crate::spec::duration::Period;
+use crate::spec::{Every, Keep};
 use crate::words;
 
 /// A call covers about this much time: short enough for a lively display and a prompt Ctrl-C, long enough that the
@@ -190,7 +191,7 @@ impl<'a> Driver<'a> {
     }
 
     fn end(&mut self, lane: usize, outcome: Outcome) {
-        if self.plan.limits.stop_after(&outcome) {
+        if outcome.stops_the_run(&self.plan.limits) {
             self.cancel.store(true, Ordering::Relaxed);
         }
         if let Some(done) = self.lanes[lane].take() {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::checkpoint::Every;
-use crate::duration::Period;
+use crate::spec::Every;
+use crate::spec::duration::Period;
 
 /// A trial is saved for the first time after so long, so that a run that is killed every few seconds gets on, and a
 /// trial that is shorter pays nothing.
@@ -71,8 +71,8 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
-    use crate::duration::{self, Unit};
     use crate::ratio::Ratio;
+    use crate::spec::duration::{self, Unit};
 
     /// Ages at which a trial is saved that is looked at every half second, a step each.
     fn saves(every: Every, cost_ms: u64, trial_count: usize, seconds: u64) -> Vec<f64> {

@@ -18,8 +18,8 @@ use super::work::{FailedSession, Work};
 use super::{Isolation, Layout, Resources};
 use crate::event::{Event, Outcome};
 use crate::host::{Blame, Death, HostError, PluginInfo};
-use crate::limits::Limits;
 use crate::plan::Plan;
+use crate::spec::Limits;
 use crate::words;
 use crate::worker::{Launch, Worker};
 
@@ -190,7 +190,7 @@ impl<'a> Slot<'a> {
     }
 
     fn end(&self, work: Vec<Work>, outcome: &Outcome) {
-        if self.plan.limits.stop_after(outcome) {
+        if outcome.stops_the_run(&self.plan.limits) {
             self.cancel.store(true, Ordering::Relaxed);
         }
         for work in work {

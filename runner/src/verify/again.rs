@@ -17,9 +17,9 @@ use jiff::Timestamp;
 
 use super::rows::text_at;
 use super::{Selection, VerifyError};
-use crate::checkpoint::{Checkpointing, Every, Keep};
 use crate::event::{Event, Outcome};
 use crate::plan::{Plan, Trial};
+use crate::spec::{Checkpointing, Every, Keep};
 use crate::store::StoreError;
 use crate::store::derived::complete;
 use crate::store::flight::Flight;

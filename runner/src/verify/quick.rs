@@ -14,20 +14,19 @@ use super::VerifyError;
 use super::found::{Checked, Problem};
 use super::rows::{self, Content, Stretch};
 use crate::contain::contain;
-use crate::duration::Period;
-use crate::event::{Evaluation, Split};
+use crate::event::Evaluation;
+use crate::host::Split;
 use crate::journal;
 use crate::plan::TrialId;
 use crate::ratio::Ratio;
 use crate::regular::{self, LARGEST_RECORD};
-use crate::store::flight::split_name;
+use crate::spec::duration::Period;
 use crate::store::manifest::{BACKUP, Manifest, NAME as MANIFEST, Segment, TrialRecord, UnfinishedRecord};
 use crate::store::result::NonFinite;
 use crate::store::schema::{FAILED, Table};
 use crate::store::sound::{self, Depth};
 use crate::store::source::{open_table, project};
-use crate::store::swap;
-use crate::store::{Numbers, Status};
+use crate::store::{Numbers, Status, swap};
 
 /// A command that compacts replaces files that this looks at: then the manifest has changed, and it looks again.
 const ATTEMPTS: usize = 3;
@@ -512,7 +511,7 @@ fn evaluations_problem(found: &[Evaluation], record: &TrialRecord, eval_every: O
     let mut last = 0;
     for evaluation in found {
         let splits = at.entry(evaluation.iteration).or_default();
-        let split = split_name(evaluation.split);
+        let split = evaluation.split.name();
         if splits.contains(&evaluation.split) {
             return Some(format!("the evaluation at {} on {split} is there twice", evaluation.iteration));
         }

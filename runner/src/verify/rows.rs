@@ -9,7 +9,7 @@ use arrow_array::{Array, DictionaryArray, Float32Array, Int64Array, RecordBatch}
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::event::Evaluation;
-use crate::store::flight::split_named;
+use crate::host::Split;
 use crate::store::result::NonFinite;
 use crate::store::schema::Table;
 use crate::store::source::{open_table, project};
@@ -198,7 +198,7 @@ fn evaluation(
     iteration: i64,
 ) -> Result<Evaluation, String> {
     let name = text_at(split, row).unwrap_or("null");
-    let split = split_named(name).ok_or_else(|| format!("`{name}` is no split"))?;
+    let split = Split::named(name).ok_or_else(|| format!("`{name}` is no split"))?;
     let iteration = u64::try_from(iteration).map_err(|_| format!("iteration {iteration} is negative"))?;
     let value = |column: Option<&Float32Array>| {
         column.filter(|column| column.is_valid(row)).map_or(f32::NAN, |column| column.value(row))

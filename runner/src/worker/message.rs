@@ -14,9 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{Encoder, Kind, MOST};
 use crate::device::GpuInfo;
-use crate::event::Split;
 use crate::host::{
-    Data, Footprint, HostError, Lane, ParameterInfo, PluginInfo, SessionConfig, SplitData, TensorInfo, Transform,
+    Data, Footprint, HostError, Lane, ParameterInfo, PluginInfo, SessionConfig, Split, SplitData, TensorInfo, Transform,
 };
 
 /// Raised by any change of frames or messages.

@@ -14,7 +14,7 @@ use crate::device::{self, GpuInfo};
 use crate::host::{
     self, Blame, Death, Footprint, Function, HostError, ParameterInfo, PluginInfo, SearchPath, SessionConfig,
 };
-use crate::limits::Limits;
+use crate::spec::Limits;
 
 /// Neither question is one to compute for: a minute is for libraries on slow disks.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,13 +8,12 @@ use std::time::Duration;
 use super::Launch;
 use super::message::{DataSource, Open, Reply, Request, encode, transform_arrays};
 use super::process::{Call, Process};
-use crate::event::Split;
 use crate::host::{
-    CallSizes, Completion, Data, Death, Function, HostError, Lane, PluginInfo, SessionConfig, StepCall, TensorInfo,
-    check_sizes,
+    CallSizes, Completion, Data, Death, Function, HostError, Lane, PluginInfo, SessionConfig, Split, StepCall,
+    TensorInfo, check_sizes,
 };
-use crate::limits::Limits;
 use crate::plan::DataPlan;
+use crate::spec::Limits;
 
 /// Opening a dataset may mean to decode all of it.
 const TIME_TO_OPEN_DATA: Duration = Duration::from_secs(1800);

@@ -3,9 +3,8 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use clr_run::event::Split;
 use clr_run::host::{
-    Completion, Data, HostError, Images, Lane, LoadRequest, Loader, Plugin, SessionConfig, SplitData, StepCall,
+    Completion, Data, HostError, Images, Lane, LoadRequest, Loader, Plugin, SessionConfig, Split, SplitData, StepCall,
     Transform,
 };
 use tempfile::tempdir;

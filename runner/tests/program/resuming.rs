@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clr_run::checkpoint::{Checkpoint, Checkpointing, Every, Keep};
+use clr_run::checkpoint::Checkpoint;
 use clr_run::event::{Event, Outcome};
 use clr_run::plan::Plan;
-use clr_run::store::{StoreError, Summary};
+use clr_run::recipe;
+use clr_run::spec::{Checkpointing, Every, Keep};
+use clr_run::store::{Store, StoreError, Summary};
 use clr_run::train::{self, Layout, Work};
-use clr_run::{recipe, store::Store};
 
 use crate::equal_bytes::{Prepared, plainest};
 use crate::world::BOWL;
@@ -63,7 +64,7 @@ fn prepared(spec: &str, every: Every, keep: Keep) -> Prepared {
 }
 
 fn iterations(count: u64) -> Every {
-    Every::Training(clr_run::duration::Duration::iterations(count))
+    Every::Training(clr_run::spec::duration::Duration::iterations(count))
 }
 
 fn lanes(count: usize) -> Layout {

@@ -7,9 +7,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use clr_run::event::Split;
-use clr_run::host::{Completion, Death, HostError, StepCall};
-use clr_run::limits::Limits;
+use clr_run::host::{Completion, Death, HostError, Split, StepCall};
+use clr_run::spec::Limits;
 use clr_run::train::Engine;
 use clr_run::worker::{Launch, Worker};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};

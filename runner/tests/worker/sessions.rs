@@ -2,8 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use clr_run::event::Split;
-use clr_run::host::{Completion, HostError, Lane, StepCall};
+use clr_run::host::{Completion, HostError, Lane, Split, StepCall};
 use clr_run::train::{Engine, Layout};
 
 use crate::prepared::Prepared;

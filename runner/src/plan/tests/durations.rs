@@ -78,7 +78,8 @@ fn evaluations_come_after_whole_multiples_of_the_exact_period_and_never_twice_at
         assert_eq!(points, golden.points, "{golden}");
         assert!(points.iter().all(|&point| trial.eval_every.is_due(point)));
         // A training of as many epochs ends where the last of them is due.
-        let iterations = trial.period(crate::duration::Duration::parse(&format!("{} epochs", golden.epochs)).unwrap());
+        let iterations =
+            trial.period(crate::spec::duration::Duration::parse(&format!("{} epochs", golden.epochs)).unwrap());
         assert_eq!(iterations, trial.eval_every);
     }
 }

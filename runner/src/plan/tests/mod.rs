@@ -579,9 +579,9 @@ fn what_schedule_prints_as_csv_reads_back_bit_for_bit() {
         crate::schedule::show::csv(&plan, every, &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let (_, original) = plan.trials[0].schedules().find(|(name, _)| *name == hyper).unwrap();
-        let schedule = match crate::table::parse(&text, hyper, None).unwrap() {
-            crate::table::Values::EachStep(values) => Schedule::Table(values),
-            crate::table::Values::From { rows, .. } => Schedule::Points { points: rows, linear: false },
+        let schedule = match crate::spec::table::parse(&text, hyper, None).unwrap() {
+            crate::spec::table::Values::EachStep(values) => Schedule::Table(values),
+            crate::spec::table::Values::From { rows, .. } => Schedule::Points { points: rows, linear: false },
         };
         for step in (0..1003).filter(|step| step % every == 0 || *step == 1002) {
             assert_eq!(schedule.at(step).to_bits(), original.at(step).to_bits(), "{hyper} at {step} of every {every}");

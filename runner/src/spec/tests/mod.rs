@@ -6,10 +6,9 @@ use expect_test::expect;
 use proptest::prelude::*;
 
 use super::*;
-use crate::checkpoint::{Every, Keep};
-use crate::duration::{Duration, Unit};
-use crate::limits::OnError;
 use crate::ratio::Ratio;
+use crate::spec::duration::{Duration, Unit};
+use crate::spec::{Every, Keep, OnError};
 
 /// A spec without a fault; tests replace parts of it.
 pub(crate) const GOOD: &str = r#"[experiment]

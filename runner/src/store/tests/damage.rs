@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use super::resuming::{go_on, kept, plan, saving_events, undisturbed};
 use super::*;
-use crate::checkpoint::Keep;
 use crate::plan::TrialId;
+use crate::spec::Keep;
 use crate::store::StoreError;
 use crate::store::damage::survey;
 use crate::store::manifest::Manifest;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::super::StoreError;
 use super::super::source::{open_table, project};
 use super::*;
-use crate::event::{Evaluation, Outcome, Rows, Split};
+use crate::event::{Evaluation, Outcome, Rows};
+use crate::host::Split;
 use crate::schedule::Schedule;
 use crate::vetted::craft::Craft;
 

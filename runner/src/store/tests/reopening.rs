@@ -6,7 +6,8 @@ use super::super::Status;
 use super::rows::{floats, read};
 use super::*;
 use crate::event::Outcome;
-use crate::plan::{AxisValue, DataPlan, LastBatch, Shape, Trial};
+use crate::plan::{AxisValue, DataPlan, Shape, Trial};
+use crate::spec::LastBatch;
 
 /// Runs the plans one after the other in one folder. After each, the tables must be those of a run of its own.
 #[track_caller]

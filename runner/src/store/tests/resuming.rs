@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::super::files::cut;
 use super::super::{Status, StoreError};
 use super::*;
-use crate::checkpoint::{Checkpoint, Checkpointing, Keep, Tensor};
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::event::{Evaluation, Outcome};
 use crate::host::{Role, TensorInfo};
 use crate::ratio::Ratio;
 use crate::schedule::Schedule;
+use crate::spec::{Checkpointing, Keep};
 use crate::train::Work;
 
 /// Two trials, the second of which diverges. A cycle ends where there is an evaluation, which is where the events below save.

@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use crate::event::Outcome;
-
 /// What a trial may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -27,13 +25,6 @@ pub enum OnError {
     Continue,
     /// It stops, as it would by Ctrl-C.
     Stop,
-}
-
-impl Limits {
-    /// Whether the run stops because a trial ended so.
-    pub fn stop_after(&self, outcome: &Outcome) -> bool {
-        self.on_error == OnError::Stop && matches!(outcome, Outcome::Failed { .. } | Outcome::Crashed { .. })
-    }
 }
 
 impl Default for Limits {

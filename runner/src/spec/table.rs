@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::duration::Unit;
+use crate::spec::duration::Unit;
 use crate::suggest::all_of;
 
 /// The values of one column.
