@@ -20,7 +20,8 @@ use clr_run::host::{SearchPath, Split};
 use clr_run::plan::{Group, Plan, Trial, plan};
 use clr_run::spec::duration::Period;
 use clr_run::spec::{self, SourceFile};
-use clr_run::train::{self, Isolation, Layout, Resources, Work};
+use clr_run::train::{self, Isolation, Layout, Resources};
+use clr_run::work::Work;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

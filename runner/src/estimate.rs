@@ -10,7 +10,8 @@ use crate::plan::{Group, Plan, Trial};
 use crate::schedule::Schedule;
 use crate::spec::duration::Period;
 use crate::spec::{Checkpointing, Every, Keep};
-use crate::train::{self, Layout, Resources, Work};
+use crate::train::{self, Layout, Resources};
+use crate::work::Work;
 
 /// Bytes of a stored row, compressed: of each metric, of each hyper-parameter that changes, and of all else. Measured on
 /// 25,000 iterations of cifar10_full, whose metrics take 2.2 to 3.2 bytes a value and whose learning rate takes 2.3.

@@ -16,11 +16,14 @@ pub mod event;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gather;
+pub mod gpu;
 pub mod holder;
 pub mod host;
 pub mod journal;
 pub mod logs;
+pub mod memory;
 pub mod plan;
+pub mod plot;
 pub mod progress;
 pub mod ratio;
 pub mod recipe;
@@ -39,6 +42,7 @@ pub mod train;
 pub mod verify;
 mod vetted;
 pub mod words;
+pub mod work;
 pub mod worker;
 
 // Where these were before.

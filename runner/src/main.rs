@@ -149,13 +149,13 @@ fn run(args: &RunArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Resu
         match &finished {
             Ok(_) if signals.exit_code().is_some() => journal.finish(Ending::Stopped, None),
             Ok(_) => journal.finish(Ending::Finished, None),
-            Err(error) => journal.finish(Ending::Failed, Some(&show::chain(error))),
+            Err(error) => journal.finish(Ending::Failed, Some(&words::chain(error))),
         }
     }
     let summary = match finished {
         Ok(summary) => summary,
         Err(error) => {
-            let error = show::chain(&error);
+            let error = words::chain(&error);
             tell(
                 "error",
                 &format!("the results could not be written: {error}\nfinished trials are kept; run again to go on"),
@@ -223,10 +223,10 @@ fn schedule(args: &ScheduleArgs) -> anyhow::Result<ExitCode> {
     };
     let mut out = BufWriter::new(io::stdout().lock());
     if args.csv {
-        clr_run::schedule::show::csv(&plan, args.every, &mut out)?;
+        clr_run::plot::csv(&plan, args.every, &mut out)?;
     } else {
         let width = Terminal::stdout().width.unwrap_or(PLOT_WIDTH);
-        write!(out, "{}", clr_run::schedule::show::plot(&plan, &args.hyper, width, args.limit))?;
+        write!(out, "{}", clr_run::plot::plot(&plan, &args.hyper, width, args.limit))?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

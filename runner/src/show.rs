@@ -114,17 +114,6 @@ pub fn interrupted(count: usize) -> String {
     )
 }
 
-/// An error and what it is because of.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(out, ": {cause}");
-        source = cause.source();
-    }
-    out
-}
-
 /// `clr-run plugin list`: one line a plugin, and one for each of its models.
 pub fn plugins(search: &SearchPath, isolation: &Isolation, terminal: &Terminal) -> String {
     let mut out = String::new();

@@ -96,6 +96,17 @@ pub fn some_of(items: &[impl AsRef<str>]) -> String {
     }
 }
 
+/// An error and what it is because of.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        out.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    out
+}
+
 /// The first characters of a text.
 pub fn start(text: &str, characters: usize) -> &str {
     text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])

@@ -1,8 +1,9 @@
 //! Specs, and arguments of `--set` after the spec, each behind a zero byte: parsed, planned, and all that is wrong shown.
 
 use super::Target;
-use crate::plan::{self, example::facts, plan};
-use crate::schedule;
+use crate::plan::example::facts;
+use crate::plan::{self, plan};
+use crate::plot;
 use crate::spec::{SourceFile, Spec, parse, render, render_styled};
 use crate::terminal::Terminal;
 
@@ -60,8 +61,8 @@ fn use_plan(plan: &plan::Plan) {
         }
     }
     if plan.trials.iter().map(|trial| trial.iterations).sum::<u64>() < 10_000 {
-        schedule::show::plot(plan, "lr", 80, 8);
-        let _ = schedule::show::csv(plan, 7, &mut std::io::sink());
+        plot::plot(plan, "lr", 80, 8);
+        let _ = plot::csv(plan, 7, &mut std::io::sink());
     }
 }
 

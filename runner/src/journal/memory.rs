@@ -1,6 +1,6 @@
 //! How much memory a command and its workers take.
 
-use crate::worker::memory::{children, own_bytes};
+use crate::memory::{children, own_bytes};
 
 /// Bytes that this process and its children have of their own: what they share with files, such as datasets, is counted
 /// nowhere. None where there is no `/proc`.

@@ -38,7 +38,6 @@ mod extent;
 mod line;
 mod one_cycle;
 mod sequence;
-pub mod show;
 mod ticks;
 
 pub(crate) use cosine::cycle;

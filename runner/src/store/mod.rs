@@ -79,7 +79,7 @@ use self::table::Cut;
 use crate::checkpoint::Checkpoint;
 use crate::event::{Event, Outcome};
 use crate::plan::{Plan, Trial};
-use crate::train::Work;
+use crate::work::Work;
 
 /// An output folder, open for writing. One process at a time has it.
 pub struct Store {

@@ -12,7 +12,6 @@ use super::feed::Feed;
 use super::pace::{Pace, Standing};
 use super::queue::Queue;
 use super::state;
-use super::work::{FailedSession, Work};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::order::Sampler;
 use crate::event::{Evaluation, Event, Outcome, Rows};
@@ -21,6 +20,16 @@ use crate::plan::{Divergence, Plan, Shape, Trial};
 use crate::spec::duration::Period;
 use crate::spec::{Every, Keep};
 use crate::words;
+use crate::work::Work;
+
+/// A session that failed, and what its lanes held. Nothing was sent about it: the slot decides what becomes of them.
+#[derive(Debug)]
+pub struct FailedSession {
+    /// What the session said.
+    pub error: HostError,
+    /// In the order of the lanes.
+    pub in_flight: Vec<Work>,
+}
 
 /// A call covers about this much time: short enough for a lively display and a prompt Ctrl-C, long enough that the
 /// boundary costs nothing.

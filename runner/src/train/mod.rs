@@ -14,7 +14,6 @@ mod queue;
 mod slot;
 mod state;
 mod trouble;
-mod work;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,14 +26,14 @@ pub use feed::Feed;
 use queue::Queue;
 use slot::Slot;
 use trouble::{Failure, TRIES, Trouble};
-pub use work::{FailedSession, Work};
 
 use crate::dataset::Dataset;
 use crate::dataset::order::SamplerError;
-use crate::device::GpuInfo;
 use crate::event::Event;
+use crate::gpu::GpuInfo;
 use crate::host::{Footprint, HostError, SessionConfig};
 use crate::plan::{Plan, Shape};
+use crate::work::Work;
 pub use crate::worker::Isolation;
 use crate::worker::Known;
 

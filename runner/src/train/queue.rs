@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::trouble::Trouble;
-use super::work::Work;
 use crate::event::{Event, Outcome};
 use crate::plan::Plan;
+use crate::work::Work;
 
 /// The trials that nobody has taken yet.
 pub struct Queue {

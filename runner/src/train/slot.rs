@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::engine::Engine;
-use super::lanes::Driver;
+use super::lanes::{Driver, FailedSession};
 use super::queue::{Queue, Set};
 use super::trouble::{CONVICTION, Failure, TRIES, Trouble};
-use super::work::{FailedSession, Work};
 use super::{Isolation, Layout, Resources};
 use crate::event::{Event, Outcome};
 use crate::host::{Blame, Death, HostError, PluginInfo};
 use crate::plan::Plan;
 use crate::spec::Limits;
 use crate::words;
+use crate::work::Work;
 use crate::worker::{Launch, Worker};
 
 /// A trial that ends its sessions so often in a row, by what only a plugin does, alone and without having got further, has

@@ -26,7 +26,8 @@ use crate::store::flight::Flight;
 use crate::store::manifest::{Manifest, Segment, TrialRecord};
 use crate::store::schema::{Columns, Table};
 use crate::store::source::Sources;
-use crate::train::{self, Layout, Resources, Work};
+use crate::train::{self, Layout, Resources};
+use crate::work::Work;
 
 /// What training again showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -27,6 +27,7 @@ use crate::store::schema::{FAILED, Table};
 use crate::store::sound::{self, Depth};
 use crate::store::source::{open_table, project};
 use crate::store::{Numbers, Status, swap};
+use crate::words;
 
 /// A command that compacts replaces files that this looks at: then the manifest has changed, and it looks again.
 const ATTEMPTS: usize = 3;
@@ -62,7 +63,7 @@ fn check(folder: &Path) -> Result<Checked, VerifyError> {
             return Ok(checked);
         }
         Err(error) => {
-            checked.problems.push(Problem::of_file(MANIFEST, crate::show::chain(&error)));
+            checked.problems.push(Problem::of_file(MANIFEST, words::chain(&error)));
             return Ok(checked);
         }
     };

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Encoder, Kind, MOST};
-use crate::device::GpuInfo;
+use crate::gpu::GpuInfo;
 use crate::host::{
     Data, Footprint, HostError, Lane, ParameterInfo, PluginInfo, SessionConfig, Split, SplitData, TensorInfo, Transform,
 };
@@ -91,7 +91,7 @@ pub enum Request {
     Footprint(Open, DataSizes),
     /// `host::Plugin::parameters`, likewise.
     Parameters(Open, DataSizes),
-    /// `device::gpus`, of these numbers.
+    /// `gpu::gpus`, of these numbers.
     Gpus(Vec<u32>),
 }
 

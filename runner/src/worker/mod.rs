@@ -24,7 +24,6 @@ mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod inherited;
-pub(crate) mod memory;
 mod message;
 mod orphaned;
 pub(crate) mod patience;

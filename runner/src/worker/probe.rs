@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::message::{Open, Reply, Request, encode, transform_arrays};
 use super::process::{Call, Process};
 use super::{Isolation, Launch, patience};
-use crate::device::{self, GpuInfo};
+use crate::gpu::{self, GpuInfo};
 use crate::host::{
     self, Blame, Death, Footprint, Function, HostError, ParameterInfo, PluginInfo, SearchPath, SessionConfig,
 };
@@ -134,7 +134,7 @@ impl Known {
 ///
 /// Why there is none, or one cannot be used.
 pub fn gpus(isolation: &Isolation, limits: Limits, ordinals: &[u32]) -> Result<Vec<GpuInfo>, String> {
-    let Isolation::Process(launch) = isolation else { return device::gpus(ordinals) };
+    let Isolation::Process(launch) = isolation else { return gpu::gpus(ordinals) };
     let asked = persistently(|| {
         let mut asking = Asking::new(launch, limits, "cuda".to_owned(), "devices")?;
         match asking.ask(&Request::Gpus(ordinals.to_vec()), &[])? {

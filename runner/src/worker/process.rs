@@ -16,8 +16,9 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::frame::{Decoder, Encoder, FrameError, Kind};
 use super::message::{PROTOCOL, Receiving, Reply, write_frames};
 use super::tail::Tail;
-use super::{Launch, memory, strays};
+use super::{Launch, strays};
 use crate::host::Death;
+use crate::memory;
 
 /// How often a worker that computes is looked after: a Ctrl-C is passed on, a limit is noticed, within this.
 const TICK: Duration = Duration::from_millis(20);

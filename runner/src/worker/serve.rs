@@ -14,7 +14,7 @@ use super::message::{
 };
 use super::{inherited, orphaned};
 use crate::dataset;
-use crate::device;
+use crate::gpu;
 use crate::host::{self, Completion, HostError, Images, Plugin, Session, SplitData, StepCall, Transform};
 
 /// Exit code of a worker that does not understand its supervisor.
@@ -90,7 +90,7 @@ impl Served {
                 Ok(())
             }
             Request::Gpus(ordinals) => {
-                self.replies.send(&Reply::Gpus(device::gpus(&ordinals)), &[]);
+                self.replies.send(&Reply::Gpus(gpu::gpus(&ordinals)), &[]);
                 Ok(())
             }
             Request::Data(source) => {

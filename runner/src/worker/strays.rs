@@ -48,7 +48,7 @@ impl Workers {
             return;
         }
         for _ in 0..GENERATIONS {
-            let strays = super::memory::children();
+            let strays = crate::memory::children();
             if strays.is_empty() {
                 return;
             }

@@ -10,7 +10,7 @@ use super::message::{
     DataSource, Filling, LONGEST, Open, Receiving, Reply, Request, SplitName, TransformSizes, decode, encode,
     transform_arrays, write_frames,
 };
-use crate::device::GpuInfo;
+use crate::gpu::GpuInfo;
 use crate::host::{Data, Death, Footprint, HostError, Lane, ParameterInfo, Role, SplitData, TensorInfo, Transform};
 
 fn requests() -> Vec<Request> {

@@ -9,7 +9,8 @@ use clr_run::gather::{Data, Search, gather};
 use clr_run::host::SearchPath;
 use clr_run::plan::{Plan, plan};
 use clr_run::spec::{SourceFile, parse};
-use clr_run::train::{self, Isolation, Layout, Resources, Work};
+use clr_run::train::{self, Isolation, Layout, Resources};
+use clr_run::work::Work;
 
 use crate::world::{MIX, World, plugins};
 

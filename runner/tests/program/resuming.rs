@@ -13,7 +13,8 @@ use clr_run::plan::Plan;
 use clr_run::recipe;
 use clr_run::spec::{Checkpointing, Every, Keep};
 use clr_run::store::{Store, StoreError, Summary};
-use clr_run::train::{self, Layout, Work};
+use clr_run::train::{self, Layout};
+use clr_run::work::Work;
 
 use crate::equal_bytes::{Prepared, plainest};
 use crate::world::BOWL;

@@ -10,7 +10,8 @@ use clr_run::gather::{Data, Search, gather};
 use clr_run::host::{HostError, PluginInfo, SearchPath, SessionConfig};
 use clr_run::plan::{Plan, Shape, plan};
 use clr_run::spec::{SourceFile, parse};
-use clr_run::train::{self, Engine, Isolation, Layout, Resources, Work};
+use clr_run::train::{self, Engine, Isolation, Layout, Resources};
+use clr_run::work::Work;
 use clr_run::worker::{Launch, Worker};
 
 use crate::world::{World, plugins};

@@ -568,28 +568,6 @@ fn a_table_holds_or_interpolates_between_its_rows() {
     assert_eq!(per_epoch, [0.1, 0.1, 0.2, 0.2, 0.4]);
 }
 
-/// `clr-run schedule --csv`, all of it and every tenth row, read by the same program.
-#[test]
-fn what_schedule_prints_as_csv_reads_back_bit_for_bit() {
-    let cyclic = "kind = \"exp_range\"\nbase_lr = 0.001\nmax_lr = 0.006\nstep_size = 77\ngamma = 0.999\n\
-                  optimizer.momentum = { kind = \"cosine\", max = 0.95, min = 0.85 }\ntrain.iterations = 1003";
-    let plan = planned(&format!("{HEAD}[policies.a]\n{cyclic}\n{SGD}"));
-    for (hyper, every) in [("lr", 1), ("lr", 10), ("momentum", 1), ("momentum", 10)] {
-        let mut text = Vec::new();
-        crate::schedule::show::csv(&plan, every, &mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
-        let (_, original) = plan.trials[0].schedules().find(|(name, _)| *name == hyper).unwrap();
-        let schedule = match crate::spec::table::parse(&text, hyper, None).unwrap() {
-            crate::spec::table::Values::EachStep(values) => Schedule::Table(values),
-            crate::spec::table::Values::From { rows, .. } => Schedule::Points { points: rows, linear: false },
-        };
-        for step in (0..1003).filter(|step| step % every == 0 || *step == 1002) {
-            assert_eq!(schedule.at(step).to_bits(), original.at(step).to_bits(), "{hyper} at {step} of every {every}");
-        }
-        assert_eq!(schedule.at(15).to_bits(), original.at(if every == 1 { 15 } else { 10 }).to_bits());
-    }
-}
-
 #[test]
 fn an_iteration_is_an_update_of_several_batches() {
     let text = |more: &str| {

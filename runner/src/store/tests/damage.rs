@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::store::damage::survey;
 use crate::store::manifest::Manifest;
 use crate::store::schema::Table;
-use crate::train::Work;
+use crate::work::Work;
 
 /// What happens to a file: what is said of it then, and a function of its path.
 type Harm = (&'static str, fn(&Path));

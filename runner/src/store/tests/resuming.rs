@@ -11,7 +11,7 @@ use crate::host::{Role, TensorInfo};
 use crate::ratio::Ratio;
 use crate::schedule::Schedule;
 use crate::spec::{Checkpointing, Keep};
-use crate::train::Work;
+use crate::work::Work;
 
 /// Two trials, the second of which diverges. A cycle ends where there is an evaluation, which is where the events below save.
 pub(super) fn plan(keep: Keep) -> Plan {

@@ -1,10 +1,9 @@
-//! What travels between the queue, the slots and the driver: trials that are to be trained, and from where.
+//! Trials that are to be trained, and from where: what the store asks of training.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checkpoint::Checkpoint;
-use crate::host::HostError;
 
 /// A trial that is to be trained, and from where.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,13 +41,4 @@ impl Work {
     pub fn step(&self) -> u64 {
         self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step)
     }
-}
-
-/// A session that failed, and what its lanes held. Nothing was sent about it: the slot decides what becomes of them.
-#[derive(Debug)]
-pub struct FailedSession {
-    /// What the session said.
-    pub error: HostError,
-    /// In the order of the lanes.
-    pub in_flight: Vec<Work>,
 }

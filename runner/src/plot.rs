@@ -6,9 +6,8 @@ use std::io;
 
 use textplots::{Chart, Plot as _, Shape};
 
-use super::Schedule;
-
 use crate::plan::{AxisValue, Plan, Trial, names};
+use crate::schedule::Schedule;
 
 /// Writes every scheduled value as CSV: `trial,label,policy,optimizer,iteration` and a column for each hyper-parameter
 /// that some trial schedules, empty for trials that do not.
@@ -247,11 +246,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plan::tests::planned_of;
     use crate::plan::{Axis, AxisKind, DataPlan, Divergence, Shape as PlanShape, TrialOptimizer};
-    use crate::schedule::cyclic::tests::triangular;
-    use crate::schedule::properties::any_schedule;
-    use crate::schedule::{Amplitude, Cyclic};
+    use crate::schedule::{Amplitude, Cyclic, Window};
     use crate::spec::duration::Period;
+    use crate::spec::table::{self, Values};
     use crate::spec::{LastBatch, Normalize, Order};
 
     /// Policy, optimizer, iterations and schedules of a trial, that of the learning rate first.
@@ -309,6 +308,11 @@ mod tests {
             checkpointing: Default::default(),
             warnings: Vec::new(),
         }
+    }
+
+    fn triangular(base: f64, max: f64, step_size: f64) -> Cyclic {
+        let (window, amplitude) = (Window::Linear, Amplitude::Constant);
+        Cyclic { base, max, up: step_size, down: step_size, window, amplitude, decline: None, cycles: None }
     }
 
     #[track_caller]
@@ -460,14 +464,41 @@ mod tests {
         }
     }
 
+    /// `clr-run schedule --csv`, all of it and every tenth row, read by the same program.
+    #[test]
+    fn what_schedule_prints_as_csv_reads_back_bit_for_bit() {
+        let cyclic = "kind = \"exp_range\"\nbase_lr = 0.001\nmax_lr = 0.006\nstep_size = 77\ngamma = 0.999\n\
+                      optimizer.momentum = { kind = \"cosine\", max = 0.95, min = 0.85 }\ntrain.iterations = 1003";
+        let plan = planned_of(&format!("[policies.a]\n{cyclic}\n[optimizers.sgd]\nkind = \"sgd\"\n"));
+        for (hyper, every) in [("lr", 1), ("lr", 10), ("momentum", 1), ("momentum", 10)] {
+            let mut text = Vec::new();
+            csv(&plan, every, &mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            let (_, original) = plan.trials[0].schedules().find(|(name, _)| *name == hyper).unwrap();
+            let schedule = match table::parse(&text, hyper, None).unwrap() {
+                Values::EachStep(values) => Schedule::Table(values),
+                Values::From { rows, .. } => Schedule::Points { points: rows, linear: false },
+            };
+            for step in (0..1003).filter(|step| step % every == 0 || *step == 1002) {
+                assert_eq!(
+                    schedule.at(step).to_bits(),
+                    original.at(step).to_bits(),
+                    "{hyper} at {step} of every {every}"
+                );
+            }
+            assert_eq!(schedule.at(15).to_bits(), original.at(if every == 1 { 15 } else { 10 }).to_bits());
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn anything_can_be_drawn(
-            schedule in any_schedule(), iterations in prop_oneof![0..300_u64, Just(u64::MAX)],
+            values in prop::collection::vec(any::<f64>(), 0..300),
+            iterations in prop_oneof![0..300_u64, Just(u64::MAX)],
             width in prop_oneof![0..200_usize, Just(usize::MAX)],
         ) {
-            let plan = plan(&[("any", "sgd", iterations, &[("lr", schedule)])]);
+            let plan = plan(&[("any", "sgd", iterations, &[("lr", Schedule::Table(values.into()))])]);
             let text = plot(&plan, "lr", width, 1);
             prop_assert!(text.lines().all(|line| line.chars().count() <= width.clamp(40, 600)), "{}", text);
         }
