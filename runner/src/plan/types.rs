@@ -29,7 +29,7 @@ pub fn of(path: &str, facts: &Facts) -> AxisKind {
             .unwrap_or(AxisKind::Text),
         ("policy", below) => of_schedule(Naming::LearningRate, below.map_or(key, |(_, last)| last)),
         ("optimizer", Some((group, last))) if group.starts_with("groups.") => {
-            of_section(keys::GROUP, last).unwrap_or(AxisKind::Text)
+            of_section(keys::GROUP.keys, last).unwrap_or(AxisKind::Text)
         }
         ("optimizer", Some((_, last))) => of_schedule(Naming::Plain, last),
         ("optimizer", None) if key == "kind" => AxisKind::Text,
@@ -54,6 +54,7 @@ fn of_section(keys: &[Key], name: &str) -> Option<AxisKind> {
         Kind::Duration { .. } | Kind::Number(_) | Kind::Seconds | Kind::Bytes => AxisKind::Float,
         Kind::Boolean => AxisKind::Boolean,
         Kind::Text | Kind::OneOf(_) | Kind::Durations | Kind::Interval | Kind::Stages => AxisKind::Text,
+        Kind::Names | Kind::Seeds | Kind::Axes | Kind::Cells => AxisKind::Text,
     })
 }
 
@@ -62,6 +63,7 @@ fn of_schedule(naming: Naming, name: &str) -> AxisKind {
     let known = SCHEDULE_KINDS.iter().flat_map(|kind| kind.keys).chain(COMMON).chain([&STAGE_LENGTH]);
     match known.into_iter().find(|key| naming.name(key.name) == name).map(|key| key.kind) {
         Some(Kind::Text | Kind::OneOf(_) | Kind::Durations | Kind::Interval | Kind::Stages) => AxisKind::Text,
+        Some(Kind::Names | Kind::Seeds | Kind::Axes | Kind::Cells) => AxisKind::Text,
         Some(Kind::Boolean) => AxisKind::Boolean,
         Some(Kind::Integer { .. } | Kind::Number(_) | Kind::Duration { .. } | Kind::Seconds | Kind::Bytes) => {
             AxisKind::Float

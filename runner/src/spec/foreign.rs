@@ -746,7 +746,7 @@ mod tests {
         ours.extend(plugin.optimizers.iter().map(|optimizer| optimizer.name.clone()));
         ours.extend(plugin.models[0].hypers.iter().cloned());
         ours.extend(["epsilon", "rms_decay", "rho", "adamw", "form"].map(str::to_owned));
-        ours.extend(keys::GROUP.iter().map(|key| key.name.to_owned()));
+        ours.extend(keys::GROUP.keys.iter().map(|key| key.name.to_owned()));
         for foreign in FOREIGN {
             let mut named = 0;
             for quoted in foreign.answer.split('`').skip(1).step_by(2) {

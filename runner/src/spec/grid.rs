@@ -54,8 +54,8 @@ pub(super) fn read(table: &Table, problems: &mut Problems) -> (Vec<Zip>, Vec<Exc
     (zips, exclusions)
 }
 
-const ZIP_FORM: &str = "a list of lists of keys, `[[\"policy.max_lr\", \"policy.step_size\"]]`";
-const EXCLUDE_FORM: &str = "a list of tables of keys and values, `[{ policy = \"long\", seed = [2, 3] }]`";
+pub(super) const ZIP_FORM: &str = "a list of lists of keys, `[[\"policy.max_lr\", \"policy.step_size\"]]`";
+pub(super) const EXCLUDE_FORM: &str = "a list of tables of keys and values, `[{ policy = \"long\", seed = [2, 3] }]`";
 
 fn zip(node: &Node, problems: &mut Problems) -> Option<Zip> {
     let Item::List(nodes) = &node.item else {

@@ -41,18 +41,18 @@ fn group(path: &str, node: &Node, table: &Table, problems: &mut Problems) -> Vec
     let mut settings = Vec::new();
     for entry in &entries {
         let path = format!("{path}.{}", entry.key);
-        match GROUP.iter().find(|key| key.name == entry.key) {
+        match GROUP.keys.iter().find(|key| key.name == entry.key) {
             Some(key) if key.required => settings.extend(patterns(&path, entry, problems)),
             Some(key) => settings.extend(read::setting(&path, key, entry, problems)),
             None => {
-                let names = GROUP.iter().map(|key| key.name);
+                let names = GROUP.keys.iter().map(|key| key.name);
                 let diagnostic = read::unknown_key_of(Place::GroupKey, entry, "a group of parameters", names);
                 problems.push(diagnostic);
             }
         }
     }
-    let known: Vec<&str> = GROUP.iter().map(|key| key.name).collect();
-    let required = GROUP.iter().filter(|key| key.required).map(|key| key.name);
+    let known: Vec<&str> = GROUP.keys.iter().map(|key| key.name).collect();
+    let required = GROUP.keys.iter().filter(|key| key.required).map(|key| key.name);
     read::missing(required, &entries, &known, &header(node, &entries), problems);
     // A mistyped key was meant to change something.
     if entries.iter().all(|entry| entry.key == "parameters") && !entries.is_empty() {

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::{
-    CHECKPOINT, DATA, Default, EXPERIMENT, GROUP, Key, Kind, LIMITS, MODEL, OPTIMIZER, OVERRIDABLE, POLICY, Range,
-    Section, TRAIN,
+    CHECKPOINT, DATA, Default, EXPERIMENT, GRID, GROUP, Key, Kind, LIMITS, MODEL, OPTIMIZER, OVERRIDABLE, POLICY,
+    Range, Section, TRAIN,
 };
 use super::kinds::{COMMON, Naming, SCHEDULE_KINDS, STAGE_LENGTH, ScheduleKind};
 
@@ -17,23 +17,23 @@ pub fn json_schema() -> Value {
         "additionalProperties": false,
         "required": ["experiment", "model", "data", "train", "policies", "optimizers"],
         "properties": {
-            "experiment": experiment(),
+            "experiment": section(&EXPERIMENT, true),
             "model": section(&MODEL, true),
             "data": section(&DATA, true),
             "train": section(&TRAIN, true),
             "policies": {
                 "type": "object",
-                "description": "Learning-rate policies, each named by you.",
+                "description": POLICY.doc,
                 "minProperties": 1,
                 "additionalProperties": { "oneOf": schedules(Naming::LearningRate, &policy_keys()) },
             },
             "optimizers": {
                 "type": "object",
-                "description": "Optimizers, each named by you. Hyper-parameters and constants come from the plugin.",
+                "description": OPTIMIZER.doc,
                 "minProperties": 1,
                 "additionalProperties": optimizer(),
             },
-            "grid": grid(),
+            "grid": section(&GRID, true),
             "checkpoint": section(&CHECKPOINT, true),
             "limits": section(&LIMITS, true),
         },
@@ -57,23 +57,8 @@ pub fn json_schema() -> Value {
     })
 }
 
-fn experiment() -> Value {
-    let seeds = |key: &Key| {
-        json!({
-            "description": key.doc,
-            "anyOf": [{ "type": "integer", "minimum": 1 },
-                      { "type": "array", "minItems": 1, "uniqueItems": true, "items": { "type": "integer", "minimum": 0 } }],
-        })
-    };
-    let properties = EXPERIMENT.keys.iter().map(|key| {
-        let schema = if let Kind::Integer { .. } = key.kind { seeds(key) } else { key_schema(key) };
-        (key.name.to_owned(), schema)
-    });
-    object(EXPERIMENT.doc, properties.collect(), EXPERIMENT.keys.iter(), Naming::LearningRate)
-}
-
 fn section(section: &Section, whole: bool) -> Value {
-    let properties = section.keys.iter().map(|key| (key.name.to_owned(), key_schema(key))).collect();
+    let properties = keys_of(section).collect();
     let required = section.keys.iter().filter(|_| whole);
     let mut schema = object(section.doc, properties, required, Naming::LearningRate);
     if section.open {
@@ -82,15 +67,14 @@ fn section(section: &Section, whole: bool) -> Value {
     schema
 }
 
-/// What may stand in a policy besides its schedule.
+fn keys_of(section: &Section) -> impl Iterator<Item = (String, Value)> {
+    section.keys.iter().map(|key| (key.name.to_owned(), key_schema(key)))
+}
+
+/// The keys of a policy besides those of its schedule.
 fn policy_keys() -> Map<String, Value> {
     let mut keys = overrides();
-    for key in POLICY.iter().filter(|key| key.name != "kind") {
-        let names = json!({
-            "description": key.doc, "type": ["array", "string"], "minItems": 1, "items": { "type": "string" },
-        });
-        keys.insert(key.name.to_owned(), names);
-    }
+    keys.extend(keys_of(&POLICY).filter(|(name, _)| name != "kind"));
     let optimizer = json!({
         "description": "Overrides keys of the optimizer.",
         "type": "object",
@@ -107,28 +91,16 @@ fn overrides() -> Map<String, Value> {
 }
 
 fn optimizer() -> Value {
-    let mut properties: Map<String, Value> =
-        OPTIMIZER.iter().map(|key| (key.name.to_owned(), key_schema(key))).collect();
+    let mut properties: Map<String, Value> = keys_of(&OPTIMIZER).collect();
     properties.extend(overrides());
     properties.insert("groups".to_owned(), groups());
-    let mut schema = object("An optimizer.", properties, OPTIMIZER.iter(), Naming::LearningRate);
+    let mut schema = object(OPTIMIZER.doc, properties, OPTIMIZER.keys.iter(), Naming::LearningRate);
     schema["additionalProperties"] = json!({ "$ref": "#/definitions/hyper" });
     schema
 }
 
 fn groups() -> Value {
-    let mut properties: Map<String, Value> = GROUP.iter().map(|key| (key.name.to_owned(), key_schema(key))).collect();
-    for key in GROUP.iter().filter(|key| key.required) {
-        properties[key.name] = json!({
-            "description": key.doc, "type": ["array", "string"], "minItems": 1, "items": { "type": "string" },
-        });
-    }
-    let group = object("Parameters, and what is another for them.", properties, GROUP.iter(), Naming::Plain);
-    json!({
-        "description": "Parameters with a learning rate and a weight decay of their own; what a later group says holds.",
-        "type": "array",
-        "items": group,
-    })
+    json!({ "description": GROUP.doc, "type": "array", "items": section(&GROUP, true) })
 }
 
 /// One schema for each kind; `more` are keys that stand in the same table.
@@ -160,26 +132,6 @@ fn stages(naming: Naming, key: &Key) -> Value {
     json!({ "description": key.doc, "type": "array", "minItems": 1, "items": { "oneOf": items } })
 }
 
-fn grid() -> Value {
-    json!({
-        "description": super::keys::GRID.doc,
-        "type": "object",
-        "additionalProperties": false,
-        "properties": {
-            "zip": {
-                "description": super::keys::GRID.keys[0].doc,
-                "type": "array",
-                "items": { "type": "array", "minItems": 2, "items": { "type": "string" } },
-            },
-            "exclude": {
-                "description": super::keys::GRID.keys[1].doc,
-                "type": "array",
-                "items": { "type": "object", "minProperties": 1 },
-            },
-        },
-    })
-}
-
 fn object<'a>(doc: &str, properties: Map<String, Value>, keys: impl Iterator<Item = &'a Key>, naming: Naming) -> Value {
     let required: Vec<&str> = keys.filter(|key| key.required).map(|key| naming.name(key.name)).collect();
     json!({
@@ -199,7 +151,7 @@ fn key_schema(key: &Key) -> Value {
             "type": "object", "additionalProperties": false, "required": ["each"],
             "properties": { "each": { "type": "array", "minItems": 1, "items": value } },
         }] }),
-        Kind::Stages => value,
+        Kind::Stages | Kind::Seeds => value,
         _ if !key.axis => value,
         _ => {
             let mut any = vec![value.clone(), json!({ "type": "array", "minItems": 1, "items": value })];
@@ -243,6 +195,15 @@ fn value_schema(kind: Kind) -> Value {
         }
         Kind::Bytes => json!({ "type": "string", "pattern": "^[0-9][0-9_.]* (KiB|MiB|GiB|MB|GB)$" }),
         Kind::Stages => json!({ "type": "array", "minItems": 1, "items": { "type": "object" } }),
+        Kind::Names => json!({ "type": ["array", "string"], "minItems": 1, "items": { "type": "string" } }),
+        Kind::Seeds => json!({ "anyOf": [
+            { "type": "integer", "minimum": 1 },
+            { "type": "array", "minItems": 1, "uniqueItems": true, "items": { "type": "integer", "minimum": 0 } },
+        ] }),
+        Kind::Axes => {
+            json!({ "type": "array", "items": { "type": "array", "minItems": 2, "items": { "type": "string" } } })
+        }
+        Kind::Cells => json!({ "type": "array", "items": { "type": "object", "minProperties": 1 } }),
     }
 }
 

@@ -1,7 +1,7 @@
-//! Every key of a spec, defined once: names, types, ranges, defaults and one line of documentation.
+//! Every key of a spec, defined once: names, types, ranges, defaults, documentation and examples.
 //!
-//! Reading, "did you mean", defaults, grid axes and the JSON Schema for editors all come from these tables.
-//! The kinds of policies are in [`super::kinds`].
+//! Reading, "did you mean", defaults, grid axes, the JSON Schema for editors and the reference for people
+//! (`docs/reference.md`) all come from these tables. The kinds of schedules are in [`super::kinds`].
 
 /// One key of a table.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub struct Key {
     pub required: bool,
     /// Whether a list of values makes a grid axis.
     pub axis: bool,
-    /// One line for editors and `clr-run schema`.
+    /// A sentence or two for editors and for the reference.
     pub doc: &'static str,
 }
 
@@ -53,6 +53,14 @@ pub enum Kind {
     Bytes,
     /// A list of tables, each a schedule with a length.
     Stages,
+    /// A name or a pattern of names, or a list of them.
+    Names,
+    /// A list of seeds, or how many there are: `3` is `[1, 2, 3]`.
+    Seeds,
+    /// A list of lists of keys: axes that move together.
+    Axes,
+    /// A list of tables of keys and values: cells of the grid.
+    Cells,
 }
 
 /// Which numbers are allowed; never infinite ones.
@@ -141,81 +149,105 @@ impl Range {
     }
 }
 
-/// A table whose keys are fixed.
+/// A table of a spec and its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
     /// The table's name.
     pub name: &'static str,
-    /// One line for editors.
+    /// A sentence or two for editors and for the reference.
     pub doc: &'static str,
-    /// Its keys.
+    /// The keys that every such table may have.
     pub keys: &'static [Key],
-    /// Whether a plugin may define more keys.
+    /// True where a plugin may define more keys.
     pub open: bool,
+    /// Parts of specs, in TOML, that together use each of the keys.
+    pub examples: &'static [&'static str],
 }
 
 /// `[model]`.
 pub static MODEL: Section = Section {
     name: "model",
-    doc: "What to train. Other keys are options of the architecture; `clr-run plugin info NAME` lists them.",
+    doc: "The network to train. Its other keys are options of the architecture, which `clr-run plugin info NAME` lists.",
     keys: &[
-        Key::new("plugin", Kind::Text, "The plugin that has the architecture.").required(),
+        Key::new("plugin", Kind::Text, "The plugin that has the architecture; `clr-run plugin list` shows all.")
+            .required(),
         Key::new("architecture", Kind::Text, "One of the plugin's models.").required(),
     ],
     open: true,
+    examples: &[
+        "[model]\nplugin       = \"cifar\"\narchitecture = [\"cifar10_quick\", \"cifar10_full\"]   # an axis of the grid",
+    ],
 };
 
 /// `[data]`.
 pub static DATA: Section = Section {
     name: "data",
-    doc: "What to train on, and how images are fed.",
+    doc: "The images to train on, and how they are fed.",
     keys: &[
-        Key::new("dataset", Kind::Text, "A dataset's name; `clr-run data list` has them all.").required(),
+        Key::new(
+            "dataset",
+            Kind::Text,
+            "A dataset that `clr-run data list` shows, or a folder of your own in a data folder (`--data`), with \
+             `train*.parquet` and `test*.parquet`.",
+        )
+        .required(),
         Key::new(
             "batch_size",
             Kind::Integer { min: 1, max: 1 << 20 },
-            "Images that are computed at once; an iteration has so many times `train.accumulate`.",
+            "The images that are computed at once. An update is of `train.accumulate` times as many.",
         )
         .required(),
         Key::new(
             "validation",
             Kind::Integer { min: 0, max: 1 << 40 },
-            "Training images held out; \"best\" is then chosen on them.",
+            "The number of training images that are held out. The best iteration is then chosen on them, not on the test set.",
         )
         .integer(0),
         Key::new(
             "order",
             Kind::OneOf(&["shuffled", "stored"]),
-            "A new permutation each epoch, or the file's own order as Caffe reads it.",
+            "The order of images: a new permutation each epoch, or the file's own order, as Caffe reads it.",
         )
         .text("shuffled"),
         Key::new(
             "last_batch",
             Kind::OneOf(&["wrap", "drop", "keep"]),
-            "At the end of an epoch: batches run on over it, the rest is dropped, or is a smaller batch.",
+            "What happens at the end of an epoch: batches run on into the next epoch, the rest is dropped, or the last \
+             batch is smaller.",
         )
         .text("wrap"),
         Key::new(
             "normalize",
             Kind::OneOf(&["none", "pixel_mean", "channel_mean", "channel_standard"]),
-            "What is subtracted from, and divided into, the pixels.",
+            "What is done to pixels, which are 0 to 255: nothing, the mean image is subtracted, the mean of each channel \
+             is subtracted, or each channel is also divided by its standard deviation. All are of the training images.",
         )
         .text("pixel_mean"),
         Key::new(
             "scale",
             Kind::Number(Range::Positive),
-            "Multiplies after the mean was subtracted; 1 keeps Caffe's 0 to 255.",
+            "A factor of all pixels after `normalize`. 1 keeps Caffe's 0 to 255.",
         )
         .number(1.0),
-        Key::new("flip", Kind::Boolean, "Random horizontal flips.").boolean(false),
+        Key::new("flip", Kind::Boolean, "Random horizontal flips of training images.").boolean(false),
         Key::new(
             "pad",
             Kind::Integer { min: 0, max: 1024 },
-            "Zero padding before a random crop back to size; 0 is no crop.",
+            "The pixels of zero padding on each side before a random crop back to the image's size. 0 is no crop.",
         )
         .integer(0),
     ],
     open: false,
+    examples: &[r#"[data]
+dataset    = "cifar10"
+batch_size = 100
+validation = 5000
+order      = "shuffled"
+last_batch = "drop"
+normalize  = "channel_standard"
+scale      = 1.0
+flip       = true
+pad        = 4"#],
 };
 
 /// `[train]`.
@@ -223,44 +255,54 @@ pub static TRAIN: Section = Section {
     name: "train",
     doc: "How long to train, and when to evaluate and to stop.",
     keys: &[
-        Key::new("iterations", Kind::Duration { zero: false }, "Updates to make: 25_000, or \"10 epochs\".").required(),
+        Key::new("iterations", Kind::Duration { zero: false }, "The updates to make: 25_000, or \"10 epochs\".").required(),
         Key::new(
             "eval_every",
             Kind::Duration { zero: true },
-            "An evaluation after every so many updates; 0 for only the first and the last.",
+            "The time between evaluations. There is one before the first and one after the last update, and with 0 no other.",
         )
         .integer(0),
         Key::new(
             "precision",
             Kind::OneOf(&["f32", "tf32", "bf16"]),
-            "What factors of products are rounded to: not at all, or, on a GPU, to fewer bits for its tensor cores.",
+            "What the factors of products are rounded to: float32 is not rounded; the others have fewer bits, for a GPU's \
+             tensor cores, and exist on GPUs only.",
         )
         .text("f32"),
         Key::new(
             "accumulate",
             Kind::Integer { min: 1, max: 1024 },
-            "Batches whose gradients make one update, which is one iteration: as one large batch, in the memory of a small one.",
+            "The batches whose gradients make one update, which is one iteration: as one large batch, in the memory of a \
+             small one.",
         )
         .integer(1),
         Key::new(
             "clip_gradients",
             Kind::Number(Range::NotNegative),
-            "Gradients longer than this (L2 norm over all parameters) are scaled down to it; 0 is never.",
+            "The largest gradient (L2 norm over all parameters). Longer ones are scaled down to it. 0 is no clipping.",
         )
         .number(0.0),
         Key::new(
             "stop_on_divergence",
             Kind::Boolean,
-            "Whether a trial ends when its loss is not finite or exceeds `max_loss`.",
+            "Ends a trial when its loss is not finite or exceeds `max_loss`.",
         )
         .boolean(true),
         Key::new(
             "max_loss",
             Kind::Number(Range::Positive),
-            "A loss above this counts as diverged; absent: only one that is not finite.",
+            "A loss above this counts as diverged. If absent, only one that is not finite does.",
         ),
     ],
     open: false,
+    examples: &[r#"[train]
+iterations         = 25_000
+eval_every         = "1 epoch"
+precision          = "f32"
+accumulate         = 4
+clip_gradients     = 5.0
+stop_on_divergence = true
+max_loss           = 100"#],
 };
 
 /// The sections whose keys policies and optimizers may override.
@@ -271,48 +313,63 @@ pub static EXPERIMENT: Section = Section {
     name: "experiment",
     doc: "The name of the run, and its seeds.",
     keys: &[
-        Key::new("name", Kind::Text, "The folder under the outputs; letters, digits, `.`, `_` and `-`.")
-            .required()
-            .no_axis(),
+        Key::new(
+            "name",
+            Kind::Text,
+            "The name of the run's folder under the outputs: letters, digits, `.`, `_` and `-`, at most 100 characters.",
+        )
+        .required()
+        .no_axis(),
         Key::new(
             "seeds",
-            Kind::Integer { min: 0, max: i64::MAX },
-            "Each seed is a trial of every cell: `[1, 2, 3]`; or how many: `3`. Decides initial weights and batches. Default: `[1]`.",
+            Kind::Seeds,
+            "Seeds of initial weights and batches: each makes a trial of every cell. `[1, 2, 3]`, or how many: `3`. If absent: `[1]`.",
         ),
-        Key::new(
-            "init_seeds",
-            Kind::Integer { min: 0, max: i64::MAX },
-            "Seeds of the initial weights alone, set apart from `seeds`.",
-        ),
-        Key::new(
-            "data_seeds",
-            Kind::Integer { min: 0, max: i64::MAX },
-            "Seeds of the batches alone, set apart from `seeds`.",
-        ),
+        Key::new("init_seeds", Kind::Seeds, "Seeds of the initial weights alone, set apart from `seeds`."),
+        Key::new("data_seeds", Kind::Seeds, "Seeds of the batches alone, set apart from `seeds`."),
     ],
     open: false,
+    examples: &[
+        "[experiment]\nname  = \"lr-study\"\nseeds = [1, 2, 3]        # or 3",
+        "[experiment]\nname       = \"same-weights\"\ninit_seeds = [7]      # one set of initial weights,\ndata_seeds = 5        # five orders of batches",
+    ],
 };
 
-/// `[grid]`; its two keys are lists of lists and of tables, read by [`super::grid`].
+/// `[grid]`, which is read by [`super::grid`].
 pub static GRID: Section = Section {
     name: "grid",
-    doc: "Which cells of the grid there are, where not all.",
+    doc: "The cells of the grid, where they are not all combinations of policies, optimizers, axes and seeds.",
     keys: &[
-        Key::new("zip", Kind::Text, "Axes that move together: `zip = [[\"policy.max_lr\", \"policy.step_size\"]]`.").no_axis(),
-        Key::new("exclude", Kind::Text, "Cells to leave out, by the values of any keys: `exclude = [{ policy = \"long\", optimizer = \"adam\", seed = [2, 3] }]`.").no_axis(),
+        Key::new("zip", Kind::Axes, "Axes that move together, which therefore have equally many values.").no_axis(),
+        Key::new("exclude", Kind::Cells, "Cells to leave out: those that have the values of all keys of a table.")
+            .no_axis(),
     ],
     open: false,
+    examples: &[r#"[experiment]
+name  = "some-cells"
+seeds = 3
+
+[policies.triangular]
+kind      = "triangular"
+base_lr   = 0.001
+max_lr    = [0.005, 0.006]
+step_size = [2000, 4000]
+
+[grid]
+zip     = [["policy.max_lr", "policy.step_size"]]      # 0.005 with 2000, 0.006 with 4000
+exclude = [{ policy = "triangular", optimizer = "adam", max_lr = 0.006 }, { optimizer = "adam", seed = [2, 3] }]"#],
 };
 
 /// `[checkpoint]`. Nothing in it changes a trial's numbers, and so none of it is part of a trial's id.
 pub static CHECKPOINT: Section = Section {
     name: "checkpoint",
-    doc: "How often trials are saved while they train, and what is kept of them.",
+    doc: "How often trials are saved while they train, and what is kept of them. Changes no numbers and no trial's id.",
     keys: &[
         Key::new(
             "every",
             Kind::Interval,
-            "How often trials are saved: \"5 min\" (sooner at first; later where that would take over 0.5% of the time), \"500 iterations\", \"1 epoch\", \"10%\", or \"never\".",
+            "How often trials are saved: \"5 min\" (sooner at first; later where that would take over 0.5% of the time), \
+             \"500 iterations\", \"1 epoch\", \"10%\", or \"never\".",
         )
         .text("30 s")
         .no_axis(),
@@ -326,67 +383,110 @@ pub static CHECKPOINT: Section = Section {
         .no_axis(),
     ],
     open: false,
+    examples: &["[checkpoint]\nevery = \"1 epoch\"\nkeep  = \"best\""],
 };
 
 /// `[limits]`. Nothing in it changes a trial's numbers, and so none of it is part of a trial's id.
 pub static LIMITS: Section = Section {
     name: "limits",
-    doc: "What a trial may take, and what becomes of the run when one fails.",
+    doc: "What a trial may take, and what becomes of the run when one fails. Changes no numbers and no trial's id.",
     keys: &[
-        Key::new("time", Kind::Seconds, "Wall time of a trial; one that takes longer fails. Absent: any.").no_axis(),
+        Key::new("time", Kind::Seconds, "The wall time of a trial. One that takes longer fails. If absent, any time is allowed.")
+            .no_axis(),
         Key::new(
             "memory",
             Kind::Bytes,
-            "Memory of a trial, of the process that trains it; on Linux. One that takes more crashes. Absent: any.",
+            "The memory of the process that trains a trial, beside the dataset (Linux). A trial that takes more crashes. If \
+             absent, any amount is allowed.",
         )
         .no_axis(),
         Key::new(
             "call",
             Kind::Seconds,
-            "A plugin's call that takes longer is taken to hang. An evaluation of a whole split is one call.",
+            "The longest call of a plugin. One that takes longer is taken to hang. An evaluation of a whole split is one call.",
         )
         .text("10 min")
         .no_axis(),
         Key::new(
             "on_error",
             Kind::OneOf(&["continue", "stop"]),
-            "When a trial fails or crashes: go on with the others, or stop the run as Ctrl-C would.",
+            "What happens when a trial fails or crashes: the others go on, or the run stops as at Ctrl-C.",
         )
         .text("continue")
         .no_axis(),
     ],
     open: false,
+    examples: &["[limits]\ntime     = \"2 h\"\nmemory   = \"4 GiB\"\ncall     = \"20 min\"\non_error = \"stop\""],
 };
 
-/// Keys of `[policies.NAME]` that every kind has, besides those of [`super::kinds`].
-pub static POLICY: &[Key] = &[
-    Key::new("kind", Kind::Text, "The formula.").required().no_axis(),
-    Key::new("optimizers", Kind::Text, "The optimizers that this policy meets; absent: all.").no_axis(),
-];
+/// `[policies.NAME]`, apart from the keys of its kind, which are in [`super::kinds`].
+pub static POLICY: Section = Section {
+    name: "policies.NAME",
+    doc: "A learning-rate policy, named by you. It has the keys of its kind of schedule besides, and may override keys of \
+          `[model]`, `[data]`, `[train]` and of its optimizers.",
+    keys: &[
+        Key::new("kind", Kind::Text, "The kind of schedule.").required().no_axis(),
+        Key::new("optimizers", Kind::Names, "The optimizers that this policy meets. If absent, all.").no_axis(),
+    ],
+    open: false,
+    examples: &[r#"[policies.long]
+kind             = "triangular2"
+optimizers       = ["adam"]      # this policy meets only these
+base_lr          = 0.0005
+max_lr           = [0.002, 0.004]
+step_size        = "8 epochs"
+train.iterations = 70_000        # overrides: of other tables,
+optimizer.beta2  = 0.99          # and of the optimizers that it meets"#],
+};
 
-/// Keys of `[optimizers.NAME]`; more come from the plugin.
-pub static OPTIMIZER: &[Key] =
-    &[Key::new("kind", Kind::Text, "One of the plugin's optimizers, such as \"nesterov\" or \"adam\".")
+/// `[optimizers.NAME]`; more keys come from the plugin.
+pub static OPTIMIZER: Section = Section {
+    name: "optimizers.NAME",
+    doc: "An optimizer, named by you. Its hyper-parameters and constants come from the plugin, whose `clr-run plugin info NAME` \
+          lists them. A hyper-parameter takes a value, an axis, or a schedule. Overrides keys of `[model]`, `[data]` and `[train]`.",
+    keys: &[Key::new("kind", Kind::Text, "One of the plugin's optimizers, such as \"nesterov\" or \"adam\".")
         .required()
-        .no_axis()];
+        .no_axis()],
+    open: true,
+    examples: &[r#"[optimizers.nesterov]
+kind         = "nesterov"
+momentum     = { kind = "triangular", base = 0.95, max = 0.85, step_size = 2000 }   # a schedule
+weight_decay = [0.0, 0.004]                                                        # an axis"#],
+};
 
-/// Keys of `[[optimizers.NAME.groups]]`.
-pub static GROUP: &[Key] = &[
-    Key::new(
-        "parameters",
-        Kind::Text,
-        "Which: a name, or a pattern in which `*` is any text and `?` any letter, or a list of them: `[\"*.bias\", \"bn*\"]`.",
-    )
-    .required()
-    .no_axis(),
-    Key::new(
-        "lr_mult",
-        Kind::Number(Range::NotNegative),
-        "What the learning rate of these is multiplied by, in place of the architecture's own; 0 freezes them.",
-    ),
-    Key::new(
-        "decay_mult",
-        Kind::Number(Range::NotNegative),
-        "What the weight decay of these is multiplied by, in place of the architecture's own; 0 is without decay.",
-    ),
-];
+/// `[[optimizers.NAME.groups]]`.
+pub static GROUP: Section = Section {
+    name: "optimizers.NAME.groups",
+    doc: "Parameters with a learning rate and a weight decay of their own. Where several groups match one, the last holds.",
+    keys: &[
+        Key::new(
+            "parameters",
+            Kind::Names,
+            "The names of the parameters, or patterns in which `*` is any text and `?` any character.",
+        )
+        .required()
+        .no_axis(),
+        Key::new(
+            "lr_mult",
+            Kind::Number(Range::NotNegative),
+            "The factor of their learning rate, in place of the architecture's own. 0 freezes them.",
+        ),
+        Key::new(
+            "decay_mult",
+            Kind::Number(Range::NotNegative),
+            "The factor of their weight decay, in place of the architecture's own. 0 is no decay.",
+        ),
+    ],
+    open: false,
+    examples: &[r#"[optimizers.nesterov]
+kind     = "nesterov"
+momentum = 0.9
+
+[[optimizers.nesterov.groups]]
+parameters = ["*.bias", "ip1.*"]
+decay_mult = 0
+
+[[optimizers.nesterov.groups]]
+parameters = "conv1.*"
+lr_mult    = [0.1, 1]"#],
+};

@@ -8,8 +8,8 @@ use super::keys::{Default, Key, Kind};
 use super::kinds::{self, Naming};
 use super::setting::{Setting, Value, parse_bytes, parse_interval, parse_seconds};
 use super::source::Span;
-use super::spacing;
 use super::tree::{Entry, Item, Node, Table};
+use super::{grid, spacing};
 use crate::ratio::Ratio;
 use crate::spec::duration::Duration;
 use crate::suggest;
@@ -310,7 +310,7 @@ fn mistyped<'a>(name: &str, entries: &[&'a Entry], known: &[&str]) -> Option<&'a
 /// Reports a value of the wrong type. Generic, so that it ends any reader.
 pub fn wrong_type<T>(kind: &Kind, name: &str, node: &Node, problems: &mut Problems) -> Option<T> {
     let expected = match kind {
-        Kind::Text => "a string".to_owned(),
+        Kind::Text | Kind::Names => "a string".to_owned(),
         Kind::OneOf(names) => suggest::one_of(names),
         Kind::Integer { .. } => "an integer".to_owned(),
         Kind::Number(_) => "a number".to_owned(),
@@ -326,6 +326,9 @@ pub fn wrong_type<T>(kind: &Kind, name: &str, node: &Node, problems: &mut Proble
         }
         Kind::Bytes => "a size such as \"512 MiB\" or \"4 GB\"".to_owned(),
         Kind::Stages => "a list of tables such as `[{ kind = \"..\", iterations = 16_000 }, ..]`".to_owned(),
+        Kind::Seeds => "a list such as `[1, 2, 3]`".to_owned(),
+        Kind::Axes => grid::ZIP_FORM.to_owned(),
+        Kind::Cells => grid::EXCLUDE_FORM.to_owned(),
     };
     problems.push(
         Diagnostic::new("spec::type", node.span.clone(), format!("`{name}` has the wrong type"))
@@ -382,10 +385,10 @@ pub fn value(key: &Key, node: &Node, problems: &mut Problems) -> Option<Value> {
         None
     };
     match (key.kind, &node.item) {
-        (Kind::Text, Item::Text(text)) if text.trim().is_empty() => {
+        (Kind::Text | Kind::Names, Item::Text(text)) if text.trim().is_empty() => {
             out_of_range("a string that is not empty".to_owned())
         }
-        (Kind::Text, Item::Text(text)) => Some(Value::Text(text.as_str().into())),
+        (Kind::Text | Kind::Names, Item::Text(text)) => Some(Value::Text(text.as_str().into())),
         (Kind::OneOf(names), Item::Text(text)) => match names.iter().find(|name| *name == text) {
             Some(name) => Some(Value::Text((*name).into())),
             None => {

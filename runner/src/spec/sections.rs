@@ -393,8 +393,13 @@ fn read_policy(entry: &Entry, problems: &mut Problems) -> Option<Policy> {
             _ => own.push(entry),
         }
     }
-    let extra: Vec<&str> =
-        POLICY.iter().map(|key| key.name).chain(OVERRIDABLE.map(|section| section.name)).chain(["optimizer"]).collect();
+    let extra: Vec<&str> = POLICY
+        .keys
+        .iter()
+        .map(|key| key.name)
+        .chain(OVERRIDABLE.map(|section| section.name))
+        .chain(["optimizer"])
+        .collect();
     let mut policy_settings = read::schedule("policy", Naming::LearningRate, &name.span, &own, &extra, problems);
     policy_settings.append(&mut settings);
     Some(Policy { name, optimizers, settings: policy_settings })
@@ -404,7 +409,7 @@ fn read_optimizer(entry: &Entry, problems: &mut Problems) -> Option<Optimizer> {
     let (name, table) = named_table(entry, "optimizers", problems)?;
     let mut settings = Vec::new();
     let entries: Vec<&Entry> = table.entries.iter().collect();
-    let kind_key = &OPTIMIZER[0];
+    let kind_key = &OPTIMIZER.keys[0];
     let (mut own, mut overriding) = (Vec::new(), Vec::new());
     for entry in &entries {
         if entry.key == kind_key.name {
@@ -477,7 +482,7 @@ fn optimizer_names(entry: &Entry, problems: &mut Problems) -> Option<Spanned<Vec
     }
     let mut names = Vec::new();
     for node in nodes {
-        match read::value(&POLICY[1], node, problems) {
+        match read::value(&POLICY.keys[1], node, problems) {
             Some(Value::Text(name)) => names.push(Spanned { value: name.to_string(), span: node.span.clone() }),
             _ => return None,
         }

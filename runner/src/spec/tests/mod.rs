@@ -1,6 +1,7 @@
 //! What is read of a spec, and that no text is too broken to be read.
 
 mod diagnostics;
+mod reference;
 
 use expect_test::expect;
 use proptest::prelude::*;
