@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::device::Wanted;
 use crate::host::Pin;
@@ -86,7 +87,7 @@ pub struct RunArgs {
 /// How to read a spec, and where to find what it names.
 #[derive(Args, Debug)]
 pub struct SpecArgs {
-    /// Override a key, such as `train.iterations=100` or `policies.fixed.lr=[0.1,0.2]`. Repeatable.
+    /// Override a key, such as `train.iterations=100` or `policies.fixed.base_lr=[0.1,0.2]`. Repeatable.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// Take warnings for errors: nothing is done where the spec has any.
@@ -172,11 +173,30 @@ pub enum Command {
     Export(ExportArgs),
     /// Measure the states that `keep = "cycles"` kept: each alone, together as an ensemble, and with averaged weights.
     Evaluate(EvaluateArgs),
-    /// Print the JSON Schema of specs, for editors.
-    Schema,
+    /// Print the JSON Schema of specs, for editors, or the reference of the spec language, for people.
+    Schema(SchemaArgs),
+    /// Print a script with which a shell completes commands and options.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write the pages of all commands.
+    Man {
+        /// Write the pages of all commands into this folder instead, such as ~/.local/share/man/man1.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// Hold a plugin's session for the clr-run at the other end of stdin and stdout.
     #[command(hide = true)]
     Worker,
+}
+
+/// `clr-run schema`
+#[derive(Args, Debug)]
+pub struct SchemaArgs {
+    /// Print the reference of the spec language as Markdown: every table and key with its values, default and an example.
+    #[arg(long)]
+    pub markdown: bool,
 }
 
 /// `clr-run check`

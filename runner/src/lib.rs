@@ -21,6 +21,7 @@ pub mod holder;
 pub mod host;
 pub mod journal;
 pub mod logs;
+pub mod manual;
 pub mod memory;
 pub mod plan;
 pub mod plot;

@@ -11,8 +11,8 @@ use clr_run::arguments::{self, Mistake, Place};
 use clr_run::checkpoint::{Checkpoint, Format};
 use clr_run::cli::{
     AgainArgs, CheckArgs, Command, DataCommand, EvaluateArgs, EvaluateSplit, ExportArgs, ExportFormat, ExportRows,
-    Isolation, IsolationArgs, LogArgs, PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SearchArgs, SpecArgs,
-    StatusArgs, VerifyArgs,
+    Isolation, IsolationArgs, LogArgs, PlanArgs, PluginCommand, RunArgs, ScheduleArgs, SchemaArgs, SearchArgs,
+    SpecArgs, StatusArgs, VerifyArgs,
 };
 use clr_run::dataset;
 use clr_run::device;
@@ -23,6 +23,7 @@ use clr_run::gather::{Data, Gathered, Search, gather};
 use clr_run::host::{HostError, Plugin, SearchPath, Split};
 use clr_run::journal::{Ending, Journal};
 use clr_run::logs;
+use clr_run::manual;
 use clr_run::plan::{Plan, plan};
 use clr_run::progress::{Progress, Style};
 use clr_run::recipe;
@@ -83,7 +84,9 @@ fn main() -> ExitCode {
         Some(Command::Data(command)) => data(&command),
         Some(Command::Export(args)) => export(&args, &cli.log, signals.as_ref()),
         Some(Command::Evaluate(args)) => evaluate(&args, signals.as_ref()),
-        Some(Command::Schema) => schema(),
+        Some(Command::Schema(args)) => schema(&args),
+        Some(Command::Completions { shell }) => print_bytes(&manual::completions(shell)),
+        Some(Command::Man { dir }) => man(dir.as_deref()),
         Some(Command::Worker) => worker(),
     };
     result.unwrap_or_else(|error| {
@@ -612,8 +615,22 @@ fn export_all(args: &ExportArgs, output: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn schema() -> anyhow::Result<ExitCode> {
-    writeln!(io::stdout(), "{:#}", spec::json_schema())?;
+fn schema(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
+    match args.markdown {
+        true => write!(io::stdout(), "{}", spec::reference())?,
+        false => writeln!(io::stdout(), "{:#}", spec::json_schema())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn man(dir: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let Some(dir) = dir else { return print_bytes(&manual::page()?) };
+    manual::write_pages(dir).with_context(|| format!("cannot write to {}", dir.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<ExitCode> {
+    io::stdout().write_all(bytes)?;
     Ok(ExitCode::SUCCESS)
 }
 

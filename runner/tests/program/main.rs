@@ -9,6 +9,7 @@ mod export;
 mod gpu_check;
 mod interruption;
 mod large_images;
+mod manual;
 mod no_gpu;
 #[cfg(unix)]
 mod not_files;
