@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| clr_run::fuzz::run("checkpoint", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| clr_fuzz_inputs::run("checkpoint", bytes));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| clr_run::fuzz::run("table", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| clr_fuzz_inputs::run("table", bytes));

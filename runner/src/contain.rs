@@ -1,11 +1,22 @@
 //! Calls into libraries that are trusted to be memory-safe, not to foresee every corrupt file: what would be a panic of
 //! theirs is an error of the file.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+thread_local! {
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
 /// What `work` returns; none where it panics. What it had changed by then must not be used.
-pub(crate) fn contain<T>(work: impl FnOnce() -> T) -> Option<T> {
-    #[cfg(any(test, fuzzing))]
-    let _quiet = crate::fuzz::quiet();
-    catch_unwind(AssertUnwindSafe(work)).ok()
+pub fn contain<T>(work: impl FnOnce() -> T) -> Option<T> {
+    DEPTH.set(DEPTH.get() + 1);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    DEPTH.set(DEPTH.get() - 1);
+    result.ok()
+}
+
+/// Whether a panic of this thread would be contained: a hook need not end the process at it.
+pub fn is_containing() -> bool {
+    DEPTH.get() > 0
 }

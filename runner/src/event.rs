@@ -1,6 +1,9 @@
 //! The closed set of things that happen while a plan is carried out. An event is data: the progress display and the
 //! store read the same stream, and nothing else comes back from training.
 
+#[doc(hidden)]
+pub mod example;
+
 use std::sync::Arc;
 use std::time::Duration;
 

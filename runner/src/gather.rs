@@ -146,7 +146,7 @@ fn parameters(query: &ModelQuery, gathered: &Gathered) -> Result<Arc<[ParameterF
     Ok(found.map(facts).collect())
 }
 
-pub(crate) fn plugin_facts(info: &PluginInfo) -> PluginFacts {
+pub fn plugin_facts(info: &PluginInfo) -> PluginFacts {
     let models = info.models.iter().map(|model| ModelFacts {
         name: model.name.clone(),
         options_schema: model.options_schema.clone().into(),

@@ -3,18 +3,19 @@
 //! spec (text to [`spec::Spec`]) -> gather (what it names) -> plan -> train (through host) -> [`event::Event`] -> store and
 //! progress.
 
+// Public to the rest of the program: where a name says it all, it needs no sentence.
+#![allow(missing_docs)]
+
 pub mod arguments;
 pub mod checkpoint;
 pub mod cli;
 pub mod columns;
-mod contain;
+pub mod contain;
 pub mod dataset;
 pub mod device;
 pub mod ensemble;
 pub mod estimate;
 pub mod event;
-#[cfg(any(test, fuzzing))]
-pub mod fuzz;
 pub mod gather;
 pub mod gpu;
 pub mod holder;
@@ -38,10 +39,10 @@ pub mod store;
 pub mod suggest;
 pub mod terminal;
 pub mod text;
-mod threads;
+pub mod threads;
 pub mod train;
 pub mod verify;
-mod vetted;
+pub mod vetted;
 pub mod words;
 pub mod work;
 pub mod worker;

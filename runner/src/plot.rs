@@ -246,7 +246,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::tests::planned_of;
+    use crate::plan::example::planned_of;
     use crate::plan::{Axis, AxisKind, DataPlan, Divergence, Shape as PlanShape, TrialOptimizer};
     use crate::schedule::{Amplitude, Cyclic, Window};
     use crate::spec::duration::Period;

@@ -5,8 +5,6 @@
 
 mod export;
 mod file;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
 
 pub use export::Format;
 pub use file::CheckpointError;

@@ -16,7 +16,7 @@ use super::{Dataset, Samples};
 type Key = [u8; 32];
 
 /// The dataset that was decoded, in canonical order.
-pub(super) fn dataset(name: &str, source: &str, decoded: Decoded) -> Dataset {
+pub fn dataset(name: &str, source: &str, decoded: Decoded) -> Dataset {
     let Decoded { height, width, channels, class_count, class_names, train, test } = decoded;
     let image_bytes = height as usize * width as usize * channels as usize;
     let (train_keys, train) = sorted(train, image_bytes);
@@ -39,7 +39,7 @@ pub(super) fn dataset(name: &str, source: &str, decoded: Decoded) -> Dataset {
 }
 
 /// The digest of samples that are in canonical order.
-pub(super) fn digest_of(dataset: &Dataset) -> String {
+pub fn digest_of(dataset: &Dataset) -> String {
     let keys_of = |samples: &Samples| keys(&samples.images, &samples.labels, dataset.image_bytes());
     let sizes = [dataset.height, dataset.width, dataset.channels, dataset.class_count];
     digest(sizes, &keys_of(&dataset.train), &keys_of(&dataset.test))

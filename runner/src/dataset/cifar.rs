@@ -13,7 +13,7 @@ type Append = fn(&[u8], &str, Cifar, &mut Split) -> Result<(), DatasetError>;
 type ParseClassNames = fn(&[u8], &str, Cifar) -> Result<Vec<String>, DatasetError>;
 
 /// One version of a set: its files, and how each is read.
-pub(super) struct Version {
+pub struct Version {
     pub set: Cifar,
     pub train: &'static [&'static str],
     pub test: &'static str,
@@ -25,12 +25,12 @@ pub(super) struct Version {
 
 impl Version {
     /// The files, all that may be read.
-    pub(super) fn names(&self) -> Vec<&'static str> {
+    pub fn names(&self) -> Vec<&'static str> {
         self.train.iter().copied().chain([self.test, self.class_names]).collect()
     }
 
     /// Reads the set from a folder or a `.tar.gz`.
-    pub(super) fn load(&self, path: &Path) -> Result<Decoded, DatasetError> {
+    pub fn load(&self, path: &Path) -> Result<Decoded, DatasetError> {
         let mut files = Container::open(path, &self.names())?;
         let (mut train, mut test) = (Split::default(), Split::default());
         for name in self.train {
@@ -57,15 +57,15 @@ pub enum Cifar {
 }
 
 /// Rows and columns of an image.
-pub(super) const SIZE: usize = 32;
+pub const SIZE: usize = 32;
 /// Red, green, blue.
-pub(super) const CHANNELS: usize = 3;
+pub const CHANNELS: usize = 3;
 /// Bytes of an image.
-pub(super) const IMAGE_BYTES: usize = CHANNELS * SIZE * SIZE;
+pub const IMAGE_BYTES: usize = CHANNELS * SIZE * SIZE;
 
 impl Cifar {
     /// The set that a dataset's name means.
-    pub(super) fn named(name: &str) -> Option<Cifar> {
+    pub fn named(name: &str) -> Option<Cifar> {
         match name {
             "cifar10" => Some(Cifar::Ten),
             "cifar100" => Some(Cifar::Hundred),
@@ -74,7 +74,7 @@ impl Cifar {
     }
 
     /// 10 or 100.
-    pub(super) fn class_count(self) -> u32 {
+    pub fn class_count(self) -> u32 {
         match self {
             Cifar::Ten => 10,
             Cifar::Hundred => 100,
@@ -82,7 +82,7 @@ impl Cifar {
     }
 
     /// The folder in the binary version's archive.
-    pub(super) fn binary_folder(self) -> &'static str {
+    pub fn binary_folder(self) -> &'static str {
         match self {
             Cifar::Ten => "cifar-10-batches-bin",
             Cifar::Hundred => "cifar-100-binary",
@@ -90,7 +90,7 @@ impl Cifar {
     }
 
     /// The folder in the Python version's archive.
-    pub(super) fn python_folder(self) -> &'static str {
+    pub fn python_folder(self) -> &'static str {
         match self {
             Cifar::Ten => "cifar-10-batches-py",
             Cifar::Hundred => "cifar-100-python",

@@ -7,7 +7,7 @@ use super::decoded::Split;
 use super::error::{DatasetError, Place};
 
 /// The version's files.
-pub(super) fn version(set: Cifar) -> Version {
+pub fn version(set: Cifar) -> Version {
     let (train, test, class_names): (&[&str], _, _) = match set {
         Cifar::Ten => (
             &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],

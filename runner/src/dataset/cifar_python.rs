@@ -10,7 +10,7 @@ use super::error::{DatasetError, Place};
 use super::pickle::{self, Pickle};
 
 /// The version's files.
-pub(super) fn version(set: Cifar) -> Version {
+pub fn version(set: Cifar) -> Version {
     let (train, test, class_names): (&[&str], _, _) = match set {
         Cifar::Ten => (
             &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],

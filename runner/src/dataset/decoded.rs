@@ -4,7 +4,7 @@ use super::error::{DatasetError, Place};
 
 /// A set as its files have it, before the canonical order.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Decoded {
+pub struct Decoded {
     pub height: u32,
     pub width: u32,
     pub channels: u32,
@@ -18,7 +18,7 @@ pub(super) struct Decoded {
 
 /// Images one after the other, uint8 HWC, and a label for each.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Split {
+pub struct Split {
     pub images: Vec<u8>,
     pub labels: Vec<i32>,
 }
@@ -55,6 +55,6 @@ impl Decoded {
 }
 
 /// The sizes of a set in words.
-pub(super) fn sizes(train: usize, test: usize, height: u32, width: u32, channels: u32, class_count: u32) -> String {
+pub fn sizes(train: usize, test: usize, height: u32, width: u32, channels: u32, class_count: u32) -> String {
     format!("{train} training and {test} test images of {height}x{width}x{channels} in {class_count} classes")
 }

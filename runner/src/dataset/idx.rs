@@ -26,12 +26,12 @@ const ROLES: [(&str, &str, u8); 4] =
     [("train", "images", 3), ("train", "labels", 1), ("t10k", "images", 3), ("t10k", "labels", 1)];
 
 /// Whether any of the four files is there.
-pub(super) fn is_in(folder: &Path) -> bool {
+pub fn is_in(folder: &Path) -> bool {
     ROLES.iter().any(|&(part, kind, dimensions)| locate(folder, part, kind, dimensions).is_some())
 }
 
 /// The four files: images and labels of the training set, then of the test set.
-pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let found = ROLES.iter().map(|&(part, kind, dimensions)| {
         locate(folder, part, kind, dimensions).ok_or_else(|| {
             let expected = format!("a file `{part}-{kind}-idx{dimensions}-ubyte`, plain or `.gz`");
@@ -42,7 +42,7 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
 }
 
 /// Reads the four files of a folder. Without a `class_count`, it is one more than the largest label.
-pub(super) fn load(folder: &Path, class_count: Option<u32>) -> Result<Decoded, DatasetError> {
+pub fn load(folder: &Path, class_count: Option<u32>) -> Result<Decoded, DatasetError> {
     let files = files(folder)?;
     let (train, size) = split(&files[0], &files[1])?;
     let (test, test_size) = split(&files[2], &files[3])?;

@@ -7,23 +7,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-mod cache;
+pub mod cache;
 pub mod canonical;
 mod cifar;
-mod cifar_binary;
-mod cifar_python;
+pub mod cifar_binary;
+pub mod cifar_python;
 mod container;
-mod decoded;
+pub mod decoded;
 mod error;
 pub mod fetch;
-#[cfg(any(test, fuzzing))]
-mod fixtures;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
-mod idx;
+#[doc(hidden)]
+pub mod fixtures;
+pub mod idx;
 mod numpy_array;
 pub mod order;
-mod parquet_images;
+pub mod parquet_images;
 mod pickle;
 pub mod places;
 mod png_image;

@@ -36,20 +36,20 @@ const BATCH_BYTES: (u64, u64) = (8 << 20, 64);
 const FILE_PIXELS: (u64, u64) = (4 << 20, 1032);
 
 /// Whether a folder has Parquet shards.
-pub(super) fn is_in(folder: &Path) -> bool {
+pub fn is_in(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     entries.flatten().any(|entry| is_parquet(&entry.path()))
 }
 
 /// The shards of a folder that are read: those of the training split, then those of the test split.
-pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let (train, test) = splits(folder)?;
     Ok([train, test].concat())
 }
 
 /// Reads a folder. Without a `class_count` it is the number of class names; where there are none, labels must number the
 /// classes from 0 without a gap.
-pub(super) fn load(folder: &Path, class_count: Option<u32>) -> Result<Decoded, DatasetError> {
+pub fn load(folder: &Path, class_count: Option<u32>) -> Result<Decoded, DatasetError> {
     let (train_files, test_files) = splits(folder)?;
     let mut images = Images::default();
     let mut train = images.read(&train_files)?;

@@ -61,7 +61,7 @@ impl Samples {
     }
 
     /// Whether labels are classes and the stored order is a permutation, so that nothing downstream indexes outside.
-    pub(super) fn is_sound(&self, class_count: u32) -> bool {
+    pub fn is_sound(&self, class_count: u32) -> bool {
         let mut seen = vec![false; self.count()];
         self.stored.len() == self.count()
             && self.labels.iter().all(|&label| u32::try_from(label).is_ok_and(|label| label < class_count))
@@ -86,7 +86,7 @@ enum Owner {
 }
 
 impl Bytes {
-    pub(super) fn mapped(map: Arc<Map>, range: Range<usize>) -> Option<Bytes> {
+    pub fn mapped(map: Arc<Map>, range: Range<usize>) -> Option<Bytes> {
         map.get(range.clone())?;
         Some(Bytes { owner: Owner::File(map), range })
     }

@@ -140,11 +140,7 @@ impl Plugin {
 
     /// # Safety
     /// `api` is null or a plugin's table.
-    pub(super) unsafe fn new(
-        api: *const clr_abi::Api,
-        path: std::path::PathBuf,
-        digest: String,
-    ) -> Result<Plugin, HostError> {
+    pub unsafe fn new(api: *const clr_abi::Api, path: std::path::PathBuf, digest: String) -> Result<Plugin, HostError> {
         let refused = |problems: Vec<String>| HostError::Refused { path: path.clone(), problems };
         // SAFETY: the caller's.
         let api = unsafe { check_table(api) }.map_err(|problem| refused(vec![problem]))?;

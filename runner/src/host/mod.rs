@@ -14,8 +14,6 @@ mod death;
 mod describe;
 mod discovery;
 mod error;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
 mod info;
 mod library;
 mod raw;

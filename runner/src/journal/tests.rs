@@ -6,9 +6,10 @@ use std::path::Path;
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::event::example::events;
 use crate::event::{Event, Outcome};
 use crate::plan::Plan;
-use crate::store::example::{Grid, events};
+use crate::plan::example::Grid;
 
 const GRID: Grid<'static> =
     Grid { policies: &["triangular", "explode"], optimizers: &["sgd"], seeds: &[1], max_lrs: &[], iterations: 12 };

@@ -1,16 +1,21 @@
-//! Facts made by hand, for tests.
+//! Facts, plans and grids made by hand, for the tests of this crate and of those above it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{DatasetFacts, Facts, ModelFacts, OptimizerFacts, ParameterFacts, PluginFacts};
+use super::{
+    Axis, AxisKind, AxisValue, DataPlan, DatasetFacts, Divergence, Facts, Group, ModelFacts, OptimizerFacts,
+    ParameterFacts, Plan, PluginFacts, Shape, Trial, TrialId, TrialOptimizer, plan, settings,
+};
+use crate::schedule::Schedule;
 use crate::spec::duration::Unit;
 use crate::spec::table::Values;
-use crate::spec::{Spec, TableColumn};
+use crate::spec::{Checkpointing, LastBatch, Limits, Normalize, Order, SourceFile, Spec, TableColumn, parse, render};
 
 /// A plugin much like `cifar`, and the sizes of two datasets.
-pub(crate) fn facts() -> Facts {
+pub fn facts() -> Facts {
     let model = |name: &str, weight_decay: f64| ModelFacts {
         name: name.to_owned(),
         options_schema: json!({ "type": "object", "properties": {
@@ -111,7 +116,7 @@ pub(crate) fn facts() -> Facts {
 }
 
 /// [`facts`], and of the parameters of the models that a spec has groups of: those of cifar10_full, and one more of `old`.
-pub(crate) fn facts_for(spec: &Spec) -> Facts {
+pub fn facts_for(spec: &Spec) -> Facts {
     let mut facts = facts();
     let parameter = |(name, value_count, lr_mult, decay_mult): (&str, u64, f32, f32)| ParameterFacts {
         name: name.to_owned(),
@@ -135,4 +140,177 @@ pub(crate) fn facts_for(spec: &Spec) -> Facts {
         facts.parameters.insert(query, Ok(parameters));
     }
     facts
+}
+
+/// The beginning of a spec.
+pub const HEAD: &str = r#"[experiment]
+name = "test"
+[model]
+plugin = "cifar"
+architecture = "cifar10_full"
+[data]
+dataset = "cifar10"
+batch_size = 100
+[train]
+iterations = 25_000
+"#;
+
+/// The plan of a spec.
+pub fn planned(text: &str) -> Plan {
+    let source = SourceFile { name: "a.toml".to_owned(), text: text.to_owned() };
+    let (spec, diagnostics) = parse(&source, &[]);
+    assert_eq!(render(&diagnostics, &source), "");
+    match plan(&spec, &facts_for(&spec)) {
+        Ok(plan) => plan,
+        Err(diagnostics) => panic!("{}", render(&diagnostics, &source)),
+    }
+}
+
+/// The plan of [`HEAD`] and `body`.
+pub fn planned_of(body: &str) -> Plan {
+    planned(&format!("{HEAD}{body}"))
+}
+
+/// 78 trials that differ in seven axes.
+pub const MANY_AXES: &str = r#"[experiment]
+name = "rates"
+seeds = [1, 2, 3]
+[model]
+plugin = "cifar"
+architecture = "cifar10_full"
+[data]
+dataset = "cifar10"
+batch_size = 100
+[train]
+iterations = 25_000
+eval_every = 500
+[policies.triangular2]
+kind      = "triangular2"
+base_lr   = 0.001
+max_lr    = [0.01, 0.05477225575051661, 0.3]
+step_size = [2000, 4000]
+[policies.one_cycle]
+kind      = "one_cycle"
+base_lr   = 0.001
+max_lr    = 0.02
+step_size = 11_000
+[policies.long]
+kind       = "fixed"
+base_lr    = 0.0005
+optimizers = ["adam"]
+train.iterations = 70_000
+[optimizers.nesterov]
+kind         = "nesterov"
+momentum     = [0.85, 0.9]
+weight_decay = [0.0, 0.0005]
+[optimizers.adam]
+kind = "adam"
+"#;
+
+/// A grid of policies, optimizers and seeds. `sgd` has a momentum, `adam` a beta1; the policy `explode` diverges.
+#[derive(Clone, Copy)]
+pub struct Grid<'a> {
+    pub policies: &'a [&'a str],
+    pub optimizers: &'a [&'a str],
+    pub seeds: &'a [i64],
+    /// An axis, if not empty. Without it `max_lr` is 0.1.
+    pub max_lrs: &'a [f64],
+    pub iterations: u64,
+}
+
+impl Grid<'_> {
+    pub fn plan(&self) -> Plan {
+        let axis = |name: &str, kind| Axis { name: name.to_owned(), kind };
+        let mut axes = vec![axis("policy", AxisKind::Text)];
+        if !self.max_lrs.is_empty() {
+            axes.push(axis("max_lr", AxisKind::Float));
+        }
+        axes.push(axis("optimizer", AxisKind::Text));
+        axes.push(axis("seed", AxisKind::Integer));
+        let max_lrs = if self.max_lrs.is_empty() { &[0.1] } else { self.max_lrs };
+        let shape = Arc::new(shape());
+        let mut trials = Vec::new();
+        for &policy in self.policies {
+            for &max_lr in max_lrs {
+                for &optimizer in self.optimizers {
+                    for &seed in self.seeds {
+                        let mut trial = self.trial(&shape, policy, optimizer, max_lr, seed);
+                        if self.max_lrs.is_empty() {
+                            trial.axes.remove(1);
+                        } else {
+                            trial.label = format!("{} max_lr={max_lr}", trial.label).into();
+                        }
+                        trials.push(trial);
+                    }
+                }
+            }
+        }
+        let groups = vec![Group { shape, trials: (0..trials.len()).collect() }];
+        let (limits, checkpointing) = (Limits::default(), Checkpointing::default());
+        let settings = settings::columns(&trials, &facts());
+        Plan {
+            name: "example".to_owned(),
+            axes,
+            settings,
+            trials: trials.into(),
+            groups,
+            limits,
+            checkpointing,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn trial(&self, shape: &Arc<Shape>, policy: &str, optimizer: &str, max_lr: f64, seed: i64) -> Trial {
+        let asked = format!("{policy} {optimizer} {max_lr} {seed} {}", self.iterations);
+        let second = if optimizer == "adam" { "beta1" } else { "momentum" };
+        Trial {
+            id: TrialId::of(asked.as_bytes()),
+            label: format!("{policy} {optimizer} seed={seed}").into(),
+            axes: vec![
+                Some(AxisValue::Text(policy.into())),
+                Some(AxisValue::Float(max_lr)),
+                Some(AxisValue::Text(optimizer.into())),
+                Some(AxisValue::Integer(seed)),
+            ],
+            shape: shape.clone(),
+            optimizer: TrialOptimizer {
+                kind: optimizer.into(),
+                json: format!("{{\"optimizer\":\"{optimizer}\"}}").into(),
+                hypers: vec![(second.into(), Schedule::Constant(0.9))],
+                hypers_before_lr: 0,
+                groups: [].into(),
+            }
+            .into(),
+            init_seed: seed as u64,
+            data_seed: seed as u64,
+            iterations: self.iterations,
+            eval_every: 4.into(),
+            divergence: Divergence { non_finite: true, loss_above: None },
+            lr: Schedule::Linear { from: max_lr, to: 0.0, steps: self.iterations },
+        }
+    }
+}
+
+fn shape() -> Shape {
+    Shape {
+        plugin: "example".to_owned(),
+        architecture: "line".to_owned(),
+        model_json: r#"{"precision":"f32"}"#.to_owned(),
+        data: DataPlan {
+            dataset: "shapes".to_owned(),
+            digest: Some("0".repeat(64)),
+            batch_size: 10,
+            accumulate: 1,
+            train_count: 40,
+            validation_count: 0,
+            order: Order::Shuffled,
+            last_batch: LastBatch::Wrap,
+            normalize: Normalize::PixelMean,
+            scale: 1.0,
+            flip: false,
+            pad: 0,
+        },
+        hypers: ["lr", "momentum", "beta1"].map(str::to_owned).to_vec(),
+        metrics: ["loss", "accuracy"].map(str::to_owned).to_vec(),
+    }
 }

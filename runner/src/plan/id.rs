@@ -24,7 +24,7 @@ pub struct NoTrialId;
 
 impl TrialId {
     /// The id of what has this canonical form: the first half of its BLAKE3 hash.
-    pub(crate) fn of(canonical: &[u8]) -> TrialId {
+    pub fn of(canonical: &[u8]) -> TrialId {
         let mut id = [0; 16];
         id.copy_from_slice(&blake3::hash(canonical).as_bytes()[..16]);
         TrialId(id)

@@ -3,8 +3,8 @@
 mod build;
 mod cell;
 mod columns;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod example;
+#[doc(hidden)]
+pub mod example;
 pub mod facts;
 mod grid;
 mod groups;
@@ -18,7 +18,7 @@ mod schedules;
 pub(crate) mod settings;
 pub mod show;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod types;
 mod warnings;
 

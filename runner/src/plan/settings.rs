@@ -279,7 +279,7 @@ fn integer(value: u64) -> Option<AxisValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::planned_of;
+    use crate::plan::example::planned_of;
     use crate::spec::keys;
     use expect_test::{Expect, expect};
 

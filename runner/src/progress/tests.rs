@@ -6,7 +6,7 @@ use super::board::{Best, Board};
 use crate::event::{Evaluation, Event, Outcome, Rows};
 use crate::host::Split;
 use crate::plan::Plan;
-use crate::store::example::Grid;
+use crate::plan::example::Grid;
 
 /// Two trials of ten iterations.
 pub(super) fn plan() -> Plan {

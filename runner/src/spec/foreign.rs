@@ -690,7 +690,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::plan::{plan, tests::facts};
+    use crate::plan::example::facts;
+    use crate::plan::plan;
     use crate::spec::tests::{GOOD, source};
     use crate::spec::{keys, kinds, parse};
 

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::event::example::events;
 use crate::event::{Event, Outcome};
 use crate::journal::Journal;
+use crate::plan::example::Grid;
 use crate::plan::{AxisKind, Plan};
-use crate::store::example::{Grid, events};
 use crate::store::{KeptSpec, RunInfo, Store};
 use crate::terminal::Terminal;
 

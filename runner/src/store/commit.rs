@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// Seals and writes what came since the last commit, and replaces the manifest.
-    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+    pub fn commit(&mut self) -> Result<(), StoreError> {
         let start = Instant::now();
         self.seal(self.sealed.elapsed() >= self.seal_interval())?;
         self.manifest.save(&self.folder)?;

@@ -31,13 +31,9 @@ mod csv_all;
 pub(crate) mod damage;
 pub(crate) mod derived;
 mod error;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod example;
 pub(crate) mod files;
 pub(crate) mod flight;
 mod folder;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
 mod kept;
 pub(crate) mod manifest;
 mod notes;
@@ -70,12 +66,12 @@ pub use self::kept::{Kept, Snapshots, kept, write};
 pub use self::open::table_path;
 pub use self::result::{Numbers, Status, TrialResult};
 pub use self::summary::{Summary, text};
+pub use self::table::Cut;
 
 use self::flight::Flight;
 use self::manifest::{Manifest, TrialRecord, UnfinishedRecord};
 use self::resume::Resumable;
 use self::schema::Columns;
-use self::table::Cut;
 use crate::checkpoint::Checkpoint;
 use crate::event::{Event, Outcome};
 use crate::plan::{Plan, Trial};
@@ -172,17 +168,19 @@ pub struct KeptSpec {
 
 /// When rows are sealed and committed, and where tables are cut.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+pub struct Limits {
     /// Rows that may wait: about 10 MB.
-    part_rows: usize,
+    pub part_rows: usize,
     /// Trials that are over and may wait: about 2 MB.
-    part_trials: usize,
+    pub part_trials: usize,
     /// The least time between two commits.
-    commit_every: Duration,
+    pub commit_every: Duration,
     /// The longest time for which rows of a trial wait that is neither over nor saved.
-    seal_every: Duration,
-    parts: Cut,
-    tables: Cut,
+    pub seal_every: Duration,
+    /// Of parts.
+    pub parts: Cut,
+    /// Of tables.
+    pub tables: Cut,
 }
 
 impl Default for Limits {

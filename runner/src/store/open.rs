@@ -37,7 +37,12 @@ pub(super) struct Seen {
 }
 
 impl Store {
-    pub(super) fn open_with(outputs: &Path, plan: &Plan, run: RunInfo, limits: Limits) -> Result<Store, StoreError> {
+    /// As [`Store::open`], with other limits.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_with(outputs: &Path, plan: &Plan, run: RunInfo, limits: Limits) -> Result<Store, StoreError> {
         let mut store = Store::unopened(outputs, plan, &run, limits)?;
         // Whoever has the lock may be replacing what this looks at: what is wrong here is looked at again under the lock.
         let seen = store.look(run.retry_failed);

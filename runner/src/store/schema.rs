@@ -83,7 +83,7 @@ use crate::plan::{Axis, AxisKind, AxisValue, OTHER_COLUMNS, Plan, ROW_COLUMNS};
 /// 2: a column's type follows from its key, and not from its values; evaluations have the hyper-parameters in force; rows
 /// above `max_loss` are marked, and rows that are not finite counted; rows of trials that failed are kept;
 /// each trial knows the build of its plugin.
-pub(crate) const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 2;
 
 /// The oldest version that is read. Whatever writes a folder brings it to [`FORMAT`].
 pub(crate) const OLDEST_FORMAT: u32 = 1;

@@ -390,10 +390,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::plan::tests::overview::MANY_AXES;
-    use crate::plan::tests::planned;
+    use crate::plan::example::Grid;
+    use crate::plan::example::MANY_AXES;
+    use crate::plan::example::planned;
     use crate::plan::{DataPlan, Shape};
-    use crate::store::example::Grid;
     use crate::store::manifest::TrialRecord;
     use crate::store::result::Numbers;
     use expect_test::{Expect, expect};

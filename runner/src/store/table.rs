@@ -43,7 +43,7 @@ impl<'a> Owner<'a> {
 
 /// The fixed row counts at which a table is cut.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cut {
+pub struct Cut {
     /// Rows handed to the Parquet writer at once.
     pub batch_rows: usize,
     /// Rows of a row group: the unit that is read back, skipped by filters and spread over a reader's threads.

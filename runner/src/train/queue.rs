@@ -147,7 +147,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::example::Grid;
+    use crate::plan::example::Grid;
 
     #[test]
     fn slots_that_can_start_no_worker_go_but_for_the_last() {

@@ -2,7 +2,7 @@
 
 /// A value of Thrift's compact protocol.
 #[derive(Clone)]
-pub(crate) enum Thrift {
+pub enum Thrift {
     I32(i64),
     I64(i64),
     Binary(Vec<u8>),
@@ -13,10 +13,10 @@ pub(crate) enum Thrift {
 
 use Thrift::{Binary, I32, I64, List, Struct};
 
-pub(crate) const STRUCTS: u8 = 12;
+pub const STRUCTS: u8 = 12;
 
 impl Thrift {
-    pub(crate) fn structs(elements: Vec<Thrift>) -> Thrift {
+    pub fn structs(elements: Vec<Thrift>) -> Thrift {
         List(STRUCTS, elements.len() as u64, elements)
     }
 
@@ -30,7 +30,7 @@ impl Thrift {
         }
     }
 
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             I32(number) | I64(number) => varint((number << 1 ^ number >> 63) as u64, out),
             Binary(bytes) => {
@@ -71,7 +71,7 @@ fn varint(mut number: u64, out: &mut Vec<u8>) {
 
 /// A page, with what its header says of it.
 #[derive(Clone)]
-pub(crate) struct Page {
+pub struct Page {
     pub is_dictionary: bool,
     /// Uncompressed.
     pub size: i64,
@@ -82,12 +82,12 @@ pub(crate) struct Page {
 
 impl Page {
     /// Values as they are.
-    pub(crate) fn plain(count: i64, body: Vec<u8>) -> Page {
+    pub fn plain(count: i64, body: Vec<u8>) -> Page {
         Page { is_dictionary: false, size: body.len() as i64, count, encoding: 0, body }
     }
 
     /// A dictionary of one value, and so many rows that have it.
-    pub(crate) fn repeated(value: Vec<u8>, count: i64) -> Vec<Page> {
+    pub fn repeated(value: Vec<u8>, count: i64) -> Vec<Page> {
         // No bits for each, in one run.
         let mut body = vec![0];
         varint((count as u64) << 1, &mut body);
@@ -109,7 +109,7 @@ impl Page {
 
 /// A column without nulls.
 #[derive(Clone)]
-pub(crate) struct Column {
+pub struct Column {
     pub name: &'static str,
     /// 2 for whole numbers, 6 for bytes.
     pub kind: i64,
@@ -120,7 +120,7 @@ pub(crate) struct Column {
 
 /// A file.
 #[derive(Clone)]
-pub(crate) struct Craft {
+pub struct Craft {
     /// 0 for none, 1 for Snappy.
     pub codec: i64,
     pub rows: i64,
@@ -133,7 +133,7 @@ pub(crate) struct Craft {
 
 impl Craft {
     /// `rows` equal images with class 0.
-    pub(crate) fn images(png: &[u8], rows: i64) -> Craft {
+    pub fn images(png: &[u8], rows: i64) -> Craft {
         let image = [&(png.len() as u32).to_le_bytes()[..], png].concat();
         let columns = vec![
             Column { name: "img", kind: 6, pages: Page::repeated(image, rows), longer: 0 },
@@ -143,18 +143,18 @@ impl Craft {
     }
 
     /// The schema's elements.
-    pub(crate) fn schema(&self) -> Vec<Thrift> {
+    pub fn schema(&self) -> Vec<Thrift> {
         let name = |name: &str| (4, Binary(name.as_bytes().to_vec()));
         let mut schema = vec![Struct(vec![name("root"), (5, I32(self.columns.len() as i64))])];
         schema.extend(self.columns.iter().map(|c| Struct(vec![(1, I32(c.kind)), (3, I32(0)), name(c.name)])));
         schema
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         self.bytes_with(Thrift::structs(self.schema()))
     }
 
-    pub(crate) fn bytes_with(&self, schema: Thrift) -> Vec<u8> {
+    pub fn bytes_with(&self, schema: Thrift) -> Vec<u8> {
         let mut bytes = b"PAR1".to_vec();
         let mut chunks = Vec::new();
         for column in &self.columns {

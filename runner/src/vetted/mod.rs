@@ -26,8 +26,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 
-#[cfg(test)]
-pub(crate) mod craft;
+#[doc(hidden)]
+pub mod craft;
 mod format;
 #[cfg(test)]
 mod tests;

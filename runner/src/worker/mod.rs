@@ -20,11 +20,9 @@
 //! group of its own, so that signals that a plugin sends to its group reach nobody else, and what a plugin has started ends
 //! with its worker; `strays.rs` ends what has left that group.
 
-mod frame;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
+pub mod frame;
 mod inherited;
-mod message;
+pub mod message;
 mod orphaned;
 pub(crate) mod patience;
 mod probe;

@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Deref;
 
 /// A whole file in the address space, shared by every process that maps it.
-pub(in crate::dataset) struct Map(memmap2::Mmap);
+pub struct Map(memmap2::Mmap);
 
 impl Map {
     /// Maps a file of the cache.

@@ -40,7 +40,7 @@ use super::search::Source;
 use super::{Bytes, Dataset, Samples};
 use crate::regular;
 
-pub(super) mod map;
+pub mod map;
 mod source;
 mod temporary;
 
@@ -66,7 +66,7 @@ pub enum Check<'a> {
 }
 
 /// Where the cache of one source is, and what it must say to be that source's.
-pub(super) struct Entry {
+pub struct Entry {
     path: PathBuf,
     name: String,
     origin: Origin,
@@ -74,7 +74,7 @@ pub(super) struct Entry {
 }
 
 /// Why a set is not taken from the cache.
-pub(super) enum Unusable {
+pub enum Unusable {
     /// There is none, or one of another source, or in the layout of another version.
     Absent,
     /// What is wrong with it.
@@ -190,7 +190,7 @@ impl Entry {
     }
 }
 
-pub(super) fn write(out: &mut impl Write, dataset: &Dataset, content: &str, state: Option<&str>) -> io::Result<()> {
+pub fn write(out: &mut impl Write, dataset: &Dataset, content: &str, state: Option<&str>) -> io::Result<()> {
     let metadata = serde_json::to_vec(&Metadata {
         name: dataset.name.clone(),
         digest: dataset.digest.clone(),
@@ -267,7 +267,7 @@ impl Blocks {
 }
 
 /// A file whose metadata and tables are as they were written, and fit its length.
-pub(super) struct Parsed {
+pub struct Parsed {
     map: Arc<map::Map>,
     metadata: Metadata,
     train_count: usize,
@@ -280,7 +280,7 @@ pub(super) struct Parsed {
 }
 
 /// Looks at all but the images.
-pub(super) fn parse(map: &Arc<map::Map>) -> Result<Parsed, Unusable> {
+pub fn parse(map: &Arc<map::Map>) -> Result<Parsed, Unusable> {
     let damaged = |what: &str| Unusable::Damaged(what.to_owned());
     let (header, rest) = map.split_at_checked(HEADER).ok_or_else(|| damaged("it is cut off"))?;
     let (magic, header) = header.split_at(MAGIC.len());
@@ -357,7 +357,7 @@ impl Parsed {
     }
 
     /// Which blocks of the images are not as they were written, in words.
-    pub(super) fn check_images(&self, on_all_cores: bool) -> Result<(), String> {
+    pub fn check_images(&self, on_all_cores: bool) -> Result<(), String> {
         let Tables { digests, .. } = self.tables();
         let blocks = self.map[self.images.clone()].chunks(BLOCK).zip(digests);
         let is_damaged = |(block, digest): (&[u8], &[u8; DIGEST])| blake3::hash(block).as_bytes() != digest;
@@ -374,7 +374,7 @@ impl Parsed {
     }
 
     /// The set, its images as they are in the file; none where labels are no classes or orders no permutations.
-    pub(super) fn dataset(self) -> Option<Dataset> {
+    pub fn dataset(self) -> Option<Dataset> {
         let Tables { labels, stored, .. } = self.tables();
         let samples = |first: usize, count: usize| {
             let range = first..first + count;
@@ -406,8 +406,8 @@ impl Parsed {
 }
 
 /// Makes the check sum right for whatever metadata and tables there are, so that a fuzzer gets past it.
-#[cfg(any(test, fuzzing))]
-pub(super) fn fit_checksum(bytes: &mut [u8]) -> Option<()> {
+#[doc(hidden)]
+pub fn fit_checksum(bytes: &mut [u8]) -> Option<()> {
     let (header, rest) = bytes.split_at_mut_checked(HEADER)?;
     let size = u32::from_le_bytes(header[12..16].try_into().ok()?) as usize;
     let metadata: Metadata = serde_json::from_slice(rest.get(..size)?).ok()?;

@@ -2,46 +2,18 @@
 
 mod durations;
 mod groups;
-pub(crate) mod overview;
+mod overview;
 mod problems;
 mod table;
 
 use expect_test::{Expect, expect};
 
-pub(crate) use super::example::facts;
-use super::example::facts_for;
+use super::example::{HEAD, facts, facts_for, planned};
 use super::*;
 use crate::spec::{SourceFile, parse, render};
 
-const HEAD: &str = r#"[experiment]
-name = "test"
-[model]
-plugin = "cifar"
-architecture = "cifar10_full"
-[data]
-dataset = "cifar10"
-batch_size = 100
-[train]
-iterations = 25_000
-"#;
-
 const SGD: &str = "[optimizers.sgd]\nkind = \"sgd\"\n";
 const FIXED: &str = "[policies.fixed]\nkind = \"fixed\"\nbase_lr = 0.001\n";
-
-pub(crate) fn planned(text: &str) -> Plan {
-    let source = SourceFile { name: "a.toml".to_owned(), text: text.to_owned() };
-    let (spec, diagnostics) = parse(&source, &[]);
-    assert_eq!(render(&diagnostics, &source), "");
-    match plan(&spec, &facts_for(&spec)) {
-        Ok(plan) => plan,
-        Err(diagnostics) => panic!("{}", render(&diagnostics, &source)),
-    }
-}
-
-/// The plan of [`HEAD`] and `body`.
-pub(crate) fn planned_of(body: &str) -> Plan {
-    planned(&format!("{HEAD}{body}"))
-}
 
 /// The plan of [`HEAD`] and `body` with every value of every trial.
 #[track_caller]

@@ -2,45 +2,10 @@
 
 use expect_test::{Expect, expect};
 
-use super::planned;
+use crate::plan::example::MANY_AXES;
+use crate::plan::example::planned;
 use crate::plan::show::{Estimates, text};
 use crate::terminal::Terminal;
-
-/// 78 trials that differ in seven axes.
-pub(crate) const MANY_AXES: &str = r#"[experiment]
-name = "rates"
-seeds = [1, 2, 3]
-[model]
-plugin = "cifar"
-architecture = "cifar10_full"
-[data]
-dataset = "cifar10"
-batch_size = 100
-[train]
-iterations = 25_000
-eval_every = 500
-[policies.triangular2]
-kind      = "triangular2"
-base_lr   = 0.001
-max_lr    = [0.01, 0.05477225575051661, 0.3]
-step_size = [2000, 4000]
-[policies.one_cycle]
-kind      = "one_cycle"
-base_lr   = 0.001
-max_lr    = 0.02
-step_size = 11_000
-[policies.long]
-kind       = "fixed"
-base_lr    = 0.0005
-optimizers = ["adam"]
-train.iterations = 70_000
-[optimizers.nesterov]
-kind         = "nesterov"
-momentum     = [0.85, 0.9]
-weight_decay = [0.0, 0.0005]
-[optimizers.adam]
-kind = "adam"
-"#;
 
 #[track_caller]
 fn check(terminal: &Terminal, all_trials: bool, expected: Expect) {

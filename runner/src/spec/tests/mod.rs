@@ -240,7 +240,7 @@ proptest! {
         let (spec, diagnostics) = parse(&source, &sets);
         render(&diagnostics, &source);
         // What could be read is planned too, and that reports at least something where parsing did.
-        if let Err(more) = crate::plan::plan(&spec, &crate::plan::tests::facts()) {
+        if let Err(more) = crate::plan::plan(&spec, &crate::plan::example::facts()) {
             render(&more, &source);
             prop_assert!(!diagnostics.is_empty() || !more.is_empty());
         } else {

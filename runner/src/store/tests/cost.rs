@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::super::example::events;
 use super::*;
+use crate::event::example::events;
 use crate::event::{Outcome, Rows};
 
 #[test]

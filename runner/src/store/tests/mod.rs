@@ -15,11 +15,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::example::{Grid, events};
 use super::table::Cut;
 use super::{KeptSpec, Limits, RunInfo, Store, Summary, TrialResult};
 use crate::event::Event;
+use crate::event::example::events;
 use crate::plan::Plan;
+use crate::plan::example::Grid;
 
 /// Two policies, two optimizers, two seeds; 12 rows a trial, 7 where it diverges.
 const GRID: Grid<'static> = Grid {

@@ -8,9 +8,9 @@ use arrow_schema::DataType;
 use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::super::example::DIVERGED_AT;
 use super::super::schema::text_type;
 use super::*;
+use crate::event::example::DIVERGED_AT;
 use crate::event::{Outcome, Rows};
 use crate::plan::{Axis, AxisKind, AxisValue, Divergence};
 use crate::store::text;

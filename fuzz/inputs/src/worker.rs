@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
+use clr_run::host::{Death, HostError, Lane, Role, TensorInfo, Transform};
+use clr_run::worker::frame::{Decoder, Encoder, Kind};
+use clr_run::worker::message::{
+    DataSource, FilePath, LaneText, Open, PROTOCOL, Receiving, Reply, Request, SplitName, decode, encode,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::frame::{Decoder, Encoder, Kind};
-use super::message::{
-    DataSource, FilePath, LaneText, Open, PROTOCOL, Receiving, Reply, Request, SplitName, decode, encode,
-};
-use crate::fuzz::Target;
-use crate::host::{Death, HostError, Lane, Role, TensorInfo, Transform};
+use super::Target;
 
-pub(crate) const FRAMES: Target = Target { name: "worker_frames", read: read_frames, seeds: seeds_of_frames };
-pub(crate) const REPLIES: Target = Target { name: "worker_replies", read: read_replies, seeds: seeds_of_replies };
-pub(crate) const REQUESTS: Target = Target { name: "worker_requests", read: read_requests, seeds: seeds_of_requests };
+pub(super) const FRAMES: Target = Target { name: "worker_frames", read: read_frames, seeds: seeds_of_frames };
+pub(super) const REPLIES: Target = Target { name: "worker_replies", read: read_replies, seeds: seeds_of_replies };
+pub(super) const REQUESTS: Target = Target { name: "worker_requests", read: read_requests, seeds: seeds_of_requests };
 
 const KINDS: [Kind; 3] = [Kind::Message, Kind::Continuation, Kind::Cancel];
 

@@ -9,18 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clr_abi::{Status, Str};
+use clr_run::gather::plugin_facts;
+use clr_run::host::{
+    Completion, Data, HostError, Images, Lane, Plugin, Session, SessionConfig, Split, SplitData, StepCall, Transform,
+};
+use clr_run::plan::{example, plan};
+use clr_run::show;
+use clr_run::spec::{SourceFile, parse};
+use clr_run::terminal::Terminal;
 
-use super::data::{Data, Images, SplitData, Transform};
-use super::{Completion, HostError, Lane, Plugin, Session, SessionConfig, StepCall};
-use crate::fuzz::Target;
-use crate::gather::plugin_facts;
-use crate::host::Split;
-use crate::plan::{example, plan};
-use crate::spec::{SourceFile, parse};
+use super::Target;
 
-pub(crate) const DESCRIPTION: Target =
+pub(super) const DESCRIPTION: Target =
     Target { name: "plugin_description", read: read_description, seeds: || random_seeds(6, 600) };
-pub(crate) const SESSION: Target = Target { name: "plugin_session", read: drive, seeds: || random_seeds(6, 400) };
+pub(super) const SESSION: Target = Target { name: "plugin_session", read: drive, seeds: || random_seeds(6, 400) };
 
 /// What the plugin will say, and what it said: kept until the next input, as a plugin's memory is.
 #[derive(Default)]
@@ -376,7 +378,7 @@ fn read_description(bytes: &[u8]) {
     begin(bytes);
     let Ok(plugin) = plugin(&API) else { return };
     let info = plugin.info();
-    crate::show::plugin(info, &crate::terminal::Terminal::default());
+    show::plugin(info, &Terminal::default());
     assert!(!info.models.is_empty() && !info.optimizers.is_empty());
     let mut facts = example::facts();
     facts.plugins.insert("cifar".to_owned(), Ok(plugin_facts(info)));

@@ -1,22 +1,22 @@
 //! Outside input of every kind, as functions of bytes: libFuzzer calls them with bytes that it makes up (`fuzz/` at the
-//! root of the repository says how), and a test here with those of `fuzz/seeds`, among them every input that was once
-//! found to do harm.
+//! root of the repository says how), and a test with those of `fuzz/seeds`, among them every input that was once found to
+//! do harm.
 //!
 //! A target passes when it returns, whatever it made of the input: nothing may panic, hang, or allocate far more than
 //! the input's size. What holds for good input besides is asserted in each target.
-//!
-//! Compiled for tests and for fuzzing only.
 
-use std::cell::Cell;
 use std::sync::Once;
 
-use crate::{checkpoint, dataset, host, store, worker};
+use clr_run::contain::is_containing;
 
+mod checkpoint;
+mod dataset;
 mod memory;
-#[cfg(test)]
-mod replay;
+mod plugin;
 mod spec;
+mod store;
 mod table;
+mod worker;
 
 /// One kind of input.
 #[derive(Clone, Copy)]
@@ -33,20 +33,20 @@ pub struct Target {
 pub static TARGETS: &[Target] = &[
     spec::SPEC,
     table::TABLE,
-    dataset::fuzz::CIFAR_BINARY,
-    dataset::fuzz::CIFAR_PYTHON,
-    dataset::fuzz::ARCHIVE,
-    dataset::fuzz::IDX,
-    dataset::fuzz::PARQUET_IMAGES,
-    dataset::fuzz::CACHE,
-    store::fuzz::MANIFEST,
-    store::fuzz::PART,
-    checkpoint::fuzz::CHECKPOINT,
-    worker::fuzz::FRAMES,
-    worker::fuzz::REPLIES,
-    worker::fuzz::REQUESTS,
-    host::fuzz::DESCRIPTION,
-    host::fuzz::SESSION,
+    dataset::CIFAR_BINARY,
+    dataset::CIFAR_PYTHON,
+    dataset::ARCHIVE,
+    dataset::IDX,
+    dataset::PARQUET_IMAGES,
+    dataset::CACHE,
+    store::MANIFEST,
+    store::PART,
+    checkpoint::CHECKPOINT,
+    worker::FRAMES,
+    worker::REPLIES,
+    worker::REQUESTS,
+    plugin::DESCRIPTION,
+    plugin::SESSION,
 ];
 
 /// Memory that any input may take, in bytes: tables, caches and codecs of fixed size.
@@ -69,31 +69,13 @@ pub fn run(name: &str, bytes: &[u8]) {
     assert!(peak <= allowed, "{name}: {peak} bytes of memory for {} bytes of input", bytes.len());
 }
 
-/// Until it is dropped, panics on this thread are expected, and say nothing.
-pub(crate) struct Quiet;
-
-pub(crate) fn quiet() -> Quiet {
-    EXPECTED.set(EXPECTED.get() + 1);
-    Quiet
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        EXPECTED.set(EXPECTED.get() - 1);
-    }
-}
-
-thread_local! {
-    static EXPECTED: Cell<u32> = const { Cell::new(0) };
-}
-
 /// libFuzzer's own hook ends the process at any panic, also one that is caught.
 fn expect_caught_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if EXPECTED.get() == 0 {
+            if !is_containing() {
                 before(panic);
             }
         }));

@@ -6,23 +6,24 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clr_run::dataset::decoded::Decoded;
+use clr_run::dataset::{
+    Cifar, DatasetError, cache, canonical, cifar_binary, cifar_python, fixtures, idx, parquet_images,
+};
 use tempfile::TempDir;
 
-use super::cifar::Cifar;
-use super::decoded::Decoded;
-use super::{DatasetError, cache, canonical, cifar_binary, cifar_python, fixtures, idx, parquet_images};
-use crate::fuzz::Target;
+use super::Target;
 
-pub(crate) const CIFAR_BINARY: Target =
+pub(super) const CIFAR_BINARY: Target =
     Target { name: "cifar_binary", read: |bytes| read(&BINARY, bytes), seeds: || seeds(&BINARY) };
-pub(crate) const CIFAR_PYTHON: Target =
+pub(super) const CIFAR_PYTHON: Target =
     Target { name: "cifar_python", read: |bytes| read(&PYTHON, bytes), seeds: || seeds(&PYTHON) };
-pub(crate) const ARCHIVE: Target =
+pub(super) const ARCHIVE: Target =
     Target { name: "archive", read: |bytes| read(&ARCHIVED, bytes), seeds: || seeds(&ARCHIVED) };
-pub(crate) const IDX: Target = Target { name: "idx", read: |bytes| read(&MNIST, bytes), seeds: || seeds(&MNIST) };
-pub(crate) const PARQUET_IMAGES: Target =
+pub(super) const IDX: Target = Target { name: "idx", read: |bytes| read(&MNIST, bytes), seeds: || seeds(&MNIST) };
+pub(super) const PARQUET_IMAGES: Target =
     Target { name: "parquet_images", read: |bytes| read(&PARQUET, bytes), seeds: || seeds(&PARQUET) };
-pub(crate) const CACHE: Target = Target { name: "dataset_cache", read: read_cache, seeds: seeds_of_cache };
+pub(super) const CACHE: Target = Target { name: "dataset_cache", read: read_cache, seeds: seeds_of_cache };
 
 /// A good set to write into a folder, and its reader. The first byte of an input says which file the rest replaces.
 struct Format {

@@ -1,7 +1,8 @@
 //! Tables of values for schedules, and after a zero byte the column that is asked for.
 
+use clr_run::spec::table::{Values, parse};
+
 use super::Target;
-use crate::spec::table::{Values, parse};
 
 pub(super) const TABLE: Target = Target { name: "table", read, seeds };
 

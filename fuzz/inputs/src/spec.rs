@@ -1,11 +1,12 @@
 //! Specs, and arguments of `--set` after the spec, each behind a zero byte: parsed, planned, and all that is wrong shown.
 
+use clr_run::plan::example::facts;
+use clr_run::plan::{self, plan};
+use clr_run::plot;
+use clr_run::spec::{SourceFile, Spec, parse, render, render_styled};
+use clr_run::terminal::Terminal;
+
 use super::Target;
-use crate::plan::example::facts;
-use crate::plan::{self, plan};
-use crate::plot;
-use crate::spec::{SourceFile, Spec, parse, render, render_styled};
-use crate::terminal::Terminal;
 
 pub(super) const SPEC: Target = Target { name: "spec", read, seeds };
 
@@ -38,7 +39,7 @@ fn read(bytes: &[u8]) {
 
 /// No fewer trials than the spec asks for: the product of its axes.
 fn most_trials(spec: &Spec) -> f64 {
-    let product = |settings: &[crate::spec::Setting]| -> f64 {
+    let product = |settings: &[clr_run::spec::Setting]| -> f64 {
         settings.iter().map(|setting| setting.values.len().max(1) as f64).product()
     };
     let policies: f64 = spec.policies.iter().map(|policy| product(&policy.settings)).sum();

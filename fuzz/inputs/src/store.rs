@@ -1,19 +1,21 @@
 //! Output folders: a manifest, or a part, made of outside bytes, in a folder that is otherwise sound.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clr_run::event::example::events;
+use clr_run::plan::Plan;
+use clr_run::plan::example::Grid;
+use clr_run::store::schema::FORMAT;
+use clr_run::store::{Cut, Limits, RunInfo, Status, Store, StoreError};
+use clr_run::terminal::Terminal;
 use tempfile::TempDir;
 
-use super::example::{Grid, events};
-use super::table::Cut;
-use super::{Limits, RunInfo, Status, Store, StoreError};
-use crate::fuzz::Target;
-use crate::plan::Plan;
+use super::Target;
 
-pub(crate) const MANIFEST: Target = Target { name: "manifest", read: read_manifest, seeds: seeds_of_manifests };
-pub(crate) const PART: Target = Target { name: "part", read: read_part, seeds: seeds_of_parts };
+pub(super) const MANIFEST: Target = Target { name: "manifest", read: read_manifest, seeds: seeds_of_manifests };
+pub(super) const PART: Target = Target { name: "part", read: read_part, seeds: seeds_of_parts };
 
 const GRID: Grid<'static> = Grid {
     policies: &["triangular", "explode"],
@@ -62,7 +64,7 @@ fn go_on(outputs: &Path, plan: &Plan) -> Result<(), StoreError> {
         }
     }
     let summary = store.finish()?;
-    summary.text(&crate::terminal::Terminal::default());
+    summary.text(&Terminal::default());
     assert!(summary.results().all(|result| result.status != Status::Unfinished));
     Ok(())
 }
@@ -119,7 +121,7 @@ fn read_part(bytes: &[u8]) {
     });
     let id = plan.trials[0].id.to_string();
     let manifest = serde_json::json!({
-        "format": super::schema::FORMAT, "name": "example", "runs": [], "layout": null, "next_part": 1,
+        "format": FORMAT, "name": "example", "runs": [], "layout": null, "next_part": 1,
         "files": { "parts/metrics-000000.parquet": entry }, "trials": { id: record },
     });
     fs::write(outputs.path().join("example/manifest.json"), manifest.to_string()).expect("a temporary folder");
@@ -146,14 +148,14 @@ fn seeds_of_parts() -> Vec<(String, Vec<u8>)> {
     let outputs = tempfile::tempdir().expect("a temporary folder");
     let mut store = run(outputs.path(), &GRID.plan(), &[0]);
     store.commit().expect("a folder of ours");
-    let parts = outputs.path().join("example/parts");
-    ["metrics", "evals"]
-        .map(|table| {
-            let name =
-                super::files::names(&parts).expect("a folder of ours").into_iter().find(|name| name.starts_with(table));
-            let name = name.expect("a part of each table");
-            let bytes = fs::read(parts.join(&name)).expect("a file of ours");
-            (name, bytes)
-        })
-        .into()
+    let entries = fs::read_dir(outputs.path().join("example/parts")).expect("a folder of ours");
+    let mut parts: Vec<PathBuf> = entries.map(|entry| entry.expect("a folder of ours").path()).collect();
+    parts.sort_by(|one, other| other.cmp(one));
+    let seed = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (name, fs::read(path).expect("a file of ours"))
+    };
+    let seeds: Vec<(String, Vec<u8>)> = parts.iter().map(seed).collect();
+    assert_eq!(seeds.len(), 2, "a part of each table");
+    seeds
 }

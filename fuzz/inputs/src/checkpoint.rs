@@ -1,10 +1,12 @@
 //! Files of checkpoints.
 
-use super::{Checkpoint, Format, Tensor};
-use crate::fuzz::Target;
-use crate::host::{Role, TensorInfo};
+use clr_run::checkpoint::{Checkpoint, Format, Tensor};
+use clr_run::host::{Role, TensorInfo};
+use clr_run::plan::TrialId;
 
-pub(crate) const CHECKPOINT: Target = Target { name: "checkpoint", read, seeds };
+use super::Target;
+
+pub(super) const CHECKPOINT: Target = Target { name: "checkpoint", read, seeds };
 
 fn read(bytes: &[u8]) {
     let Ok((checkpoint, numerics)) = Checkpoint::from_bytes(bytes) else { return };
@@ -28,7 +30,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         Tensor { info, values: values.to_vec() }
     };
     let checkpoint = Checkpoint {
-        trial_id: crate::plan::TrialId::of(b"a trial"),
+        trial_id: TrialId::of(b"a trial"),
         step: 1200,
         evaluated: Some(1000),
         tensors: vec![

@@ -3,16 +3,15 @@
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::fs;
-use std::panic::catch_unwind;
+use std::panic::{catch_unwind, set_hook};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use clr_fuzz_inputs::{TARGETS, Target, run};
 use clr_rng::{Philox, Stream};
 
-use super::{TARGETS, Target, run};
-
 fn folder(target: &Target) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds")).join(target.name)
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../seeds")).join(target.name)
 }
 
 #[test]
@@ -34,7 +33,7 @@ fn committed_inputs_do_no_harm() {
 
 /// Writes the good inputs anew: after a format of our own has changed.
 ///
-/// `cargo test --release -p clr-run --lib fuzz::replay::write_seeds -- --ignored`
+/// `cargo test --release -p clr-fuzz-inputs write_seeds -- --ignored`
 #[test]
 #[ignore = "writes fuzz/seeds"]
 fn write_seeds() {
@@ -49,7 +48,7 @@ fn write_seeds() {
 /// Mutates the committed inputs at random: where there is no nightly Rust for libFuzzer, which does it better. What does
 /// harm is written to `fuzz/artifacts` and listed.
 ///
-/// `CLR_FUZZ="spec 60" cargo test --release -p clr-run --lib fuzz::replay::mutate -- --ignored --nocapture`
+/// `CLR_FUZZ="spec 60" cargo test --release -p clr-fuzz-inputs mutate -- --ignored --nocapture`
 #[test]
 #[ignore = "runs for as long as CLR_FUZZ says"]
 fn mutate() {
@@ -61,14 +60,13 @@ fn mutate() {
     let inputs: Vec<Vec<u8>> = files.collect();
     let artifacts = folder(target).join("../../artifacts").join(target.name);
     let mut draw = Draw(Philox::new(seconds.as_secs(), Stream::Dataset).words(0));
+    // What panics is told at the end of this, once.
+    set_hook(Box::new(|_| {}));
     let (begin, mut runs, mut found, mut slowest) = (Instant::now(), 0u64, BTreeSet::new(), Duration::ZERO);
     while begin.elapsed() < seconds {
         let input = draw.mutated(&inputs);
         let start = Instant::now();
-        let result = {
-            let _quiet = super::quiet();
-            catch_unwind(|| run(target.name, &input))
-        };
+        let result = catch_unwind(|| run(target.name, &input));
         runs += 1;
         slowest = slowest.max(start.elapsed());
         let text = |panic: &(dyn Any + Send)| {
