@@ -7,6 +7,8 @@
 //! Results depend on the instruction set ([`Isa`]) alone: work is cut by shape, never by the number of threads, and partial
 //! sums are added in a fixed tree. A buffer of the wrong length is a bug in the caller and panics.
 
+#![warn(missing_docs)]
+
 pub mod activation;
 pub mod add;
 pub mod batch_norm;

@@ -4,6 +4,8 @@
 //! (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). So a shuffle or a dropout mask is the same on
 //! every device and with any number of threads, and a checkpoint saves none of it.
 
+#![warn(missing_docs)]
+
 /// The random bits of one stream under one seed.
 ///
 /// ```

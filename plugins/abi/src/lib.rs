@@ -2,10 +2,7 @@
 //!
 //! The header is the source of truth and the documentation; `tests/layout.rs` compares every size and offset with what a
 //! C compiler makes of it. Pointers that a plugin must not leave null are still `Option` here where they are functions:
-//! the other side is not trusted to keep its word.
-
-// Each item is documented where it is defined, in the header.
-#![allow(missing_docs)]
+//! the other side is not trusted to keep its word. Each item is documented where it is defined, in the header.
 
 use std::ffi::{c_char, c_void};
 

@@ -12,6 +12,8 @@
 //! - Divergence is data: a non-finite loss is a row like any other.
 //! - A plugin computes on at most `thread_count` threads at once, and prints nothing.
 
+#![warn(missing_docs)]
+
 /// What [`export!`] expands to.
 #[doc(hidden)]
 pub mod entry;
