@@ -19,11 +19,11 @@ use crate::words;
 pub enum Mistake {
     /// In the words of the library that parses them. `--help` too.
     Usage(clap::Error),
-    /// What is wrong, and what to type.
+    /// The mistake, and what to type instead.
     Explained(String),
 }
 
-/// What others call a command: it is named, and never run unasked.
+/// Words by which others know a command: it is named, and never run unasked.
 const OTHER_WORDS: [(&str, &str); 26] = [
     ("run", ""),
     ("train", ""),
@@ -90,7 +90,7 @@ fn options_last(arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// What is wrong with the words that should be commands, if it can be told. `is_there` says whether a file is.
+/// The mistake in the words that should be commands, if it can be told. `is_there` says if a file is.
 fn explain(arguments: &[OsString], is_there: &dyn Fn(&str) -> bool) -> Option<String> {
     let program = Cli::command();
     let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or_default()).collect();
@@ -156,10 +156,9 @@ fn command_line<'a>(words: impl Iterator<Item = &'a str>) -> String {
     ["clr-run".to_owned()].into_iter().chain(words.map(quoted)).collect::<Vec<_>>().join(" ")
 }
 
-/// What a path leads to.
+/// The kind of thing at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Nothing.
     Nothing,
     /// The folder of a run.
     Output,
@@ -169,11 +168,9 @@ pub enum Place {
     InOutput(PathBuf),
     /// A file that is TOML by its name.
     Spec,
-    /// A library.
     Library,
     /// Another folder, and the specs in it.
     Folder(Vec<PathBuf>),
-    /// Another file.
     File,
 }
 
@@ -326,7 +323,7 @@ fn name_of_experiment(path: &Path) -> Option<String> {
     Some(table.get("experiment")?.get("name")?.as_str()?.to_owned())
 }
 
-/// What `name` is, where it was meant to be a plugin and is none, or a dataset and is none: the command to type.
+/// The command to type for a `name` that is a plugin or a dataset but was taken for the other.
 pub fn other_kind(name: &str, is_dataset: bool, is_plugin: bool) -> Option<String> {
     let path = Path::new(name);
     match Place::of(path) {

@@ -24,12 +24,10 @@ pub struct Cli {
     /// Of no meaning where there is a command.
     #[command(flatten)]
     pub run: RunArgs,
-    /// For every command.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// What to log, and where.
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
     /// Log what is opened, loaded, written and how long it takes: error, warn, info, debug or trace, or by module, such as
@@ -42,12 +40,12 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// What to log, if anything.
+    /// The filter of logs, if any are asked for.
     pub fn filter(&self) -> Option<&str> {
         self.log.as_deref().or_else(|| self.log_file.as_ref().map(|_| "info"))
     }
 
-    /// Whether logs would go through a display on standard error.
+    /// True if logs would go through a display on standard error.
     pub fn is_on_stderr(&self) -> bool {
         self.log.is_some() && self.log_file.is_none()
     }
@@ -63,10 +61,9 @@ pub struct RunArgs {
     /// How to read it.
     #[command(flatten)]
     pub spec: SpecArgs,
-    /// On what.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Where results are written; each run gets a folder of its experiment's name.
+    /// The folder for results; each run gets a folder of its experiment's name in it.
     #[arg(long, value_name = "DIR", default_value = "outputs")]
     pub outputs: PathBuf,
     /// Run finished trials again whose numbers came from other arithmetic (plugin revision, instruction set, GPU).
@@ -93,15 +90,12 @@ pub struct SpecArgs {
     /// Take warnings for errors: nothing is done where the spec has any.
     #[arg(long)]
     pub deny_warnings: bool,
-    /// Where to look.
     #[command(flatten)]
     pub search: SearchArgs,
-    /// Where plugins compute.
     #[command(flatten)]
     pub isolation: IsolationArgs,
 }
 
-/// Where plugins and datasets are looked for.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SearchArgs {
     /// A folder that holds datasets. Also CLR_DATA.
@@ -119,10 +113,9 @@ pub struct SearchArgs {
     pub plugin_digests: Vec<Pin>,
 }
 
-/// Where plugins compute.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct IsolationArgs {
-    /// Where plugins compute: in worker processes, so that one that crashes costs no more than its trial, or in this one.
+    /// Compute in worker processes, so that a plugin that crashes costs no more than its trial, or in this process.
     #[arg(long, value_enum, default_value_t = Isolation::Process)]
     pub isolation: Isolation,
 }
@@ -130,7 +123,7 @@ pub struct IsolationArgs {
 /// On what to train.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
-    /// What to compute on: `auto` (all GPUs that can be used, else the CPU), `cpu`, `cuda` (all GPUs), `cuda:0`, `cuda:0,1`.
+    /// Compute on `auto` (all GPUs that can be used, else the CPU), `cpu`, `cuda` (all GPUs), `cuda:0` or `cuda:0,1`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Wanted,
     /// How many CPU threads to use in all. Default: all cores.
@@ -141,7 +134,6 @@ pub struct DeviceArgs {
     pub lanes: Option<u32>,
 }
 
-/// What stands between the run and its plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Isolation {
     /// A worker process for each of the sessions that run at once.
@@ -150,7 +142,6 @@ pub enum Isolation {
     None,
 }
 
-/// What to do besides running a spec.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Report every problem of a spec without running it. Needs no data.
@@ -177,7 +168,7 @@ pub enum Command {
     Schema(SchemaArgs),
     /// Print a script with which a shell completes commands and options.
     Completions {
-        /// The shell.
+        /// The shell to complete words in.
         shell: Shell,
     },
     /// Print the manual page, or write the pages of all commands.
@@ -191,7 +182,6 @@ pub enum Command {
     Worker,
 }
 
-/// `clr-run schema`
 #[derive(Args, Debug)]
 pub struct SchemaArgs {
     /// Print the reference of the spec language as Markdown: every table and key with its values, default and an example.
@@ -199,7 +189,6 @@ pub struct SchemaArgs {
     pub markdown: bool,
 }
 
-/// `clr-run check`
 #[derive(Args, Debug)]
 pub struct CheckArgs {
     /// The experiment, a TOML file.
@@ -210,7 +199,6 @@ pub struct CheckArgs {
     pub spec: SpecArgs,
 }
 
-/// `clr-run plan`
 #[derive(Args, Debug)]
 pub struct PlanArgs {
     /// The experiment, a TOML file.
@@ -219,7 +207,6 @@ pub struct PlanArgs {
     /// How to read it.
     #[command(flatten)]
     pub spec: SpecArgs,
-    /// On what.
     #[command(flatten)]
     pub device: DeviceArgs,
     /// List every trial, however many. A file or a pipe gets all anyway.
@@ -233,7 +220,6 @@ pub struct PlanArgs {
     pub no_probe: bool,
 }
 
-/// `clr-run schedule`
 #[derive(Args, Debug)]
 pub struct ScheduleArgs {
     /// The experiment, a TOML file.
@@ -242,7 +228,7 @@ pub struct ScheduleArgs {
     /// How to read it.
     #[command(flatten)]
     pub spec: SpecArgs,
-    /// Which hyper-parameter to plot.
+    /// The hyper-parameter to plot.
     #[arg(long, value_name = "NAME", default_value = "lr")]
     pub hyper: String,
     /// Plot at most so many different schedules.
@@ -256,25 +242,24 @@ pub struct ScheduleArgs {
     pub every: u64,
 }
 
-/// `clr-run export`
 #[derive(Args, Debug)]
 pub struct ExportArgs {
     /// The folder of a run, such as outputs/NAME.
     #[arg(value_name = "OUTPUT")]
     pub output: PathBuf,
-    /// Which trial: the first digits of its id, as every table shows them, or its label. May be left out where there is one.
+    /// The trial, by the first digits of its id, as every table shows them, or by its label. May be left out if there is one.
     #[arg(long, value_name = "ID|LABEL")]
     pub trial: Option<String>,
     /// The file's format. With `csv` and without `--trial`, the rows of all trials.
     #[arg(long, value_enum, default_value_t = ExportFormat::Safetensors)]
     pub format: ExportFormat,
-    /// Which rows of all trials are written as text.
+    /// The rows of all trials to write as text.
     #[arg(long, value_enum, default_value_t = ExportRows::Metrics, conflicts_with = "trial")]
     pub rows: ExportRows,
     /// The weights at the trial's best evaluation, instead of those that were kept, or the last.
     #[arg(long)]
     pub best: bool,
-    /// Where to write. Default: a file in the current folder, named after the trial.
+    /// The file to write. Default: one in the current folder, named after the trial.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// How to train again.
@@ -282,16 +267,12 @@ pub struct ExportArgs {
     pub again: AgainArgs,
 }
 
-/// What it takes to train trials of an output again.
 #[derive(Args, Debug)]
 pub struct AgainArgs {
-    /// On what.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Where to look.
     #[command(flatten)]
     pub search: SearchArgs,
-    /// Where plugins compute.
     #[command(flatten)]
     pub isolation: IsolationArgs,
     /// Print no progress, only the results.
@@ -299,7 +280,6 @@ pub struct AgainArgs {
     pub quiet: bool,
 }
 
-/// `clr-run evaluate`.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
     /// The folder of a run, such as outputs/NAME.
@@ -321,10 +301,9 @@ pub struct EvaluateArgs {
     /// How many CPU threads to use in all. Default: all cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub jobs: Option<u32>,
-    /// Where to look.
     #[command(flatten)]
     pub search: SearchArgs,
-    /// For programs.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -338,7 +317,6 @@ pub enum EvaluateSplit {
     Test,
 }
 
-/// What to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
     /// For safetensors.numpy, safetensors.torch and others.
@@ -349,7 +327,6 @@ pub enum ExportFormat {
     Csv,
 }
 
-/// Which rows to write as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportRows {
     /// One for each trial and iteration.
@@ -358,7 +335,6 @@ pub enum ExportRows {
     Evals,
 }
 
-/// `clr-run status`
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// The folder of a run, such as outputs/NAME.
@@ -372,7 +348,6 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
-/// `clr-run verify`
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
     /// The folder of a run, such as outputs/NAME.
@@ -404,15 +379,12 @@ fn rows(text: &str) -> Result<Range<u64>, String> {
     if range.is_empty() { Err("there is no row in it".to_owned()) } else { Ok(range) }
 }
 
-/// `clr-run plugin ..`
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
     /// Every plugin that can be found, with its models.
     List {
-        /// Where to look.
         #[command(flatten)]
         search: SearchArgs,
-        /// Where plugins compute.
         #[command(flatten)]
         isolation: IsolationArgs,
     },
@@ -420,10 +392,8 @@ pub enum PluginCommand {
     Info {
         /// The plugin's name, or the path of its library.
         name: String,
-        /// Where to look.
         #[command(flatten)]
         search: SearchArgs,
-        /// Where plugins compute.
         #[command(flatten)]
         isolation: IsolationArgs,
     },
@@ -432,10 +402,9 @@ pub enum PluginCommand {
         /// The plugin's name, or the path of its library.
         #[arg(value_name = "NAME|PATH")]
         path: PathBuf,
-        /// Where to look.
         #[command(flatten)]
         search: SearchArgs,
-        /// Where its sessions compute: `cpu`, or a GPU such as `cuda:0`.
+        /// Compute on this device: `cpu`, or a GPU such as `cuda:0`.
         #[arg(long, value_name = "DEVICE", default_value = "cpu")]
         device: String,
         /// Height and width of the random images that it is tried on.
@@ -444,12 +413,10 @@ pub enum PluginCommand {
     },
 }
 
-/// `clr-run data ..`
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
     /// Every dataset known by name, and whether it is here.
     List {
-        /// Where to look.
         #[command(flatten)]
         search: SearchArgs,
     },
@@ -457,7 +424,6 @@ pub enum DataCommand {
     Info {
         /// The dataset's name.
         name: String,
-        /// Where to look.
         #[command(flatten)]
         search: SearchArgs,
     },
@@ -465,7 +431,6 @@ pub enum DataCommand {
     Fetch {
         /// cifar10, cifar100, mnist or fashion-mnist.
         name: String,
-        /// Where to download to: the first folder.
         #[command(flatten)]
         search: SearchArgs,
     },

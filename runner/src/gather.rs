@@ -13,18 +13,17 @@ use crate::regular;
 use crate::spec::{Spec, table};
 use crate::worker::{Isolation, Known};
 
-/// Where to look.
+/// The places to search for plugins and datasets.
 #[derive(Clone, Debug)]
 pub struct Search {
-    /// Plugins.
     pub plugins: SearchPath,
     /// Folders that hold datasets.
     pub data: Vec<PathBuf>,
-    /// Where decoded datasets are kept; with none, they are decoded each time.
+    /// The folder of decoded datasets; with none, they are decoded each time.
     pub cache: Option<PathBuf>,
 }
 
-/// Whether to open datasets.
+/// Asks for datasets to be opened, or only for their sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
     /// Read them: the plan then knows their digests, and its trials can run.
@@ -33,16 +32,16 @@ pub enum Data {
     Sizes,
 }
 
-/// What was found, in the form that planning takes and in the form that training takes.
+/// The findings, in the form that planning takes and in the form that training takes.
 #[derive(Default)]
 pub struct Gathered {
-    /// For [`crate::plan::plan`].
+    /// The input of [`crate::plan::plan`].
     pub facts: Facts,
     /// By the name in the spec.
     pub plugins: BTreeMap<String, Known>,
     /// By the name in the spec.
     pub datasets: BTreeMap<String, Dataset>,
-    /// What was amiss and is not any more, for people.
+    /// Notes for people: damage that was found and mended.
     pub notes: Vec<String>,
 }
 
@@ -106,7 +105,7 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
     gathered
 }
 
-/// What a plugin says of a model's parameters. It needs no pixel for that, and no device.
+/// A plugin's answer about a model's parameters. It needs no pixel for that, and no device.
 fn parameters(query: &ModelQuery, gathered: &Gathered) -> Result<Arc<[ParameterFacts]>, HostError> {
     let plugin = gathered.plugins.get(&query.plugin);
     let dataset = gathered.facts.datasets.get(&query.dataset);

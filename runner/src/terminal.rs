@@ -12,25 +12,25 @@ use terminal_size::Width;
 /// Narrower than this, no table can be read.
 const NARROWEST: usize = 40;
 
-/// What a stream's reader is like.
+/// The properties of the terminal, file or pipe behind a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terminal {
     /// Characters in a line; none where lines may be as long as they are.
     pub width: Option<usize>,
-    /// Whether escape sequences for colours and bold text are shown as such.
+    /// True if escape sequences for colours and bold text are shown as such.
     pub colour: bool,
-    /// Whether lines can be redrawn in place.
+    /// True if lines can be redrawn in place.
     pub redraws: bool,
 }
 
 impl Terminal {
-    /// Where results go.
+    /// The stream of results.
     pub fn stdout() -> Terminal {
         let size = terminal_size::terminal_size_of(io::stdout());
         Terminal::of(io::stdout().is_terminal(), size.map(|(Width(width), _)| width), |name| env::var(name).ok())
     }
 
-    /// Where progress, notes and errors go.
+    /// The stream of progress, notes and errors.
     pub fn stderr() -> Terminal {
         let size = terminal_size::terminal_size_of(io::stderr());
         Terminal::of(io::stderr().is_terminal(), size.map(|(Width(width), _)| width), |name| env::var(name).ok())

@@ -137,7 +137,7 @@ pub fn rounded(number: f64, digits: usize) -> String {
     text.parse().map_or(text, |number| Number(number).to_string())
 }
 
-/// `9.5/s`, `12,345/s`.
+/// Events per second, as `9.5/s` or `12,345/s`.
 pub fn rate(per_second: f64) -> String {
     if per_second < 10.0 {
         format!("{per_second:.1}/s")

@@ -50,7 +50,6 @@ impl Version {
 /// One of the two sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cifar {
-    /// CIFAR-10.
     Ten,
     /// CIFAR-100, by its fine labels.
     Hundred,
@@ -58,7 +57,6 @@ pub enum Cifar {
 
 /// Rows and columns of an image.
 pub const SIZE: usize = 32;
-/// Red, green, blue.
 pub const CHANNELS: usize = 3;
 /// Bytes of an image.
 pub const IMAGE_BYTES: usize = CHANNELS * SIZE * SIZE;
@@ -73,7 +71,6 @@ impl Cifar {
         }
     }
 
-    /// 10 or 100.
     pub fn class_count(self) -> u32 {
         match self {
             Cifar::Ten => 10,

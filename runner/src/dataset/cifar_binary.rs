@@ -6,7 +6,6 @@ use super::cifar::{CHANNELS, Cifar, IMAGE_BYTES, Version};
 use super::decoded::Split;
 use super::error::{DatasetError, Place};
 
-/// The version's files.
 pub fn version(set: Cifar) -> Version {
     let (train, test, class_names): (&[&str], _, _) = match set {
         Cifar::Ten => (

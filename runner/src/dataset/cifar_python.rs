@@ -9,7 +9,6 @@ use super::decoded::Split;
 use super::error::{DatasetError, Place};
 use super::pickle::{self, Pickle};
 
-/// The version's files.
 pub fn version(set: Cifar) -> Version {
     let (train, test, class_names): (&[&str], _, _) = match set {
         Cifar::Ten => (
@@ -120,7 +119,7 @@ mod tests {
         entries.collect()
     }
 
-    /// What pickles.py says that every file holds: image i has (31 i + 7 place) % 251 at each place of its planes.
+    /// The images of every file, as pickles.py makes them: image i has (31 i + 7 place) % 251 at each place of its planes.
     fn expected() -> Split {
         let mut split = Split { images: Vec::new(), labels: vec![3, 4] };
         for image in 0..2 {

@@ -61,7 +61,7 @@ impl Container {
         if there { self.take(name).map(Some) } else { Ok(None) }
     }
 
-    /// What to call a file in a message.
+    /// The name of a file in messages.
     pub fn label(&self, name: &str) -> String {
         match self {
             Container::Folder(folder) => folder.join(name).display().to_string(),

@@ -9,7 +9,6 @@ pub enum DatasetError {
     /// No root holds it in any known layout.
     #[error("dataset `{name}` was not found; looked for{}\n{hint}", lines(looked))]
     NotFound {
-        /// As asked.
         name: String,
         /// For each root, every place that was looked at.
         looked: Vec<String>,
@@ -18,16 +17,12 @@ pub enum DatasetError {
     },
     /// The name could not be a folder's.
     #[error("`{name}` cannot be a dataset's name: expected letters, digits, `-`, `_` and `.`, a letter or digit first")]
-    Name {
-        /// As asked.
-        name: String,
-    },
+    Name { name: String },
     /// The operating system's word on a file.
     #[error("{}: {cause}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
         cause: std::io::Error,
     },
     /// A file does not hold what its format says.
@@ -35,19 +30,16 @@ pub enum DatasetError {
     Malformed {
         /// The file, and the entry if it is an archive.
         file: String,
-        /// Where in the file.
         place: Place,
-        /// What the format asks for.
+        /// The format's demand.
         expected: String,
-        /// What is there.
         found: String,
     },
     /// A well-known name whose files are sound but hold another set.
     #[error("{found_in} is not the published `{name}`: expected {expected}, found {found}")]
     OtherSet {
-        /// The well-known name.
         name: String,
-        /// What was read.
+        /// The source that was read.
         found_in: String,
         /// The published sizes and counts.
         expected: String,
@@ -56,7 +48,7 @@ pub enum DatasetError {
     },
 }
 
-/// Where in a file something is wrong.
+/// The place of a mistake in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The file as a whole.

@@ -48,7 +48,6 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// How far a download is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// The file's name.
     pub file: &'a str,
     /// Bytes that are there, those of an earlier attempt included.
     pub received: u64,
@@ -61,50 +60,40 @@ pub struct Progress<'a> {
 pub enum FetchError {
     /// Not a published set.
     #[error("`{name}` cannot be fetched; expected one of {}", names().collect::<Vec<_>>().join(", "))]
-    Unknown {
-        /// As asked.
-        name: String,
-    },
+    Unknown { name: String },
     /// The operating system's word on a file.
     #[error("{}: {cause}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
         cause: io::Error,
     },
     /// No connection, or an answer that is no file.
     #[error("{url}: {cause}{steps}")]
     Request {
-        /// What was asked for.
         url: String,
-        /// What went wrong.
         cause: Box<ureq::Error>,
-        /// What to do by hand instead.
+        /// The steps to take by hand instead.
         steps: String,
     },
     /// The connection ended early. What arrived is kept.
     #[error("{url}: broke off after {received} bytes{}: {reason}; the same command resumes it", of(*total))]
     BrokeOff {
-        /// What was asked for.
         url: String,
         /// Bytes that are there.
         received: u64,
         /// Bytes of the whole file, if the server said.
         total: Option<u64>,
-        /// Why.
         reason: String,
     },
     /// Another file than the published one. It was removed.
     #[error("{url}: expected a file with MD5 {expected}, found {found} ({size} bytes)")]
     Digest {
-        /// What was asked for.
         url: String,
-        /// As published.
+        /// The published digest.
         expected: String,
-        /// Of what arrived.
+        /// The digest of what arrived.
         found: String,
-        /// Bytes that arrived.
         size: u64,
     },
 }
@@ -114,7 +103,7 @@ fn of(total: Option<u64>) -> String {
 }
 
 impl FetchError {
-    /// Where there was no answer, with what to do by hand: which files to download, and where to put them.
+    /// Adds the steps to take by hand to an error without an answer: the files to download, and their folder.
     fn with_steps(self, base_url: &str, files: &[(&str, &str)], folder: &Path) -> FetchError {
         let FetchError::Request { url, cause, .. } = self else { return self };
         let missing = files.iter().filter(|(file, _)| !folder.join(file).exists());
@@ -295,7 +284,7 @@ fn request(url: &str, from: u64) -> Result<ureq::http::Response<ureq::Body>, Fet
     })
 }
 
-/// Whether the answer says that it begins at byte `from`: `content-range: bytes 100-199/200`.
+/// True if the answer says that it begins at byte `from`: `content-range: bytes 100-199/200`.
 fn resumes_at(answer: &ureq::http::Response<ureq::Body>, from: u64) -> bool {
     let range = answer.headers().get("content-range").and_then(|value| value.to_str().ok());
     range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()) == Some(from)

@@ -69,7 +69,7 @@ const DIGEST: &str = "781e5e245d69b566979b86e28d23f2c7";
 
 struct Case {
     answers: &'static [Answer],
-    /// What an earlier attempt left.
+    /// The remains of an earlier attempt.
     part: Option<&'static [u8]>,
     digest: &'static str,
 }
@@ -77,7 +77,7 @@ struct Case {
 struct Outcome {
     result: Result<(), FetchError>,
     asked: Vec<String>,
-    /// What is in `FILE` and in `FILE.part` afterwards.
+    /// The contents of `FILE` and of `FILE.part` afterwards.
     files: [Option<Vec<u8>>; 2],
 }
 

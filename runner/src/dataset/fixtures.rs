@@ -102,7 +102,7 @@ pub fn parquet(folder: &Path, set: &Decoded, columns: [&str; 2]) {
     write("test-00000-of-00001.parquet", &set.test.images, &set.test.labels);
 }
 
-/// HWC to CHW.
+/// Turns an image of rows of pixels (HWC) into planes (CHW).
 fn planes(image: &[u8], channels: usize) -> Vec<u8> {
     (0..channels).flat_map(|channel| image.iter().skip(channel).step_by(channels).copied()).collect()
 }
@@ -207,7 +207,7 @@ pub fn archive(folder: &Path, path: &Path) {
     archive.into_inner().unwrap().finish().unwrap();
 }
 
-/// What the pickles of CIFAR hold.
+/// A value of CIFAR's pickles.
 pub enum Python {
     Integer(i64),
     String(Vec<u8>),

@@ -25,7 +25,7 @@ fn locate(folder: &Path, part: &str, kind: &str, dimensions: u8) -> Option<PathB
 const ROLES: [(&str, &str, u8); 4] =
     [("train", "images", 3), ("train", "labels", 1), ("t10k", "images", 3), ("t10k", "labels", 1)];
 
-/// Whether any of the four files is there.
+/// True if any of the four files is there.
 pub fn is_in(folder: &Path) -> bool {
     ROLES.iter().any(|&(part, kind, dimensions)| locate(folder, part, kind, dimensions).is_some())
 }

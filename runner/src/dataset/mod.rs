@@ -59,15 +59,15 @@ pub struct Dataset {
     pub class_count: u32,
     /// One name a class, or none at all where neither the files nor [`well_known`] have them.
     pub class_names: Arc<[String]>,
-    /// What it was read from, for people: `Parquet shards in /data/cifar10`.
+    /// The source in words: `Parquet shards in /data/cifar10`.
     pub source: String,
     /// The state of the cache file that it is mapped from, by which a worker knows that all of it has been checked.
     pub checked: Option<String>,
-    /// What was amiss when it was opened and is not any more, for people.
+    /// Notes for people: damage that was found and mended on opening.
     pub notes: Vec<String>,
-    /// What is trained on.
+    /// The images to train on.
     pub train: Samples,
-    /// What accuracy is measured on.
+    /// The images on which accuracy is measured.
     pub test: Samples,
 }
 

@@ -56,15 +56,13 @@ pub enum SamplerError {
     NoWholeBatch {
         /// Samples of a batch.
         batch_size: u32,
-        /// Training images.
         train_count: u64,
     },
     /// The stored order is not one of a set that large.
     #[error("the stored order has {found} of the {train_count} training images")]
     Stored {
-        /// Indices below `train_count`.
+        /// The number of indices below `train_count`.
         found: u64,
-        /// Training images.
         train_count: u64,
     },
 }

@@ -35,7 +35,7 @@ const BATCH_BYTES: (u64, u64) = (8 << 20, 64);
 /// Pixels that any file may have, and for each byte of it: as many as deflate, at its best, makes of a byte.
 const FILE_PIXELS: (u64, u64) = (4 << 20, 1032);
 
-/// Whether a folder has Parquet shards.
+/// True if a folder has Parquet shards.
 pub fn is_in(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     entries.flatten().any(|entry| is_parquet(&entry.path()))
@@ -184,7 +184,7 @@ fn missing_shard(names: &[String]) -> Option<String> {
     })
 }
 
-/// What the shards read so far agree on.
+/// The properties that all shards read so far have in common.
 #[derive(Default)]
 struct Images {
     /// Height, width and channels. Where grey images are among coloured ones (as in ImageNet), all become coloured;

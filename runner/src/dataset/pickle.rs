@@ -36,20 +36,20 @@ pub(super) enum Value<'a> {
     Dict(Vec<(Id, Id)>),
     /// Something to call, by module and name.
     Global(Cow<'a, [u8]>, Cow<'a, [u8]>),
-    /// What Python would build by calling `function(*arguments)` and then setting `state`.
+    /// A value that Python would make by calling `function(*arguments)` and then setting `state`.
     Call {
         function: Id,
         arguments: Id,
         state: Option<Id>,
     },
-    /// What no file of CIFAR needs, by its kind.
+    /// Another value, which no file of CIFAR needs, by its kind.
     Other(&'static str),
 }
 
 /// A call: module, name, arguments and state.
 type Call<'p> = (&'p [u8], &'p [u8], &'p [Id], Option<Id>);
 
-/// What is wrong, and at which byte of the pickle.
+/// A mistake, and the byte of the pickle where it is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PickleError {
     pub offset: usize,
@@ -154,7 +154,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// What would be called, with which arguments, and the state that would be set.
+    /// The function that would be called, its arguments, and the state that would be set.
     pub(super) fn call(&self, id: Id) -> Option<Call<'_>> {
         let Value::Call { function, arguments, state } = &self.values[id] else { return None };
         let Value::Global(module, name) = &self.values[*function] else { return None };
@@ -199,7 +199,7 @@ fn path(module: &[u8], name: &[u8]) -> String {
 
 struct Machine<'a> {
     bytes: &'a [u8],
-    /// Where the next byte is read.
+    /// The position of the next byte.
     at: usize,
     values: Vec<Value<'a>>,
     stack: Vec<Id>,
@@ -391,7 +391,7 @@ impl<'a> Machine<'a> {
         Ok(root)
     }
 
-    /// What a call gives: nothing is called but what only makes a value of another.
+    /// The value of a call: only functions that make one value of another are known, and nothing is run.
     fn call(&mut self, start: usize, function: Id, arguments: Id) -> Result<Value<'a>, PickleError> {
         let (Value::Global(module, name), Value::Tuple(items)) = (&self.values[function], &self.values[arguments])
         else {

@@ -9,12 +9,12 @@ pub fn roots(given: Option<&Path>) -> Vec<PathBuf> {
     roots_from(given, environment)
 }
 
-/// Where fetched archives go: the first of [`roots`]. None where there is neither an option nor a home.
+/// The folder for fetched archives: the first of [`roots`]. None without an option and a home.
 pub fn fetch_root(given: Option<&Path>) -> Option<PathBuf> {
     roots(given).into_iter().next()
 }
 
-/// Where decoded sets are kept: `CLR_CACHE`, else `$XDG_CACHE_HOME/clr-run`, else `~/.cache/clr-run`.
+/// The folder of decoded sets: `CLR_CACHE`, else `$XDG_CACHE_HOME/clr-run`, else `~/.cache/clr-run`.
 pub fn cache_dir() -> Option<PathBuf> {
     cache_dir_from(environment)
 }

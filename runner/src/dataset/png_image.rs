@@ -20,7 +20,7 @@ const LARGEST_IMAGE: usize = 64 << 20;
 pub(super) enum Refusal {
     /// Its height and width are not those that were asked for.
     OtherSize((u32, u32)),
-    /// What was found instead of a PNG of 8 bits a channel without transparency: those would lose something silently.
+    /// The image is no PNG of 8 bits a channel without transparency; others would lose something silently.
     NotPng(String),
 }
 

@@ -18,7 +18,6 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Number of samples.
     pub fn count(&self) -> usize {
         self.labels.len()
     }
@@ -60,7 +59,7 @@ impl Samples {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// Whether labels are classes and the stored order is a permutation, so that nothing downstream indexes outside.
+    /// True if labels are classes and the stored order is a permutation, so that nothing downstream indexes outside.
     pub fn is_sound(&self, class_count: u32) -> bool {
         let mut seen = vec![false; self.count()];
         self.stored.len() == self.count()
@@ -97,7 +96,7 @@ impl Bytes {
         Bytes { owner: self.owner.clone(), range: self.range.start + range.start..self.range.start + range.end }
     }
 
-    /// Whether they lie in a mapped file rather than in memory of their own.
+    /// True if they lie in a mapped file, not in memory of their own.
     pub fn is_mapped(&self) -> bool {
         matches!(self.owner, Owner::File(_))
     }

@@ -53,7 +53,7 @@ pub fn find(name: &str, roots: &[PathBuf]) -> Result<Source, DatasetError> {
     Err(DatasetError::NotFound { name: name.to_owned(), looked, hint: hint(name) })
 }
 
-/// Whether `name` can be a folder's name that stays below its root.
+/// True if `name` can be a folder's name that stays below its root.
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric()) && name.bytes().all(allowed)
@@ -116,7 +116,7 @@ impl Source {
         }
     }
 
-    /// What was looked for below a root, for the message that nothing was found.
+    /// The pattern of files below a root, for the message that nothing was found.
     fn pattern(&self, root: &Path) -> String {
         let path = match self {
             Source::Shapes => return self.to_string(),

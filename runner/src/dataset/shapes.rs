@@ -14,7 +14,7 @@ pub(super) const SIZE: u32 = 32;
 pub(super) const TRAIN_COUNT: u64 = 5_000;
 /// Test images, equally many of each class.
 pub(super) const TEST_COUNT: u64 = 1_000;
-/// By label.
+/// The names of the classes, by label.
 pub(super) const CLASS_NAMES: [&str; 10] =
     ["disc", "ring", "square", "frame", "triangle", "cross", "bar", "half-disc", "pair", "corner"];
 
@@ -33,7 +33,7 @@ const CLUTTER: usize = 3;
 /// A shape is turned by at most so many 64ths, to either side.
 const LARGEST_TURN: i32 = 4;
 
-/// Red, green, blue.
+/// Intensities of red, green and blue.
 type Colour = [i32; CHANNELS];
 
 #[derive(Clone, Copy)]
@@ -143,7 +143,7 @@ fn draw(shape: Shape, words: &mut impl Iterator<Item = u32>, image: &mut [u8]) {
 /// A shape somewhere in the image.
 struct Figure {
     shape: Shape,
-    /// Column and row.
+    /// Its column and row.
     centre: [i32; 2],
     /// Half of its size.
     radius: i32,
@@ -177,7 +177,7 @@ impl Figure {
 const REACH: i32 = 300;
 
 impl Shape {
-    /// Whether it covers the point (u, v) of its own frame: its radius is 256, its middle at 0.
+    /// True if it covers the point (u, v) of its own frame: its radius is 256, its middle at 0.
     fn covers(self, u: i32, v: i32) -> bool {
         let (across, along) = (u.abs(), v.abs());
         let (near, far) = (across.min(along), across.max(along));

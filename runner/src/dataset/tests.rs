@@ -584,7 +584,7 @@ fn processes_that_find_a_damaged_cache_at_the_same_time_all_get_the_set() {
     assert_eq!(contents(cache.path()).len(), 1);
 }
 
-/// What a worker is told: a file whose state another process saw when it had checked all of it.
+/// A worker is told of a file in the state that another process saw when it had checked all of it.
 #[cfg(unix)]
 #[test]
 fn a_file_that_was_checked_is_not_checked_again_unless_it_has_changed() {

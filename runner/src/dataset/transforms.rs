@@ -19,7 +19,7 @@ pub struct Statistics {
     pub channel_deviation: Vec<f32>,
 }
 
-/// What an image goes through on its way into the network: `(pixel - mean) * scale`.
+/// The transform of an image on its way into the network: `(pixel - mean) * scale`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Transform {
     /// Subtracted first: nothing, one value a channel, or one a pixel and channel (HWC).
@@ -87,7 +87,7 @@ fn added(mut a: Vec<u64>, b: &[u64]) -> Vec<u64> {
 }
 
 impl Transform {
-    /// What a spec's `normalize` and `scale` come to. A channel that is constant in training is not divided by its
+    /// The transform of a spec's `normalize` and `scale`. A channel that is constant in training is not divided by its
     /// deviation, which is 0.
     pub fn new(normalize: Normalize, scale: f64, statistics: &Statistics) -> Transform {
         let mean = match normalize {

@@ -4,7 +4,7 @@ use super::decoded::{self, Decoded};
 use super::error::DatasetError;
 use super::search::Source;
 
-/// What is known of a dataset before any file was read.
+/// The facts about a dataset that are known before any file was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WellKnown {
     /// The name in the spec.
@@ -17,11 +17,8 @@ pub struct WellKnown {
     pub width: u32,
     /// Bytes of a pixel.
     pub channels: u32,
-    /// Number of classes.
     pub class_count: u32,
-    /// Training images.
     pub train_count: u64,
-    /// Test images.
     pub test_count: u64,
     /// [`Dataset::digest`](super::Dataset::digest) of the published set, where it was measured.
     pub digest: Option<&'static str>,
@@ -108,7 +105,7 @@ pub fn well_known() -> &'static [WellKnown] {
     &WELL_KNOWN
 }
 
-/// What is known of the dataset `name`, if it is one of [`well_known`].
+/// The facts about the dataset `name`, if it is one of [`well_known`].
 pub fn info(name: &str) -> Option<&'static WellKnown> {
     WELL_KNOWN.iter().find(|known| known.name == name)
 }

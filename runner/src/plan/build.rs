@@ -112,7 +112,7 @@ fn check_shared(spec: &Spec, resolver: &mut Resolver<'_>, problems: &mut Problem
     resolver.group(&Cell { pair: &pair, choice: &choice }, problems);
 }
 
-/// Which of a pair's cells, in the order of [`advance`]. There are fewer than [`MOST_TRIALS`].
+/// The number of one of a pair's cells, in the order of [`advance`]. There are fewer than [`MOST_TRIALS`].
 #[derive(Clone, Copy, Debug)]
 struct CellNumber(usize);
 
@@ -150,7 +150,7 @@ fn advance(choice: &mut [usize], pair: &Pair<'_>) -> bool {
 struct Seeding {
     init: u64,
     data: u64,
-    /// As columns.
+    /// Seeds under the names of their columns.
     named: Vec<(&'static str, u64)>,
 }
 

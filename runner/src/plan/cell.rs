@@ -24,12 +24,12 @@ impl<'a, 'c> Cell<'a, 'c> {
         self.pair.settings[setting].values.get(choice)
     }
 
-    /// Where the value at a path was written; `None` where it was not.
+    /// The place of the value at a path; `None` if it was not written.
     pub fn span(&self, path: &str) -> Option<&'c Span> {
         self.at(self.pair.position(path)?)?.1.as_ref()
     }
 
-    /// Where the key at a path was written; where it was not, the policy's header.
+    /// The place of the key at a path; the policy's header if it was not written.
     pub fn place(&self, path: &str) -> Span {
         self.span(path).unwrap_or(&self.pair.policy.name.span).clone()
     }
@@ -70,7 +70,7 @@ impl<'a, 'c> Cell<'a, 'c> {
     }
 }
 
-/// Whether two values mean the same: 1 and 1.0, 500 and "500 iterations".
+/// True if two values mean the same: 1 and 1.0, 500 and "500 iterations".
 pub fn same(a: &Value, b: &Value) -> bool {
     let number = |value: &Value| match value {
         Value::Integer(integer) => Some(*integer as f64),

@@ -58,7 +58,7 @@ pub(crate) const OTHER_COLUMNS: [&str; 24] = [
     "attempts",
 ];
 
-/// Whether a column for the key at `path` cannot be called `name`: it shares the column of a setting that is this key's.
+/// True if a column for the key at `path` cannot be called `name`: another key has that column.
 fn is_reserved(name: &str, path: &str) -> bool {
     FIRST.iter().chain(&ROW_COLUMNS).chain(&OTHER_COLUMNS).any(|reserved| *reserved == name)
         || settings::FIXED.iter().any(|setting| setting.name == name && setting.path != Some(path))
@@ -132,12 +132,12 @@ fn short(path: &str) -> &str {
 }
 
 impl Column {
-    /// Whether the key is an axis in this pair, and so belongs into a trial's label.
+    /// True if the key is an axis in this pair, and so belongs into a trial's label.
     pub fn varies(&self, pair: &Pair<'_>) -> bool {
         pair.position(&self.path).is_some_and(|position| pair.dimension_of[position].is_some())
     }
 
-    /// What the cell has in this column, durations in iterations; none where that is a schedule.
+    /// The cell's value in this column, durations in iterations; none where that is a schedule.
     pub fn value(&self, cell: &Cell<'_, '_>, body: &Body) -> Option<AxisValue> {
         self.resolved(cell, body).and_then(|value| value.of_kind(self.kind))
     }

@@ -26,7 +26,6 @@ pub struct Facts {
 /// A model, as far as its parameters depend on it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ModelQuery {
-    /// The plugin's name.
     pub plugin: String,
     /// One of its models.
     pub architecture: String,
@@ -39,17 +38,17 @@ pub struct ModelQuery {
 /// A parameter of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParameterFacts {
-    /// Such as `conv1.weight`.
+    /// Its name, such as `conv1.weight`.
     pub name: String,
     /// How many values it has.
     pub value_count: u64,
-    /// What the architecture multiplies its learning rate by.
+    /// The architecture's factor of its learning rate.
     pub lr_mult: f32,
     /// And its weight decay.
     pub decay_mult: f32,
 }
 
-/// What a plugin says of itself.
+/// A plugin's description of itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PluginFacts {
     /// As in the spec.
@@ -64,10 +63,9 @@ pub struct PluginFacts {
     pub optimizers: Vec<OptimizerFacts>,
 }
 
-/// An architecture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelFacts {
-    /// Such as `cifar10_full`.
+    /// Its name, such as `cifar10_full`.
     pub name: String,
     /// JSON Schema of the `[model]` options.
     pub options_schema: serde_json::Value,
@@ -79,10 +77,9 @@ pub struct ModelFacts {
     pub metrics: Vec<String>,
 }
 
-/// An optimizer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OptimizerFacts {
-    /// Such as `nesterov`.
+    /// Its name, such as `nesterov`.
     pub name: String,
     /// JSON Schema of its constants; may also give defaults and ranges of its hyper-parameters.
     pub options_schema: serde_json::Value,
@@ -90,14 +87,14 @@ pub struct OptimizerFacts {
     pub hypers: Vec<String>,
 }
 
-/// What is known of a dataset. The sizes of well-known datasets are built in, so that `check` needs no data.
+/// The facts about a dataset. The sizes of well-known datasets are built in, so that `check` needs no data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatasetFacts {
-    /// Pixels.
+    /// In pixels.
     pub height: u32,
-    /// Pixels.
+    /// In pixels.
     pub width: u32,
-    /// Bytes a pixel.
+    /// Bytes of a pixel.
     pub channels: u32,
     /// Labels are below this.
     pub class_count: u32,

@@ -27,7 +27,6 @@ pub struct Pair<'a> {
 
 /// One axis, or several that are zipped.
 pub struct Dimension {
-    /// Indices of [`Pair::settings`].
     pub settings: Vec<usize>,
     /// How many values each of them has.
     pub length: usize,
@@ -101,7 +100,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Whether two paths belong to one key, as `optimizer.momentum` and `optimizer.momentum.kind` do.
+/// True if two paths belong to one key, as `optimizer.momentum` and `optimizer.momentum.kind` do.
 fn same_key(a: &str, b: &str) -> bool {
     key_of(a) == key_of(b)
 }
@@ -244,7 +243,6 @@ pub struct Exclusions<'a> {
 enum Test<'a> {
     /// Along a dimension: which of its values are meant.
     Dimension(usize, Vec<bool>),
-    /// By seed.
     Seed(&'a Condition),
 }
 

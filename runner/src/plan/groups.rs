@@ -26,9 +26,9 @@ pub struct ParameterGroup {
     pub lr_mult: Option<f64>,
     /// In place of the architecture's own.
     pub decay_mult: Option<f64>,
-    /// Parameters that match.
+    /// The number of parameters that match.
     pub tensors: u64,
-    /// Values of these.
+    /// The number of their values.
     pub values: u64,
 }
 
@@ -37,7 +37,7 @@ pub struct ParameterGroup {
 pub struct Groups {
     /// For the plugin; none where all is as the architecture has it.
     pub json: Option<Json>,
-    /// For people.
+    /// The groups as they were asked for, to be printed.
     pub asked: Vec<ParameterGroup>,
 }
 
@@ -166,7 +166,7 @@ impl<'f> Resolver<'f> {
         None
     }
 
-    /// Which parameters one of the patterns matches.
+    /// The parameters that one of the patterns matches.
     fn matching(&mut self, patterns: &str, place: &Span, model: &str, parameters: &Arc<[ParameterFacts]>) -> Vec<bool> {
         let mut matching = vec![false; parameters.len()];
         for text in patterns.split(", ") {
@@ -256,7 +256,7 @@ fn meant(pattern: &str, names: &[&str]) -> Option<String> {
     suggest::nearest(pattern, &possible).map(str::to_owned)
 }
 
-/// Whether a name is as the pattern: `*` stands for any text, also for none, and `?` for any one character.
+/// True if a name is as the pattern: `*` stands for any text, also for none, and `?` for any one character.
 fn is_match(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut at, mut read) = (0, 0);

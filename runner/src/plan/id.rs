@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Which trial: 128 bits of a hash of all that was asked, labels left out. In print, 32 hexadecimal digits.
+/// The identity of a trial: 128 bits of a hash of all that was asked, labels left out. In print, 32 hexadecimal digits.
 ///
 /// ```
 /// use clr_run::plan::TrialId;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrialId([u8; 16]);
 
-/// What is no trial's id: anything but 32 hexadecimal digits, the letters among them small.
+/// The error of a text that is no trial's id: anything but 32 hexadecimal digits, the letters among them small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not 32 hexadecimal digits, as a trial's id is")]
 pub struct NoTrialId;

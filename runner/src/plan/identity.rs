@@ -10,7 +10,7 @@ use crate::spec::{LastBatch, Normalize, Order};
 /// Opens every canonical form.
 const VERSION: &[u8] = b"clr-run trial 1\0";
 
-/// What all trials of a group share. `stored_digest` matters only where batches follow the order of the files.
+/// The properties that all trials of a group share. `stored_digest` matters only where batches follow the order of the files.
 pub fn shape(
     plugin: &str,
     architecture: &str,
@@ -63,7 +63,6 @@ pub fn period(period: Period, out: &mut Vec<u8>) {
     }
 }
 
-/// The stopping rule.
 pub fn divergence(divergence: Divergence, out: &mut Vec<u8>) {
     out.push(u8::from(divergence.non_finite));
     out.push(u8::from(divergence.loss_above.is_some()));

@@ -59,11 +59,11 @@ pub struct Plan {
     pub trials: Arc<[Trial]>,
     /// A partition of the trials' indices: equal shape, so that they can share a session.
     pub groups: Vec<Group>,
-    /// What trials may take. No part of their ids.
+    /// The resources that trials may take. No part of their ids.
     pub limits: Limits,
     /// When trials are saved, and what is kept of them.
     pub checkpointing: Checkpointing,
-    /// What is allowed and most likely not meant, in the order of the spec's text, each once.
+    /// Warnings in the order of the spec's text, each once.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -81,24 +81,20 @@ pub struct Axis {
 pub enum AxisKind {
     /// Strings; lists too, as they are written.
     Text,
-    /// 64 bits, signed.
+    /// An int64.
     Integer,
-    /// 64 bits.
+    /// A float64.
     Float,
-    /// Flags.
     Boolean,
 }
 
 /// A value in a column of its kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AxisValue {
-    /// A string.
     Text(SharedText),
     /// An integer, such as a number of iterations.
     Integer(i64),
-    /// A number.
     Float(f64),
-    /// A flag.
     Boolean(bool),
 }
 
@@ -135,26 +131,26 @@ pub struct Trial {
     pub label: Arc<str>,
     /// One value (or none) for each of [`Plan::axes`].
     pub axes: Vec<Option<AxisValue>>,
-    /// What all trials of a group share.
+    /// The properties that all trials of a group share.
     pub shape: Arc<Shape>,
-    /// What takes the steps. Trials with equal ones share it.
+    /// The optimizer. Trials with equal ones share it.
     pub optimizer: Arc<TrialOptimizer>,
     /// Decides the initial weights and dropout.
     pub init_seed: u64,
     /// Decides the batches and their augmentation.
     pub data_seed: u64,
-    /// Updates to make.
+    /// The number of updates to make.
     pub iterations: u64,
     /// When there is an evaluation, besides the first and the last.
     pub eval_every: Period,
     /// When to stop before the end.
     pub divergence: Divergence,
-    /// What the policy makes of the learning rate.
+    /// The learning rate by step.
     pub lr: Schedule,
 }
 
 impl Trial {
-    /// Whether a cycle of the learning rate is over after so many updates, or the training is.
+    /// True if a cycle of the learning rate, or the training, is over after `step` updates.
     pub fn is_cycle_end(&self, step: u64) -> bool {
         step > 0 && (step == self.iterations || self.lr.next_cycle_end(step - 1) == Some(step))
     }
@@ -166,7 +162,7 @@ impl Trial {
         hypers.clone().take(before).chain([("lr", &self.lr)]).chain(hypers.skip(before))
     }
 
-    /// What comes again after every such time, an iteration at the least.
+    /// The event that recurs after every such time, an iteration at the least.
     pub fn period(&self, every: Duration) -> Period {
         let exact = every.in_iterations(self.shape.data.iterations_per_epoch(), self.iterations.into());
         // Further than 64 bits count is further than any training lasts.
@@ -174,7 +170,6 @@ impl Trial {
     }
 }
 
-/// A trial's optimizer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrialOptimizer {
     /// The name of its kind, such as "nesterov".
@@ -198,16 +193,15 @@ pub struct Divergence {
     pub loss_above: Option<f64>,
 }
 
-/// What the trials of one group have in common, and a session is made from.
+/// The properties that the trials of a group have in common, and that a session is made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
-    /// The plugin's name.
     pub plugin: String,
     /// One of its models.
     pub architecture: String,
     /// JSON for the plugin: `[model]` options with defaults filled in, and `precision`.
     pub model_json: String,
-    /// What is trained on.
+    /// The data to train on.
     pub data: DataPlan,
     /// Names of the model's hyper-parameter columns, all of them.
     pub hypers: Vec<String>,
@@ -239,13 +233,12 @@ pub struct DataPlan {
     pub validation_count: u64,
     /// The order of images within an epoch.
     pub order: Order,
-    /// What becomes of the end of an epoch.
+    /// The rule for the end of an epoch.
     pub last_batch: LastBatch,
-    /// What is done to the pixels.
+    /// The normalisation of pixels.
     pub normalize: Normalize,
     /// Multiplies after the mean was subtracted; 1 is Caffe's CIFAR-10, 1/255 and the like elsewhere.
     pub scale: f64,
-    /// Random horizontal flips.
     pub flip: bool,
     /// Zero padding before a random crop back to size; 0 is no crop.
     pub pad: u32,
@@ -266,7 +259,7 @@ impl DataPlan {
 /// Trials that may share a session: indices into [`Plan::trials`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// What they share; one allocation for the group and all its trials.
+    /// Shared properties; one allocation for the group and all its trials.
     pub shape: Arc<Shape>,
     /// Those of one data seed side by side.
     pub trials: Vec<usize>,

@@ -18,7 +18,7 @@ const FEWEST_DIGITS: usize = 4;
 /// Axes over which means are taken. They come last.
 pub(crate) const SEEDS: [&str; 3] = ["seed", "init_seed", "data_seed"];
 
-/// What the trials of a plan or an output are called.
+/// The names of the trials of a plan or an output.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     digits: usize,
@@ -29,7 +29,7 @@ pub struct Names {
 /// An axis that tells trials apart.
 #[derive(Clone, Debug)]
 struct Shown {
-    /// Of the axes.
+    /// The position of the axis.
     index: usize,
     /// Without its section, where that leaves no doubt.
     name: String,
@@ -187,25 +187,20 @@ pub enum NoTrial {
     None {
         /// As it was asked for.
         asked: String,
-        /// What there is.
+        /// The names that there are.
         help: String,
     },
     /// None was named, and there is not exactly one.
     #[error(
         "which trial? `--trial` takes a label or the first digits of an id: {list}; `clr-run status OUTPUT --trials` lists all"
     )]
-    Unnamed {
-        /// The first few.
-        list: String,
-    },
+    Unnamed { list: String },
     /// Several have an id that begins so, or this label.
     #[error("`{asked}` may be any of {count} trials; give more of the id: {list}")]
     Many {
         /// As it was asked for.
         asked: String,
-        /// How many.
         count: usize,
-        /// The first few.
         list: String,
     },
 }

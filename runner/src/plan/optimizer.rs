@@ -19,7 +19,7 @@ use crate::spec::{Diagnostic, Optimizer, Problems, Setting, Value};
 use crate::suggest;
 use crate::words::{Number, thousands};
 
-/// What the trials of a cell are updated by.
+/// The optimizer of a cell's trials, and how its hyper-parameters change.
 pub struct Updates {
     /// As the plugin knows it.
     pub kind: Arc<str>,
@@ -321,7 +321,7 @@ impl<'f> Resolver<'f> {
     }
 }
 
-/// Whether every value of a schedule is within the bounds; reports the first that is not, at the number that is to blame
+/// Checks that every value of a schedule is within the bounds; reports the first that is not, at the number that is to blame
 /// where one of the schedule's own is outside, else at its kind.
 fn stays_within(
     schedule: &Schedule,

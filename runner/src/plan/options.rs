@@ -10,7 +10,7 @@ use crate::spec::Value;
 use crate::suggest;
 use crate::words::Number;
 
-/// An object schema.
+/// A JSON Schema of an object.
 #[derive(Clone, Copy)]
 pub struct Schema<'a>(pub &'a Json);
 
@@ -26,7 +26,7 @@ impl<'a> Schema<'a> {
         self.0.get("properties")?.get(name)
     }
 
-    /// Whether the option must be given, there being no default.
+    /// True if the option must be given, there being no default.
     pub fn requires(self, name: &str) -> bool {
         let required = self.0.get("required").and_then(Json::as_array);
         required.is_some_and(|names| names.iter().any(|required| required.as_str() == Some(name)))
@@ -71,7 +71,7 @@ pub fn check(property: &Json, value: &Value) -> Result<Json, String> {
     }
 }
 
-/// Which numbers an option or a hyper-parameter may be.
+/// The range of an option or a hyper-parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bounds {
     minimum: Option<f64>,
@@ -89,7 +89,7 @@ const HYPERS: [(&str, Bounds); 5] = [
     ("beta2", FRACTION),
 ];
 const NOT_NEGATIVE: Bounds = Bounds { minimum: Some(0.0), maximum: None, above: None, below: None };
-/// What is kept of an average at each step.
+/// The range of the part of an average that is kept at each step.
 const FRACTION: Bounds = Bounds { below: Some(1.0), ..NOT_NEGATIVE };
 
 impl Bounds {
@@ -119,7 +119,7 @@ impl Bounds {
             && self.below.is_none_or(|bound| number < bound)
     }
 
-    /// Whether `number` is finite and within the bounds, as float64 and as float32, in which plugins compute: there 1 - 1e-9
+    /// True if `number` is finite and within the bounds, as float64 and as float32, in which plugins compute: there 1 - 1e-9
     /// is 1, and 1e39 is infinite.
     pub fn contains(self, number: f64) -> bool {
         let single = |number: f64| number as f32;
@@ -129,7 +129,7 @@ impl Bounds {
             && self.below.is_none_or(|bound| single(number) < single(bound))
     }
 
-    /// What was expected, where `number` is not within the bounds.
+    /// The expectation that `number` does not meet.
     pub fn check(self, number: f64) -> Result<(), String> {
         match (self.contains(number), self.contains_float64(number)) {
             (true, _) => Ok(()),

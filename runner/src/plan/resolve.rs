@@ -32,7 +32,7 @@ const RECENT_OPTIMIZERS: usize = 16;
 /// Keys of `[train]` that sessions are made with.
 pub(super) const SHAPING: [&str; 2] = ["train.precision", "train.accumulate"];
 
-/// What the trials of a cell share.
+/// The properties that the trials of a cell share.
 pub struct Body {
     pub group: Arc<GroupBody>,
     pub optimizer: Arc<TrialOptimizer>,
@@ -46,7 +46,7 @@ pub struct Body {
     pub canonical: Vec<u8>,
 }
 
-/// What the trials of a group share.
+/// The properties that the trials of a group share.
 pub struct GroupBody {
     pub shape: Arc<Shape>,
     pub model_options: Map<String, Json>,
@@ -54,7 +54,7 @@ pub struct GroupBody {
 }
 
 impl GroupBody {
-    /// What names of parameters depend on.
+    /// The question whose answer is the names of parameters.
     pub fn query(&self) -> ModelQuery {
         let Shape { plugin, architecture, data, .. } = &*self.shape;
         let mut options = self.model_options.clone();
@@ -73,7 +73,7 @@ pub struct Offer<'f> {
     pub model: &'f ModelFacts,
 }
 
-/// What was found for the `[model]` and `[data]` of a cell; the group only where all of it is right.
+/// The findings about the `[model]` and `[data]` of a cell; the group only if all of it is right.
 #[derive(Clone, Default)]
 pub struct Found<'f> {
     pub offer: Option<Offer<'f>>,

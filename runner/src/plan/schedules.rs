@@ -20,7 +20,7 @@ pub const DURATION: &str = "spec::duration";
 pub struct Clock {
     /// Its steps: iterations, or epochs that begin in it.
     pub steps: u64,
-    /// Whether a step is an epoch, else an iteration.
+    /// True if a step is an epoch, not an iteration.
     per_epoch: bool,
     /// How many iterations an epoch is.
     epoch: Ratio,
@@ -87,7 +87,7 @@ pub fn schedule(
     Some(Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner })
 }
 
-/// What is said of a duration whose exact value in iterations 64 bits do not hold.
+/// The error of a duration whose exact value in iterations 64 bits do not hold.
 pub fn too_fine(name: &str, place: Span) -> Diagnostic {
     let title = format!("`{name}` has too many digits");
     Diagnostic::new(DURATION, place, title).text("durations are counted exactly").help("round it")

@@ -22,7 +22,7 @@ use crate::words::Number;
 
 /// A setting that every plan has.
 pub(crate) struct Fixed {
-    /// Its column.
+    /// The name of its column.
     pub name: &'static str,
     /// The key that it is the value of; none where it is what several keys came to.
     pub path: Option<&'static str>,

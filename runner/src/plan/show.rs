@@ -18,7 +18,7 @@ use crate::spec::{LastBatch, Normalize, Order};
 use crate::terminal::Terminal;
 use crate::words::{self, Number, thousands};
 
-/// What is known of a run before it starts, besides its plan. Whoever measures or computes it fills it in.
+/// Facts about a run before it starts, besides its plan. Whoever measures or computes one fills it in.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimates {
     /// Wall time of the whole run, from a probe.
@@ -68,7 +68,7 @@ pub fn text(plan: &Plan, estimates: &Estimates, all_trials: bool, terminal: &Ter
     out + &taken(plan, estimates)
 }
 
-/// What the run will write and take.
+/// The lines about the files, the memory and the time of a run.
 fn taken(plan: &Plan, estimates: &Estimates) -> String {
     let mut out = format!("{} of metrics", words::counted(row_count(plan) as usize, "row"));
     if let Some(bytes) = estimates.bytes_written {
@@ -186,7 +186,7 @@ fn groups_of_parameters(plan: &Plan, terminal: &Terminal) -> String {
         owner: [String; 2],
         number: usize,
         group: &'a ParameterGroup,
-        /// Of all trials.
+        /// The multipliers of all trials.
         mults: [Vec<Option<f64>>; 2],
     }
     let mut lines: Vec<Line<'_>> = Vec::new();

@@ -22,9 +22,9 @@ const FEW_IMAGES: u64 = 100;
 pub struct Warner<'w, 'a, 'c> {
     pub cell: &'w Cell<'a, 'c>,
     pub naming: Naming,
-    /// Whether steps are epochs.
+    /// True if steps are epochs.
     pub per_epoch: bool,
-    /// What ends after the steps: the training, or a stage.
+    /// The whole that the steps are a part of: the training, or a stage.
     pub whole: &'static str,
     pub problems: &'w mut Problems,
 }

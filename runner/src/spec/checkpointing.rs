@@ -9,9 +9,7 @@ use super::duration;
 /// When trials are saved while they train, and what is kept of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpointing {
-    /// How often.
     pub every: Every,
-    /// What is kept when a trial is over.
     pub keep: Keep,
 }
 
@@ -26,10 +24,9 @@ pub enum Every {
     Never,
 }
 
-/// What is kept of a trial that is over.
+/// The states of a finished trial that are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
-    /// Nothing.
     #[default]
     Nothing,
     /// Its state after the last iteration, unless it diverged.

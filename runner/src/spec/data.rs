@@ -11,7 +11,7 @@ pub enum Order {
     Stored,
 }
 
-/// What becomes of the samples that do not fill a batch.
+/// The rule for samples that do not fill a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastBatch {
     /// Batches run on over the end of an epoch.
@@ -36,10 +36,9 @@ impl LastBatch {
     }
 }
 
-/// What is subtracted from and divided into the pixels.
+/// The normalisation of pixels: what is subtracted and divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalize {
-    /// Nothing.
     None,
     /// Subtract the training set's mean image. (Caffe.)
     PixelMean,

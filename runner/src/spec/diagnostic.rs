@@ -6,10 +6,9 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snip
 
 use super::source::{Origin, SourceFile, Span};
 
-/// Whether a plan can be made nevertheless.
+/// The severity of a diagnostic: errors stand in the way of a plan, warnings do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// No.
     Error,
     /// Yes, though it is most likely not what was meant.
     Warning,
@@ -18,19 +17,18 @@ pub enum Severity {
 /// One problem. `code` is stable, such as `spec::bounds`; everything else is for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagnostic {
-    /// Whether it is in the way.
     pub severity: Severity,
     /// Names the rule, for tests and searches.
     pub code: &'static str,
     /// One line that says what is wrong.
     pub title: String,
-    /// What is underlined with `^`.
+    /// The text that is underlined with `^`.
     pub span: Span,
     /// Said beside the underlined text; may be empty. Further lines stand below.
     pub text: String,
     /// Other places that belong to the problem, underlined with `-`.
     pub others: Vec<(Span, String)>,
-    /// What to try.
+    /// Suggestions, each a line.
     pub help: Vec<String>,
 }
 
@@ -69,7 +67,7 @@ impl Diagnostic {
         Diagnostic { severity, code, title, span, text: String::new(), others: Vec::new(), help: Vec::new() }
     }
 
-    /// What is allowed and most likely not meant.
+    /// A warning: of something allowed that is most likely not meant.
     pub fn warning(code: &'static str, span: Span, title: impl Into<String>) -> Diagnostic {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::new(code, span, title) }
     }
@@ -86,7 +84,7 @@ impl Diagnostic {
         self
     }
 
-    /// What to try.
+    /// Adds a suggestion.
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help.push(help.into());
         self
@@ -155,7 +153,7 @@ impl Problems {
         }
     }
 
-    /// Whether nothing was wrong so far. Warnings do not count.
+    /// True if no error was found so far.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

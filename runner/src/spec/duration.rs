@@ -18,16 +18,14 @@ use crate::ratio::Ratio;
 /// A length of time in training, exactly as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Duration {
-    /// How many.
     pub count: Ratio,
-    /// Of what.
     pub unit: Unit,
 }
 
-/// What a duration counts.
+/// The unit of a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Updates.
+    /// Updates of the weights.
     Iterations,
     /// Passes over the training images.
     Epochs,
@@ -36,7 +34,7 @@ pub enum Unit {
 }
 
 impl Duration {
-    /// So many updates.
+    /// A duration of `count` updates.
     pub fn iterations(count: u64) -> Duration {
         Duration { count: count.into(), unit: Unit::Iterations }
     }
@@ -80,12 +78,12 @@ impl fmt::Display for Duration {
     }
 }
 
-/// What comes again and again in a training, the k-th time after ceil(k periods) updates; or never.
+/// A recurring event of a training: the k-th time is after ceil(k periods) updates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Period(Option<Ratio>);
 
 impl Period {
-    /// It never comes.
+    /// The event that never comes.
     pub const NEVER: Period = Period(None);
 
     /// After every so many updates, at least one; for 0, never.
@@ -98,7 +96,7 @@ impl Period {
         self.0.unwrap_or(Ratio::ZERO)
     }
 
-    /// Whether it comes after so many updates.
+    /// True if the event comes after `step` updates.
     pub fn is_due(self, step: u64) -> bool {
         step.checked_sub(1).is_some_and(|before| self.count(step) > self.count(before))
     }

@@ -5,7 +5,7 @@
 
 use crate::suggest;
 
-/// Where in a spec a word stands.
+/// The part of a spec in which a word stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// As the `kind` of a policy or of another schedule.
@@ -26,9 +26,9 @@ pub enum Place {
 pub struct Foreign {
     /// Compared without case, `_` and `-`.
     pub words: &'static [&'static str],
-    /// Where they may stand.
+    /// The parts of a spec in which they are answered.
     pub places: &'static [Place],
-    /// What to write, ours in backticks.
+    /// The advice; names of ours stand in backticks.
     pub answer: &'static str,
 }
 
@@ -653,7 +653,7 @@ pub static FOREIGN: &[Foreign] = &[
     ),
 ];
 
-/// What to write for a word of another tool, where one is known that stands at such a place.
+/// The advice for a word of another tool that stands at `place`.
 pub fn answer(word: &str, place: Place) -> Option<&'static str> {
     // `torch.optim.lr_scheduler.StepLR`, and `optim.SGD` too.
     let word = plain(word.rsplit(['.', ':', '/']).next().unwrap_or(word));
@@ -668,7 +668,7 @@ pub fn help<'a>(word: &str, place: Place, possible: impl IntoIterator<Item = &'a
     answer(word, place).map_or_else(|| suggest::help(word, possible), str::to_owned)
 }
 
-/// Whether `name` is the first of our names in what is answered to a key.
+/// True if `name` is the first of our names in the advice for a key.
 pub fn means(word: &str, name: &str) -> bool {
     [Place::ScheduleKey, Place::Section].into_iter().filter_map(|place| answer(word, place)).any(|answer| {
         let first = answer.split('`').nth(1).and_then(|quoted| quoted.split('=').next()).unwrap_or_default();
@@ -676,7 +676,7 @@ pub fn means(word: &str, name: &str) -> bool {
     })
 }
 
-/// Whether a key of a schedule says elsewhere what `kind` says here.
+/// True for keys by which other tools choose the kind of a schedule.
 pub fn means_kind(word: &str) -> bool {
     answer(word, Place::ScheduleKey).is_some_and(|answer| answer.starts_with("write `kind = \"..\"`"))
 }
@@ -789,7 +789,7 @@ mod tests {
         assert!(help.contains("`kind = \"nesterov\"`"), "{help}");
     }
 
-    /// What is there under another name is not said to be missing too.
+    /// A key that is there under another tool's name is not reported as missing too.
     #[test]
     fn a_word_of_another_tool_is_one_message() {
         let codes = |text: &str| -> Vec<&'static str> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// A format that specs are given in by mistake.
 pub struct Other {
-    /// With its article.
+    /// Its name with the article: "a solver of Caffe".
     pub name: &'static str,
     /// Its first line that is not TOML.
     pub line: Range<usize>,
@@ -81,7 +81,7 @@ fn in_toml(line: &str) -> Option<String> {
     }
 }
 
-/// What is wrong with a value that is not TOML, and what to write instead.
+/// The problem of a value that is not TOML, and the TOML to write instead.
 pub fn value_in_toml(value: &str) -> Option<(&'static str, String)> {
     let value = value.trim();
     match value {

@@ -15,16 +15,14 @@ use crate::spec::duration::Duration;
 pub struct Zip {
     /// Paths of axes, or their last keys where one path alone ends so.
     pub axes: Vec<Spanned<String>>,
-    /// The whole list.
     pub span: Span,
 }
 
 /// Leaves out the cells that meet all of its conditions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exclusion {
-    /// At least one.
+    /// Never empty.
     pub conditions: Vec<Condition>,
-    /// The whole table.
     pub span: Span,
 }
 
@@ -37,7 +35,6 @@ pub struct Condition {
     pub values: Vec<Spanned<Value>>,
 }
 
-/// Reads `[grid]`.
 pub(super) fn read(table: &Table, problems: &mut Problems) -> (Vec<Zip>, Vec<Exclusion>) {
     let (mut zips, mut exclusions) = (Vec::new(), Vec::new());
     for entry in &table.entries {

@@ -12,9 +12,9 @@ pub struct Key {
     pub kind: Kind,
     /// Used where the key is absent; `None` where absence has a meaning of its own.
     pub default: Option<Default>,
-    /// Whether the table is in error without it.
+    /// True if a table without it is in error.
     pub required: bool,
-    /// Whether a list of values makes a grid axis.
+    /// True if a list of values makes a grid axis.
     pub axis: bool,
     /// A sentence or two for editors and for the reference.
     pub doc: &'static str,
@@ -29,18 +29,15 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// An integer, both bounds included.
     Integer {
-        /// The least.
         min: i64,
-        /// The largest.
         max: i64,
     },
     /// An integer or a float.
     Number(Range),
-    /// `true` or `false`.
     Boolean,
     /// A number of iterations, or a string that says its unit: `"500 iterations"`, `"2 epochs"`, `"10%"` of the training.
     Duration {
-        /// Whether it may be nothing.
+        /// True if 0 is allowed.
         zero: bool,
     },
     /// A list of increasing durations.
@@ -63,14 +60,13 @@ pub enum Kind {
     Cells,
 }
 
-/// Which numbers are allowed; never infinite ones.
+/// The numbers that are allowed; infinite ones never are.
 #[derive(Clone, Copy, Debug)]
 pub enum Range {
-    /// All.
+    /// Any finite number.
     Any,
-    /// 0 and above.
+    /// At least 0.
     NotNegative,
-    /// Above 0.
     Positive,
     /// From 0 to 1, both included.
     Fraction,
@@ -79,13 +75,10 @@ pub enum Range {
 /// A default as it would be written.
 #[derive(Clone, Copy, Debug)]
 pub enum Default {
-    /// A string.
     Text(&'static str),
     /// An integer; of iterations, where the key is a duration.
     Integer(i64),
-    /// A float.
     Number(f64),
-    /// A flag.
     Boolean(bool),
 }
 
@@ -127,7 +120,7 @@ impl Key {
 }
 
 impl Range {
-    /// Whether `value` is in the range, also as float32, in which plugins compute: 1e39 is infinite there, and 1e-50 is 0.
+    /// True if `value` is in the range, also as float32, in which plugins compute: 1e39 is infinite there, and 1e-50 is 0.
     pub fn contains(self, value: f64) -> bool {
         (value as f32).is_finite()
             && match self {
@@ -152,7 +145,7 @@ impl Range {
 /// A table of a spec and its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
-    /// The table's name.
+    /// As in its header, without brackets.
     pub name: &'static str,
     /// A sentence or two for editors and for the reference.
     pub doc: &'static str,
@@ -164,7 +157,6 @@ pub struct Section {
     pub examples: &'static [&'static str],
 }
 
-/// `[model]`.
 pub static MODEL: Section = Section {
     name: "model",
     doc: "The network to train. Its other keys are options of the architecture, which `clr-run plugin info NAME` lists.",
@@ -179,7 +171,6 @@ pub static MODEL: Section = Section {
     ],
 };
 
-/// `[data]`.
 pub static DATA: Section = Section {
     name: "data",
     doc: "The images to train on, and how they are fed.",
@@ -250,7 +241,6 @@ flip       = true
 pad        = 4"#],
 };
 
-/// `[train]`.
 pub static TRAIN: Section = Section {
     name: "train",
     doc: "How long to train, and when to evaluate and to stop.",
@@ -308,7 +298,6 @@ max_loss           = 100"#],
 /// The sections whose keys policies and optimizers may override.
 pub static OVERRIDABLE: [&Section; 3] = [&MODEL, &DATA, &TRAIN];
 
-/// `[experiment]`.
 pub static EXPERIMENT: Section = Section {
     name: "experiment",
     doc: "The name of the run, and its seeds.",
@@ -454,7 +443,6 @@ momentum     = { kind = "triangular", base = 0.95, max = 0.85, step_size = 2000 
 weight_decay = [0.0, 0.004]                                                        # an axis"#],
 };
 
-/// `[[optimizers.NAME.groups]]`.
 pub static GROUP: Section = Section {
     name: "optimizers.NAME.groups",
     doc: "Parameters with a learning rate and a weight decay of their own. Where several groups match one, the last holds.",

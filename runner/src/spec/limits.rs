@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// What a trial may take.
+/// The resources that a trial may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Wall time of a trial, earlier attempts included.
@@ -17,7 +17,7 @@ pub struct Limits {
     pub on_error: OnError,
 }
 
-/// What becomes of the run when a trial fails or crashes.
+/// The consequence of a failed or crashed trial for the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
     /// The others are trained.

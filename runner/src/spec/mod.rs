@@ -53,10 +53,10 @@ pub fn parse(source: &SourceFile, sets: &[String]) -> (Spec, Vec<Diagnostic>) {
     sections::parse(source, sets)
 }
 
-/// What a spec says, each value with its place in the text.
+/// A spec as it was read: each value with its place in the text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spec {
-    /// Whether everything could be read.
+    /// True if everything could be read.
     pub complete: bool,
     /// `[experiment] name`, which is a folder's name; empty where it could not be read.
     pub name: String,
@@ -68,13 +68,9 @@ pub struct Spec {
     pub policies: Vec<Policy>,
     /// In the order of the text.
     pub optimizers: Vec<Optimizer>,
-    /// `[checkpoint]`.
     pub checkpointing: Checkpointing,
-    /// `[grid] zip`.
     pub zip: Vec<Zip>,
-    /// `[grid] exclude`.
     pub exclude: Vec<Exclusion>,
-    /// `[limits]`.
     pub limits: Limits,
 }
 
@@ -103,9 +99,7 @@ pub struct Optimizer {
 pub struct Seeds {
     /// `seeds`: decide whatever of the two others is not set apart.
     pub both: Vec<u64>,
-    /// `init_seeds`.
     pub init: Option<Vec<u64>>,
-    /// `data_seeds`.
     pub data: Option<Vec<u64>>,
 }
 
@@ -153,7 +147,7 @@ impl Spec {
         self.texts(|path| path == "data.dataset")
     }
 
-    /// What `table` schedules read.
+    /// The columns of files that `table` schedules read.
     pub fn tables(&self) -> BTreeSet<TableColumn> {
         let policies = self.policies.iter().map(|policy| &policy.settings);
         let optimizers = self.optimizers.iter().map(|optimizer| &optimizer.settings);
@@ -196,7 +190,7 @@ impl Spec {
             .filter_map(|(value, span)| Some((value.text()?, span.as_ref())))
     }
 
-    /// Whether two specs give the same plan, wherever in their texts their values stand.
+    /// True if two specs give the same plan, wherever in their texts the values stand.
     fn says_the_same(&self, other: &Spec) -> bool {
         let settings = |settings: &[Setting]| -> Vec<(Arc<str>, bool, Vec<Value>)> {
             let values = |setting: &Setting| setting.values.iter().map(|(value, _)| value.clone()).collect();

@@ -57,7 +57,7 @@ optimizers, and which hyper-parameters can be scheduled. A default that an archi
 where the spec says nothing.
 ";
 
-/// The page.
+/// The page, as in `docs/reference.md`.
 pub fn reference() -> String {
     let mut page = format!("{INTRODUCTION}\n");
     for section in [&EXPERIMENT, &MODEL, &DATA, &TRAIN, &POLICY, &OPTIMIZER, &GROUP, &GRID, &CHECKPOINT, &LIMITS] {

@@ -51,7 +51,7 @@ pub(super) fn parse(source: &SourceFile, sets: &[String]) -> (Spec, Vec<Diagnost
     (spec, problems.into_sorted())
 }
 
-/// Whether `path` leads to a key that could stand in the spec. Keys of plugins and of schedules are judged when they are
+/// True if `path` leads to a key that could stand in the spec. Keys of plugins and of schedules are judged when they are
 /// read, but the policies and optimizers must be there: a mistyped name would add one.
 fn may_set(root: &Table, path: &[(String, Span)], problems: &mut Problems) -> bool {
     let (first, first_span) = &path[0];

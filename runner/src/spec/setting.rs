@@ -16,28 +16,25 @@ use crate::words::Number;
 pub struct Setting {
     /// Section and key: `policy.max_lr`.
     pub path: Arc<str>,
-    /// Where the key was written; `None` for a default.
+    /// The place of the key; `None` for a default.
     pub key_span: Option<Span>,
     /// One value, or those of an axis, each with its place (`None` for a default).
     pub values: Vec<(Value, Option<Span>)>,
-    /// Whether the values make an axis, which an axis of one value does too.
+    /// True if the values make an axis, which one value in a list does too.
     pub axis: bool,
 }
 
 /// A value of the type that its key asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A string.
     Text(Arc<str>),
     /// An integer where the key asks for one; of a plugin's option, as it was written.
     Integer(i64),
     /// A number where the key asks for one.
     Number(f64),
-    /// A flag.
     Boolean(bool),
     /// A length of time in training.
     Duration(Duration),
-    /// Milestones.
     Durations(Arc<[Duration]>),
     /// How many stages, or groups of parameters, there are; their keys are settings of their own.
     Stages(usize),

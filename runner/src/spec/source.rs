@@ -7,16 +7,14 @@ use std::sync::Arc;
 pub struct SourceFile {
     /// The path as the user gave it; diagnostics print it.
     pub name: String,
-    /// The whole text.
     pub text: String,
 }
 
 /// A range of bytes in one of the two places where a value can be written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
-    /// Which text the range is in.
+    /// The text that the range is in.
     pub origin: Origin,
-    /// First byte.
     pub start: usize,
     /// One past the last byte.
     pub end: usize,
@@ -25,11 +23,10 @@ pub struct Span {
 /// The text that a [`Span`] refers to. The spec's own comes first in the order of diagnostics.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Origin {
-    /// The spec file.
     Spec,
     /// An argument of the command line.
     CommandLine {
-        /// Which one, counted from 0.
+        /// Its position among all arguments, from 0.
         position: usize,
         /// As shown to the user: `--set train.iterations=100`.
         shown: Arc<str>,
@@ -46,8 +43,6 @@ impl Span {
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spanned<T> {
-    /// What was written.
     pub value: T,
-    /// Where.
     pub span: Span,
 }

@@ -15,9 +15,9 @@ pub enum Values {
     EachStep(Arc<[f64]>),
     /// Each from its position on, which increases from row to row.
     From {
-        /// What positions count.
+        /// The unit of positions.
         unit: Unit,
-        /// Position and value.
+        /// Pairs of a position and a value.
         rows: Arc<[(f64, f64)]>,
     },
 }
@@ -26,7 +26,7 @@ pub enum Values {
 const POSITIONS: [(&str, Unit); 3] =
     [("iteration", Unit::Iterations), ("step", Unit::Iterations), ("epoch", Unit::Epochs)];
 
-/// What `clr-run schedule --csv` and exports of this program call the trial of a row.
+/// The column in which `clr-run schedule --csv` and exports of this program name the trial of a row.
 const TRIAL: &str = "trial";
 
 /// Longer lists of columns are cut.
@@ -67,13 +67,13 @@ pub fn parse(text: &str, hyper: &str, column: Option<&str>) -> Result<Values, St
     rows.finish(&layout)
 }
 
-/// What is between two fields: what the first line has most of. A decimal comma does not count beside another separator.
+/// The separator of fields: the one that the first line has most of. A decimal comma does not count beside another separator.
 fn delimiter(text: &str) -> u8 {
     let first = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#')).unwrap_or_default();
     [b';', b'\t'].into_iter().find(|separator| first.contains(char::from(*separator))).unwrap_or(b',')
 }
 
-/// Where in a record things are.
+/// The columns of a record.
 struct Layout {
     field_count: usize,
     /// None: a row for each step.

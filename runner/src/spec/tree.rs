@@ -64,7 +64,7 @@ impl Item {
     }
 }
 
-/// What could be read of the text.
+/// A spec as far as it is TOML.
 pub struct Tree {
     pub root: Table,
     /// Ranges of bytes that are not what they were meant to be: lines that are no TOML, and tables of a name that was
@@ -165,7 +165,7 @@ fn value_of(line: &str) -> Option<(Range<usize>, (&'static str, String))> {
     Some((begin..begin + value.len(), answer))
 }
 
-/// Where above a line the name that it repeats was written: the same header, or the key within the same table.
+/// The place above a line where the name that it repeats was written: the same header, or the key within the same table.
 fn first_of_name(above: &str, line: &str, name: &str) -> Option<Range<usize>> {
     let mut end = above.len();
     for candidate in above.split_inclusive('\n').rev() {

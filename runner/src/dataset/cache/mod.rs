@@ -56,7 +56,7 @@ const PAGE: usize = 4096;
 const BLOCK: usize = 1 << 20;
 const DIGEST: usize = 32;
 
-/// Which images are checked when a cached set is opened.
+/// The images that are checked when a cached set is opened.
 #[derive(Clone, Copy, Debug)]
 pub enum Check<'a> {
     /// All, on all cores.
@@ -65,7 +65,7 @@ pub enum Check<'a> {
     Unless(&'a [String]),
 }
 
-/// Where the cache of one source is, and what it must say to be that source's.
+/// The place of a source's cached set, and what the file must say to be that source's.
 pub struct Entry {
     path: PathBuf,
     name: String,
@@ -77,7 +77,7 @@ pub struct Entry {
 pub enum Unusable {
     /// There is none, or one of another source, or in the layout of another version.
     Absent,
-    /// What is wrong with it.
+    /// The file is damaged, in these words.
     Damaged(String),
 }
 
@@ -91,7 +91,7 @@ struct Metadata {
     class_count: u32,
     class_names: Vec<String>,
     source: String,
-    /// What was decoded: [`Origin::content`].
+    /// The content that was decoded: [`Origin::content`].
     content: String,
     /// The state that it was in: [`Origin::state`].
     state: Option<String>,
@@ -157,7 +157,7 @@ impl Entry {
         Ok(Dataset { checked: state, ..dataset })
     }
 
-    /// Whether the source still has what was decoded.
+    /// True if the source still has the content that was decoded.
     fn is_current(&self, metadata: &Metadata) -> bool {
         let states = self.path.with_extension("states");
         let state = self.origin.state();
@@ -273,9 +273,9 @@ pub struct Parsed {
     train_count: usize,
     test_count: usize,
     image_bytes: usize,
-    /// Where the tables are in the file.
+    /// The bytes of the tables in the file.
     tables: Range<usize>,
-    /// Where the images are in the file.
+    /// The bytes of the images in the file.
     images: Range<usize>,
 }
 
@@ -307,7 +307,7 @@ pub fn parse(map: &Arc<map::Map>) -> Result<Parsed, Unusable> {
     Ok(Parsed { map: map.clone(), metadata, train_count, test_count, image_bytes, tables, images })
 }
 
-/// Where the parts of a file are.
+/// The places of a file's parts.
 struct Layout {
     train_count: usize,
     test_count: usize,
@@ -356,7 +356,7 @@ impl Parsed {
         Tables { labels, stored, digests: digests.as_chunks().0 }
     }
 
-    /// Which blocks of the images are not as they were written, in words.
+    /// Checks the images, and names the blocks that are not as they were written.
     pub fn check_images(&self, on_all_cores: bool) -> Result<(), String> {
         let Tables { digests, .. } = self.tables();
         let blocks = self.map[self.images.clone()].chunks(BLOCK).zip(digests);

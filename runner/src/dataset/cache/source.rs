@@ -105,7 +105,7 @@ pub(super) fn state(_: &Metadata, _: SystemTime) -> Option<String> {
     None
 }
 
-/// Whether files in this state are noted to have had this content.
+/// True if files in this state are noted to have this content.
 pub(super) fn is_known(states: &Path, state: Option<&str>, content: &str) -> bool {
     let Some(state) = state else { return false };
     noted(states).lines().any(|line| line.split_once(' ') == Some((state, content)))
@@ -126,7 +126,7 @@ pub(super) fn remember(states: &Path, state: &str, content: &str, name: &str) ->
     Ok(())
 }
 
-/// What is noted; nothing where that cannot be read.
+/// The notes; empty if they cannot be read.
 fn noted(states: &Path) -> String {
     regular::read_text(states, LONGEST_STATES).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 
 use crate::regular;
 
-/// What temporary names end in; those of the cache itself end in `.clrdata`.
+/// The ending of temporary names; those of cached sets end in `.clrdata`.
 const SUFFIX: &str = ".clrdata.tmp";
 
 /// A locked temporary file in `folder`. It is deleted when it is dropped, and by whoever finds it after a crash.

@@ -9,7 +9,7 @@ fn with_groups(groups: &str) -> String {
     format!("{HEAD}{FIXED}{SGD}{groups}")
 }
 
-/// What the plugin is told of the first trial.
+/// The groups that the plugin is told of for the first trial.
 fn told(groups: &str) -> String {
     planned(&with_groups(groups)).trials[0].optimizer.json.to_string()
 }

@@ -405,7 +405,7 @@ fn excluded_cells_are_not_judged() {
     assert_eq!(plan.trials.len(), 1);
 }
 
-/// What is one in all trials costs no memory of its own.
+/// A setting that all trials have in common costs no memory of its own.
 #[test]
 fn large_grids_are_small() {
     let plan = planned(&format!(
