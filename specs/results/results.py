@@ -1,7 +1,7 @@
 """The committed results of the paper's experiments, and the tables that specs/README.md makes of them.
 
     python specs/results/results.py take outputs/NAME --machine "two cores of ..."   # an output into specs/results/NAME
-    python specs/results/results.py page                                             # the tables of specs/README.md anew
+    python specs/results/results.py page                                             # specs/README.md's tables and table1.svg anew
     python specs/results/results.py page --check                                     # fails where they are not up to date
 
 `take` copies `trials.parquet` whole and every evaluation. Of the rows of metrics it keeps one for every 100 iterations: the
@@ -16,6 +16,8 @@ import statistics
 import sys
 
 import polars as pl
+
+from picture import draw
 
 RESULTS = pathlib.Path(__file__).parent
 PAGE = RESULTS.parent / "README.md"
@@ -75,6 +77,7 @@ class Result:
         folder = RESULTS / name
         self.trials = pl.read_parquet(folder / "trials.parquet").with_columns(pl.col("trial", "policy", "optimizer", "numerics").cast(pl.String))
         self.evals = pl.read_parquet(folder / "evals.parquet").with_columns(pl.col("trial", "split").cast(pl.String)).filter(pl.col("split") == "test")
+        self.metrics = pl.read_parquet(folder / "metrics.parquet").with_columns(pl.col("policy").cast(pl.String))
         self.run = json.loads((folder / "run.json").read_text())
 
     def of(self, **values: str) -> pl.DataFrame:
@@ -162,8 +165,29 @@ def blocks() -> dict[str, str]:
     return made
 
 
+def curve(rows: pl.DataFrame, value: pl.Expr) -> list[tuple[float, float]]:
+    """A value by iteration, the mean over seeds."""
+    return rows.group_by("iteration").agg(value.mean().alias("mean")).sort("iteration").select("iteration", "mean").rows()
+
+
+def picture(result: Result, policies: dict[str, float]) -> str:
+    """Learning rate and test accuracy of the policies that have been trained."""
+    trained = [policy for policy in policies if len(result.of(policy=policy))]
+    rates = {policy: curve(result.metrics.filter(policy=policy), pl.col("lr")) for policy in trained}
+    evals = result.evals.with_columns(pl.col("policy").cast(pl.String))
+    return draw(rates, {policy: curve(evals.filter(policy=policy), 100 * pl.col("accuracy")) for policy in trained})
+
+
+def renew(file: pathlib.Path, text: str, check: bool) -> None:
+    """Writes a file, or fails where it is not the same already."""
+    if not check:
+        file.write_text(text)
+    elif not file.exists() or text != file.read_text():
+        sys.exit(f"{file} is not what the committed results give; run: python specs/results/results.py page")
+
+
 def page(check: bool) -> None:
-    """Puts every generated part between its two comments in the page."""
+    """Puts every generated part between its two comments in the page, and draws the picture."""
     text = PAGE.read_text()
     for name, block in blocks().items():
         start, end = f"<!-- results: {name} -->\n", "<!-- end of results -->"
@@ -171,10 +195,9 @@ def page(check: bool) -> None:
         if not marker or end not in rest:
             sys.exit(f"{PAGE} has no place for the results `{name}`: add the lines {start.strip()} and {end}")
         text = head + start + "\n" + block + "\n\n" + end + rest.partition(end)[2]
-    if not check:
-        PAGE.write_text(text)
-    elif text != PAGE.read_text():
-        sys.exit(f"{PAGE} is not what the committed results give; run: python specs/results/results.py page")
+    renew(PAGE, text, check)
+    if (RESULTS / "smith2017-table1-cifar10").is_dir():
+        renew(RESULTS / "table1.svg", picture(Result("smith2017-table1-cifar10"), TABLE_1), check)
 
 
 def main() -> None:
