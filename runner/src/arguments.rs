@@ -225,8 +225,8 @@ pub fn spec(path: &Path) -> Result<(), String> {
                 let output = output.display();
                 Err(format!("there is no file {shown}; to see the run of that name: `clr-run status {output}`"))
             } else {
-                neighbour(path)
-                    .map_or(Ok(()), |near| Err(format!("there is no file {shown}; did you mean {}?", near.display())))
+                let near = neighbour(path).map(|near| format!("; did you mean {}?", near.display()));
+                Err(format!("there is no file {shown}{}", near.unwrap_or_default()))
             }
         }
         Place::Output => Err(format!(

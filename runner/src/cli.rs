@@ -9,9 +9,20 @@ use clap_complete::Shell;
 use crate::device::Wanted;
 use crate::host::Pin;
 
+// Headings in the help of commands.
+const DEVICE: &str = "Device";
+const LOGS: &str = "Logs";
+const WHERE: &str = "Data and plugins";
+
 /// Train every cell of a grid of learning-rate policies and optimizers from one TOML file, and write Parquet.
 #[derive(Debug, Parser)]
-#[command(name = "clr-run", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    name = "clr-run",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 #[command(
     after_help = "Exit codes: 0 all trials ended; 1 some trial failed, or results could not be written; 2 bad input or nothing that could run; \
                         130 and 143 stopped by SIGINT and SIGTERM.\n\nTables are as wide as the terminal; in a file or a pipe, as wide as they need to be. COLUMNS=100 sets a width, \
@@ -32,10 +43,10 @@ pub struct Cli {
 pub struct LogArgs {
     /// Log what is opened, loaded, written and how long it takes: error, warn, info, debug or trace, or by module, such as
     /// `info,clr_run::store=debug`.
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(long, global = true, value_name = "FILTER", help_heading = LOGS)]
     pub log: Option<String>,
     /// Log to the end of this file instead of standard error; `--log info` if it does not say what.
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = LOGS)]
     pub log_file: Option<PathBuf>,
 }
 
@@ -99,24 +110,24 @@ pub struct SpecArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct SearchArgs {
     /// A folder that holds datasets. Also CLR_DATA.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = WHERE)]
     pub data: Option<PathBuf>,
     /// More such folders, searched after all others.
     #[arg(skip)]
     pub more_data: Vec<PathBuf>,
     /// A plugin's file, or a folder of plugins, searched before all others. Repeatable. Also CLR_PLUGIN_PATH.
-    #[arg(long = "plugin", value_name = "PATH")]
+    #[arg(long = "plugin", value_name = "PATH", help_heading = WHERE)]
     pub plugins: Vec<PathBuf>,
     /// Take no other file for a plugin than the one with this BLAKE3 digest, which `clr-run plugin info` prints and the
     /// manifest of a run records. Repeatable.
-    #[arg(long = "plugin-digest", value_name = "NAME=HEX")]
+    #[arg(long = "plugin-digest", value_name = "NAME=HEX", help_heading = WHERE)]
     pub plugin_digests: Vec<Pin>,
 }
 
 #[derive(Args, Clone, Copy, Debug)]
 pub struct IsolationArgs {
     /// Compute in worker processes, so that a plugin that crashes costs no more than its trial, or in this process.
-    #[arg(long, value_enum, default_value_t = Isolation::Process)]
+    #[arg(long, value_enum, default_value_t = Isolation::Process, help_heading = WHERE)]
     pub isolation: Isolation,
 }
 
@@ -124,13 +135,13 @@ pub struct IsolationArgs {
 #[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
     /// Compute on `auto` (all GPUs that can be used, else the CPU), `cpu`, `cuda` (all GPUs), `cuda:0` or `cuda:0,1`.
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = DEVICE)]
     pub device: Wanted,
     /// How many CPU threads to use in all. Default: all cores.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = DEVICE)]
     pub jobs: Option<u32>,
     /// How many trials to train at once on each GPU, at most. Default: as many as fit into its memory. Changes no numbers.
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..), help_heading = DEVICE)]
     pub lanes: Option<u32>,
 }
 
@@ -299,7 +310,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_enum, default_value_t = EvaluateSplit::Test)]
     pub split: EvaluateSplit,
     /// How many CPU threads to use in all. Default: all cores.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = DEVICE)]
     pub jobs: Option<u32>,
     #[command(flatten)]
     pub search: SearchArgs,

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::order::Sampler;
 use crate::host::{Completion, HostError, Role, Session, Split};
-use crate::plan::{Plan, Trial, names};
+use crate::plan::{Names, Plan, Trial, names};
 use crate::store::{Snapshots, StoreError};
 use crate::train::{Feed, Layout, Resources};
 
@@ -24,6 +24,8 @@ const SAMPLES_PER_CALL: u64 = 10_000;
 pub struct Evaluated {
     /// The trial's label.
     pub trial: String,
+    /// The first digits of its id, as many as tell the trials of the output apart.
+    pub handle: String,
     /// Its id.
     pub id: String,
     /// The split that accuracies are of.
@@ -153,12 +155,16 @@ pub fn evaluate(
     members.reverse();
     let averaged_weights = if wanted.average {
         load(&mut session, &mean_weights(&states, last), &label)?;
-        session.average_statistics(0, &one_epoch(votes.feed, asked))?;
+        // A model that remembers nothing has no statistics, and a pass over the training images changes nothing.
+        if last.tensors.iter().any(|tensor| tensor.info.role == Role::Buffer) {
+            session.average_statistics(0, &one_epoch(votes.feed, asked))?;
+        }
         Some(votes.accuracy(&votes.probabilities(&mut session)?))
     } else {
         None
     };
-    Ok(Evaluated { trial: label(), id: asked.id.to_string(), split, members, averaged_weights })
+    let handle = Names::of(plan).handle(asked.id);
+    Ok(Evaluated { trial: label(), handle, id: asked.id.to_string(), split, members, averaged_weights })
 }
 
 /// Puts a state into the session's lane.

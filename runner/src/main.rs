@@ -665,7 +665,8 @@ fn resolve(
 }
 
 fn render(problems: &[spec::Diagnostic], source: &SourceFile) -> String {
-    if Terminal::stderr().colour { spec::render_styled(problems, source) } else { spec::render(problems, source) }
+    let Terminal { width, colour, .. } = Terminal::stderr();
+    spec::render_for(problems, source, width, colour)
 }
 
 /// As [`resolve`], for a spec that was read; `folder` is where its tables of values are.

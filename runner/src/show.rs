@@ -148,6 +148,9 @@ pub fn plugin(info: &PluginInfo, terminal: &Terminal) -> String {
         info.name, info.version, info.abi.0, info.abi.1, info.numerics_revision
     );
     let _ = writeln!(out, "{}\nblake3 {}\ndevices: {}", info.path.display(), info.digest, info.devices.join(", "));
+    let of_models: Vec<&Map<String, Value>> = info.models.iter().map(|model| &model.options_schema).collect();
+    let of_optimizers: Vec<&Map<String, Value>> = info.optimizers.iter().map(|it| &it.options_schema).collect();
+    let [common_of_models, common_of_optimizers] = [&of_models, &of_optimizers].map(|schemas| common(schemas));
     for model in &info.models {
         let _ = writeln!(out, "\n{}", terminal.bold(&format!("model {}", model.name)));
         let _ = writeln!(out, "  metrics: {}", model.metrics.join(", "));
@@ -157,19 +160,50 @@ pub fn plugin(info: &PluginInfo, terminal: &Terminal) -> String {
             let published = format!("  published with: {}", defaults.join(", "));
             let _ = writeln!(out, "{}", words::wrapped(&published, terminal.width, 6));
         }
-        options(&model.options_schema, terminal, &mut out);
+        options(
+            properties(&model.options_schema).filter(|option| !common_of_models.contains(option)),
+            terminal,
+            &mut out,
+        );
     }
+    of_all("model", &common_of_models, terminal, &mut out);
     for optimizer in &info.optimizers {
         let _ = writeln!(out, "\n{}", terminal.bold(&format!("optimizer {}", optimizer.name)));
         let _ = writeln!(out, "  may be scheduled: {}", optimizer.hypers.join(", "));
-        options(&optimizer.options_schema, terminal, &mut out);
+        let own = properties(&optimizer.options_schema).filter(|option| !common_of_optimizers.contains(option));
+        options(own, terminal, &mut out);
     }
+    of_all("optimizer", &common_of_optimizers, terminal, &mut out);
     out
 }
 
+/// An option: its name and its JSON Schema.
+type Property<'a> = (&'a String, &'a Value);
+
+fn properties(schema: &Map<String, Value>) -> impl Iterator<Item = Property<'_>> {
+    schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+}
+
+/// The options that all of several schemas have alike.
+fn common<'a>(schemas: &[&'a Map<String, Value>]) -> Vec<Property<'a>> {
+    match schemas {
+        [first, rest @ ..] if !rest.is_empty() => properties(first)
+            .filter(|option| rest.iter().all(|other| properties(other).any(|of_other| of_other == *option)))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The options that all models have, or all optimizers, if there are any.
+fn of_all(kind: &str, common: &[Property<'_>], terminal: &Terminal, out: &mut String) {
+    if !common.is_empty() {
+        let _ = writeln!(out, "\n{}", terminal.bold(&format!("every {kind} has also")));
+        options(common.iter().copied(), terminal, out);
+    }
+}
+
 /// One line an option of a JSON Schema: name, type or choices, default, description.
-fn options(schema: &Map<String, Value>, terminal: &Terminal, out: &mut String) {
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+fn options<'a>(properties: impl Iterator<Item = Property<'a>>, terminal: &Terminal, out: &mut String) {
     for (name, property) in properties {
         let text = |key: &str| property.get(key).and_then(Value::as_str);
         let choices = property.get("enum").and_then(Value::as_array);
@@ -211,9 +245,10 @@ pub fn dataset(dataset: &Dataset, terminal: &Terminal) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{}: {}", dataset.name, dataset.source);
     let _ = writeln!(out, "  images     {}x{}x{}, uint8", dataset.height, dataset.width, dataset.channels);
-    let _ = writeln!(out, "  train      {}", dataset.train.count());
-    let _ = writeln!(out, "  test       {}", dataset.test.count());
-    let classes = format!("  classes    {} {}", dataset.class_count, dataset.class_names.join(" "));
+    let _ = writeln!(out, "  train      {}", counted(dataset.train.count(), "image"));
+    let _ = writeln!(out, "  test       {}", counted(dataset.test.count(), "image"));
+    let names = if dataset.class_names.is_empty() { "" } else { ": " };
+    let classes = format!("  classes    {}{names}{}", dataset.class_count, dataset.class_names.join(", "));
     let _ = writeln!(out, "{}", words::wrapped(&classes, terminal.width, 13));
     let _ = writeln!(out, "  mean       {}", list(&statistics.channel_mean));
     let _ = writeln!(out, "  deviation  {}", list(&statistics.channel_deviation));
@@ -269,11 +304,16 @@ pub fn evaluated(evaluated: &Evaluated, ensemble: bool, terminal: &Terminal) -> 
     if ensemble {
         columns.push(Column::right("with all later", 0, members.map(|member| percent(member.with_later))));
     }
-    let states = counted(evaluated.members.len(), "state");
-    let mut text = format!("{}: accuracy of {states} on {}, %\n", evaluated.trial, evaluated.split);
-    text += &columns::text(&columns, terminal);
-    if let Some(accuracy) = evaluated.averaged_weights {
-        text += &format!("averaged weights of the {states}, with new statistics: {}\n", percent(accuracy));
+    let Evaluated { handle, trial, split, .. } = evaluated;
+    let heading = format!("{handle} ({trial}): accuracy on {split} in %");
+    let mut text = words::wrapped(&heading, terminal.width, 2) + "\n" + &columns::text(&columns, terminal);
+    if let Some(accuracy) = evaluated.averaged_weights.filter(|_| evaluated.members.len() > 1) {
+        let states = counted(evaluated.members.len(), "state");
+        let averaged = format!(
+            "averaged weights of the {states}, with the statistics of batch normalisation computed anew: {}\n",
+            percent(accuracy)
+        );
+        text += &words::wrapped(&averaged, terminal.width, 2);
     }
     text
 }

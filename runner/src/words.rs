@@ -176,6 +176,8 @@ pub fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String {
         for (index, word) in body.split(' ').enumerate() {
             let length = word.width();
             if index > 0 && column + 1 + length > width {
+                // Where there were several spaces, none stays behind at the end of the line.
+                out.truncate(out.trim_end_matches(' ').len());
                 out.push('\n');
                 out.push_str(&" ".repeat(indent));
                 column = indent;
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn texts_are_broken_between_words_and_long_words_are_left_whole() {
         let text = "note: one two  three\n  a/very/long/path x";
-        let expected = "note: one\n   two \n   three\n  a/very/long/path\n   x";
+        let expected = "note: one\n   two\n   three\n  a/very/long/path\n   x";
         assert_eq!(wrapped(text, Some(10), 3), expected);
         assert_eq!(wrapped(text, None, 3), text);
     }

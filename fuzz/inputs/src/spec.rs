@@ -3,7 +3,7 @@
 use clr_run::plan::example::facts;
 use clr_run::plan::{self, plan};
 use clr_run::plot;
-use clr_run::spec::{SourceFile, Spec, parse, render, render_styled};
+use clr_run::spec::{SourceFile, Spec, parse, render, render_for};
 use clr_run::terminal::Terminal;
 
 use super::Target;
@@ -34,7 +34,7 @@ fn read(bytes: &[u8]) {
         let shown = render(std::slice::from_ref(diagnostic), &source);
         assert!(shown.starts_with(&format!("error[{}]: ", diagnostic.code)), "{shown}");
     }
-    render_styled(&problems, &source);
+    render_for(&problems, &source, Some(80), true);
 }
 
 /// No fewer trials than the spec asks for: the product of its axes.

@@ -81,7 +81,7 @@ fn taken(plan: &Plan, estimates: &Estimates) -> String {
         let _ = writeln!(out, "{} of memory for each trial in flight{shared}", words::bytes(bytes));
     }
     if let Some(seconds) = estimates.seconds {
-        let _ = writeln!(out, "about {}", words::duration(seconds));
+        let _ = writeln!(out, "takes about {}", words::duration(seconds));
     }
     out
 }

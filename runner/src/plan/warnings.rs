@@ -41,7 +41,7 @@ impl Warner<'_, '_, '_> {
             }
             Schedule::MultiStep { milestones, .. } => {
                 if let Some(milestone) = milestones.iter().find(|milestone| **milestone >= steps) {
-                    self.beyond(path, "milestones", *milestone as f64, steps, "it is not reached");
+                    self.beyond(path, "milestones", *milestone as f64, steps, "the last of them is not reached");
                 }
             }
             Schedule::Decay { step_size, .. } if *step_size > steps => {
@@ -202,7 +202,7 @@ impl Warner<'_, '_, '_> {
     fn beyond(&mut self, path: &str, key: &str, point: f64, steps: u64, consequence: &str) {
         let name = self.naming.name(key);
         let title = format!("`{name}` reaches beyond the {}: {consequence}", self.whole);
-        let text = format!("{} of {} {}", count(point), thousands(steps.into()), self.unit());
+        let text = format!("{}, and the {} has {} {}", count(point), self.whole, thousands(steps.into()), self.unit());
         self.warn(BEYOND, &format!("{path}.{name}"), title, text);
     }
 

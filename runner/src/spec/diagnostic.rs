@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
+use unicode_width::UnicodeWidthStr;
+
 use super::source::{Origin, SourceFile, Span};
+use crate::words;
 
 /// The severity of a diagnostic: errors stand in the way of a plan, warnings do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,21 +40,20 @@ const MOST_SHOWN: usize = 100;
 
 /// Renders in rustc's layout, without colour. Each diagnostic ends its line, and a blank line stands between two.
 pub fn render(diagnostics: &[Diagnostic], source: &SourceFile) -> String {
-    render_with(&Renderer::plain(), diagnostics, source)
+    render_for(diagnostics, source, None, false)
 }
 
-/// As [`render`], with colours for a terminal.
-pub fn render_styled(diagnostics: &[Diagnostic], source: &SourceFile) -> String {
-    render_with(&Renderer::styled(), diagnostics, source)
-}
-
-fn render_with(renderer: &Renderer, diagnostics: &[Diagnostic], source: &SourceFile) -> String {
+/// As [`render`], for a terminal: in lines of at most `width` characters, broken between words, and with colours or without.
+pub fn render_for(diagnostics: &[Diagnostic], source: &SourceFile, width: Option<usize>, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let renderer = width.map_or(renderer.clone(), |width| renderer.term_width(width));
     let mut out = String::new();
     for diagnostic in diagnostics.iter().take(MOST_SHOWN) {
         if !out.is_empty() {
             out.push('\n');
         }
-        out.push_str(&renderer.render(&[diagnostic.group(source)]));
+        let fitted = width.map(|width| diagnostic.fitted(source, width));
+        out.push_str(&renderer.render(&[fitted.as_ref().unwrap_or(diagnostic).group(source)]));
         out.push('\n');
     }
     if diagnostics.len() > MOST_SHOWN {
@@ -90,6 +92,46 @@ impl Diagnostic {
         self
     }
 
+    /// The text that a span is of.
+    fn text_of<'a>(span: &'a Span, source: &'a SourceFile) -> &'a str {
+        match &span.origin {
+            Origin::Spec => &source.text,
+            Origin::CommandLine { shown, .. } => shown,
+        }
+    }
+
+    /// With its sentences in lines of at most `width` characters. What does not fit beside the underlined text stands below.
+    fn fitted(&self, source: &SourceFile, width: usize) -> Diagnostic {
+        let mut fitted = self.clone();
+        let level = if self.severity == Severity::Error { "error" } else { "warning" };
+        fitted.title = in_lines(&self.title, width, level.len() + self.code.len() + "[]: ".len());
+
+        let spans = || std::iter::once(&self.span).chain(self.others.iter().map(|(span, _)| span));
+        let line_number = |span: &Span| {
+            1 + Diagnostic::text_of(span, source).bytes().take(span.end).filter(|byte| *byte == b'\n').count()
+        };
+        let gutter = spans().map(line_number).max().unwrap_or(1).to_string().len() + 1;
+
+        let text = Diagnostic::text_of(&self.span, source);
+        let start = text.floor_char_boundary(self.span.start.min(text.len()));
+        let end = text.ceil_char_boundary(self.span.end.min(text.len())).max(start);
+        let line = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        // Tabs are shown as four spaces.
+        let shown = |text: &str| text.replace('\t', "    ").width();
+        let underlined = gutter + "| ".len() + shown(&text[line..start]) + shown(&text[start..end]).max(1);
+        let label = self.text.lines().next().unwrap_or_default();
+        if !label.is_empty() && underlined + " ".len() + label.width() > width {
+            fitted.text = format!("\n{}", self.text);
+        }
+        let (note, help) = (gutter + "= note: ".len(), gutter + "= help: ".len());
+        if let Some((label, rest)) = fitted.text.split_once('\n') {
+            let lines: Vec<String> = rest.lines().map(|line| in_lines(line.trim(), width, note)).collect();
+            fitted.text = format!("{label}\n{}", lines.join("\n"));
+        }
+        fitted.help = self.help.iter().map(|text| in_lines(text, width, help)).collect();
+        fitted
+    }
+
     fn group<'a>(&'a self, source: &'a SourceFile) -> Group<'a> {
         let level = if self.severity == Severity::Error { Level::ERROR } else { Level::WARNING };
         let mut group = Group::with_title(level.primary_title(self.title.as_str()).id(self.code));
@@ -124,6 +166,11 @@ impl Diagnostic {
         }
         group
     }
+}
+
+/// A text in lines that, after `indent` characters, are at most `width` long.
+fn in_lines(text: &str, width: usize, indent: usize) -> String {
+    words::wrapped(text, Some(width.saturating_sub(indent)), 0)
 }
 
 fn annotation<'a>(kind: AnnotationKind, span: &Span, label: &'a str, text: &str) -> Annotation<'a> {

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 pub use checkpointing::{Checkpointing, Every, Keep};
 pub use data::{LastBatch, Normalize, Order};
-pub use diagnostic::{Diagnostic, Problems, Severity, render, render_styled};
+pub use diagnostic::{Diagnostic, Problems, Severity, render, render_for};
 pub use grid::{Condition, Exclusion, Zip};
 pub use json_schema::json_schema;
 pub use limits::{Limits, OnError};

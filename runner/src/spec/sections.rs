@@ -268,9 +268,8 @@ fn experiment_name(entry: &Entry, problems: &mut Problems) -> Option<String> {
 /// A list of seeds, or how many there are: `3` is `[1, 2, 3]`.
 fn seeds(entry: &Entry, problems: &mut Problems) -> Option<Vec<u64>> {
     let mut wrong = |node: &Node, text: &str| {
-        problems.push(
-            Diagnostic::new("spec::range", node.span.clone(), format!("`{}` is out of range", entry.key)).text(text),
-        );
+        let title = format!("`{}` is no list of seeds", entry.key);
+        problems.push(Diagnostic::new("spec::range", node.span.clone(), title).text(text));
     };
     let nodes = match &entry.node.item {
         Item::Integer(count) if (1..=MOST_SEEDS).contains(count) => return Some((1..=*count as u64).collect()),

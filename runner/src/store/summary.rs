@@ -53,8 +53,8 @@ impl Summary {
         if rows == 0 {
             return format!("{table}no trial has ended yet; what was saved is in {}\n", self.folder.display());
         }
-        let (rows, megabytes) = (words::counted(rows as usize, "row"), self.bytes() as f64 / 1e6);
-        format!("{table}\n{rows}, {megabytes:.1} MB in {}\n", self.folder.display())
+        let (rows, size) = (words::counted(rows as usize, "row"), words::bytes(self.bytes()));
+        format!("{table}\n{rows}, {size} in {}\n", self.folder.display())
     }
 
     /// What to know of the weights of trials that are over: that they were not kept, and how to get them.
@@ -287,7 +287,9 @@ fn means<'m>(
     if nothing_to_tell {
         return String::new();
     }
-    let mut cells: Vec<Cell> = cells.into_values().collect();
+    // Of an interrupted run most cells may have nothing to average yet.
+    let (mut cells, empty): (Vec<Cell>, Vec<Cell>) =
+        cells.into_values().partition(|cell| cell.diverged > 0 || !cell.chosen_on().0.is_empty());
     cells.sort_by(|a, b| {
         let by_mean = b.chosen_on().mean().partial_cmp(&a.chosen_on().mean()).unwrap_or(Ordering::Equal);
         by_mean.then(a.order.cmp(&b.order))
@@ -312,6 +314,10 @@ fn means<'m>(
     let mut text = format!("\nmeans over seeds\n{}", columns::text(&columns, terminal));
     if listed.len() < cells.len() {
         let _ = writeln!(text, "and {} more", thousands((cells.len() - listed.len()) as u128));
+    }
+    if !empty.is_empty() {
+        let have = if empty.len() == 1 { "has" } else { "have" };
+        let _ = writeln!(text, "{} {have} no finished trial", words::counted(empty.len(), "other cell"));
     }
     text
 }
@@ -633,13 +639,7 @@ mod tests {
                 triangular2 nesterov  0.05477  2000      0.9       0 17.00%      7.00 3        0
                 triangular2 nesterov     0.01  4000     0.85  0.0005 12.00%      7.00 3        0
                 triangular2 nesterov     0.01  2000     0.85       0  7.00%      7.00 3        1
-                triangular2 nesterov  0.05477  4000      0.9       0      -         - 0        0
-                triangular2 nesterov  0.05477  4000      0.9  0.0005      -         - 0        0
-                triangular2 nesterov      0.3  2000     0.85       0      -         - 0        0
-                triangular2 nesterov      0.3  2000     0.85  0.0005      -         - 0        0
-                triangular2 nesterov      0.3  2000      0.9       0      -         - 0        0
-                triangular2 nesterov      0.3  2000      0.9  0.0005      -         - 0        0
-                and 16 more
+                22 other cells have no finished trial
             "#]],
         );
     }
@@ -689,13 +689,7 @@ mod tests {
                 triangular2  nesterov   0.05477       2000       0.9             0      17.00%       7.00  3         0
                 triangular2  nesterov      0.01       4000      0.85        0.0005      12.00%       7.00  3         0
                 triangular2  nesterov      0.01       2000      0.85             0       7.00%       7.00  3         1
-                triangular2  nesterov   0.05477       4000       0.9             0           -          -  0         0
-                triangular2  nesterov   0.05477       4000       0.9        0.0005           -          -  0         0
-                triangular2  nesterov       0.3       2000      0.85             0           -          -  0         0
-                triangular2  nesterov       0.3       2000      0.85        0.0005           -          -  0         0
-                triangular2  nesterov       0.3       2000       0.9             0           -          -  0         0
-                triangular2  nesterov       0.3       2000       0.9        0.0005           -          -  0         0
-                and 16 more
+                22 other cells have no finished trial
             "#]],
         );
     }
@@ -727,6 +721,24 @@ mod tests {
                 4 trials: 0 finished, 2 diverged, 1 failed, 1 unfinished; run the same command again to go on
                 failed: 01d5 triangular sgd: no memory
             "#]],
+        );
+    }
+
+    #[test]
+    fn of_an_interrupted_run_only_what_has_an_end_is_averaged() {
+        check(
+            GRID,
+            |records| records[1..].fill(TrialRecord::default()),
+            expect![[r#"
+            trial  policy      optimizer  seed  best test  final test  train loss  time
+            01d5   triangular  sgd           1      1.00%       0.00%      1.0000  0.2s
+            8 trials: 1 finished, 7 unfinished; run the same command again to go on
+
+            means over seeds
+            policy      optimizer  final test  deviation  n  diverged
+            triangular  sgd             0.00%          -  1         0
+            3 other cells have no finished trial
+        "#]],
         );
     }
 

@@ -59,7 +59,7 @@ fn a_plan_fits_80_columns() {
             108 trials of cifar cifar10_full: width=32 pool=max dropout=0 precision=f32
               on cifar10: 50,000 images, batches of 100, shuffled, wrap, pixel_mean
             2,835,000 rows of metrics, about 21.9 MiB
-            about 1h 6m 40s
+            takes about 1h 6m 40s
         "#]],
     );
 }
@@ -104,7 +104,7 @@ fn a_plan_has_more_room_on_200_columns() {
             108 trials of cifar cifar10_full: width=32 pool=max dropout=0 precision=f32
               on cifar10: 50,000 images, batches of 100, shuffled, wrap, pixel_mean
             2,835,000 rows of metrics, about 21.9 MiB
-            about 1h 6m 40s
+            takes about 1h 6m 40s
         "#]],
     );
 }

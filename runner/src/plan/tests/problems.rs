@@ -848,26 +848,26 @@ fn what_lies_beyond_the_training_is_a_warning() {
         &format!("{step}25_000"),
         "25_000",
         "`step_size` reaches beyond the training: the value never falls",
-        "25,000 of 25,000 iterations",
+        "25,000, and the training has 25,000 iterations",
     );
     check_warnings(&sgd(&format!("{step}24_999"), ""), &[]);
     beyond(
         "kind = \"multistep\"\nbase_lr = 0.1\ngamma = 0.1\nmilestones = [20_000, \"60 epochs\"]",
         "[20_000, \"60 epochs\"]",
-        "`milestones` reaches beyond the training: it is not reached",
-        "30,000 of 25,000 iterations",
+        "`milestones` reaches beyond the training: the last of them is not reached",
+        "30,000, and the training has 25,000 iterations",
     );
     beyond(
         "kind = \"triangular\"\nbase_lr = 0.1\nmax_lr = 0.2\nstep_size = 30_000",
         "30_000",
         "`step_size` reaches beyond the training: `max_lr` is not reached",
-        "30,000 of 25,000 iterations",
+        "30,000, and the training has 25,000 iterations",
     );
     beyond(
         "kind = \"cosine\"\nmax_lr = 0.2\nsteps = \"100 epochs\"",
         "\"100 epochs\"",
         "`steps` reaches beyond the training: the last value is not reached",
-        "50,000 of 25,000 iterations",
+        "50,000, and the training has 25,000 iterations",
     );
     // Epochs count from 1 here: the last of the fifty is number 50.
     let multistep = |last: u32| {
@@ -878,8 +878,8 @@ fn what_lies_beyond_the_training_is_a_warning() {
     beyond(
         &multistep(51),
         "[\"30 epochs\", \"51 epochs\"]",
-        "`milestones` reaches beyond the training: it is not reached",
-        "51 of 51 epochs",
+        "`milestones` reaches beyond the training: the last of them is not reached",
+        "51, and the training has 51 epochs",
     );
     let stages = "kind = \"sequence\"\nstages = [{ kind = \"fixed\", base_lr = 0.1, iterations = 25_000 }, { kind = \"fixed\", base_lr = 0.01 }]";
     beyond(stages, "\"fixed\"", "stage 2 is never reached", "it begins at 25,000, and iterations end at 25,000");
@@ -892,7 +892,11 @@ fn what_lies_beyond_the_training_is_a_warning() {
     let momentum = "momentum = { kind = \"triangular\", base = 0.9, max = 0.8, step_size = 30_000 }";
     check_warnings(
         &sgd("kind = \"fixed\"\nbase_lr = 0.1", momentum),
-        &[("30_000", "`step_size` reaches beyond the training: `max` is not reached", "30,000 of 25,000 iterations")],
+        &[(
+            "30_000",
+            "`step_size` reaches beyond the training: `max` is not reached",
+            "30,000, and the training has 25,000 iterations",
+        )],
     );
 }
 

@@ -25,6 +25,50 @@ fn check_changed(from: &str, to: &str, expected: Expect) {
     check(&GOOD.replacen(from, to, 1), expected);
 }
 
+/// On a terminal of 50 columns.
+#[test]
+fn sentences_are_broken_between_words_at_the_width_of_the_terminal() {
+    let text = GOOD.replace("25_000", "25_000\neval_every = \"one eopch\"\nstop_on_divergences = true");
+    let source = source(&text);
+    let (_, diagnostics) = parse(&source, &["policies.tri.step_size_up=4".to_owned()]);
+    let rendered = render_for(&diagnostics, &source, Some(50), false);
+    for line in rendered.lines() {
+        assert!(line.chars().count() <= 50, "{line}");
+    }
+    expect![[r#"
+        error[spec::type]: `eval_every` has the wrong type
+          --> a.toml:15:14
+           |
+        15 | eval_every = "one eopch"
+           |              ^^^^^^^^^^^
+           |
+           = note: expected a number of iterations, or a
+                   string such as "2 epochs" or "10%",
+                   found "one eopch"
+
+        error[spec::key]: unknown key
+                          `stop_on_divergences`
+          --> a.toml:16:1
+           |
+        16 | stop_on_divergences = true
+           | ^^^^^^^^^^^^^^^^^^^ not a key of [train]
+           |
+           = help: did you mean `stop_on_divergence`?
+
+        error[spec::key]: unknown key `step_size_up`
+         --> command line:1:20
+          |
+        1 | --set policies.tri.step_size_up=4
+          |                    ^^^^^^^^^^^^
+          |
+          = note: not a key of a schedule of kind
+                  `triangular`
+          = help: write `step_size` in a policy: from
+                  `base_lr` to `max_lr`, half a cycle
+    "#]]
+    .assert_eq(&rendered);
+}
+
 #[test]
 fn a_good_spec_has_no_problems() {
     check(GOOD, expect![[""]]);
@@ -213,13 +257,13 @@ momentum = { kind = "fixed", base_lr = 0.9 }
             3 | name = "a/b"
               |        ^^^^^ expected letters, digits, `.`, `_` and `-`, at most 100, the first a letter or digit
 
-            error[spec::range]: `seeds` is out of range
+            error[spec::range]: `seeds` is no list of seeds
              --> a.toml:4:13
               |
             4 | seeds = [1, 1, -2]
               |             ^ the seed 1 is there twice
 
-            error[spec::range]: `seeds` is out of range
+            error[spec::range]: `seeds` is no list of seeds
              --> a.toml:4:16
               |
             4 | seeds = [1, 1, -2]
@@ -569,7 +613,7 @@ fn syntax_errors_hide_nothing_else() {
             2 | name = "x
               |          ^ invalid basic string, expected `"`
 
-            error[spec::range]: `seeds` is out of range
+            error[spec::range]: `seeds` is no list of seeds
              --> a.toml:3:9
               |
             3 | seeds = 0
@@ -811,7 +855,7 @@ fn seeds_apart() {
         "seeds = [1, 2]",
         "seeds = 0",
         expect![[r#"
-            error[spec::range]: `seeds` is out of range
+            error[spec::range]: `seeds` is no list of seeds
              --> a.toml:3:9
               |
             3 | seeds = 0
