@@ -1,120 +1,203 @@
-//! One update of a parameter by each of the optimizers, in one pass over its values.
+//! The optimizers, one a file: each is one [`Descriptor`] of all that is known of it, from its name to its update.
+//!
+//! Adding one is a file here with its descriptor and its update on the CPU, a line in [`ALL`], and a file with its kernel, which
+//! `kernels/cuda/kernels.cu` includes. Nothing else tells optimizers apart: plugins declare to the host what [`ALL`] says.
 
+mod adadelta;
+mod adagrad;
+mod adam;
 mod cpu;
 pub mod cuda;
+mod momentum;
+mod rmsprop;
 
-pub use cpu::update;
+use crate::Cpu;
+use crate::step::Hypers;
 
-/// A rule with its hyper-parameters at one step. With w a weight, g its gradient (weight decay included), m, v, h and u
-/// state that starts at 0:
-///
-/// | rule | Caffe's form | Torch's form |
-/// |---|---|---|
-/// | SGD | `v = momentum v + lr g; w -= v` | `v = momentum v + g; w -= lr v` |
-/// | Nesterov | `v' = momentum v + lr g; w -= (1 + momentum) v' - momentum v` | `v = momentum v + g; w -= lr (g + momentum v)` |
-/// | Adam | `w -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt v + epsilon)` | `w -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)` |
-///
-/// Where the learning rate changes, the two forms of SGD and Nesterov train differently: Caffe's momentum keeps the rates
-/// that its gradients came with. Adam (Kingma and Ba 2015): `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g²`,
-/// t counts updates from 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rule {
-    /// Stochastic gradient descent with momentum. State: v.
-    Sgd {
-        /// Where the learning rate stands.
-        form: Form,
-        /// Learning rate.
-        lr: f32,
-        /// What is kept of v.
-        momentum: f32,
-    },
-    /// Nesterov's accelerated gradient. State: v.
-    Nesterov {
-        /// Where the learning rate stands.
-        form: Form,
-        /// Learning rate.
-        lr: f32,
-        /// What is kept of v.
-        momentum: f32,
-    },
-    /// Adam. State: m, v.
-    Adam(Adam),
-    /// Adam with `w -= lr decoupled_decay w` before it (Loshchilov and Hutter 2019). State: m, v.
-    AdamW {
-        /// The rule that follows.
-        adam: Adam,
-        /// Weight decay that does not pass through m and v.
-        decoupled_decay: f32,
-    },
-    /// `h = decay h + (1 - decay) g²; w -= lr g / (sqrt h + epsilon)` (Tieleman and Hinton 2012). State: h.
-    RmsProp {
-        /// Learning rate.
-        lr: f32,
-        /// What is kept of h.
-        decay: f32,
-        /// Keeps the divisor from 0.
-        epsilon: f32,
-    },
-    /// `h += g²; w -= lr g / (sqrt h + epsilon)` (Duchi et al. 2011). State: h.
-    AdaGrad {
-        /// Learning rate.
-        lr: f32,
-        /// Keeps the divisor from 0.
-        epsilon: f32,
-    },
-    /// `h = rho h + (1 - rho) g²; d = g sqrt((u + epsilon) / (h + epsilon)); u = rho u + (1 - rho) d²; w -= lr d`
-    /// (Zeiler 2012). State: h, u.
-    AdaDelta {
-        /// Learning rate.
-        lr: f32,
-        /// What is kept of h and u.
-        rho: f32,
-        /// Keeps the divisor from 0, and starts the process.
-        epsilon: f32,
-    },
+/// All optimizers, in the order in which they are shown.
+pub const ALL: &[&Descriptor] = &[
+    &momentum::SGD,
+    &momentum::NESTEROV,
+    &adam::ADAM,
+    &adam::ADAMW,
+    &rmsprop::RMSPROP,
+    &adagrad::ADAGRAD,
+    &adadelta::ADADELTA,
+];
+
+/// All that is known of an optimizer.
+#[derive(Debug)]
+pub struct Descriptor {
+    /// The name that specs use.
+    pub name: &'static str,
+    /// How Caffe's form and Torch's differ.
+    pub forms: &'static str,
+    /// Hyper-parameters that it reads, which may change at every step.
+    pub hypers: &'static [Hyper],
+    /// Numbers that stay the same, at most [`MOST_CONSTANTS`].
+    pub constants: &'static [Constant],
+    /// Names of the tensors that it keeps for each parameter, of its shape and 0 at first: 1 to [`MOST_STATES`].
+    pub state: &'static [&'static str],
+    /// Updates a parameter on the CPU.
+    update: fn(&Cpu, &Optimizer, &Step, Parameter<'_>),
+    /// Updates all parameters on a GPU; see `optimizer.cuh`.
+    kernel: &'static str,
 }
 
-/// Adam's hyper-parameters at one step.
+/// Tensors that an optimizer keeps for each parameter, at most.
+pub const MOST_STATES: usize = 3;
+
+/// Constants of an optimizer, at most.
+pub const MOST_CONSTANTS: usize = 2;
+
+/// A hyper-parameter: a column of the step table.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Adam {
-    /// Where epsilon stands: beside `sqrt v` (Caffe) or beside the corrected `sqrt v` (Torch).
-    pub form: Form,
-    /// Learning rate.
-    pub lr: f32,
-    /// What is kept of m.
-    pub beta1: f32,
-    /// What is kept of v.
-    pub beta2: f32,
-    /// Keeps the divisor from 0.
-    pub epsilon: f32,
-    /// Updates before this one.
-    pub step: u64,
+pub struct Hyper {
+    /// One of [`Hypers::NAMES`].
+    pub name: &'static str,
+    /// Its values.
+    pub range: Range,
+    /// Its value where neither a spec nor an architecture says another.
+    pub default: Option<f64>,
 }
 
-/// Whose formula.
+/// A number that stays the same for a whole trial.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Constant {
+    /// The name that specs use.
+    pub name: &'static str,
+    /// Its values.
+    pub range: Range,
+    /// Its value where a spec says none.
+    pub default: DefaultValue,
+    /// One line for people.
+    pub description: &'static str,
+}
+
+/// The default of a [`Constant`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DefaultValue {
+    /// In both forms.
+    Always(f64),
+    /// In Caffe's form, and in Torch's: no JSON Schema can say that, so the schema has no default.
+    OfForm(f64, f64),
+}
+
+/// The values that a number may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// 0 and more.
+    NotNegative,
+    /// More than 0.
+    Positive,
+    /// From 0 to 1, without 1: the share that is kept of an average.
+    Share,
+}
+
+const LR: Hyper = Hyper { name: "lr", range: Range::NotNegative, default: None };
+const MOMENTUM: Hyper = Hyper { name: "momentum", range: Range::Share, default: None };
+const WEIGHT_DECAY: Hyper = Hyper { name: "weight_decay", range: Range::NotNegative, default: None };
+// The defaults of Kingma and Ba (2015), which Caffe and PyTorch took over.
+const BETA1: Hyper = Hyper { name: "beta1", range: Range::Share, default: Some(0.9) };
+const BETA2: Hyper = Hyper { name: "beta2", range: Range::Share, default: Some(0.999) };
+
+/// 1e-8, as Caffe's `delta` is unless a solver says otherwise.
+const EPSILON: Constant = Constant {
+    name: "epsilon",
+    range: Range::Positive,
+    default: DefaultValue::OfForm(1e-8, 1e-8),
+    description: "keeps the divisor from 0; 1e-8 unless set",
+};
+
+/// A formula has two authors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Caffe's, which Smith's tables were made with.
+    /// Caffe's form, which Smith's tables were made with.
     Caffe,
-    /// Torch's and PyTorch's.
+    /// Torch's and PyTorch's form.
     Torch,
 }
 
-/// What is done to a gradient before the rule sees it: `g = gradient_scale g + weight_decay w`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Preparation {
-    /// 1, or less where the gradient is clipped.
-    pub gradient_scale: f32,
-    /// The derivative of an L2 penalty of `weight_decay / 2 Σ w²`.
-    pub weight_decay: f32,
+/// A trial's optimizer: a descriptor, with what stays the same for the whole trial.
+#[derive(Clone, Copy, Debug)]
+pub struct Optimizer {
+    descriptor: &'static Descriptor,
+    form: Form,
+    /// In the descriptor's order; the rest is 0.
+    constants: [f32; MOST_CONSTANTS],
+    max_grad_norm: f32,
 }
 
-impl Rule {
-    /// How many values the rule keeps for each weight: 1 or 2.
-    pub fn state_count(&self) -> usize {
-        match self {
-            Rule::Sgd { .. } | Rule::Nesterov { .. } | Rule::RmsProp { .. } | Rule::AdaGrad { .. } => 1,
-            Rule::Adam(_) | Rule::AdamW { .. } | Rule::AdaDelta { .. } => 2,
+/// The hyper-parameters of one update of one parameter, times the parameter's multipliers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// The row of the step table, its learning rate and weight decay multiplied.
+    pub hypers: Hypers,
+    /// Updates before this one.
+    pub step: u64,
+    /// 1, or less where gradients are clipped: see [`Optimizer::gradient_scale`].
+    pub gradient_scale: f32,
+}
+
+/// A parameter, its gradient and the optimizer's state, all of one length.
+#[derive(Debug)]
+pub struct Parameter<'a> {
+    /// The weights.
+    pub w: &'a mut [f32],
+    /// The gradient of the loss.
+    pub g: &'a [f32],
+    /// In the order of [`Descriptor::state`]; those that it has no name for are not looked at and may be empty.
+    pub state: [&'a mut [f32]; MOST_STATES],
+}
+
+impl Optimizer {
+    /// An optimizer with the constants that `constant` knows by name, and the defaults of the others. Gradients of a norm above
+    /// `max_grad_norm` are scaled down to it; 0: none are.
+    pub fn new(
+        descriptor: &'static Descriptor,
+        form: Form,
+        max_grad_norm: f32,
+        constant: impl Fn(&str) -> Option<f64>,
+    ) -> Optimizer {
+        let mut constants = [0.0; MOST_CONSTANTS];
+        for (value, known) in constants.iter_mut().zip(descriptor.constants) {
+            *value = constant(known.name).unwrap_or_else(|| known.default.of(form)) as f32;
+        }
+        Optimizer { descriptor, form, constants, max_grad_norm }
+    }
+
+    /// What is known of it.
+    pub fn descriptor(&self) -> &'static Descriptor {
+        self.descriptor
+    }
+
+    /// The factor of all gradients, given the L2 norm of all of them together.
+    pub fn gradient_scale(&self, grad_norm: f32) -> f32 {
+        let is_too_long = self.max_grad_norm > 0.0 && grad_norm > self.max_grad_norm;
+        if is_too_long { self.max_grad_norm / grad_norm } else { 1.0 }
+    }
+
+    /// Updates a parameter and the state that is kept for it.
+    ///
+    /// # Panics
+    /// If lengths differ.
+    pub fn update(&self, cpu: &Cpu, step: &Step, parameter: Parameter<'_>) {
+        (self.descriptor.update)(cpu, self, step, parameter);
+    }
+}
+
+impl PartialEq for Optimizer {
+    fn eq(&self, other: &Optimizer) -> bool {
+        let settings = |it: &Optimizer| (it.descriptor.name, it.form, it.constants, it.max_grad_norm);
+        settings(self) == settings(other)
+    }
+}
+
+impl DefaultValue {
+    fn of(self, form: Form) -> f64 {
+        match (self, form) {
+            (DefaultValue::Always(value), _) | (DefaultValue::OfForm(value, _), Form::Caffe) => value,
+            (DefaultValue::OfForm(_, value), Form::Torch) => value,
         }
     }
 }
@@ -124,42 +207,38 @@ mod tests {
     use super::*;
     use crate::testing::{assert_close, goldens, on_every_cpu, values};
 
-    const PLAIN: Preparation = Preparation { gradient_scale: 1.0, weight_decay: 0.0 };
+    /// Those of `make_goldens_layers.py`.
+    const HYPERS: Hypers = Hypers { lr: 0.1, momentum: 0.9, weight_decay: 0.1, beta1: 0.8, beta2: 0.95 };
 
-    /// A rule with the constants that `make_goldens_layers.py` has.
-    fn rule(name: &str, form: Form, lr: f32, step: u64) -> Rule {
-        let (momentum, epsilon) = (0.9, 0.05);
-        let adam = Adam { form, lr, beta1: 0.8, beta2: 0.95, epsilon, step };
-        match name {
-            "sgd" => Rule::Sgd { form, lr, momentum },
-            "nesterov" => Rule::Nesterov { form, lr, momentum },
-            "adam" => Rule::Adam(adam),
-            "adamw" => Rule::AdamW { adam, decoupled_decay: 0.1 },
-            "rmsprop" => Rule::RmsProp { lr, decay: 0.7, epsilon },
-            "adagrad" => Rule::AdaGrad { lr, epsilon },
-            "adadelta" => Rule::AdaDelta { lr, rho: 0.6, epsilon },
-            _ => panic!("no rule {name}"),
-        }
+    fn optimizer(name: &str, form: Form) -> Optimizer {
+        let descriptor = ALL.iter().find(|descriptor| descriptor.name == name).unwrap();
+        Optimizer::new(descriptor, form, 0.0, |constant| match constant {
+            "epsilon" => Some(0.05),
+            "rms_decay" => Some(0.7),
+            "rho" => Some(0.6),
+            _ => None,
+        })
     }
 
     #[test]
     fn steps_agree_with_pytorch_and_caffe() {
         let goldens = goldens(include_str!("../../goldens/optimizer.json"));
-        assert_eq!(goldens.len(), 13);
+        let names: std::collections::BTreeSet<String> = goldens.iter().map(|golden| golden.text("rule")).collect();
+        assert_eq!(names.len(), ALL.len());
         for golden in goldens {
             let form = if golden.size("caffe") == 1 { Form::Caffe } else { Form::Torch };
             let name = golden.text("rule");
+            let optimizer = optimizer(&name, form);
             let gradients = golden.input("gradients");
-            let weight_decay = if name == "adamw" { 0.0 } else { 0.1 };
             for (_, results) in on_every_cpu(|cpu| {
                 let mut w = golden.input("w");
-                let (mut first, mut second) = (vec![0.0; w.len()], vec![0.0; w.len()]);
+                let mut state = [(); MOST_STATES].map(|()| vec![0.0; w.len()]);
                 let mut results = Vec::new();
-                for (step, (lr, g)) in [0.1, 0.3, 0.2, 0.05, 0.4].into_iter().zip(gradients.chunks_exact(6)).enumerate()
-                {
-                    let preparation = Preparation { gradient_scale: 1.0, weight_decay };
-                    let state = [&mut first[..], &mut second[..]];
-                    update(cpu, &rule(&name, form, lr, step as u64), preparation, &mut w, g, state);
+                let steps = [0.1, 0.3, 0.2, 0.05, 0.4].into_iter().zip(gradients.chunks_exact(6));
+                for (step, (lr, g)) in (0..).zip(steps) {
+                    let step = Step { hypers: Hypers { lr, ..HYPERS }, step, gradient_scale: 1.0 };
+                    let state = state.each_mut().map(|values| &mut values[..]);
+                    optimizer.update(cpu, &step, Parameter { w: &mut w, g, state });
                     results.extend(&w);
                 }
                 results
@@ -172,11 +251,13 @@ mod tests {
     /// More than two chunks: the pieces do what one piece does.
     #[test]
     fn long_parameters_are_updated_in_pieces() {
-        let (len, rule) = (40_003, rule("adam", Form::Caffe, 0.1, 0));
+        let (len, adam) = (40_003, optimizer("adam", Form::Caffe));
         let (w, g) = (values(1, len), values(2, len));
         for (_, results) in on_every_cpu(|cpu| {
             let (mut w, mut first, mut second) = (w.clone(), vec![0.0; len], vec![0.0; len]);
-            update(cpu, &rule, PLAIN, &mut w, &g, [&mut first, &mut second]);
+            let step = Step { hypers: Hypers { weight_decay: 0.0, ..HYPERS }, step: 0, gradient_scale: 1.0 };
+            let state = [&mut first[..], &mut second, &mut []];
+            adam.update(cpu, &step, Parameter { w: &mut w, g: &g, state });
             [w, first, second].concat()
         }) {
             let (updated, first) = (&results[..len], &results[len..2 * len]);
@@ -188,14 +269,33 @@ mod tests {
 
     #[test]
     fn gradients_are_scaled_before_weight_decay() {
+        let sgd = optimizer("sgd", Form::Caffe);
         for (_, w) in on_every_cpu(|cpu| {
             let (mut w, mut v) = (vec![2.0], vec![0.0]);
-            let preparation = Preparation { gradient_scale: 0.5, weight_decay: 0.25 };
-            let rule = Rule::Sgd { form: Form::Caffe, lr: 0.1, momentum: 0.9 };
-            update(cpu, &rule, preparation, &mut w, &[4.0], [&mut v, &mut []]);
+            let hypers = Hypers { weight_decay: 0.25, ..HYPERS };
+            let state = [&mut v[..], &mut [], &mut []];
+            let step = Step { hypers, step: 0, gradient_scale: 0.5 };
+            sgd.update(cpu, &step, Parameter { w: &mut w, g: &[4.0], state });
             w
         }) {
             assert_close("w", &w, &[2.0 - 0.1 * (0.5 * 4.0 + 0.25 * 2.0)], 1e-7);
+        }
+    }
+
+    #[test]
+    fn gradients_are_scaled_down_to_the_limit_only() {
+        let scale = |limit, norm| Optimizer::new(ALL[0], Form::Caffe, limit, |_| None).gradient_scale(norm);
+        assert_eq!([scale(0.0, 5.0), scale(2.5, 5.0), scale(5.0, 5.0), scale(5.0, 1.0)], [1.0, 0.5, 1.0, 1.0]);
+        assert_eq!(scale(5.0, f32::NAN), 1.0);
+    }
+
+    #[test]
+    fn descriptors_are_whole() {
+        for descriptor in ALL {
+            let Descriptor { name, hypers, constants, state, kernel, .. } = descriptor;
+            assert!(hypers.iter().all(|hyper| Hypers::NAMES.contains(&hyper.name)), "{name}");
+            assert!(constants.len() <= MOST_CONSTANTS && (1..=MOST_STATES).contains(&state.len()), "{name}");
+            assert_eq!(ALL.iter().filter(|other| other.name == *name || other.kernel == *kernel).count(), 1, "{name}");
         }
     }
 }

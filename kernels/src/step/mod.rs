@@ -11,22 +11,41 @@ pub mod cuda;
 
 use bytemuck::{Pod, Zeroable};
 
-/// One step of one lane, as the host writes it.
+/// The hyper-parameters of a step: the columns of the step table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Hypers {
+    /// Learning rate.
+    pub lr: f32,
+    /// The share of the velocity that is kept.
+    pub momentum: f32,
+    /// Factor of the L2 penalty, or of what weights lose at each step.
+    pub weight_decay: f32,
+    /// The share of the mean gradient that is kept.
+    pub beta1: f32,
+    /// The share of the mean square that is kept.
+    pub beta2: f32,
+}
+
+impl Hypers {
+    /// Their names in specs, in the order of the fields.
+    pub const NAMES: [&str; 5] = ["lr", "momentum", "weight_decay", "beta1", "beta2"];
+}
+
+impl From<[f32; 5]> for Hypers {
+    fn from([lr, momentum, weight_decay, beta1, beta2]: [f32; 5]) -> Hypers {
+        Hypers { lr, momentum, weight_decay, beta1, beta2 }
+    }
+}
+
+/// One step of one lane, as the host writes it: `Row` of `step.cu`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct StepRow {
-    /// Of its batch. 0: the lane makes no step.
+    /// Samples of its batch. 0: the lane makes no step.
     pub samples: u32,
-    /// Learning rate.
-    pub lr: f32,
-    /// Momentum.
-    pub momentum: f32,
-    /// Weight decay.
-    pub weight_decay: f32,
-    /// Adam's.
-    pub beta1: f32,
-    /// Adam's.
-    pub beta2: f32,
+    /// The hyper-parameters.
+    pub hypers: Hypers,
 }
 
 /// The step at hand of one lane, as kernels read it: `LaneStep` of `device.cuh`.
@@ -35,20 +54,12 @@ pub struct StepRow {
 pub struct LaneStep {
     /// Updates before this one.
     pub step: u64,
-    /// Of the table of rows.
+    /// Place in the table of rows.
     pub row: u32,
     /// As in [`StepRow`]; 0 beyond the last row.
     pub samples: u32,
-    /// As in [`StepRow`].
-    pub lr: f32,
-    /// As in [`StepRow`].
-    pub momentum: f32,
-    /// As in [`StepRow`].
-    pub weight_decay: f32,
-    /// As in [`StepRow`].
-    pub beta1: f32,
-    /// As in [`StepRow`].
-    pub beta2: f32,
+    /// The hyper-parameters.
+    pub hypers: Hypers,
     /// `1 / sqrt(1 - beta2^t)`, with t = step + 1.
     pub second_correction: f32,
     /// `1 / (1 - beta1^t)`.

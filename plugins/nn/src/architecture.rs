@@ -10,7 +10,7 @@ use crate::cuda::{self, CudaSession};
 use crate::device::{Device, Inner, NetworkSession};
 use crate::model::Model;
 use crate::network::{BuildError, Network};
-use crate::optimizer::Optimizer;
+use crate::optimizer::LaneOptimizer;
 use crate::options::Options;
 use crate::session::CpuSession;
 
@@ -102,7 +102,7 @@ pub fn description<F: Family>() -> Description {
         numerics_revision: 1000 * ENGINE_REVISION + F::NUMERICS_REVISION,
         devices: vec!["cpu", "cuda"],
         models: models.collect(),
-        optimizers: Optimizer::descriptions(),
+        optimizers: LaneOptimizer::descriptions(),
     }
 }
 
@@ -217,6 +217,6 @@ fn options_schema(architecture: &Architecture) -> String {
     Value::Object(schema).to_string()
 }
 
-pub(crate) fn optimizers(config: &SessionConfig<'_>, network: &Network) -> Result<Vec<Optimizer>, Error> {
-    config.lanes.iter().map(|lane| Optimizer::parse(lane.options, network)).collect()
+pub(crate) fn optimizers(config: &SessionConfig<'_>, network: &Network) -> Result<Vec<LaneOptimizer>, Error> {
+    config.lanes.iter().map(|lane| LaneOptimizer::parse(lane.options, network)).collect()
 }

@@ -3,7 +3,7 @@
 use std::mem;
 
 use clr_kernels::norm::l2_norm;
-use clr_kernels::optimizer::{Preparation, update};
+use clr_kernels::optimizer::{self, MOST_STATES};
 use clr_kernels::softmax_cross_entropy::{Score, softmax_cross_entropy};
 use clr_kernels::step::Part;
 use clr_kernels::{Activation, Cpu, add};
@@ -13,21 +13,21 @@ use crate::columns::Hypers;
 use crate::layer::{Backward, Forward, Kept, Layer, Pass};
 use crate::model::Model;
 use crate::network::{Network, Node, NodeKind, Value};
-use crate::optimizer::Optimizer;
+use crate::optimizer::LaneOptimizer;
 use crate::plan::{Contribution, backward_reads_output};
 
 /// What distinguishes one lane from another.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    pub optimizer: Optimizer,
+    pub optimizer: LaneOptimizer,
     pub init_seed: u64,
     pub data_seed: u64,
     /// All parameters, in the network's order.
     pub weights: Vec<f32>,
     /// All that layers remember.
     pub buffers: Vec<f32>,
-    /// The optimizer's one or two values for each weight; the second may be empty.
-    pub state: [Vec<f32>; 2],
+    /// What the optimizer keeps for each weight; those that it does not are empty.
+    pub state: [Vec<f32>; MOST_STATES],
 }
 
 /// Memory that is only used within a step, so that lanes can take turns with it.
@@ -76,7 +76,7 @@ impl Workspace {
 
 impl Lane {
     /// A lane at step 0.
-    pub fn new(network: &Network, optimizer: Optimizer, init_seed: u64, data_seed: u64) -> Lane {
+    pub fn new(network: &Network, optimizer: LaneOptimizer, init_seed: u64, data_seed: u64) -> Lane {
         let mut weights = vec![0.0; network.parameter_len()];
         for (index, slot) in network.parameters().iter().enumerate() {
             slot.parameter.initializer.fill(&mut weights[slot.range.clone()], slot.fan_in, init_seed, index);
@@ -85,8 +85,10 @@ impl Lane {
         for buffer in network.buffers() {
             buffers[buffer.range.clone()].fill(buffer.initial);
         }
-        let state =
-            [0, 1].map(|index| vec![0.0; if index < optimizer.state_names().len() { weights.len() } else { 0 }]);
+        let state = std::array::from_fn(|index| {
+            let is_kept = index < optimizer.state_names().len();
+            vec![0.0; if is_kept { weights.len() } else { 0 }]
+        });
         Lane { optimizer, init_seed, data_seed, weights, buffers, state }
     }
 
@@ -313,19 +315,18 @@ impl Lane {
         hypers: &Hypers,
         step: u64,
     ) {
-        let gradient_scale = self.optimizer.gradient_scale(grad_norm);
-        for (slot, &multipliers) in network.parameters().iter().zip(self.optimizer.multipliers()) {
-            let (rule, weight_decay) = self.optimizer.rule(hypers, multipliers, step);
-            let [first, second] = &mut self.state;
-            let second = if second.is_empty() { &mut [] } else { &mut second[slot.range.clone()] };
-            update(
-                cpu,
-                &rule,
-                Preparation { gradient_scale, weight_decay },
-                &mut self.weights[slot.range.clone()],
-                &gradients[slot.range.clone()],
-                [&mut first[slot.range.clone()], second],
-            );
+        let LaneOptimizer { rule, multipliers } = &self.optimizer;
+        let gradient_scale = rule.gradient_scale(grad_norm);
+        for (slot, mults) in network.parameters().iter().zip(multipliers) {
+            let (lr, weight_decay) = (hypers.lr * mults.lr, hypers.weight_decay * mults.decay);
+            let hypers = Hypers { lr, weight_decay, ..*hypers };
+            let parameter = optimizer::Parameter {
+                w: &mut self.weights[slot.range.clone()],
+                g: &gradients[slot.range.clone()],
+                // What the optimizer does not keep is empty.
+                state: self.state.each_mut().map(|values| values.get_mut(slot.range.clone()).unwrap_or_default()),
+            };
+            rule.update(cpu, &optimizer::Step { hypers, step, gradient_scale }, parameter);
         }
     }
 }
@@ -423,7 +424,7 @@ mod tests {
     }
 
     fn lane(model: &Model) -> Lane {
-        Lane::new(&model.network, Optimizer::parse(r#"{"optimizer": "sgd"}"#, &model.network).unwrap(), 3, 4)
+        Lane::new(&model.network, LaneOptimizer::parse(r#"{"optimizer": "sgd"}"#, &model.network).unwrap(), 3, 4)
     }
 
     fn images() -> Vec<f32> {

@@ -12,7 +12,7 @@ use crate::clock::NoClock;
 use crate::columns::{HYPERS, Hypers, METRICS};
 use crate::lane::{Batch, Lane, Workspace};
 use crate::model::Model;
-use crate::optimizer::Optimizer;
+use crate::optimizer::LaneOptimizer;
 use crate::state::{self, Part};
 
 /// K networks of one architecture that train side by side.
@@ -33,7 +33,7 @@ impl CpuSession {
     pub(crate) fn new(
         config: &SessionConfig<'_>,
         model: Model,
-        optimizers: Vec<Optimizer>,
+        optimizers: Vec<LaneOptimizer>,
     ) -> Result<CpuSession, Error> {
         let cpu = |thread_count| Cpu::new(thread_count).map_err(|error| Error::device(error.to_string()));
         let lanes = config
@@ -121,7 +121,7 @@ impl Session for CpuSession {
     }
 
     fn reset_lane(&mut self, lane: usize, trial: &clr_plugin::Lane<'_>, _dataset: &Dataset<'_>) -> Result<(), Error> {
-        let optimizer = Optimizer::parse(trial.options, &self.model.network)?;
+        let optimizer = LaneOptimizer::parse(trial.options, &self.model.network)?;
         self.lanes[lane] = Lane::new(&self.model.network, optimizer, trial.init_seed, trial.data_seed);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use clr_plugin::{Role, Tensor};
 
 use crate::network::Network;
-use crate::optimizer::Optimizer;
+use crate::optimizer::LaneOptimizer;
 
 /// Where the values of a tensor are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Place {
 pub(crate) enum Part {
     /// All parameters.
     Weights,
-    /// The first or second of what the optimizer keeps for each weight.
+    /// One of the tensors that the optimizer keeps for each parameter.
     Optimizer(usize),
     /// What layers remember.
     Buffers,
@@ -28,7 +28,7 @@ pub(crate) enum Part {
 
 /// The tensors of a lane with this optimizer: the parameters, what the optimizer keeps of each, and what layers
 /// remember.
-pub(crate) fn tensors(network: &Network, optimizer: &Optimizer) -> Vec<Tensor> {
+pub(crate) fn tensors(network: &Network, optimizer: &LaneOptimizer) -> Vec<Tensor> {
     let parameters = network.parameters();
     let weights =
         parameters.iter().map(|slot| Tensor { name: slot.name.clone(), role: Role::Weight, shape: slot.shape.clone() });
@@ -48,7 +48,7 @@ pub(crate) fn tensors(network: &Network, optimizer: &Optimizer) -> Vec<Tensor> {
 }
 
 /// Where number `tensor` of [`tensors`] is.
-pub(crate) fn place(network: &Network, optimizer: &Optimizer, tensor: usize) -> Option<Place> {
+pub(crate) fn place(network: &Network, optimizer: &LaneOptimizer, tensor: usize) -> Option<Place> {
     let (parameters, buffers) = (network.parameters(), network.buffers());
     let copies = 1 + optimizer.state_names().len();
     if tensor < copies * parameters.len() {

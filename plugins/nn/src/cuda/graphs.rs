@@ -124,16 +124,21 @@ impl CudaSession {
             }
         }
         partials(gpu, lanes, len, gradients, memory.squares.lanes())?;
-        let settings = Update {
+        let all = Update {
             len,
             batch: samples,
             slots: &memory.parameter_slots,
+            optimizers: &self.optimizers,
             rules: &memory.rules,
             steps: &tables.steps,
             squares: memory.squares.lanes(),
+            w: memory.weights.lanes(),
+            g: gradients,
+            state: memory.state.each_ref().map(|state| state.as_ref().map(Tensors::lanes)),
+            metrics,
+            column: GRAD_NORM,
         };
-        let state = (memory.first.lanes(), memory.second.as_ref().map(Tensors::lanes));
-        update(gpu, lanes, &settings, memory.weights.lanes(), gradients, state, &metrics, GRAD_NORM)
+        update(gpu, lanes, &all)
     }
 
     /// Makes the images of a part of an update, unless the host has.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytemuck::Pod;
 use clr_kernels::cuda::{Buffer, Gpu, GpuError, Lanes, Precision};
 use clr_kernels::norm::cuda::partial_count;
+use clr_kernels::optimizer::MOST_STATES;
 use clr_kernels::optimizer::cuda::{LaneRule, Slot};
 use clr_plugin::Error;
 
@@ -54,10 +55,8 @@ pub(super) struct Memory {
     pub gradients: Tensors,
     /// Those of an update's parts so far, where there are several.
     pub accumulated: Option<Tensors>,
-    /// The first value that optimizers keep for each weight.
-    pub first: Tensors,
-    /// The second, where a lane's optimizer keeps one.
-    pub second: Option<Tensors>,
+    /// What optimizers keep for each weight, as far as a lane's optimizer does.
+    pub state: [Option<Tensors>; MOST_STATES],
     /// Partial sums of squares of the gradients.
     pub squares: Tensors<f64>,
     pub buffers: Tensors,
@@ -163,7 +162,7 @@ impl Sizes {
 
     /// How many allocations there are.
     pub fn allocations(&self) -> u64 {
-        15 + u64::from(self.accumulated > 0) + self.slots.len() as u64
+        13 + MOST_STATES as u64 + u64::from(self.accumulated > 0) + self.slots.len() as u64
     }
 }
 
@@ -182,12 +181,15 @@ impl Memory {
     /// Tensors of `lanes` lanes that hold zeros, but for what is the same in all of them.
     pub fn new(gpu: &Gpu, sizes: &Sizes, lanes: usize, state_count: usize) -> Result<Memory, GpuError> {
         let tensors = |len| Tensors::new(gpu, lanes, len);
+        let mut state = [const { None }; MOST_STATES];
+        for state in &mut state[..state_count] {
+            *state = Some(tensors(sizes.parameters)?);
+        }
         Ok(Memory {
             weights: tensors(sizes.parameters)?,
             gradients: tensors(sizes.parameters)?,
             accumulated: (sizes.accumulated > 0).then(|| tensors(sizes.accumulated)).transpose()?,
-            first: tensors(sizes.parameters)?,
-            second: (state_count > 1).then(|| tensors(sizes.parameters)).transpose()?,
+            state,
             squares: Tensors::new(gpu, lanes, partial_count(sizes.parameters))?,
             buffers: tensors(sizes.buffers)?,
             slots: sizes.slots.iter().map(|&len| tensors(len)).collect::<Result<_, _>>()?,
@@ -206,17 +208,17 @@ impl Memory {
     /// Copies the state of `source`, a lane on the host, to lane `lane`.
     pub fn put(&self, gpu: &Gpu, model: &Model, lane: usize, source: &Lane) -> Result<(), GpuError> {
         gpu.upload(&self.weights.buffer, lane * self.weights.stride, &source.weights)?;
-        let [first, second] = &source.state;
-        gpu.upload(&self.first.buffer, lane * self.first.stride, first)?;
         // What the optimizer does not keep is not read.
-        if let Some(tensors) = &self.second {
-            gpu.upload(&tensors.buffer, lane * tensors.stride, second)?;
+        for (tensors, values) in self.state.iter().zip(&source.state) {
+            if let Some(tensors) = tensors {
+                gpu.upload(&tensors.buffer, lane * tensors.stride, values)?;
+            }
         }
         gpu.upload(&self.buffers.buffer, lane * self.buffers.stride, &source.buffers)?;
         gpu.upload(&self.init_seeds, lane, &[source.init_seed])?;
         gpu.upload(&self.data_seeds, lane, &[source.data_seed])?;
-        gpu.upload(&self.rules, lane, &[source.optimizer.lane_rule()])?;
-        let parameters = model.network.parameters().iter().zip(source.optimizer.multipliers());
+        gpu.upload(&self.rules, lane, &[LaneRule::from(&source.optimizer.rule)])?;
+        let parameters = model.network.parameters().iter().zip(&source.optimizer.multipliers);
         let slot = |(slot, mults): (&ParameterSlot, &Multipliers)| Slot {
             end: slot.range.end as u32,
             lr_mult: mults.lr,

@@ -19,6 +19,7 @@ mod tables;
 use std::collections::BTreeSet;
 
 use clr_kernels::cuda::{Gpu, GpuError, Precision};
+use clr_kernels::optimizer::Descriptor;
 use clr_kernels::softmax_cross_entropy::cuda::Total;
 use clr_plugin::{
     Augment, Dataset, Error, Evaluate, Footprint, Session, SessionConfig, Split, StepTable, StepTableParts, Tensor,
@@ -31,7 +32,7 @@ use self::tables::{ROWS, Tables, sample_count};
 use crate::columns::{HYPERS, METRICS};
 use crate::lane::Lane;
 use crate::model::Model;
-use crate::optimizer::Optimizer;
+use crate::optimizer::LaneOptimizer;
 use crate::state::{self, Part};
 
 /// K networks of one architecture that train side by side on a GPU.
@@ -40,6 +41,8 @@ pub(crate) struct CudaSession {
     model: Model,
     precision: Precision,
     lanes: Vec<Trial>,
+    /// The optimizers that lanes have or had.
+    optimizers: Vec<&'static Descriptor>,
     sizes: Sizes,
     graphs: Graphs,
     tables: Tables,
@@ -53,7 +56,7 @@ pub(crate) struct CudaSession {
 /// What the host knows of a lane.
 #[derive(Clone, Debug)]
 struct Trial {
-    optimizer: Optimizer,
+    optimizer: LaneOptimizer,
     data_seed: u64,
 }
 
@@ -62,7 +65,7 @@ struct Trial {
 pub(crate) fn footprint(
     config: &SessionConfig<'_>,
     model: &Model,
-    optimizers: &[Optimizer],
+    optimizers: &[LaneOptimizer],
     ordinal: usize,
     precision: Precision,
 ) -> Result<Footprint, Error> {
@@ -108,7 +111,7 @@ pub(crate) fn failure(error: GpuError) -> Error {
 }
 
 /// Values that the hungriest optimizer keeps for each weight.
-fn state_count(optimizers: &[Optimizer]) -> usize {
+fn state_count(optimizers: &[LaneOptimizer]) -> usize {
     optimizers.iter().map(|optimizer| optimizer.state_names().len()).max().unwrap_or(0)
 }
 
@@ -116,7 +119,7 @@ impl CudaSession {
     pub fn new(
         config: &SessionConfig<'_>,
         model: Model,
-        optimizers: Vec<Optimizer>,
+        optimizers: Vec<LaneOptimizer>,
         ordinal: usize,
         precision: Precision,
     ) -> Result<CudaSession, Error> {
@@ -134,7 +137,10 @@ impl CudaSession {
             memory.put(&gpu, &model, index, &lane).map_err(failure)?;
         }
         let (lanes, graphs) = (trials.collect(), Graphs::default());
-        Ok(CudaSession { model, precision, lanes, sizes, graphs, tables, memory, source, is_random, gpu })
+        let mut optimizers: Vec<_> = optimizers.iter().map(|optimizer| optimizer.rule.descriptor()).collect();
+        optimizers.sort_by_key(|descriptor| descriptor.name);
+        optimizers.dedup_by_key(|descriptor| descriptor.name);
+        Ok(CudaSession { model, precision, lanes, optimizers, sizes, graphs, tables, memory, source, is_random, gpu })
     }
 
     /// Launches one step: a graph for each size that batches of the lanes have.
@@ -225,6 +231,23 @@ impl CudaSession {
         Ok(Some(totals))
     }
 
+    /// Sees to it that a lane can have this optimizer from now on.
+    fn make_room_for(&mut self, optimizer: &LaneOptimizer) -> Result<(), Error> {
+        let descriptor = optimizer.rule.descriptor();
+        if self.optimizers.iter().any(|known| known.name == descriptor.name) {
+            return Ok(());
+        }
+        for state in &mut self.memory.state[..descriptor.state.len()] {
+            if state.is_none() {
+                *state = Some(Tensors::new(&self.gpu, self.lanes.len(), self.sizes.parameters).map_err(failure)?);
+            }
+        }
+        self.optimizers.push(descriptor);
+        // They were captured without it.
+        self.graphs.clear();
+        Ok(())
+    }
+
     /// The values of tensor number `tensor` in the list of [`Session::tensors`]: where they begin, and how many there
     /// are.
     fn tensor(&self, lane: usize, tensor: usize) -> Result<(&Tensors, usize, usize), Error> {
@@ -232,8 +255,7 @@ impl CudaSession {
         let found = place.and_then(|place| {
             let tensors = match place.part {
                 Part::Weights => &self.memory.weights,
-                Part::Optimizer(0) => &self.memory.first,
-                Part::Optimizer(_) => self.memory.second.as_ref()?,
+                Part::Optimizer(index) => self.memory.state.get(index)?.as_ref()?,
                 Part::Buffers => &self.memory.buffers,
             };
             Some((tensors, lane * tensors.stride + place.range.start, place.range.len()))
@@ -281,13 +303,8 @@ impl Session for CudaSession {
     }
 
     fn reset_lane(&mut self, lane: usize, trial: &clr_plugin::Lane<'_>, _dataset: &Dataset<'_>) -> Result<(), Error> {
-        let optimizer = Optimizer::parse(trial.options, &self.model.network)?;
-        if optimizer.state_names().len() > 1 && self.memory.second.is_none() {
-            let second = Tensors::new(&self.gpu, self.lanes.len(), self.sizes.parameters).map_err(failure)?;
-            self.memory.second = Some(second);
-            // They were captured without it.
-            self.graphs.clear();
-        }
+        let optimizer = LaneOptimizer::parse(trial.options, &self.model.network)?;
+        self.make_room_for(&optimizer)?;
         let state = Lane::new(&self.model.network, optimizer.clone(), trial.init_seed, trial.data_seed);
         self.memory.put(&self.gpu, &self.model, lane, &state).map_err(failure)?;
         self.lanes[lane] = Trial { optimizer, data_seed: trial.data_seed };

@@ -124,6 +124,5 @@ pub(super) fn sample_count(parts: &StepTableParts<'_>, step: usize, lane: usize)
 fn row(parts: &StepTableParts<'_>, step: usize, lane: usize) -> StepRow {
     let mut hypers = [0.0; HYPERS.len()];
     hypers.copy_from_slice(&parts.hypers[(step * parts.lane_count + lane) * HYPERS.len()..][..HYPERS.len()]);
-    let Hypers { lr, momentum, weight_decay, beta1, beta2 } = Hypers::from(hypers);
-    StepRow { samples: sample_count(parts, step, lane) as u32, lr, momentum, weight_decay, beta1, beta2 }
+    StepRow { samples: sample_count(parts, step, lane) as u32, hypers: Hypers::from(hypers) }
 }
