@@ -16,6 +16,7 @@
 #include "../src/optimizer/adadelta.cu"
 #include "../src/optimizer/adagrad.cu"
 #include "../src/optimizer/adam.cu"
+#include "../src/optimizer/amsgrad.cu"
 #include "../src/optimizer/momentum.cu"
 #include "../src/optimizer/rmsprop.cu"
 #include "../src/pool/pool.cu"

@@ -82,7 +82,7 @@ EPSILON = 0.05
 
 
 def caffe(kind, w, gradients):
-    h, u, results = np.zeros_like(w), np.zeros_like(w), []
+    h, u, largest, results = np.zeros_like(w), np.zeros_like(w), np.zeros_like(w), []
     for it, (rate, g) in enumerate(zip(RATES, gradients)):
         g = g + DECAY * w
         if kind == "sgd":
@@ -92,11 +92,12 @@ def caffe(kind, w, gradients):
             before = h
             h = MOMENTUM * h + rate * g
             update = (1 + MOMENTUM) * h - MOMENTUM * before
-        elif kind == "adam":
+        elif kind in ("adam", "amsgrad"):  # Caffe has no AMSGrad: this is its Adam with the largest u.
             h = BETA1 * h + (1 - BETA1) * g
             u = BETA2 * u + (1 - BETA2) * g * g
             correction = np.sqrt(1 - BETA2 ** (it + 1)) / (1 - BETA1 ** (it + 1))
-            update = rate * correction * h / (np.sqrt(u) + EPSILON)
+            largest = np.maximum(largest, u)
+            update = rate * correction * h / (np.sqrt(u if kind == "adam" else largest) + EPSILON)
         elif kind == "rmsprop":
             h = RMS_DECAY * h + (1 - RMS_DECAY) * g * g
             update = rate * g / (np.sqrt(h) + EPSILON)
@@ -121,6 +122,7 @@ TORCH = {
     "rmsprop": lambda w: torch.optim.RMSprop(w, alpha=RMS_DECAY, eps=EPSILON, weight_decay=DECAY),
     "adagrad": lambda w: torch.optim.Adagrad(w, eps=EPSILON, weight_decay=DECAY),
     "adadelta": lambda w: torch.optim.Adadelta(w, rho=RHO, eps=EPSILON, weight_decay=DECAY),
+    "amsgrad": lambda w: torch.optim.Adam(w, betas=(BETA1, BETA2), eps=EPSILON, weight_decay=DECAY, amsgrad=True),
 }
 
 

@@ -6,6 +6,7 @@
 mod adadelta;
 mod adagrad;
 mod adam;
+mod amsgrad;
 mod cpu;
 pub mod cuda;
 mod momentum;
@@ -20,6 +21,7 @@ pub const ALL: &[&Descriptor] = &[
     &momentum::NESTEROV,
     &adam::ADAM,
     &adam::ADAMW,
+    &amsgrad::AMSGRAD,
     &rmsprop::RMSPROP,
     &adagrad::ADAGRAD,
     &adadelta::ADADELTA,

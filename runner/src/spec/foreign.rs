@@ -366,6 +366,7 @@ pub static FOREIGN: &[Foreign] = &[
         "write `kind = \"nesterov\"` with `momentum`",
     ),
     at(OPTIMIZER, &["RMSpropTF", "rms", "rms_prop"], "write `kind = \"rmsprop\"` with `rms_decay`"),
+    at(OPTIMIZER, &["AdamAMSGrad", "ams_grad"], "write `kind = \"amsgrad\"`"),
     at(OPTIMIZER, &["ada_grad"], "write `kind = \"adagrad\"`"),
     at(OPTIMIZER, &["ada_delta"], "write `kind = \"adadelta\"` with `rho`"),
     at(
@@ -383,7 +384,6 @@ pub static FOREIGN: &[Foreign] = &[
             "Lion",
             "Adafactor",
             "SparseAdam",
-            "AMSGrad",
             "Ranger",
             "Yogi",
             "AdaBelief",
@@ -420,9 +420,10 @@ pub static FOREIGN: &[Foreign] = &[
         &["dampening"],
         "there is none: `form = \"torch\"` of `sgd` and `nesterov` is PyTorch's update with a dampening of 0",
     ),
+    at(OPTION, &["amsgrad", "use_amsgrad"], "it is an optimizer of its own: `kind = \"amsgrad\"`"),
     at(
         OPTION,
-        &["amsgrad", "centered", "decoupled_weight_decay", "initial_accumulator_value"],
+        &["centered", "decoupled_weight_decay", "initial_accumulator_value"],
         "that form is not offered; `adam` and `adamw` have `beta1`, `beta2`, `epsilon` and `weight_decay`",
     ),
     at(
