@@ -9,8 +9,6 @@
 pub mod arguments;
 pub mod checkpoint;
 pub mod cli;
-pub mod columns;
-pub mod contain;
 pub mod dataset;
 pub mod device;
 pub mod ensemble;
@@ -19,33 +17,28 @@ pub mod event;
 pub mod gather;
 pub mod gpu;
 pub mod holder;
-pub mod host;
 pub mod journal;
 pub mod logs;
 pub mod manual;
-pub mod memory;
 pub mod plan;
 pub mod plot;
 pub mod progress;
 pub mod ratio;
 pub mod recipe;
-pub mod regular;
 pub mod schedule;
 pub mod show;
 pub mod signals;
 pub mod spec;
 pub mod status;
 pub mod store;
-pub mod suggest;
-pub mod terminal;
-pub mod text;
-pub mod threads;
 pub mod train;
 pub mod verify;
-pub mod vetted;
-pub mod words;
 pub mod work;
 pub mod worker;
 
-// Where these were before.
+// Where these were before they were crates.
+pub use clr_host as host;
+pub use clr_system::{contain, memory, regular, text, threads};
+pub use clr_terminal::{columns, suggest, terminal, words};
+pub use clr_vetted as vetted;
 pub use spec::{duration, table};

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 /// `0.7s`, `42s`, `3h 5m 12s`.
 ///
 /// ```
-/// assert_eq!([0.74, 9.0, 42.4, 11_112.0].map(clr_run::words::duration), ["0.7s", "9.0s", "42s", "3h 5m 12s"]);
+/// assert_eq!([0.74, 9.0, 42.4, 11_112.0].map(clr_terminal::words::duration), ["0.7s", "9.0s", "42s", "3h 5m 12s"]);
 /// ```
 pub fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0);
@@ -61,7 +61,7 @@ pub fn thousands(count: u128) -> String {
 /// `1 trial`, `2 trials`, `12,000 classes`, `2 tries`.
 ///
 /// ```
-/// use clr_run::words::counted;
+/// use clr_terminal::words::counted;
 ///
 /// let texts = [counted(1, "trial"), counted(12_000, "class"), counted(0, "try"), counted(2, "day")];
 /// assert_eq!(texts, ["1 trial", "12,000 classes", "0 tries", "2 days"]);
@@ -119,7 +119,7 @@ const SHORT_NUMBER: usize = 4;
 /// A number for people: as it is where it is short, else rounded to so many significant digits. Never for files.
 ///
 /// ```
-/// use clr_run::words::shortened;
+/// use clr_terminal::words::shortened;
 ///
 /// let numbers = [0.006, 0.054_772_255_750_516_61, 1e-7, 123_456.0, 0.000_012_345_678_9];
 /// assert_eq!(numbers.map(|number| shortened(number, 4)), ["0.006", "0.05477", "1e-7", "123456", "0.00001235"]);

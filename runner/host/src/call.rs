@@ -33,7 +33,7 @@ pub enum Completion {
 
 impl Completion {
     /// That each lane made as many steps as this says, of those it was asked to make.
-    pub(crate) fn check_steps(self, done: &[u32], asked: &[u32]) -> Result<(), String> {
+    pub fn check_steps(self, done: &[u32], asked: &[u32]) -> Result<(), String> {
         let wrong =
             |(_, (done, asked)): &(usize, (&u32, &u32))| done > asked || (self == Completion::Complete && done < asked);
         match done.iter().zip(asked).enumerate().find(wrong) {
@@ -58,7 +58,7 @@ pub struct CallSizes {
 
 impl CallSizes {
     /// Elements of `sample_counts`, of `samples` and of `epochs`, of `hypers`, and of `metrics`.
-    pub(crate) fn of_step(&self, step_count: usize, shared_samples: bool) -> [usize; 4] {
+    pub fn of_step(&self, step_count: usize, shared_samples: bool) -> [usize; 4] {
         let batches = step_count.saturating_mul(if shared_samples { 1 } else { self.lane_count });
         let rows = step_count.saturating_mul(self.lane_count);
         [
@@ -69,7 +69,7 @@ impl CallSizes {
         ]
     }
 
-    pub(crate) fn check_step(&self, call: &StepCall<'_>, steps_done: &[u32], metrics: &[f32]) -> Result<(), String> {
+    pub fn check_step(&self, call: &StepCall<'_>, steps_done: &[u32], metrics: &[f32]) -> Result<(), String> {
         let [batches, samples, hypers, rows] = self.of_step(call.step_count as usize, call.shared_samples);
         for (name, found, expected) in [
             ("first_steps", call.first_steps.len(), self.lane_count),
@@ -91,7 +91,7 @@ impl CallSizes {
         Ok(())
     }
 
-    pub(crate) fn check_evaluate(&self, active: &[bool], metrics: &[f32]) -> Result<(), String> {
+    pub fn check_evaluate(&self, active: &[bool], metrics: &[f32]) -> Result<(), String> {
         if active.len() == self.lane_count && metrics.len() == self.lane_count * self.metric_count {
             return Ok(());
         }

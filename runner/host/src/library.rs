@@ -13,7 +13,7 @@ use super::info::{ParameterInfo, PluginInfo};
 use super::raw;
 use super::session::{BorrowedConfig, Session, SessionConfig};
 use super::{Footprint, HostError};
-use crate::regular;
+use clr_system::regular;
 
 /// Longer files are no libraries: one with all kernels of a GPU's vendor has some gigabytes.
 const LARGEST_LIBRARY: u64 = 1 << 34;
@@ -108,7 +108,7 @@ impl Plugin {
     }
 
     /// Loads a library if its digest is accepted.
-    pub(crate) fn load_if(path: &Path, accept: impl FnOnce(&str) -> Result<(), String>) -> Result<Plugin, HostError> {
+    pub fn load_if(path: &Path, accept: impl FnOnce(&str) -> Result<(), String>) -> Result<Plugin, HostError> {
         let failed = |message: String| HostError::Load { path: path.to_owned(), message };
         // With a separator in it, so that the system's own search path is not searched.
         let absolute = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;

@@ -114,7 +114,7 @@ pub struct ParameterInfo {
 pub const MOST_STATE_VALUES: usize = 1 << 30;
 
 /// That a lane's tensors have as many values as their shapes say, and no more than can be copied.
-pub(crate) fn check_sizes(tensors: &[TensorInfo]) -> Result<(), String> {
+pub fn check_sizes(tensors: &[TensorInfo]) -> Result<(), String> {
     let mut total = 0usize;
     for TensorInfo { name, shape, element_count, .. } in tensors {
         total = total.saturating_add(*element_count);

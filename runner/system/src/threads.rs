@@ -4,7 +4,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Does `work`, whose parallel iterators use as many threads as there are processors, or as many as the system gives, be it
 /// this one alone. They end with the work: where threads are few, they are needed elsewhere.
-pub(crate) fn install<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub fn install<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     match start(std::thread::available_parallelism().map_or(1, usize::from), with_threads) {
         Some(pool) => pool.install(work),
         None => {

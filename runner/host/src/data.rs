@@ -49,7 +49,7 @@ pub struct Data {
     pub channels: u32,
     /// Labels are below this.
     pub class_count: u32,
-    /// Train, validation, test: indexed by [`crate::host::Split`].
+    /// Train, validation, test: indexed by [`crate::Split`].
     pub splits: [SplitData; 3],
     /// What is done to each image on its way to the model.
     pub transform: Transform,

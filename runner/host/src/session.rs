@@ -14,7 +14,7 @@ use super::info::{Role, TensorInfo, check_sizes};
 use super::library::{EnsembleFunctions, Plugin, StateFunctions};
 use super::stream::{self, Stream};
 use super::{HostError, raw};
-use crate::host::Split;
+use crate::Split;
 
 /// What a session is made from.
 #[derive(Clone, Debug)]

@@ -50,8 +50,7 @@ impl Terminal {
     }
 
     /// Of this width, without colours.
-    #[cfg(test)]
-    pub(crate) fn plain(width: usize) -> Terminal {
+    pub fn plain(width: usize) -> Terminal {
         Terminal { width: Some(width), ..Terminal::default() }
     }
 

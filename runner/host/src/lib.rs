@@ -8,6 +8,9 @@
 //! - `data.rs` is the dataset that a session borrows, `stream.rs` the way back for images that come in batches;
 //! - `session.rs` trains, `call.rs` has the tables; `error.rs` is what can go wrong, `death.rs` how a process that held a session ended.
 
+// Public to the rest of the program: where a name says it all, it needs no sentence.
+#![allow(missing_docs)]
+
 mod call;
 mod data;
 mod death;
@@ -25,7 +28,7 @@ pub use data::{Data, Images, Split, SplitData, Transform};
 pub use death::Death;
 pub use discovery::{Found, Pin, SearchPath};
 pub use error::{Blame, Function, HostError};
-pub(crate) use info::check_sizes;
+pub use info::check_sizes;
 pub use info::{Footprint, MOST_STATE_VALUES, ModelInfo, OptimizerInfo, ParameterInfo, PluginInfo, Role, TensorInfo};
 pub use library::Plugin;
 pub use session::{Lane, Session, SessionConfig};

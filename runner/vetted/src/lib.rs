@@ -13,6 +13,9 @@
 //!
 //! How many rows a file may have is for the caller to say: a thousand equal ones can take no more room than one.
 
+// Public to the rest of the program: where a name says it all, it needs no sentence.
+#![allow(missing_docs)]
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -33,12 +36,12 @@ mod format;
 mod tests;
 mod thrift;
 
-use crate::regular;
+use clr_system::regular;
 use format::{FILE, PAGE, file, page, schema_element};
 use thrift::{Refusal, Value};
 
 /// A file whose footer is sound.
-pub(crate) struct Vetted {
+pub struct Vetted {
     pub file: File,
     /// Its bytes.
     pub length: u64,
@@ -48,14 +51,14 @@ pub(crate) struct Vetted {
 }
 
 /// What the pages of some columns hold.
-pub(crate) struct Pages {
+pub struct Pages {
     /// Bytes of the longest value of a dictionary, which each row may repeat.
     pub longest: usize,
 }
 
 /// Why a file is not read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
+pub enum Fault {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("byte {at}: expected {expected}, found {found}")]
@@ -83,7 +86,7 @@ const HEADER_BYTES: u64 = 1024;
 impl Vetted {
     /// Opens a file. Columns of text are given the type `text`, other columns what Parquet itself calls them: the Arrow
     /// schema that writers embed could be far larger in memory than in the file.
-    pub(crate) fn open(path: &Path, text: &DataType) -> Result<Vetted, Fault> {
+    pub fn open(path: &Path, text: &DataType) -> Result<Vetted, Fault> {
         let mut file = regular::open(path)?;
         let length = file.metadata()?.len();
         let mut end = [0; 8];
@@ -122,13 +125,13 @@ impl Vetted {
     }
 
     /// Rows of all row groups.
-    pub(crate) fn rows(&self) -> u64 {
+    pub fn rows(&self) -> u64 {
         let rows = self.metadata.metadata().row_groups().iter().map(|group| group.num_rows() as u64);
         rows.fold(0, u64::saturating_add)
     }
 
     /// Looks at the headers of all pages of the columns `leaves`, which are numbers of leaves of the Parquet schema.
-    pub(crate) fn pages(&self, leaves: &[usize]) -> Result<Pages, Fault> {
+    pub fn pages(&self, leaves: &[usize]) -> Result<Pages, Fault> {
         let mut look = Look { vetted: self, stored: 0, unpacked: 0, longest: 0 };
         for group in self.metadata.metadata().row_groups() {
             for &leaf in leaves {

@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::host::Split;
+use crate::Split;
 
 /// The status that a failed load gives a plugin, which passes it on to us.
 pub(super) const LOAD_FAILED: clr_abi::Status = 1000;
