@@ -23,9 +23,7 @@ pub mod manual;
 pub mod plan;
 pub mod plot;
 pub mod progress;
-pub mod ratio;
 pub mod recipe;
-pub mod schedule;
 pub mod show;
 pub mod signals;
 pub mod spec;
@@ -38,6 +36,7 @@ pub mod worker;
 
 // Where these were before they were crates.
 pub use clr_host as host;
+pub use clr_schedule::{self as schedule, ratio};
 pub use clr_system::{contain, memory, regular, text, threads};
 pub use clr_terminal::{columns, suggest, terminal, words};
 pub use clr_vetted as vetted;

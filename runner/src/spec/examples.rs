@@ -1,12 +1,12 @@
 //! One example of each kind of schedule, for the reference: parts of specs, in TOML, that together use each of its keys.
 
 /// The examples of the kind named `kind`.
-pub(super) fn of_kind(kind: &str) -> &'static [&'static str] {
+pub fn of_kind(kind: &str) -> &'static [&'static str] {
     EXAMPLES.iter().find(|(name, _)| *name == kind).map_or(&[], |(_, examples)| examples)
 }
 
 /// An example of the keys that every kind has.
-pub(super) const COMMON: &[&str] = &[
+pub const COMMON: &[&str] = &[
     r#"[policies.stairs]
 kind          = "triangular"
 base_lr       = 0.001

@@ -7,7 +7,9 @@ mod checkpointing;
 mod data;
 mod diagnostic;
 pub mod duration;
-mod examples;
+#[doc(hidden)]
+pub mod example;
+pub mod examples;
 pub mod foreign;
 mod format;
 mod grid;

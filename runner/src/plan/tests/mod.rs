@@ -1,9 +1,12 @@
 //! Plans of small specs, with facts made by hand.
 
 mod durations;
+mod foreign;
 mod groups;
+mod mutated;
 mod overview;
 mod problems;
+mod reference;
 mod table;
 
 use expect_test::{Expect, expect};

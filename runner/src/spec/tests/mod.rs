@@ -1,45 +1,15 @@
 //! What is read of a spec, and that no text is too broken to be read.
 
 mod diagnostics;
-mod reference;
 
 use expect_test::expect;
 use proptest::prelude::*;
 
+use super::example::{GOOD, source};
 use super::*;
 use crate::ratio::Ratio;
 use crate::spec::duration::{Duration, Unit};
 use crate::spec::{Every, Keep, OnError};
-
-/// A spec without a fault; tests replace parts of it.
-pub(crate) const GOOD: &str = r#"[experiment]
-name = "good"
-seeds = [1, 2]
-
-[model]
-plugin = "cifar"
-architecture = "cifar10_full"
-
-[data]
-dataset = "cifar10"
-batch_size = 100
-
-[train]
-iterations = 25_000
-
-[policies.tri]
-kind = "triangular"
-base_lr = 0.001
-max_lr = [0.005, 0.006]
-step_size = 2000
-
-[optimizers.nesterov]
-kind = "nesterov"
-"#;
-
-pub(crate) fn source(text: &str) -> SourceFile {
-    SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }
-}
 
 #[test]
 fn what_must_be_gathered_is_known() {
@@ -181,71 +151,12 @@ fn the_json_schema_knows_every_key() {
     .assert_eq(&serde_json::to_string_pretty(&kinds[1]["properties"]["gamma"]).expect("it is JSON"));
 }
 
-/// Pieces that specs are made of, to be put together wrongly.
-const PIECES: &[&str] = &[
-    "[experiment]\n",
-    "[policies.a]\n",
-    "[policies.a.train]\n",
-    "[optimizers.b]\n",
-    "[grid]\n",
-    "[[policies]]\n",
-    "kind = ",
-    "\"sequence\"",
-    "stages = ",
-    "[{ kind = \"fixed\", base_lr = 1 }]",
-    "{ each = [[1], []] }",
-    "{ linspace = [1, 2, 3] }",
-    "{ logspace = ",
-    "seeds = ",
-    "9223372036854775808",
-    "-1e400",
-    "nan",
-    "\"2 epochs\"",
-    "zip = ",
-    "exclude = ",
-    "[[\"max_lr\", \"seed\"]]",
-    "[{ policy.x = 1 }]",
-    "name = ",
-    "\n",
-    "]",
-    "}",
-    "=",
-    ".",
-    "\"\"\"",
-    "é\u{0}",
-    "#",
-];
-
 proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC*", set in "\\PC*") {
         let source = source(&text);
         let (_, diagnostics) = parse(&source, &[set]);
         render(&diagnostics, &source);
-    }
-
-    #[test]
-    fn mutated_specs_never_panic(
-        cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0usize..20), 1..6),
-        set in proptest::option::of(any::<prop::sample::Index>()),
-    ) {
-        let mut text = GOOD.to_owned();
-        for (place, piece, length) in cuts {
-            let start = text.floor_char_boundary(place.index(text.len() + 1));
-            let end = text.ceil_char_boundary((start + length).min(text.len()));
-            text.replace_range(start..end, PIECES[piece.index(PIECES.len())]);
-        }
-        let sets: Vec<String> = set.map(|piece| format!("train.iterations={}", PIECES[piece.index(PIECES.len())])).into_iter().collect();
-        let source = source(&text);
-        let (spec, diagnostics) = parse(&source, &sets);
-        render(&diagnostics, &source);
-        // What could be read is planned too, and that reports at least something where parsing did.
-        if let Err(more) = crate::plan::plan(&spec, &crate::plan::example::facts()) {
-            render(&more, &source);
-            prop_assert!(!diagnostics.is_empty() || !more.is_empty());
-        } else {
-            prop_assert!(diagnostics.is_empty());
-        }
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-use super::super::keys::{self, Key};
-use super::super::{examples, kinds};
 use super::*;
-use crate::plan::example::facts_for;
+use crate::spec::duration::Unit;
+use crate::spec::example::source;
+use crate::spec::keys::{self, Key};
+use crate::spec::{examples, kinds};
 
 /// A spec that the tables of an example add to; policies and optimizers of the example take the place of these.
 const WHOLE: &str = r#"
@@ -55,7 +56,7 @@ fn check(example: &str) {
         let rows = [(0.0, 0.1), (25_000.0, 0.2)].into();
         facts.tables.insert(table, Ok(crate::spec::table::Values::From { unit: Unit::Iterations, rows }));
     }
-    if let Err(problems) = crate::plan::plan(&spec, &facts) {
+    if let Err(problems) = plan(&spec, &facts) {
         panic!("{}\n{}", source.text, render(&problems, &source));
     }
 }

@@ -133,10 +133,10 @@ impl Amplitude {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::schedule::{Schedule, Stage};
+    use crate::{Schedule, Stage};
 
     /// The paper's `triangular`.
-    pub(in crate::schedule) fn triangular(base: f64, max: f64, step_size: f64) -> Cyclic {
+    pub(crate) fn triangular(base: f64, max: f64, step_size: f64) -> Cyclic {
         Cyclic {
             base,
             max,

@@ -7,8 +7,8 @@ impl Schedule {
     /// schedules that have none.
     ///
     /// ```
-    /// use clr_run::ratio::Ratio;
-    /// use clr_run::schedule::Schedule;
+    /// use clr_schedule::ratio::Ratio;
+    /// use clr_schedule::UNKNOWN::Schedule;
     /// let sgdr = Schedule::Sgdr { max: 0.1, min: 0.0, first_cycle: Ratio::from(10), mult: 2 };
     /// assert_eq!([0, 9, 10, 30].map(|after| sgdr.next_cycle_end(after)), [Some(10), Some(10), Some(30), Some(70)]);
     /// ```
@@ -101,9 +101,9 @@ impl OneCycle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Stage;
+    use crate::cyclic::tests::triangular;
     use crate::ratio::Ratio;
-    use crate::schedule::Stage;
-    use crate::schedule::cyclic::tests::triangular;
 
     #[track_caller]
     fn check(schedule: Schedule, steps: u64, expected: &[u64]) {

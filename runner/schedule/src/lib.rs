@@ -37,10 +37,11 @@ mod ends;
 mod extent;
 mod line;
 mod one_cycle;
+pub mod ratio;
 mod sequence;
 mod ticks;
 
-pub(crate) use cosine::cycle;
+pub use cosine::cycle;
 pub use cyclic::{Amplitude, Cyclic, Decline, Window};
 pub use extent::Outside;
 pub use one_cycle::{OneCycle, OneCycleForm};
@@ -197,7 +198,7 @@ impl Schedule {
     /// no value.
     ///
     /// ```
-    /// use clr_run::schedule::Schedule;
+    /// use clr_schedule::UNKNOWN::Schedule;
     /// let decay = Schedule::Decay { base: 1.0, max: 7.0, step_size: 4 };
     /// assert_eq!([0, 2, 4, 100].map(|step| decay.at(step)), [7.0, 4.0, 1.0, 1.0]);
     /// ```

@@ -11,12 +11,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// a function says so.
 ///
 /// ```
-/// use clr_run::ratio::Ratio;
+/// use clr_schedule::ratio::Ratio;
 ///
 /// let epoch = Ratio::new(5000, 32).expect("it fits");
 /// assert_eq!(epoch.to_string(), "625/4");
 /// assert_eq!(epoch.times("30".parse()?).map(Ratio::ceil), Some(4688));
-/// # Ok::<(), clr_run::ratio::NoRatio>(())
+/// # Ok::<(), clr_schedule::ratio::NoRatio>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ratio {

@@ -45,7 +45,7 @@ pub(super) fn sigmoid(base: f64, gamma: f64, step_size: u64, step: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::schedule::Schedule;
+    use crate::Schedule;
 
     #[track_caller]
     fn check(schedule: Schedule, expected: &[(u64, f64)]) {

@@ -40,7 +40,7 @@ pub(super) fn geometric(from: f64, to: f64, steps: u64, step: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::between;
-    use crate::schedule::Schedule;
+    use crate::Schedule;
 
     #[track_caller]
     fn check(schedule: Schedule, expected: &[(u64, f64)]) {

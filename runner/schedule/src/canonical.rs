@@ -212,7 +212,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::schedule::properties::any_schedule;
+    use crate::properties::any_schedule;
 
     fn bytes(schedule: &Schedule) -> Vec<u8> {
         let mut out = Vec::new();

@@ -248,9 +248,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::schedule::cyclic::tests::triangular;
-    use crate::schedule::properties::any_schedule;
-    use crate::schedule::{Amplitude, Window};
+    use crate::cyclic::tests::triangular;
+    use crate::properties::any_schedule;
+    use crate::{Amplitude, Window};
 
     fn fraction(value: f64) -> bool {
         (0.0..1.0).contains(&value)

@@ -18,7 +18,7 @@ pub(super) fn sgdr(max: f64, min: f64, first_cycle: Ratio, mult: u64, step: u64)
 }
 
 /// How far into its cycle a step is, and how long that cycle is, both in parts of a step, of which `first_cycle` is made.
-pub(crate) fn cycle(first_cycle: Ratio, mult: u64, step: u64) -> (u128, u128) {
+pub fn cycle(first_cycle: Ratio, mult: u64, step: u64) -> (u128, u128) {
     let mut length = u128::from(first_cycle.numerator().max(1));
     let mut since_restart = u128::from(step) * u128::from(first_cycle.denominator());
     if mult <= 1 {
@@ -35,7 +35,7 @@ pub(crate) fn cycle(first_cycle: Ratio, mult: u64, step: u64) -> (u128, u128) {
 
 #[cfg(test)]
 mod tests {
-    use crate::schedule::Schedule;
+    use crate::Schedule;
 
     #[track_caller]
     fn check(schedule: Schedule, expected: &[(u64, f64)]) {
