@@ -3,9 +3,6 @@
 //! spec (text to [`spec::Spec`]) -> gather (what it names) -> plan -> train (through host) -> [`event::Event`] -> store and
 //! progress.
 
-// Public to the rest of the program: where a name says it all, it needs no sentence.
-#![allow(missing_docs)]
-
 pub mod arguments;
 pub mod checkpoint;
 pub mod cli;
@@ -20,13 +17,11 @@ pub mod holder;
 pub mod journal;
 pub mod logs;
 pub mod manual;
-pub mod plan;
 pub mod plot;
 pub mod progress;
 pub mod recipe;
 pub mod show;
 pub mod signals;
-pub mod spec;
 pub mod status;
 pub mod store;
 pub mod train;
@@ -36,8 +31,9 @@ pub mod worker;
 
 // Where these were before they were crates.
 pub use clr_host as host;
+pub use clr_plan as plan;
 pub use clr_schedule::{self as schedule, ratio};
+pub use clr_spec::{self as spec, duration, table};
 pub use clr_system::{contain, memory, regular, text, threads};
 pub use clr_terminal::{columns, suggest, terminal, words};
 pub use clr_vetted as vetted;
-pub use spec::{duration, table};

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use clr_terminal::words;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGXCPU, SIGXFSZ};
 use signal_hook::low_level::signal_name;
-
-use clr_terminal::words;
 
 /// Why there is no answer from a worker, and will be none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

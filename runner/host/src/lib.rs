@@ -8,9 +8,6 @@
 //! - `data.rs` is the dataset that a session borrows, `stream.rs` the way back for images that come in batches;
 //! - `session.rs` trains, `call.rs` has the tables; `error.rs` is what can go wrong, `death.rs` how a process that held a session ended.
 
-// Public to the rest of the program: where a name says it all, it needs no sentence.
-#![allow(missing_docs)]
-
 mod call;
 mod data;
 mod death;

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clr_abi::floating_point::kept;
+use clr_system::regular;
 
 use super::describe;
 use super::info::{ParameterInfo, PluginInfo};
 use super::raw;
 use super::session::{BorrowedConfig, Session, SessionConfig};
 use super::{Footprint, HostError};
-use clr_system::regular;
 
 /// Longer files are no libraries: one with all kernels of a GPU's vendor has some gigabytes.
 const LARGEST_LIBRARY: u64 = 1 << 34;

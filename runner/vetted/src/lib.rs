@@ -13,9 +13,6 @@
 //!
 //! How many rows a file may have is for the caller to say: a thousand equal ones can take no more room than one.
 
-// Public to the rest of the program: where a name says it all, it needs no sentence.
-#![allow(missing_docs)]
-
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;

@@ -1,0 +1,120 @@
+//! What a plan needs to know of the world, gathered before so that planning does no I/O.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clr_spec::TableColumn;
+use clr_spec::table::Values;
+
+/// Facts about everything that a spec names; see [`clr_spec::Spec::plugins`], `datasets` and `tables`.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// By name as in the spec; the error says why it could not be loaded. A plugin that was not found is absent.
+    pub plugins: BTreeMap<String, Result<PluginFacts, String>>,
+    /// Names of all plugins that were found, for "did you mean".
+    pub plugin_names: Vec<String>,
+    /// By name as in the spec; the error says why it could not be read. An unknown dataset is absent.
+    pub datasets: BTreeMap<String, Result<DatasetFacts, String>>,
+    /// Names of all datasets that are known, for "did you mean".
+    pub dataset_names: Vec<String>,
+    /// Values of `table` schedules; the error says why they could not be read.
+    pub tables: BTreeMap<TableColumn, Result<Values, String>>,
+    /// Parameters of the models that [`super::models_with_groups`] names; the error says why they could not be listed.
+    pub parameters: BTreeMap<ModelQuery, Result<Arc<[ParameterFacts]>, String>>,
+}
+
+/// A model, as far as its parameters depend on it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ModelQuery {
+    pub plugin: String,
+    /// One of its models.
+    pub architecture: String,
+    /// JSON for the plugin: `[model]` options alone, with defaults filled in.
+    pub options: String,
+    /// The dataset's name in the spec: images and classes have a say in how large a network is.
+    pub dataset: String,
+}
+
+/// A parameter of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterFacts {
+    /// Its name, such as `conv1.weight`.
+    pub name: String,
+    /// How many values it has.
+    pub value_count: u64,
+    /// The architecture's factor of its learning rate.
+    pub lr_mult: f32,
+    /// And its weight decay.
+    pub decay_mult: f32,
+}
+
+/// A plugin's description of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginFacts {
+    /// As in the spec.
+    pub name: String,
+    /// The plugin's own version, for people.
+    pub version: String,
+    /// Raised by any change that changes bits.
+    pub numerics_revision: u32,
+    /// The architectures that it offers.
+    pub models: Vec<ModelFacts>,
+    /// The optimizers that it offers.
+    pub optimizers: Vec<OptimizerFacts>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFacts {
+    /// Its name, such as `cifar10_full`.
+    pub name: String,
+    /// JSON Schema of the `[model]` options.
+    pub options_schema: serde_json::Value,
+    /// Hyper-parameters that the architecture was published with, such as its weight decay.
+    pub defaults: BTreeMap<String, f64>,
+    /// Names of the hyper-parameter columns, all of them.
+    pub hypers: Vec<String>,
+    /// Names of the metric columns.
+    pub metrics: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OptimizerFacts {
+    /// Its name, such as `nesterov`.
+    pub name: String,
+    /// JSON Schema of its constants; may also give defaults and ranges of its hyper-parameters.
+    pub options_schema: serde_json::Value,
+    /// The hyper-parameters that it reads.
+    pub hypers: Vec<String>,
+}
+
+/// The facts about a dataset. The sizes of well-known datasets are built in, so that `check` needs no data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatasetFacts {
+    /// In pixels.
+    pub height: u32,
+    /// In pixels.
+    pub width: u32,
+    /// Bytes of a pixel.
+    pub channels: u32,
+    /// Labels are below this.
+    pub class_count: u32,
+    /// Training images, before a validation split is taken off.
+    pub train_count: u64,
+    /// Images of the test set.
+    pub test_count: u64,
+    /// Images of each class; `None` until the data was read.
+    pub class_counts: Option<ClassCounts>,
+    /// Over the canonical order; `None` until the data was read.
+    pub digest: Option<String>,
+    /// Over the order of the files, which decides the batches where `order = "stored"`; `None` until the data was read.
+    pub stored_digest: Option<String>,
+}
+
+/// How many images each class has, by its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassCounts {
+    /// In the training set, before a validation split is taken off.
+    pub train: Vec<u64>,
+    /// In the test set.
+    pub test: Vec<u64>,
+}

@@ -1,0 +1,611 @@
+//! A plan for people and for programs: `clr-run plan`, as text and as JSON.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+
+use clr_schedule::ratio::Ratio;
+use clr_schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Ticks, Window};
+use clr_spec::{LastBatch, Normalize, Order};
+use clr_terminal::columns::{self, Column};
+use clr_terminal::terminal::Terminal;
+use clr_terminal::words::{self, Number, thousands};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value as Json, json};
+use unicode_width::UnicodeWidthStr;
+
+use super::names::Names;
+use super::{Axis, AxisKind, AxisValue, DataPlan, Group, ParameterGroup, Plan, Shape, Trial, TrialOptimizer};
+
+/// Facts about a run before it starts, besides its plan. Whoever measures or computes one fills it in.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimates {
+    /// Wall time of the whole run, from a probe.
+    pub seconds: Option<f64>,
+    /// Memory that each trial in flight takes.
+    pub bytes_per_trial: Option<u64>,
+    /// Memory that the trials of a session share.
+    pub bytes_shared: Option<u64>,
+    /// Bytes that the tables will have.
+    pub bytes_written: Option<u64>,
+}
+
+/// Rows of the metrics table, if no trial diverges.
+pub fn row_count(plan: &Plan) -> u64 {
+    plan.trials.iter().fold(0, |sum, trial| sum.saturating_add(trial.iterations))
+}
+
+/// On a terminal, a plan of more trials than this lists only the first of them.
+const LISTED_WHOLE: usize = 30;
+const LISTED_FIRST: usize = 20;
+
+/// The plan in short: what each policy and each optimizer is, the trials by what tells them apart, the groups, and what all of it
+/// takes. Of many trials a terminal gets the first, unless `all_trials` are asked for; a file gets all.
+pub fn text(plan: &Plan, estimates: &Estimates, all_trials: bool, terminal: &Terminal) -> String {
+    let mut out = overview(plan, terminal);
+    let names = Names::of(plan);
+    let count = plan.trials.len();
+    let listed = if all_trials || terminal.width.is_none() || count <= LISTED_WHOLE { count } else { LISTED_FIRST };
+    let trials = &plan.trials[..listed];
+    let mut columns = vec![Column::left("trial", 0, trials.iter().map(|trial| names.handle(trial.id)))];
+    columns.extend(names.columns(trials.iter().map(|trial| &trial.axes[..]), &[]));
+    let _ = write!(out, "\n{}", columns::text(&columns, terminal));
+    if listed < count {
+        let _ = writeln!(out, "and {} more; --trials lists all", thousands((count - listed) as u128));
+    }
+    out.push_str(&groups_of_parameters(plan, terminal));
+    out.push('\n');
+    for (index, group) in plan.groups.iter().enumerate() {
+        let shape = &group.shape;
+        let number = if plan.groups.len() > 1 { format!("group {}: ", index + 1) } else { String::new() };
+        let trials = words::counted(group.trials.len(), "trial");
+        let options = constants(&shape.model_json, None);
+        let model = format!("{number}{trials} of {} {}: {options}", shape.plugin, shape.architecture);
+        let _ = writeln!(out, "{}", words::wrapped(&model, terminal.width, 2));
+        let _ = writeln!(out, "{}", words::wrapped(&format!("  on {}", data_line(&shape.data)), terminal.width, 4));
+    }
+    out + &taken(plan, estimates)
+}
+
+/// The lines about the files, the memory and the time of a run.
+fn taken(plan: &Plan, estimates: &Estimates) -> String {
+    let mut out = format!("{} of metrics", words::counted(row_count(plan) as usize, "row"));
+    if let Some(bytes) = estimates.bytes_written {
+        let _ = write!(out, ", about {}", words::bytes(bytes));
+    }
+    out.push('\n');
+    if let Some(bytes) = estimates.bytes_per_trial {
+        let shared =
+            estimates.bytes_shared.map(|shared| format!(", and {} shared", words::bytes(shared))).unwrap_or_default();
+        let _ = writeln!(out, "{} of memory for each trial in flight{shared}", words::bytes(bytes));
+    }
+    if let Some(seconds) = estimates.seconds {
+        let _ = writeln!(out, "takes about {}", words::duration(seconds));
+    }
+    out
+}
+
+/// A property of a trial, such as its learning rate, for people; none where it has none.
+type Property<'a> = (String, Box<dyn Fn(&Trial) -> Option<String> + 'a>);
+
+/// A line for all trials, one for each policy and one for each optimizer.
+fn overview(plan: &Plan, terminal: &Terminal) -> String {
+    let mut lines = vec![words::counted(plan.trials.len(), "trial")];
+    let by = |name: &str| -> Vec<(String, Vec<&Trial>)> {
+        let axis = plan.axes.iter().position(|axis| axis.name == name);
+        let mut found: Vec<(String, Vec<&Trial>)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for trial in plan.trials.iter() {
+            let value = axis.and_then(|axis| trial.axes.get(axis)?.as_ref()).map_or(String::new(), ToString::to_string);
+            let place = *places.entry(value.clone()).or_insert_with(|| {
+                found.push((value, Vec::new()));
+                found.len() - 1
+            });
+            found[place].1.push(trial);
+        }
+        found
+    };
+    let (policies, optimizers) = (by("policy"), by("optimizer"));
+    let mut of_all: Vec<String> = Vec::new();
+    let mut of_policies: Vec<Vec<String>> = vec![Vec::new(); policies.len()];
+    let mut of_optimizers: Vec<Vec<String>> = vec![Vec::new(); optimizers.len()];
+    for (name, property) in properties(plan) {
+        let values = |trials: &[&Trial]| -> Vec<String> {
+            let mut values: Vec<String> = trials.iter().filter_map(|trial| property(trial)).collect();
+            let mut seen = HashSet::new();
+            values.retain(|value| seen.insert(value.clone()));
+            values
+        };
+        let all = plan.trials.iter().map(&property);
+        let is_equal = all.clone().all(|value| value.is_some() && Some(value) == all.clone().next());
+        if is_equal && name != "lr" {
+            of_all.extend(plan.trials.first().and_then(&property).map(|value| named(&name, &value)));
+            continue;
+        }
+        let follows = |sets: &[(String, Vec<&Trial>)]| sets.iter().all(|(_, trials)| values(trials).len() < 2);
+        let is_policy_s = matches!(&*name, "lr" | "iterations") || (follows(&policies) && !follows(&optimizers));
+        let (sets, lines) = if is_policy_s { (&policies, &mut of_policies) } else { (&optimizers, &mut of_optimizers) };
+        for ((_, trials), line) in sets.iter().zip(lines) {
+            let values = values(trials);
+            line.extend((!values.is_empty()).then(|| named(&name, &merged(&values))));
+        }
+    }
+    if !of_all.is_empty() {
+        lines.push(format!("all trials: {}", of_all.join("  ")));
+    }
+    for (kind, sets, properties) in [("policy", &policies, of_policies), ("optimizer", &optimizers, of_optimizers)] {
+        let width = sets.iter().map(|(name, _)| name.width()).max().unwrap_or(0).min(20);
+        for ((name, _), properties) in sets.iter().zip(properties) {
+            lines.push(format!("{kind} {name:<width$}  {}", properties.join("  ")));
+        }
+    }
+    lines.iter().map(|line| words::wrapped(line.trim_end(), terminal.width, 4) + "\n").collect()
+}
+
+/// `lr=0.01`, or what the value says by itself.
+fn named(name: &str, value: &str) -> String {
+    if name.is_empty() { value.to_owned() } else { format!("{name}={value}") }
+}
+
+fn properties(plan: &Plan) -> Vec<Property<'_>> {
+    let mut hypers: Vec<&str> = vec!["lr"];
+    for (name, _) in plan.trials.iter().flat_map(Trial::schedules) {
+        if !hypers.contains(&name) {
+            hypers.push(name);
+        }
+    }
+    let mut properties: Vec<Property<'_>> = Vec::new();
+    for name in hypers {
+        let value = move |trial: &Trial| {
+            let schedule = trial.schedules().find(|(own, _)| *own == name).map(|(_, schedule)| schedule)?;
+            Some(describe_json(&schedule_json(schedule), SHORT))
+        };
+        properties.push((name.to_owned(), Box::new(value)));
+    }
+    properties.push(("iterations".to_owned(), Box::new(|trial: &Trial| Some(trial.iterations.to_string()))));
+    let evaluated = |trial: &Trial| {
+        (trial.eval_every.next(0) < trial.iterations)
+            .then(|| Number(trial.eval_every.iterations().to_f64()).to_string())
+    };
+    properties.push(("eval_every".to_owned(), Box::new(evaluated)));
+    let axis = plan.axes.iter().position(|axis| axis.name == "optimizer");
+    let constants = move |trial: &Trial| {
+        let name = axis.and_then(|axis| trial.axes.get(axis)?.as_ref()).map(ToString::to_string);
+        let constants = constants(&trial.optimizer.json, name.as_deref());
+        (!constants.is_empty()).then_some(constants)
+    };
+    properties.push((String::new(), Box::new(constants)));
+    properties
+}
+
+/// Each group of parameters of each optimizer, and how much of each model it is of.
+fn groups_of_parameters(plan: &Plan, terminal: &Terminal) -> String {
+    struct Line<'a> {
+        /// The optimizer's name and the model's.
+        owner: [String; 2],
+        number: usize,
+        group: &'a ParameterGroup,
+        /// The multipliers of all trials.
+        mults: [Vec<Option<f64>>; 2],
+    }
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    let mut last: Option<(&Arc<TrialOptimizer>, &Arc<Shape>)> = None;
+    let optimizer = plan.axes.iter().position(|axis| axis.name == "optimizer");
+    for trial in plan.trials.iter().filter(|trial| !trial.optimizer.groups.is_empty()) {
+        // Neighbours share them.
+        if last.is_some_and(|(known, shape)| Arc::ptr_eq(known, &trial.optimizer) && Arc::ptr_eq(shape, &trial.shape)) {
+            continue;
+        }
+        last = Some((&trial.optimizer, &trial.shape));
+        let name = optimizer.and_then(|index| trial.axes[index].as_ref()).map(AxisValue::to_string);
+        let owner = [name.unwrap_or_default(), trial.shape.architecture.clone()];
+        for (number, group) in trial.optimizer.groups.iter().enumerate() {
+            let same = |line: &&mut Line<'_>| {
+                let ParameterGroup { parameters, tensors, values, .. } = line.group;
+                (&line.owner, line.number) == (&owner, number)
+                    && (parameters, *tensors, *values) == (&group.parameters, group.tensors, group.values)
+            };
+            let mults = [group.lr_mult, group.decay_mult];
+            match lines.iter_mut().find(same) {
+                Some(line) => {
+                    for (known, mult) in line.mults.iter_mut().zip(mults).filter(|(known, mult)| !known.contains(mult))
+                    {
+                        known.push(mult);
+                    }
+                }
+                None => {
+                    lines.push(Line { owner: owner.clone(), number, group, mults: mults.map(|mult| vec![mult]) });
+                }
+            }
+        }
+    }
+    let mut out = String::new();
+    for (index, Line { owner: [optimizer, model], group, mults, .. }) in lines.iter().enumerate() {
+        if index == 0 || lines[index - 1].owner != lines[index].owner {
+            let _ = writeln!(out, "\nparameters of {optimizer}, {model}:");
+        }
+        let ParameterGroup { parameters, tensors, values, .. } = group;
+        let count = |count: u64, noun| words::counted(usize::try_from(count).unwrap_or(usize::MAX), noun);
+        let mut line = format!("  {parameters}: {} of {}", count(*tensors, "tensor"), count(*values, "value"));
+        for (name, mults) in ["lr", "weight decay"].into_iter().zip(mults) {
+            let mults: Vec<String> = mults.iter().flatten().map(|mult| Number(*mult).to_string()).collect();
+            if !mults.is_empty() {
+                let _ = write!(line, ", {name} times {}", mults.join(" or "));
+            }
+        }
+        out.push_str(&words::wrapped(&line, terminal.width, 4));
+        out.push('\n');
+    }
+    out
+}
+
+/// `form=caffe epsilon=1e-8` of a JSON object, without the kind of an optimizer that is `called` so.
+fn constants(json: &str, called: Option<&str>) -> String {
+    let Ok(Json::Object(fields)) = serde_json::from_str::<Json>(json) else { return json.to_owned() };
+    // Groups of parameters are shown apart.
+    let says_nothing = |name: &str, value: &Json| (name == "optimizer" && value.as_str() == called) || name == "groups";
+    let fields = fields.iter().filter(|(name, value)| !says_nothing(name, value));
+    fields.map(|(name, value)| format!("{name}={}", describe_json(value, SHORT))).collect::<Vec<_>>().join(" ")
+}
+
+/// More values than this are not listed.
+const MERGED: usize = 4;
+
+/// Several texts in one: `triangular(base=0.001 max=0.01|0.3)`.
+fn merged(texts: &[String]) -> String {
+    let words: Vec<Vec<&str>> = texts.iter().map(|text| text.split(' ').collect()).collect();
+    let first = words.first().map_or(&[][..], Vec::as_slice);
+    let key = |word: &str| word.rsplit_once('=').map_or(String::new(), |(key, _)| key.to_owned());
+    let is_alike = words.iter().all(|words| {
+        words.len() == first.len()
+            && words.iter().zip(first).all(|(a, b)| a == b || key(a) == key(b) && a.contains('='))
+    });
+    if !is_alike {
+        let between = if texts.iter().any(|text| text.contains(' ')) { " | " } else { "|" };
+        return listed(texts.iter().map(String::as_str), between);
+    }
+    let mut out = Vec::new();
+    for (place, word) in first.iter().enumerate() {
+        let mut values: Vec<&str> = Vec::new();
+        for words in &words {
+            if !values.contains(&words[place]) {
+                values.push(words[place]);
+            }
+        }
+        let key = key(word);
+        if values.len() == 1 {
+            out.push((*word).to_owned());
+        } else if key.is_empty() {
+            out.push(listed(values.into_iter(), "|"));
+        } else {
+            let end = if values.iter().all(|value| value.ends_with(')')) { ")" } else { "" };
+            let bare = values.iter().map(|value| value[key.len() + 1..].trim_end_matches(end));
+            out.push(format!("{key}={}{end}", listed(bare, "|")));
+        }
+    }
+    out.join(" ")
+}
+
+fn listed<'a>(values: impl ExactSizeIterator<Item = &'a str>, between: &str) -> String {
+    let more = values.len().saturating_sub(MERGED);
+    let mut shown: Vec<String> = values.take(MERGED).map(str::to_owned).collect();
+    shown.extend((more > 0).then(|| format!("{more} more")));
+    shown.join(between)
+}
+
+pub(super) fn data_line(data: &DataPlan) -> String {
+    let mut line = format!("{}: {} images", data.dataset, thousands(u128::from(data.train_count)));
+    if data.validation_count > 0 {
+        let _ = write!(line, " and {} for validation", thousands(u128::from(data.validation_count)));
+    }
+    if data.accumulate > 1 {
+        let _ = write!(line, ", updates of {} batches of {}", data.accumulate, data.batch_size);
+    } else {
+        let _ = write!(line, ", batches of {}", data.batch_size);
+    }
+    let _ = write!(
+        line,
+        ", {}, {}, {}",
+        order_name(data.order),
+        last_batch_name(data.last_batch),
+        normalize_name(data.normalize)
+    );
+    if data.scale != 1.0 {
+        let _ = write!(line, ", scale {}", Number(data.scale));
+    }
+    if data.flip {
+        line.push_str(", flipped at random");
+    }
+    if data.pad > 0 {
+        let _ = write!(line, ", cropped from a padding of {}", data.pad);
+    }
+    line
+}
+
+/// Everything about every trial. Schedules are data too, so that a program need not know the formulas' names.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_json(plan: &Plan, estimates: &Estimates, out: &mut dyn io::Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &Document { plan, estimates })?;
+    out.write_all(b"\n")
+}
+
+/// Written trial by trial: of ten thousand trials the text is 8 MB, and a tree of values ten times that.
+struct Document<'a> {
+    plan: &'a Plan,
+    estimates: &'a Estimates,
+}
+
+struct Trials<'a>(&'a Plan);
+
+impl Serialize for Document<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Document { plan, estimates } = *self;
+        let axis = |axis: &Axis| json!({ "name": axis.name, "kind": kind_name(axis.kind) });
+        let group = |group: &Group| json!({ "shape": shape_json(&group.shape), "trials": group.trials });
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", &plan.name)?;
+        map.serialize_entry("axes", &plan.axes.iter().map(axis).collect::<Vec<_>>())?;
+        map.serialize_entry("trials", &Trials(plan))?;
+        map.serialize_entry("groups", &plan.groups.iter().map(group).collect::<Vec<_>>())?;
+        map.serialize_entry("rows", &row_count(plan))?;
+        let estimates = json!({
+            "seconds": estimates.seconds,
+            "bytes_per_trial": estimates.bytes_per_trial,
+            "bytes_shared": estimates.bytes_shared,
+            "bytes_written": estimates.bytes_written,
+        });
+        map.serialize_entry("estimates", &estimates)?;
+        map.end()
+    }
+}
+
+impl Serialize for Trials<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.trials.iter().map(|trial| trial_json(self.0, trial)))
+    }
+}
+
+fn trial_json(plan: &Plan, trial: &Trial) -> Json {
+    let axes: Map<String, Json> = plan
+        .axes
+        .iter()
+        .zip(&trial.axes)
+        .map(|(axis, value)| (axis.name.clone(), value.as_ref().map_or(Json::Null, axis_json)))
+        .collect();
+    let schedules: Map<String, Json> =
+        trial.schedules().map(|(name, schedule)| (name.to_owned(), schedule_json(schedule))).collect();
+    let optimizer: Json = serde_json::from_str(&trial.optimizer.json).unwrap_or(Json::Null);
+    let group = plan.groups.iter().position(|group| Arc::ptr_eq(&group.shape, &trial.shape));
+    let of_parameters = |group: &ParameterGroup| {
+        let ParameterGroup { parameters, lr_mult, decay_mult, tensors, values } = group;
+        json!({
+            "parameters": &**parameters, "lr_mult": lr_mult, "decay_mult": decay_mult, "tensors": tensors, "values": values,
+        })
+    };
+    let groups: Vec<Json> = trial.optimizer.groups.iter().map(of_parameters).collect();
+    json!({
+        "id": trial.id,
+        "label": trial.label,
+        "axes": axes,
+        "group": group,
+        "optimizer": optimizer,
+        "parameter_groups": groups,
+        "schedules": schedules,
+        "init_seed": trial.init_seed,
+        "data_seed": trial.data_seed,
+        "iterations": trial.iterations,
+        "eval_every": trial.eval_every.iterations(),
+        "stop_on_divergence": trial.divergence.non_finite,
+        "max_loss": trial.divergence.loss_above,
+    })
+}
+
+fn shape_json(shape: &Shape) -> Json {
+    let data = &shape.data;
+    let options: Json = serde_json::from_str(&shape.model_json).unwrap_or(Json::Null);
+    json!({
+        "plugin": shape.plugin,
+        "architecture": shape.architecture,
+        "options": options,
+        "hypers": shape.hypers,
+        "metrics": shape.metrics,
+        "data": {
+            "dataset": data.dataset,
+            "digest": data.digest,
+            "batch_size": data.batch_size,
+            "accumulate": data.accumulate,
+            "train_count": data.train_count,
+            "validation_count": data.validation_count,
+            "order": order_name(data.order),
+            "last_batch": last_batch_name(data.last_batch),
+            "normalize": normalize_name(data.normalize),
+            "scale": data.scale,
+            "flip": data.flip,
+            "pad": data.pad,
+        },
+    })
+}
+
+fn axis_json(value: &AxisValue) -> Json {
+    match value {
+        AxisValue::Text(text) => json!(&**text),
+        AxisValue::Integer(integer) => json!(integer),
+        AxisValue::Float(float) => json!(float),
+        AxisValue::Boolean(boolean) => json!(boolean),
+    }
+}
+
+fn kind_name(kind: AxisKind) -> &'static str {
+    match kind {
+        AxisKind::Text => "text",
+        AxisKind::Integer => "integer",
+        AxisKind::Float => "float",
+        AxisKind::Boolean => "boolean",
+    }
+}
+
+pub(super) fn order_name(order: Order) -> &'static str {
+    match order {
+        Order::Shuffled => "shuffled",
+        Order::Stored => "stored",
+    }
+}
+
+pub(super) fn last_batch_name(last_batch: LastBatch) -> &'static str {
+    match last_batch {
+        LastBatch::Wrap => "wrap",
+        LastBatch::Drop => "drop",
+        LastBatch::Keep => "keep",
+    }
+}
+
+pub(super) fn normalize_name(normalize: Normalize) -> &'static str {
+    match normalize {
+        Normalize::None => "none",
+        Normalize::PixelMean => "pixel_mean",
+        Normalize::ChannelMean => "channel_mean",
+        Normalize::ChannelStandard => "channel_standard",
+    }
+}
+
+/// One line: the kind and its values.
+pub fn describe(schedule: &Schedule) -> String {
+    describe_json(&schedule_json(schedule), WHOLE)
+}
+
+/// Significant digits of numbers: all, and as many as an overview has room for.
+const WHOLE: usize = 17;
+const SHORT: usize = 4;
+
+fn describe_json(json: &Json, digits: usize) -> String {
+    let describe_json = |json: &Json| describe_json(json, digits);
+    match json {
+        Json::Number(number) => number.as_f64().map_or(number.to_string(), |number| words::shortened(number, digits)),
+        Json::String(text) => text.clone(),
+        Json::Array(items) if items.len() > 8 => format!("{} values", items.len()),
+        Json::Array(items) => format!("[{}]", items.iter().map(&describe_json).collect::<Vec<_>>().join(", ")),
+        Json::Object(fields) => {
+            let kind = fields.get("kind").and_then(Json::as_str).unwrap_or_default();
+            let fields = fields.iter().filter(|(name, value)| !goes_without_saying(fields, name, value));
+            let fields: Vec<String> = fields.map(|(name, value)| format!("{name}={}", describe_json(value))).collect();
+            format!("{kind}({})", fields.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The kind itself, and what a spec would have by default.
+fn goes_without_saying(fields: &Map<String, Json>, name: &str, value: &Json) -> bool {
+    match (name, value) {
+        ("kind", _) | (_, Json::Null) => true,
+        ("window", Json::String(window)) => window == "linear",
+        ("amplitude", Json::String(amplitude)) => amplitude == "constant" || fields["kind"] == "triangular2",
+        ("decline", Json::String(decline)) => decline == "boundaries",
+        ("step_size_down", down) => Some(down) == fields.get("step_size"),
+        _ => false,
+    }
+}
+
+/// The kind under `kind`, and the values; a constant is its value.
+pub(super) fn schedule_json(schedule: &Schedule) -> Json {
+    match schedule {
+        Schedule::Constant(value) => json!(value),
+        Schedule::Step { base, gamma, step_size } => {
+            json!({ "kind": "step", "base": base, "gamma": gamma, "step_size": number(step_size.period), "ahead": ahead(*step_size) })
+        }
+        Schedule::MultiStep { base, gamma, milestones } => {
+            json!({ "kind": "multistep", "base": base, "gamma": gamma, "milestones": milestones })
+        }
+        Schedule::Exp { base, gamma } => json!({ "kind": "exp", "base": base, "gamma": gamma }),
+        Schedule::Inv { base, gamma, power } => json!({ "kind": "inv", "base": base, "gamma": gamma, "power": power }),
+        Schedule::Poly { base, power, steps } => {
+            json!({ "kind": "poly", "base": base, "power": power, "steps": steps })
+        }
+        Schedule::Sigmoid { base, gamma, step_size } => {
+            json!({ "kind": "sigmoid", "base": base, "gamma": gamma, "step_size": step_size })
+        }
+        Schedule::Decay { base, max, step_size } => {
+            json!({ "kind": "decay", "base": base, "max": max, "step_size": step_size })
+        }
+        Schedule::Cyclic(cyclic) => cyclic_json(cyclic),
+        Schedule::OneCycle(one_cycle) => one_cycle_json(one_cycle),
+        Schedule::Cosine { max, min, steps } => json!({ "kind": "cosine", "max": max, "min": min, "steps": steps }),
+        Schedule::Sgdr { max, min, first_cycle, mult } => {
+            json!({ "kind": "sgdr", "max": max, "min": min, "first_cycle": number(*first_cycle), "mult": mult })
+        }
+        Schedule::Linear { from, to, steps } => json!({ "kind": "linear", "from": from, "to": to, "steps": steps }),
+        Schedule::RangeTest { min, max, steps, geometric } => {
+            json!({ "kind": "range_test", "min": min, "max": max, "steps": steps, "spacing": if *geometric { "geometric" } else { "linear" } })
+        }
+        Schedule::Table(values) => json!({ "kind": "table", "values": **values }),
+        Schedule::Points { points, linear } => json!({
+            "kind": "table",
+            "steps": points.iter().map(|(step, _)| *step).collect::<Vec<f64>>(),
+            "values": points.iter().map(|(_, value)| *value).collect::<Vec<f64>>(),
+            "between": if *linear { "linear" } else { "hold" },
+        }),
+        Schedule::Sequence(stages) => {
+            let stages: Vec<Json> = stages.iter().map(|stage| json!({ "kind": "stage", "steps": stage.steps, "schedule": schedule_json(&stage.schedule) })).collect();
+            json!({ "kind": "sequence", "stages": stages })
+        }
+        Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner } => json!({
+            "kind": "per_epoch", "iterations_per_epoch": number(iterations_per_epoch.period), "ahead": ahead(*iterations_per_epoch),
+            "first_epoch": first_epoch, "schedule": schedule_json(inner),
+        }),
+    }
+}
+
+/// A whole number as one, any other to the nearest float.
+fn number(ratio: Ratio) -> Json {
+    ratio.whole().map_or_else(|| json!(ratio.to_f64()), |whole| json!(whole))
+}
+
+/// How far the first period is at the start, where it is not at its own.
+fn ahead(ticks: Ticks) -> Option<Json> {
+    (ticks.ahead > Ratio::ZERO).then(|| number(ticks.ahead))
+}
+
+fn cyclic_json(cyclic: &Cyclic) -> Json {
+    let window = match cyclic.window {
+        Window::Linear => "linear",
+        Window::Welch => "welch",
+        Window::Hann => "hann",
+    };
+    let amplitude = match cyclic.amplitude {
+        Amplitude::Constant => "constant",
+        Amplitude::HalfPerCycle => "half_per_cycle",
+        Amplitude::OneOverCycle => "one_over_cycle",
+    };
+    let (decline, gamma) = match cyclic.decline {
+        Some(Decline::Boundaries { gamma }) => (Some("boundaries"), Some(gamma)),
+        Some(Decline::Amplitude { gamma }) => (Some("amplitude"), Some(gamma)),
+        None => (None, None),
+    };
+    let kind = match (cyclic.decline, cyclic.amplitude) {
+        (Some(_), _) => "exp_range",
+        (None, Amplitude::HalfPerCycle) => "triangular2",
+        _ => "triangular",
+    };
+    json!({
+        "kind": kind, "base": cyclic.base, "max": cyclic.max, "step_size": cyclic.up, "step_size_down": cyclic.down, "window": window,
+        "amplitude": amplitude, "decline": decline, "gamma": gamma, "cycles": cyclic.cycles,
+    })
+}
+
+fn one_cycle_json(one_cycle: &OneCycle) -> Json {
+    let (form, pct_start, step_size) = match one_cycle.form {
+        OneCycleForm::Smith { step_size } => ("smith", None, Some(number(step_size))),
+        OneCycleForm::TwoPhase { pct_start } => ("two_phase", Some(pct_start), None),
+        OneCycleForm::ThreePhase { pct_start } => ("three_phase", Some(pct_start), None),
+        OneCycleForm::Fraction { pct_start } => ("fastai", Some(pct_start), None),
+    };
+    json!({
+        "kind": "one_cycle", "form": form, "initial": one_cycle.initial, "max": one_cycle.max, "last": one_cycle.last,
+        "steps": one_cycle.steps, "pct_start": pct_start, "step_size": step_size,
+        "anneal": if one_cycle.cosine { "cosine" } else { "linear" },
+    })
+}
