@@ -312,7 +312,7 @@ mod tests {
 
     fn triangular(base: f64, max: f64, step_size: f64) -> Cyclic {
         let (window, amplitude) = (Window::Linear, Amplitude::Constant);
-        Cyclic { base, max, up: step_size, down: step_size, window, amplitude, decline: None, cycles: None }
+        Cyclic { base, max, up: step_size, down: step_size, window, mult: 1.0, amplitude, decline: None, cycles: None }
     }
 
     #[track_caller]

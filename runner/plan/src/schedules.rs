@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use clr_schedule::ratio::Ratio;
-use clr_schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Ticks, Window};
+use clr_schedule::{
+    Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Stage, Ticks, Window, cycle_start,
+};
 use clr_spec::duration::{Duration, Unit};
 use clr_spec::kinds::Naming;
 use clr_spec::table::Values;
@@ -29,12 +31,14 @@ pub struct Clock {
     training: Ratio,
     /// When it begins, in steps since they began to be counted: step 0 is the first that is not before.
     start: Ratio,
+    /// When it ends, in the same.
+    end: Ratio,
 }
 
 impl Clock {
     /// That of a training of so many iterations.
     pub fn new(epoch: Ratio, training: Ratio) -> Clock {
-        Clock { steps: training.ceil(), per_epoch: false, epoch, training, start: Ratio::ZERO }
+        Clock { steps: training.ceil(), per_epoch: false, epoch, training, start: Ratio::ZERO, end: training }
     }
 
     /// A duration in steps; `None` where that takes more than 64 bits.
@@ -51,16 +55,22 @@ impl Clock {
         Some(self.start.plus(time)?.ceil() - self.start.ceil())
     }
 
-    /// That of a stage which begins after so much time.
-    fn stage(&self, after: Ratio, steps: u64) -> Option<Clock> {
-        Some(Clock { steps, start: self.start.plus(after)?, ..*self })
+    /// How long it runs, exactly.
+    fn length(&self) -> Ratio {
+        self.end.minus(self.start).filter(|length| *length > Ratio::ZERO).unwrap_or(self.steps.into())
+    }
+
+    /// That of a stage of so many steps which begins after so much time, and ends after so much or else with this clock.
+    fn stage(&self, after: Ratio, steps: u64, until: Option<Ratio>) -> Option<Clock> {
+        let end = until.map_or(Some(self.end), |until| self.start.plus(until))?;
+        Some(Clock { steps, start: self.start.plus(after)?, end, ..*self })
     }
 
     /// The steps at which epochs begin, counted from this clock's start, and the clock whose steps they are.
     fn epochs(&self) -> Option<(Ticks, Clock)> {
         let ticks = Ticks { period: self.epoch, ahead: Ratio::from(self.start.ceil()).minus(self.start)? };
         let steps = ticks.count(self.steps.saturating_sub(1)) + 1;
-        Some((ticks, Clock { steps, per_epoch: true, start: Ratio::ZERO, ..*self }))
+        Some((ticks, Clock { steps, per_epoch: true, start: Ratio::ZERO, end: steps.into(), ..*self }))
     }
 }
 
@@ -94,6 +104,26 @@ pub fn too_fine(name: &str, place: Span) -> Diagnostic {
     Diagnostic::new(DURATION, place, title).text("durations are counted exactly").help("round it")
 }
 
+/// What part of the time so many of all cycles take, each `mult` times as long as the one before; `None` where it does not
+/// fit.
+fn share(mult: Ratio, index: u32, count: u32) -> Option<Ratio> {
+    let [longer, shorter] = [mult.numerator(), mult.denominator()].map(u128::from);
+    if longer == shorter {
+        return Ratio::new(index.into(), count.into());
+    }
+    let grown = |index: u32| Some(longer.checked_pow(index)?.abs_diff(shorter.checked_pow(index)?));
+    Ratio::new(grown(index)?.checked_mul(shorter.checked_pow(count - index)?)?, grown(count)?)
+}
+
+/// `value * factor^power`, as one would write it: the float nearest to the product of the decimals, where it fits.
+fn times_power(value: f64, factor: f64, power: u32) -> f64 {
+    let exact = || {
+        let factor = Ratio::of_float(factor)?;
+        (0..power).try_fold(Ratio::of_float(value)?, |product, _| product.times(factor)).map(Ratio::to_f64)
+    };
+    exact().unwrap_or_else(|| value * libm::pow(factor, f64::from(power)))
+}
+
 struct Reader<'r, 'a, 'c> {
     cell: &'r Cell<'a, 'c>,
     prefix: &'r str,
@@ -121,7 +151,7 @@ impl Reader<'_, '_, '_> {
         let whole = self.clock;
         let end = self.end_of_stage(Ratio::ZERO, warmup, &path, "warmup");
         if let Some((steps, end)) = end {
-            self.clock = whole.stage(end, whole.steps.saturating_sub(steps).max(1))?;
+            self.clock = whole.stage(end, whole.steps.saturating_sub(steps).max(1), None)?;
         }
         let then = self.read();
         let rest = std::mem::replace(&mut self.clock, whole).steps;
@@ -174,16 +204,12 @@ impl Reader<'_, '_, '_> {
                 Schedule::Decay { base, max, step_size: self.whole("step_size")? }
             }
             "triangular" | "triangular2" | "exp_range" => Schedule::Cyclic(self.cyclic(kind)?),
-            "one_cycle" => Schedule::OneCycle(self.one_cycle()?),
+            "one_cycle" => self.one_cycle()?,
             "cosine" => {
                 let (min, max) = self.bounds("min_lr", "max_lr")?;
                 Schedule::Cosine { max, min, steps: self.steps()? }
             }
-            "sgdr" => {
-                let (min, max) = self.bounds("min_lr", "max_lr")?;
-                let mult = self.cell.integer(&self.path("mult"))? as u64;
-                Schedule::Sgdr { max, min, first_cycle: self.exact("first_cycle")?, mult }
-            }
+            "sgdr" => Schedule::Sgdr(self.sgdr()?),
             "linear" => {
                 Schedule::Linear { from: self.number("from_lr")?, to: self.number("to_lr")?, steps: self.steps()? }
             }
@@ -228,11 +254,68 @@ impl Reader<'_, '_, '_> {
             ("exp_range", _) => Some(Decline::Boundaries { gamma: self.number("gamma")? }),
             _ => None,
         };
-        let cycles = self.number("cycles");
-        Some(Cyclic { base, max, up, down, window, amplitude, decline, cycles })
+        let amplitude = match self.number("peak_factor") {
+            Some(_) if amplitude != Amplitude::Constant => {
+                self.refuse(&["peak_factor"], "`amplitude` says it already");
+                amplitude
+            }
+            None | Some(1.0) => amplitude,
+            // One trial, whatever it is called.
+            Some(0.5) => Amplitude::HalfPerCycle,
+            Some(factor) => Amplitude::Factor(factor),
+        };
+        let (mult, cycles) = (self.number("mult").unwrap_or(1.0), self.number("cycles"));
+        let cyclic = Cyclic { base, max, up, down, window, mult, amplitude, decline, cycles };
+        self.refuse_short_cycles("step_size", up.min(down), mult, cyclic.index(self.clock.steps.saturating_sub(1)))?;
+        Some(cyclic)
     }
 
-    fn one_cycle(&mut self) -> Option<OneCycle> {
+    fn sgdr(&mut self) -> Option<Sgdr> {
+        let (min, max) = self.bounds("min_lr", "max_lr")?;
+        if !self.has("peak_factor") {
+            self.refuse(&["peak_factor_of"], "there is no `peak_factor`");
+        }
+        let peak = match self.number("peak_factor") {
+            None | Some(1.0) => Peak::Constant,
+            // Above 0 the peak and the amplitude are the same.
+            Some(factor) if self.cell.text(&self.path("peak_factor_of")) == Some("amplitude") && min != 0.0 => {
+                Peak::AmplitudeFactor(factor)
+            }
+            Some(factor) => Peak::Factor(factor),
+        };
+        let (first_cycle, mult) = (self.exact("first_cycle"), self.mult());
+        let sgdr = Sgdr { max, min, first_cycle: first_cycle?, mult: mult?, peak };
+        let index = sgdr.index(self.clock.steps.saturating_sub(1));
+        self.refuse_short_cycles("first_cycle", sgdr.first_cycle.to_f64(), sgdr.mult.to_f64(), index)?;
+        Some(sgdr)
+    }
+
+    /// By how much each cycle is longer than the one before, exactly as it is written.
+    fn mult(&mut self) -> Option<Ratio> {
+        let mult = Ratio::of_float(self.number("mult").unwrap_or(1.0));
+        self.or_too_fine(mult, &self.path("mult"), "mult")
+    }
+
+    /// Refuses cycles that become shorter than a step before the end: what lasts `first` steps in the first of them does
+    /// not last one in that with this index.
+    fn refuse_short_cycles(&mut self, name: &str, first: f64, mult: f64, last: f64) -> Option<()> {
+        let length = |index: f64| first * libm::pow(mult, index);
+        if length(last) >= 1.0 {
+            return Some(());
+        }
+        let mut index = (-libm::log(first) / libm::log(mult)).floor().max(1.0);
+        while length(index) >= 1.0 {
+            index += 1.0;
+        }
+        let (name, place) = (self.naming.name(name), self.cell.place(&self.path("mult")));
+        let text = format!("the `{name}` of cycle {} would be {}", Number(index + 1.0), Number(length(index)));
+        let title = "`mult` makes cycles shorter than one step";
+        let help = format!("raise `mult` or `{name}`");
+        self.problems.push(Diagnostic::new(DURATION, place, title).text(text).help(help));
+        None
+    }
+
+    fn one_cycle(&mut self) -> Option<Schedule> {
         let form = self.cell.text(&self.path("form"))?;
         let smith = form == "smith";
         if self.has("base_lr") {
@@ -246,13 +329,8 @@ impl Reader<'_, '_, '_> {
         }
         let max = self.number("max_lr")?;
         let div_factor = self.number("div_factor").unwrap_or(if smith { 10.0 } else { 25.0 });
-        let initial = self.number("base_lr").unwrap_or(max / div_factor);
-        let last = match (self.number("final_div_factor"), form) {
-            (Some(factor), _) => initial / factor,
-            (None, "smith") => initial / 1e3,
-            (None, "fastai") => max / 1e5,
-            (None, _) => initial / 1e4,
-        };
+        let (base, final_div_factor) = (self.number("base_lr"), self.number("final_div_factor"));
+        let fastai = form == "fastai";
         let pct_start = self.number("pct_start").unwrap_or(if form == "fastai" { 0.25 } else { 0.3 });
         let steps = self.steps()?;
         let form = match form {
@@ -276,7 +354,76 @@ impl Reader<'_, '_, '_> {
             _ => OneCycleForm::ThreePhase { pct_start },
         };
         let cosine = !smith && self.cell.text(&self.path("anneal")) != Some("linear");
-        Some(OneCycle { initial, max, last, steps, form, cosine })
+        let cycle = |max: f64, steps, form| {
+            let initial = base.unwrap_or(max / div_factor);
+            let last = match final_div_factor {
+                Some(factor) => initial / factor,
+                None if smith => initial / 1e3,
+                None if fastai => max / 1e5,
+                None => initial / 1e4,
+            };
+            OneCycle { initial, max, last, steps, form, cosine }
+        };
+        let Some(count) = self.cell.integer(&self.path("cycles")) else {
+            self.refuse(&["mult", "peak_factor"], "without `cycles` there is one");
+            return Some(Schedule::OneCycle(cycle(max, steps, form)));
+        };
+        let mult = self.mult()?;
+        let lengths = self.lengths_of_cycles(count as u32, mult)?;
+        let peak_factor = self.number("peak_factor").unwrap_or(1.0);
+        let mut stages = Vec::new();
+        let mut form = form;
+        for (steps, index) in lengths.into_iter().zip(0..) {
+            let peak = times_power(max, peak_factor, index);
+            if let Some(base) = base.filter(|base| *base > peak && self.naming == Naming::LearningRate) {
+                let place = self.cell.place(&self.path("peak_factor"));
+                let text = format!("in cycle {} they are {} and {}", index + 1, Number(peak), Number(base));
+                self.problems.push(
+                    Diagnostic::new("spec::bounds", place, "`peak_factor` brings `max_lr` below `base_lr`")
+                        .text(text)
+                        .help("lower `base_lr`, or leave it to `div_factor`, which follows the peak"),
+                );
+                return None;
+            }
+            stages.push(Stage { steps, schedule: Schedule::OneCycle(cycle(peak, steps, form)) });
+            if let OneCycleForm::Smith { step_size } = form {
+                let longer = self.or_too_fine(step_size.times(mult), &self.path("mult"), "mult")?;
+                form = OneCycleForm::Smith { step_size: longer };
+            }
+        }
+        Some(if stages.len() == 1 { stages.remove(0).schedule } else { Schedule::Sequence(stages) })
+    }
+
+    /// The steps of so many cycles that share the time, each `mult` times as long as the one before. As everywhere their
+    /// ends are exact, and fall on steps by being rounded up.
+    fn lengths_of_cycles(&mut self, count: u32, mult: Ratio) -> Option<Vec<u64>> {
+        let total = if self.has("steps") { self.exact("steps")? } else { self.clock.length() };
+        let (exact_mult, mult) = (mult, mult.to_f64());
+        let parts = |index: u32| cycle_start(1.0, mult, f64::from(index));
+        let first = total.to_f64() / parts(count);
+        let shortest = first.min(first * libm::pow(mult, f64::from(count - 1)));
+        if shortest < 1.0 {
+            let name = if total >= Ratio::from(u64::from(count)) { "mult" } else { "cycles" };
+            let text = format!("the shortest of {count} would be {}", Number(shortest));
+            let place = self.cell.place(&self.path(name));
+            let title = format!("`{name}` makes cycles shorter than one step");
+            let help = if name == "mult" { "bring it nearer to 1, or lower `cycles`" } else { "lower it" };
+            self.problems.push(Diagnostic::new(DURATION, place, title).text(text).help(help));
+            return None;
+        }
+        let clock = self.clock;
+        let mut begun = 0;
+        let lengths = (1..=count).map(|index| {
+            let exact = share(exact_mult, index, count).and_then(|share| clock.point(total.times(share)?));
+            let end = exact.unwrap_or_else(|| {
+                let end = clock.start.to_f64() + total.to_f64() * (parts(index) / parts(count));
+                (end.ceil() as u64).saturating_sub(clock.start.ceil())
+            });
+            let steps = end.saturating_sub(begun);
+            begun = end;
+            steps
+        });
+        Some(lengths.collect())
     }
 
     fn stages(&mut self) -> Option<Vec<Stage>> {
@@ -286,14 +433,16 @@ impl Reader<'_, '_, '_> {
         for number in 1..=count {
             let prefix = format!("{}.{}", self.path("stages"), number);
             let length = format!("{prefix}.iterations");
-            let (end, end_time) = match self.cell.duration(&length) {
-                Some(duration) => self.end_of_stage(start, duration, &length, "iterations")?,
-                None if number == count => (self.clock.steps.max(begun + 1), start),
+            let (end, until) = match self.cell.duration(&length) {
+                Some(duration) => {
+                    self.end_of_stage(start, duration, &length, "iterations").map(|(end, until)| (end, Some(until)))?
+                }
+                None if number == count => (self.clock.steps.max(begun + 1), None),
                 None => return None,
             };
             let steps = end - begun;
-            let clock = self.clock.stage(start, steps)?;
-            (begun, start) = (end, end_time);
+            let clock = self.clock.stage(start, steps, until)?;
+            (begun, start) = (end, until.unwrap_or(start));
             let inner = schedule(self.cell, &prefix, self.naming, clock, self.facts, self.problems);
             stages.push((steps, inner));
         }

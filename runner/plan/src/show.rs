@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use clr_schedule::ratio::Ratio;
-use clr_schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Ticks, Window};
+use clr_schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Ticks, Window};
 use clr_spec::{LastBatch, Normalize, Order};
 use clr_terminal::columns::{self, Column};
 use clr_terminal::terminal::Terminal;
@@ -505,6 +505,7 @@ fn goes_without_saying(fields: &Map<String, Json>, name: &str, value: &Json) -> 
         ("window", Json::String(window)) => window == "linear",
         ("amplitude", Json::String(amplitude)) => amplitude == "constant" || fields["kind"] == "triangular2",
         ("decline", Json::String(decline)) => decline == "boundaries",
+        ("peak_factor_of", Json::String(of)) => of == "peak",
         ("step_size_down", down) => Some(down) == fields.get("step_size"),
         _ => false,
     }
@@ -534,8 +535,18 @@ pub(super) fn schedule_json(schedule: &Schedule) -> Json {
         Schedule::Cyclic(cyclic) => cyclic_json(cyclic),
         Schedule::OneCycle(one_cycle) => one_cycle_json(one_cycle),
         Schedule::Cosine { max, min, steps } => json!({ "kind": "cosine", "max": max, "min": min, "steps": steps }),
-        Schedule::Sgdr { max, min, first_cycle, mult } => {
-            json!({ "kind": "sgdr", "max": max, "min": min, "first_cycle": number(*first_cycle), "mult": mult })
+        Schedule::Sgdr(Sgdr { max, min, first_cycle, mult, peak }) => {
+            let (peak_factor, of) = match peak {
+                Peak::Constant => (None, None),
+                Peak::Factor(factor) => (Some(factor), Some("peak")),
+                Peak::AmplitudeFactor(factor) => (Some(factor), Some("amplitude")),
+            };
+            let mut json = json!({ "kind": "sgdr", "max": max, "min": min, "first_cycle": number(*first_cycle), "mult": number(*mult) });
+            if peak_factor.is_some() {
+                json["peak_factor"] = json!(peak_factor);
+                json["peak_factor_of"] = json!(of);
+            }
+            json
         }
         Schedule::Linear { from, to, steps } => json!({ "kind": "linear", "from": from, "to": to, "steps": steps }),
         Schedule::RangeTest { min, max, steps, geometric } => {
@@ -579,6 +590,8 @@ fn cyclic_json(cyclic: &Cyclic) -> Json {
         Amplitude::Constant => "constant",
         Amplitude::HalfPerCycle => "half_per_cycle",
         Amplitude::OneOverCycle => "one_over_cycle",
+        // As a spec that has it says nothing else of the amplitude.
+        Amplitude::Factor(_) => "constant",
     };
     let (decline, gamma) = match cyclic.decline {
         Some(Decline::Boundaries { gamma }) => (Some("boundaries"), Some(gamma)),
@@ -590,10 +603,17 @@ fn cyclic_json(cyclic: &Cyclic) -> Json {
         (None, Amplitude::HalfPerCycle) => "triangular2",
         _ => "triangular",
     };
-    json!({
+    let mut json = json!({
         "kind": kind, "base": cyclic.base, "max": cyclic.max, "step_size": cyclic.up, "step_size_down": cyclic.down, "window": window,
         "amplitude": amplitude, "decline": decline, "gamma": gamma, "cycles": cyclic.cycles,
-    })
+    });
+    if let Amplitude::Factor(factor) = cyclic.amplitude {
+        json["peak_factor"] = json!(factor);
+    }
+    if cyclic.mult != 1.0 {
+        json["mult"] = json!(cyclic.mult);
+    }
+    json
 }
 
 fn one_cycle_json(one_cycle: &OneCycle) -> Json {

@@ -2,7 +2,7 @@
 //! cuts, and splits too small to tell trials apart.
 
 use clr_schedule::ratio::Ratio;
-use clr_schedule::{Cyclic, OneCycle, OneCycleForm, Schedule, cycle};
+use clr_schedule::{Cycle, Cyclic, OneCycleForm, Schedule};
 use clr_spec::kinds::Naming;
 use clr_spec::{Diagnostic, Problems};
 use clr_terminal::words::{self, Number, thousands};
@@ -56,17 +56,19 @@ impl Warner<'_, '_, '_> {
             {
                 self.beyond(path, "steps", *length as f64, steps, "the last value is not reached");
             }
-            Schedule::Cyclic(cyclic) => self.cyclic(cyclic, path, steps),
-            Schedule::OneCycle(one_cycle) => self.one_cycle(one_cycle, path, steps),
-            Schedule::Sgdr { first_cycle, mult, .. } => {
-                let (since, length) = cycle(*first_cycle, *mult, steps.saturating_sub(1));
-                let [since, length] = [since, length].map(|parts| parts as f64 / first_cycle.denominator() as f64);
-                // The last step too is over then.
-                let since = since + 1.0;
-                if length > since {
-                    self.cut(path, "first_cycle", since, length, steps as f64 + length - since, steps);
+            Schedule::Cyclic(cyclic) => self.cyclic(cyclic, schedule, path, steps),
+            Schedule::OneCycle(one_cycle) => match one_cycle.form {
+                OneCycleForm::Smith { step_size } if step_size > steps.into() => {
+                    let consequence = format!("`{}` is not reached", self.naming.name("max_lr"));
+                    self.beyond(path, "step_size", step_size.to_f64(), steps, &consequence);
                 }
-            }
+                OneCycleForm::Smith { .. } => self.cut(schedule, path, "step_size", steps),
+                _ if one_cycle.steps > steps => {
+                    self.beyond(path, "steps", one_cycle.steps as f64, steps, "the last value is not reached");
+                }
+                _ => {}
+            },
+            Schedule::Sgdr(_) => self.cut(schedule, path, "first_cycle", steps),
             Schedule::Table(values) if (values.len() as u64) < steps => {
                 self.table_ends(path, values.len() as f64 - 1.0, steps);
             }
@@ -84,6 +86,11 @@ impl Warner<'_, '_, '_> {
                     let stage_path = format!("{path}.stages.{}", index + first);
                     let is_named = self.cell.get(&format!("{stage_path}.kind")).is_some();
                     let is_last = index + 1 == stages.len();
+                    if !is_named && matches!(stage.schedule, Schedule::OneCycle(_)) && begun + stage.steps > steps {
+                        let all: u64 = stages.iter().map(|stage| stage.steps).sum();
+                        self.beyond(path, "steps", all as f64, steps, "the last value is not reached");
+                        break;
+                    }
                     if !is_named {
                         // What a key of the policy stands for comes first, and then the policy itself.
                         if let (true, Some(left)) = (is_last, steps.checked_sub(begun).filter(|left| *left > 0)) {
@@ -134,7 +141,7 @@ impl Warner<'_, '_, '_> {
                 let epochs = iterations_per_epoch.count(steps.saturating_sub(1)).saturating_add(1);
                 // Cycles last so many epochs; a point is met by its number.
                 let counted = match **inner {
-                    Schedule::Cyclic(_) | Schedule::Sgdr { .. } | Schedule::Sequence(_) => epochs,
+                    Schedule::Cyclic(_) | Schedule::Sgdr(_) | Schedule::Sequence(_) => epochs,
                     _ => epochs.saturating_add(*first_epoch),
                 };
                 let per_epoch = std::mem::replace(&mut self.per_epoch, true);
@@ -145,7 +152,7 @@ impl Warner<'_, '_, '_> {
         }
     }
 
-    fn cyclic(&mut self, cyclic: &Cyclic, path: &str, steps: u64) {
+    fn cyclic(&mut self, cyclic: &Cyclic, schedule: &Schedule, path: &str, steps: u64) {
         let end = steps as f64;
         if cyclic.base == cyclic.max && self.naming == Naming::LearningRate {
             let key = format!("{path}.max_lr");
@@ -156,46 +163,11 @@ impl Warner<'_, '_, '_> {
                 "it is `base_lr` too".to_owned(),
             );
         } else if cyclic.up > end {
-            self.beyond(
-                path,
-                "step_size",
-                cyclic.up,
-                steps,
-                &format!("`{}` is not reached", self.naming.name("max_lr")),
-            );
-        } else if self.naming == Naming::LearningRate {
+            let consequence = format!("`{}` is not reached", self.naming.name("max_lr"));
+            self.beyond(path, "step_size", cyclic.up, steps, &consequence);
+        } else if self.naming == Naming::LearningRate && cyclic.up != end {
             // The paper's range test is half a cycle, the whole training long.
-            let period = cyclic.up + cyclic.down;
-            let cycled = cyclic.cycles.map_or(end, |cycles| end.min(cycles * period));
-            let since = libm::fmod(cycled, period);
-            let whole = since < 1.0 || period - since < 1.0;
-            let held = cyclic.cycles.is_some_and(|cycles| end >= cycles * period);
-            if !whole && !held && cyclic.up != end {
-                self.cut(path, "step_size", since, period, end - since + period, steps);
-            }
-        }
-    }
-
-    fn one_cycle(&mut self, one_cycle: &OneCycle, path: &str, steps: u64) {
-        match one_cycle.form {
-            OneCycleForm::Smith { step_size } if step_size > steps.into() => {
-                self.beyond(
-                    path,
-                    "step_size",
-                    step_size.to_f64(),
-                    steps,
-                    &format!("`{}` is not reached", self.naming.name("max_lr")),
-                );
-            }
-            OneCycleForm::Smith { step_size } if 2.0 * step_size.to_f64() > steps as f64 => {
-                let cycle = 2.0 * step_size.to_f64();
-                self.cut(path, "step_size", steps as f64, cycle, cycle, steps);
-            }
-            OneCycleForm::Smith { .. } => {}
-            _ if one_cycle.steps > steps => {
-                self.beyond(path, "steps", one_cycle.steps as f64, steps, "the last value is not reached");
-            }
-            _ => {}
+            self.cut(schedule, path, "step_size", steps);
         }
     }
 
@@ -207,8 +179,15 @@ impl Warner<'_, '_, '_> {
         self.warn(BEYOND, &format!("{path}.{name}"), title, text);
     }
 
-    /// A training that ends within a cycle.
-    fn cut(&mut self, path: &str, key: &str, since: f64, length: f64, end: f64, steps: u64) {
+    /// A training that ends within a cycle, by a step or more.
+    fn cut(&mut self, schedule: &Schedule, path: &str, key: &str, steps: u64) {
+        let Some(Cycle { since, length, .. }) = schedule.cycle(steps.saturating_sub(1)) else { return };
+        // The last step too is over then.
+        let since = since + 1.0;
+        if length - since < 1.0 {
+            return;
+        }
+        let end = steps as f64 + length - since;
         let name = self.naming.name(key);
         let unit = self.unit();
         let text = format!(

@@ -7,7 +7,7 @@
 //! a list as its length (u64) and its items, a fraction as both its parts (u64). Periods and lengths were whole numbers
 //! once: where they are, a value has the tag and the form that it had then. No value is a prefix of another, so no two share their bytes.
 
-use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Ticks, Window};
+use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Stage, Ticks, Window};
 use crate::ratio::Ratio;
 
 impl Schedule {
@@ -54,7 +54,7 @@ impl Schedule {
                 integer(*step_size, out);
             }
             Schedule::Cyclic(cyclic) => {
-                out.push(8);
+                out.push(if cyclic.mult == 1.0 { 8 } else { 21 });
                 cyclic.canonical(out);
             }
             Schedule::OneCycle(one_cycle) => {
@@ -66,12 +66,31 @@ impl Schedule {
                 floats(&[*max, *min], out);
                 integer(*steps, out);
             }
-            Schedule::Sgdr { max, min, first_cycle, mult } => {
-                out.push(if first_cycle.whole().is_some() { 11 } else { 19 });
-                floats(&[*max, *min], out);
-                ratio(*first_cycle, out);
-                integer(*mult, out);
-            }
+            Schedule::Sgdr(Sgdr { max, min, first_cycle, mult, peak }) => match (mult.whole(), peak) {
+                (Some(mult), Peak::Constant) => {
+                    out.push(if first_cycle.whole().is_some() { 11 } else { 19 });
+                    floats(&[*max, *min], out);
+                    ratio(*first_cycle, out);
+                    integer(mult, out);
+                }
+                _ => {
+                    out.push(22);
+                    floats(&[*max, *min], out);
+                    both_parts(*first_cycle, out);
+                    both_parts(*mult, out);
+                    match peak {
+                        Peak::Constant => out.push(0),
+                        Peak::Factor(factor) => {
+                            out.push(1);
+                            float(*factor, out);
+                        }
+                        Peak::AmplitudeFactor(factor) => {
+                            out.push(2);
+                            float(*factor, out);
+                        }
+                    }
+                }
+            },
             Schedule::Linear { from, to, steps } => {
                 out.push(12);
                 floats(&[*from, *to], out);
@@ -114,18 +133,22 @@ impl Schedule {
 
 impl Cyclic {
     fn canonical(&self, out: &mut Vec<u8>) {
-        let Cyclic { base, max, up, down, window, amplitude, decline, cycles } = self;
+        let Cyclic { base, max, up, down, window, mult, amplitude, decline, cycles } = self;
         floats(&[*base, *max, *up, *down], out);
         out.push(match window {
             Window::Linear => 0,
             Window::Welch => 1,
             Window::Hann => 2,
         });
-        out.push(match amplitude {
-            Amplitude::Constant => 0,
-            Amplitude::HalfPerCycle => 1,
-            Amplitude::OneOverCycle => 2,
-        });
+        match amplitude {
+            Amplitude::Constant => out.push(0),
+            Amplitude::HalfPerCycle => out.push(1),
+            Amplitude::OneOverCycle => out.push(2),
+            Amplitude::Factor(factor) => {
+                out.push(3);
+                float(*factor, out);
+            }
+        }
         match decline {
             None => out.push(0),
             Some(Decline::Boundaries { gamma }) => {
@@ -143,6 +166,9 @@ impl Cyclic {
                 out.push(1);
                 float(*cycles, out);
             }
+        }
+        if *mult != 1.0 {
+            float(*mult, out);
         }
     }
 }
@@ -195,14 +221,17 @@ fn ratio(value: Ratio, out: &mut Vec<u8>) {
     }
 }
 
+fn both_parts(value: Ratio, out: &mut Vec<u8>) {
+    integer(value.numerator(), out);
+    integer(value.denominator(), out);
+}
+
 fn ticks(value: Ticks, out: &mut Vec<u8>) {
     match value.whole() {
         Some(whole) => integer(whole, out),
         None => {
-            for part in [value.period, value.ahead] {
-                integer(part.numerator(), out);
-                integer(part.denominator(), out);
-            }
+            both_parts(value.period, out);
+            both_parts(value.ahead, out);
         }
     }
 }
@@ -212,6 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cyclic::tests::triangular;
     use crate::properties::any_schedule;
 
     fn bytes(schedule: &Schedule) -> Vec<u8> {
@@ -262,20 +292,28 @@ mod tests {
                 6 => Schedule::Sigmoid { base: self.float(), gamma: self.float(), step_size: self.integer() },
                 7 => Schedule::Decay { base: self.float(), max: self.float(), step_size: self.integer() },
                 8 => Schedule::Cyclic(self.cyclic()),
+                21 => {
+                    let cyclic = self.cyclic();
+                    Schedule::Cyclic(Cyclic { mult: self.float(), ..cyclic })
+                }
                 9 => Schedule::OneCycle(self.one_cycle()),
                 10 => Schedule::Cosine { max: self.float(), min: self.float(), steps: self.integer() },
-                11 => Schedule::Sgdr {
-                    max: self.float(),
-                    min: self.float(),
-                    first_cycle: self.integer().into(),
-                    mult: self.integer(),
-                },
-                19 => Schedule::Sgdr {
+                11 => Schedule::Sgdr(Sgdr::new(self.float(), self.float(), self.integer(), self.integer())),
+                19 => {
+                    let (max, min, first_cycle) = (self.float(), self.float(), self.ratio());
+                    Schedule::Sgdr(Sgdr { first_cycle, ..Sgdr::new(max, min, 1, self.integer()) })
+                }
+                22 => Schedule::Sgdr(Sgdr {
                     max: self.float(),
                     min: self.float(),
                     first_cycle: self.ratio(),
-                    mult: self.integer(),
-                },
+                    mult: self.ratio(),
+                    peak: match self.byte() {
+                        0 => Peak::Constant,
+                        1 => Peak::Factor(self.float()),
+                        _ => Peak::AmplitudeFactor(self.float()),
+                    },
+                }),
                 12 => Schedule::Linear { from: self.float(), to: self.float(), steps: self.integer() },
                 13 => Schedule::RangeTest {
                     min: self.float(),
@@ -314,8 +352,13 @@ mod tests {
                 up: self.float(),
                 down: self.float(),
                 window: [Window::Linear, Window::Welch, Window::Hann][usize::from(self.byte())],
-                amplitude: [Amplitude::Constant, Amplitude::HalfPerCycle, Amplitude::OneOverCycle]
-                    [usize::from(self.byte())],
+                mult: 1.0,
+                amplitude: match self.byte() {
+                    0 => Amplitude::Constant,
+                    1 => Amplitude::HalfPerCycle,
+                    2 => Amplitude::OneOverCycle,
+                    _ => Amplitude::Factor(self.float()),
+                },
                 decline: (self.byte() == 1).then(|| match self.byte() {
                     0 => Decline::Boundaries { gamma: self.float() },
                     _ => Decline::Amplitude { gamma: self.float() },
@@ -397,6 +440,7 @@ mod tests {
             up: 1.0,
             down: 2.0,
             window: Window::Linear,
+            mult: 1.0,
             amplitude: Amplitude::HalfPerCycle,
             decline: None,
             cycles: None,
@@ -438,7 +482,7 @@ mod tests {
             "0a 0000000000000040 000000000000f03f 0900000000000000",
         );
         check(
-            Schedule::Sgdr { max: 2.0, min: 1.0, first_cycle: 9.into(), mult: 2 },
+            Schedule::Sgdr(Sgdr::new(2.0, 1.0, 9, 2)),
             "0b 0000000000000040 000000000000f03f 0900000000000000 0200000000000000",
         );
         check(
@@ -472,7 +516,7 @@ mod tests {
             "12 000000000000f03f 000000000000e03f 0900000000000000 0400000000000000 0000000000000000 0100000000000000",
         );
         check(
-            Schedule::Sgdr { max: 2.0, min: 1.0, first_cycle: fraction, mult: 2 },
+            Schedule::Sgdr(Sgdr { first_cycle: fraction, ..Sgdr::new(2.0, 1.0, 1, 2) }),
             "13 0000000000000040 000000000000f03f 0900000000000000 0400000000000000 0200000000000000",
         );
         check(
@@ -490,5 +534,29 @@ mod tests {
             "09 000000000000f03f 0000000000000040 000000000000e03f 0900000000000000
              04 0900000000000000 0400000000000000 00",
         );
+
+        let quarter = |amplitude| Cyclic { amplitude, ..triangular(1.0, 2.0, 2.0) };
+        check(
+            Schedule::Cyclic(quarter(Amplitude::Factor(0.5))),
+            "08 000000000000f03f 0000000000000040 0000000000000040 0000000000000040 00 03 000000000000e03f 00 00",
+        );
+        check(
+            Schedule::Cyclic(Cyclic { mult: 0.5, ..quarter(Amplitude::Constant) }),
+            "15 000000000000f03f 0000000000000040 0000000000000040 0000000000000040 00 00 00 00 000000000000e03f",
+        );
+        let sgdr = Sgdr { mult: Ratio::new(3, 2).unwrap(), ..Sgdr::new(2.0, 1.0, 9, 1) };
+        check(
+            Schedule::Sgdr(sgdr),
+            "16 0000000000000040 000000000000f03f 0900000000000000 0100000000000000 0300000000000000 0200000000000000 00",
+        );
+        for (tag, peak) in [("01", Peak::Factor(0.5)), ("02", Peak::AmplitudeFactor(0.5))] {
+            check(
+                Schedule::Sgdr(Sgdr { peak, ..Sgdr::new(2.0, 1.0, 9, 2) }),
+                &format!(
+                    "16 0000000000000040 000000000000f03f 0900000000000000 0100000000000000
+                     0200000000000000 0100000000000000 {tag} 000000000000e03f"
+                ),
+            );
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use super::cycle::{Cycle, cycle_at, cycle_start};
 use super::line::between;
 
 /// Cyclical learning rates and their family.
@@ -21,6 +22,8 @@ pub struct Cyclic {
     pub down: f64,
     /// The shape of a cycle.
     pub window: Window,
+    /// How many times as long each cycle is as the one before, on its way up and on its way down.
+    pub mult: f64,
     /// What becomes of the amplitude from cycle to cycle.
     pub amplitude: Amplitude,
     /// `exp_range`: what declines by `gamma^step`.
@@ -41,7 +44,7 @@ pub enum Window {
 }
 
 /// The amplitude of cycle c, counted from zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Amplitude {
     /// Always 1: `triangular`.
     Constant,
@@ -49,6 +52,8 @@ pub enum Amplitude {
     HalfPerCycle,
     /// `1 / (c + 1)`: the form in Smith's own notes on adding CLR to Caffe.
     OneOverCycle,
+    /// `factor^c`, where the cycle rises to `base + (max - base) * factor^c`: PyTorch's `scale_fn`.
+    Factor(f64),
 }
 
 /// The two readings of `exp_range`. Both count all steps, not those since the cycle began.
@@ -73,26 +78,70 @@ impl Cyclic {
         if period <= 0.0 {
             return self.base;
         }
+        let index = self.index(step);
         let mut step = step as f64;
-        let (cycle, position) = match self.cycles {
-            Some(cycles) if step >= cycles * period => {
+        let rise = match (self.cycles, self.end()) {
+            (Some(cycles), Some(end)) if step >= end => {
                 let cycles = cycles.max(0.0);
-                step = cycles * period;
-                let before_last = (cycles.ceil() - 1.0).max(0.0);
-                (before_last, (cycles - before_last) * period)
+                step = end.max(0.0);
+                self.rise((cycles - index) * period, period)
             }
-            _ => {
-                // `fmod` is exact, unlike `step - floor(step / period) * period`.
-                let position = libm::fmod(step, period);
-                (((step - position) / period).round(), position)
-            }
+            _ => match cycle_at(period, self.mult, step) {
+                Some(Cycle { since, .. }) if self.mult == 1.0 => self.rise(since, period),
+                Some(Cycle { since, length, .. }) => self.rise(since / length * period, period),
+                None => 0.0,
+            },
         };
 
-        let height = self.window.height(self.rise(position, period)) * self.amplitude.of_cycle(cycle);
+        let height = self.window.height(rise) * self.amplitude.of_cycle(index);
+        let max = self.peak_of(index);
         match self.decline {
-            None => between(self.base, self.max, height),
-            Some(Decline::Boundaries { gamma }) => libm::pow(gamma, step) * between(self.base, self.max, height),
-            Some(Decline::Amplitude { gamma }) => between(self.base, self.max, height * libm::pow(gamma, step)),
+            None => between(self.base, max, height),
+            Some(Decline::Boundaries { gamma }) => libm::pow(gamma, step) * between(self.base, max, height),
+            Some(Decline::Amplitude { gamma }) => between(self.base, max, height * libm::pow(gamma, step)),
+        }
+    }
+
+    /// When the value begins to stay where it is, if a number of cycles says so.
+    pub(super) fn end(&self) -> Option<f64> {
+        self.cycles
+            .filter(|cycles| cycles.is_finite())
+            .map(|cycles| cycle_start(self.up + self.down, self.mult, cycles))
+    }
+
+    /// The index of the cycle of a step, that of the last one after its end; infinite after all of ever shorter ones.
+    pub fn index(&self, step: u64) -> f64 {
+        let (period, step) = (self.up + self.down, step as f64);
+        match self.cycles {
+            Some(cycles) if self.end().is_some_and(|end| step >= end) => (cycles.max(0.0).ceil() - 1.0).max(0.0),
+            _ => cycle_at(period, self.mult, step).map_or(f64::INFINITY, |cycle| cycle.index),
+        }
+    }
+
+    /// The cycle of a step, its length rounded as a spec's is: what is whole but for that is whole. None after the last.
+    pub(super) fn cycle(&self, step: u64) -> Option<Cycle> {
+        let (period, here) = (self.up + self.down, step as f64);
+        let is_over = |index: f64| self.cycles.is_some_and(|cycles| index + 1.0 > cycles);
+        let end_of = |index: f64| {
+            let end = cycle_start(period, self.mult, index + 1.0);
+            if (end - end.round()).abs() <= 1e-9 * end { end.round() } else { end.ceil() }
+        };
+        let mut cycle = cycle_at(period, self.mult, here).filter(|_| period >= 1.0)?;
+        if end_of(cycle.index) <= here {
+            cycle = Cycle { index: cycle.index + 1.0, since: 0.0, length: cycle.length * self.mult, end: 0 };
+        }
+        let end = end_of(cycle.index);
+        cycle.end = end as u64;
+        (!is_over(cycle.index) && end > here && end < u64::MAX as f64).then_some(cycle)
+    }
+
+    /// The value at the peak of the cycle of this index, but for what [`Amplitude::of_cycle`] takes of its height.
+    pub(super) fn peak_of(&self, index: f64) -> f64 {
+        match self.amplitude {
+            Amplitude::Factor(factor) if index > 0.0 && self.max != self.base => {
+                self.base + (self.max - self.base) * libm::pow(factor, index)
+            }
+            _ => self.max,
         }
     }
 
@@ -122,7 +171,7 @@ impl Window {
 impl Amplitude {
     fn of_cycle(self, cycle: f64) -> f64 {
         match self {
-            Amplitude::Constant => 1.0,
+            Amplitude::Constant | Amplitude::Factor(_) => 1.0,
             // 2^-1075 is 0 in f64.
             Amplitude::HalfPerCycle => libm::ldexp(1.0, -(cycle.min(1075.0) as i32)),
             Amplitude::OneOverCycle => 1.0 / (cycle + 1.0),
@@ -143,6 +192,7 @@ pub(super) mod tests {
             up: step_size,
             down: step_size,
             window: Window::Linear,
+            mult: 1.0,
             amplitude: Amplitude::Constant,
             decline: None,
             cycles: None,
@@ -273,5 +323,30 @@ pub(super) mod tests {
         check(|step| falling.at(step), &[(4, 1.0), (7, 0.25), (8, 0.0), (9, 0.0)]);
         let declining = Cyclic { decline: Some(Decline::Boundaries { gamma: 0.5 }), ..once };
         check(|step| declining.at(step), &[(20, 1.0 / 1_048_576.0), (21, 1.0 / 1_048_576.0)]);
+    }
+
+    /// By hand: cycles of 4, 6 and 9 steps, then of 8, 4 and 2, which are over at 16.
+    #[test]
+    fn cycles_may_become_longer_or_shorter() {
+        let longer = Cyclic { mult: 1.5, ..triangular(0.0, 1.0, 2.0) };
+        check(|step| longer.at(step), &[(0, 0.0), (2, 1.0), (4, 0.0), (7, 1.0), (10, 0.0), (19, 0.0)]);
+        check(|step| longer.at(step), &[(5, 1.0 / 3.0), (9, 1.0 / 3.0), (14, 8.0 / 9.0), (15, 8.0 / 9.0)]);
+        let shorter = Cyclic { mult: 0.5, ..triangular(1.0, 3.0, 4.0) };
+        check(|step| shorter.at(step), &[(4, 3.0), (8, 1.0), (10, 3.0), (12, 1.0), (13, 3.0), (14, 1.0), (16, 1.0)]);
+        assert_eq!(shorter.at(u64::MAX), 1.0, "no cycle is left");
+        let slanted = Cyclic { down: 6.0, mult: 2.0, cycles: Some(1.5), ..triangular(0.0, 1.0, 2.0) };
+        check(|step| slanted.at(step), &[(2, 1.0), (8, 0.0), (12, 1.0), (15, 0.75), (16, 2.0 / 3.0), (99, 2.0 / 3.0)]);
+    }
+
+    #[test]
+    fn a_factor_of_one_half_is_triangular2_and_any_other_scales_the_amplitude() {
+        let factor = |factor| Cyclic { amplitude: Amplitude::Factor(factor), ..triangular(0.001, 0.006, 20.0) };
+        let halved = Cyclic { amplitude: Amplitude::HalfPerCycle, ..triangular(0.001, 0.006, 20.0) };
+        for step in 0..2000 {
+            let (one, other) = (factor(0.5).at(step), halved.at(step));
+            assert!((one - other).abs() <= 2.0 * f64::EPSILON * other, "step {step}: {one}, {other}");
+        }
+        let growing = Cyclic { amplitude: Amplitude::Factor(1.5), ..triangular(1.0, 3.0, 10.0) };
+        check(|step| growing.at(step), &[(10, 3.0), (20, 1.0), (30, 4.0), (35, 2.5), (50, 5.5), (70, 7.75)]);
     }
 }

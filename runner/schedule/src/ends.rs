@@ -1,27 +1,18 @@
 //! Where cycles end: the moments at which the weights of a trial are worth keeping. (Huang et al. 2017, snapshot ensembles.)
 
-use super::{Cyclic, OneCycle, OneCycleForm, Schedule, cosine};
+use super::{Cycle, Schedule};
 
 impl Schedule {
     /// The least number of updates above `after` at which a cycle is over; `None` where no cycle ends any more, as in
     /// schedules that have none.
     ///
     /// ```
-    /// use clr_schedule::ratio::Ratio;
-    /// use clr_schedule::UNKNOWN::Schedule;
-    /// let sgdr = Schedule::Sgdr { max: 0.1, min: 0.0, first_cycle: Ratio::from(10), mult: 2 };
+    /// use clr_schedule::{Schedule, Sgdr};
+    /// let sgdr = Schedule::Sgdr(Sgdr::new(0.1, 0.0, 10, 2));
     /// assert_eq!([0, 9, 10, 30].map(|after| sgdr.next_cycle_end(after)), [Some(10), Some(10), Some(30), Some(70)]);
     /// ```
     pub fn next_cycle_end(&self, after: u64) -> Option<u64> {
         match self {
-            Schedule::Cyclic(cyclic) => cyclic.next_end(after),
-            Schedule::Sgdr { first_cycle, mult, .. } => {
-                let (since_restart, length) = cosine::cycle(*first_cycle, *mult, after);
-                let left = (length - since_restart).div_ceil(u128::from(first_cycle.denominator()));
-                Some(after.saturating_add(u64::try_from(left).unwrap_or(u64::MAX)))
-            }
-            Schedule::OneCycle(one_cycle) => Some(one_cycle.end()).filter(|end| *end > after),
-            Schedule::Cosine { steps, .. } => Some(*steps).filter(|end| *end > after),
             Schedule::Sequence(stages) => {
                 let mut begun: u64 = 0;
                 for (index, stage) in stages.iter().enumerate() {
@@ -48,6 +39,22 @@ impl Schedule {
                 }
                 Some(high)
             }
+            _ => self.cycle(after).map(|cycle| cycle.end),
+        }
+    }
+
+    /// The cycle that a step is in, of a schedule that itself has cycles; `None` where none is left. Stages and epochs
+    /// have those of what they hold.
+    pub fn cycle(&self, step: u64) -> Option<Cycle> {
+        let only = |length: f64| {
+            let end = length.ceil() as u64;
+            (step < end).then_some(Cycle { index: 0.0, since: step as f64, length, end })
+        };
+        match self {
+            Schedule::Cyclic(cyclic) => cyclic.cycle(step),
+            Schedule::Sgdr(sgdr) => sgdr.cycle(step),
+            Schedule::OneCycle(one_cycle) => only(one_cycle.length()),
+            Schedule::Cosine { steps, .. } => only(*steps as f64),
             Schedule::Constant(_)
             | Schedule::Step { .. }
             | Schedule::MultiStep { .. }
@@ -59,41 +66,9 @@ impl Schedule {
             | Schedule::Linear { .. }
             | Schedule::RangeTest { .. }
             | Schedule::Table(_)
-            | Schedule::Points { .. } => None,
-        }
-    }
-}
-
-impl Cyclic {
-    fn next_end(&self, after: u64) -> Option<u64> {
-        let period = self.up + self.down;
-        if !(period >= 1.0 && period.is_finite()) {
-            return None;
-        }
-        // A period is a quotient of whole numbers, rounded: what is whole but for that is whole.
-        let whole = |end: f64| if (end - end.round()).abs() <= 1e-9 * end { end.round() } else { end.ceil() };
-        let mut cycle = (after as f64 / period).floor();
-        loop {
-            cycle += 1.0;
-            let end = whole(cycle * period);
-            if self.cycles.is_some_and(|cycles| cycle > cycles) || end >= u64::MAX as f64 {
-                return None;
-            }
-            if end as u64 > after {
-                return Some(end as u64);
-            }
-        }
-    }
-}
-
-impl OneCycle {
-    /// The updates at which the cycle is over.
-    fn end(&self) -> u64 {
-        match self.form {
-            OneCycleForm::Smith { step_size } => (2.0 * step_size.to_f64()).ceil() as u64,
-            OneCycleForm::TwoPhase { .. } | OneCycleForm::ThreePhase { .. } | OneCycleForm::Fraction { .. } => {
-                self.steps
-            }
+            | Schedule::Points { .. }
+            | Schedule::Sequence(_)
+            | Schedule::PerEpoch { .. } => None,
         }
     }
 }
@@ -101,9 +76,9 @@ impl OneCycle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Stage;
     use crate::cyclic::tests::triangular;
     use crate::ratio::Ratio;
+    use crate::{Cyclic, Sgdr, Stage};
 
     #[track_caller]
     fn check(schedule: Schedule, steps: u64, expected: &[u64]) {
@@ -123,9 +98,9 @@ mod tests {
         // 8.2 epochs of 390.625 iterations up and down: 6406.25 a cycle.
         check(Schedule::Cyclic(triangular(0.1, 0.3, 8.2 * 390.625)), 20_000, &[6407, 12_813, 19_219]);
         check(Schedule::Cyclic(Cyclic { cycles: Some(2.0), ..triangular(0.0, 1.0, 5.0) }), 100, &[10, 20]);
-        let sgdr = |mult| Schedule::Sgdr { max: 1.0, min: 0.0, first_cycle: Ratio::from(10), mult };
-        check(sgdr(1), 45, &[10, 20, 30, 40]);
-        check(sgdr(2), 200, &[10, 30, 70, 150]);
+        let sgdr = |mult| Schedule::Sgdr(Sgdr { mult: Ratio::of_float(mult).unwrap(), ..Sgdr::new(1.0, 0.0, 10, 1) });
+        check(sgdr(1.0), 45, &[10, 20, 30, 40]);
+        check(sgdr(2.0), 200, &[10, 30, 70, 150]);
         check(Schedule::Cosine { max: 1.0, min: 0.0, steps: 30 }, 100, &[30]);
         check(Schedule::Constant(0.1), 100, &[]);
     }

@@ -4,7 +4,8 @@
 //! Where the hull is inside the range there is nothing to find. And its **monotone pieces**: between two turning points a
 //! value does not leave the range if it is inside at both ends, and where it does leave it, halving finds the step.
 
-use super::{Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage};
+use super::cycle::{Cycle, cycle_at};
+use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Stage};
 
 /// Where a schedule leaves a range.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,7 +65,7 @@ impl Schedule {
             }
             Schedule::Cyclic(cyclic) => cyclic.hull(last),
             Schedule::OneCycle(one_cycle) => one_cycle.hull(),
-            Schedule::Sgdr { max, min, .. } => hull_of([*max, *min]),
+            Schedule::Sgdr(sgdr) => sgdr.hull(last),
             Schedule::Sequence(stages) => {
                 let mut hull = (f64::INFINITY, f64::NEG_INFINITY);
                 let mut last = last;
@@ -94,11 +95,7 @@ impl Schedule {
             Schedule::Table(values) if step >= values.len() as u64 => u64::MAX,
             Schedule::Cyclic(cyclic) => cyclic.piece_end(step),
             Schedule::OneCycle(one_cycle) => one_cycle.piece_end(step),
-            Schedule::Sgdr { first_cycle, mult, .. } => {
-                let (since_restart, length) = super::cosine::cycle(*first_cycle, *mult, step);
-                let left = (length - since_restart).div_ceil(first_cycle.denominator().into());
-                step.saturating_add(u64::try_from(left - 1).unwrap_or(u64::MAX))
-            }
+            Schedule::Sgdr(sgdr) => sgdr.cycle(step).map_or(u64::MAX, |cycle| cycle.end - 1),
             Schedule::Sequence(stages) => {
                 let mut start = 0_u64;
                 for (index, Stage { steps, schedule }) in stages.iter().enumerate() {
@@ -155,7 +152,9 @@ impl Cyclic {
         if !(self.up + self.down).is_finite() {
             return None;
         }
-        let (low, high) = hull_of([self.base, self.max])?;
+        let factor = if let Amplitude::Factor(factor) = self.amplitude { factor } else { 1.0 };
+        let peaks = hull_of([self.base, self.max, self.peak_of(self.index(last))]);
+        let (low, high) = peaks.filter(|_| factor >= 0.0)?;
         match self.decline {
             None => Some((low, high)),
             Some(Decline::Amplitude { gamma }) => {
@@ -164,7 +163,7 @@ impl Cyclic {
             }
             Some(Decline::Boundaries { gamma }) => {
                 let power = libm::pow(gamma, last as f64);
-                hull_of([low, high, low * power, high * power])
+                hull_of([low, high, low * power, high * power]).filter(|_| gamma >= 0.0)
             }
         }
     }
@@ -178,14 +177,25 @@ impl Cyclic {
             return step;
         }
         let here = step as f64;
-        if self.cycles.is_some_and(|cycles| here >= cycles * period) {
+        if self.end().is_some_and(|end| here >= end) {
             return u64::MAX;
         }
-        let position = libm::fmod(here, period);
-        let turn = here + if position < self.up { self.up - position } else { period - position };
-        let turn = self.cycles.map_or(turn, |cycles| turn.min(cycles * period));
+        let Some(Cycle { since, length, .. }) = cycle_at(period, self.mult, here) else { return u64::MAX };
+        let up = if self.mult == 1.0 { self.up } else { self.up / period * length };
+        let turn = here + if since < up { up - since } else { length - since };
+        let turn = self.end().map_or(turn, |end| turn.min(end));
         // Short of it, whatever the rounding; the steps around it are pieces of their own.
         (turn.floor() - 1.0).max(here) as u64
+    }
+}
+
+impl Sgdr {
+    fn hull(&self, last: u64) -> Option<(f64, f64)> {
+        let factor = match self.peak {
+            Peak::Constant => 1.0,
+            Peak::Factor(factor) | Peak::AmplitudeFactor(factor) => factor,
+        };
+        hull_of([self.max, self.min, self.peak_of(self.index(last))]).filter(|_| factor >= 0.0)
     }
 }
 
@@ -248,9 +258,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Window;
     use crate::cyclic::tests::triangular;
-    use crate::properties::any_schedule;
-    use crate::{Amplitude, Window};
+    use crate::properties::{any_cyclic, any_schedule, any_sgdr};
 
     fn fraction(value: f64) -> bool {
         (0.0..1.0).contains(&value)
@@ -305,7 +315,7 @@ mod tests {
             fraction,
             Some(9 * 391),
         );
-        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.5, first_cycle: 10.into(), mult: 2 };
+        let sgdr = Schedule::Sgdr(Sgdr::new(1.0, 0.5, 10, 2));
         check(sgdr.clone(), LONG, fraction, Some(0));
         check(Schedule::Table([0.1, 0.2, 1.5, 0.1].into()), LONG, fraction, Some(2));
         check(Schedule::Table([0.1, 0.2, 1.5, 0.1].into()), 2, fraction, None);
@@ -320,6 +330,17 @@ mod tests {
     }
 
     proptest! {
+        /// Of cycles whose lengths and peaks change by any factors; a rounding of the power apart.
+        #[test]
+        fn no_value_is_outside_of_the_hull(schedule in prop_oneof![any_cyclic(), any_sgdr()], last in 0..300_u64) {
+            let Some((low, high)) = schedule.hull(last) else { return Ok(()) };
+            for step in 0..=last {
+                let value = schedule.at(step);
+                let slack = 4.0 * f64::EPSILON * value.abs();
+                prop_assert!(!(value < low - slack || value > high + slack), "{:?} at {}: {}", schedule, step, value);
+            }
+        }
+
         /// Against looking at each step, for schedules of all kinds whose fields make sense or not.
         #[test]
         fn the_search_finds_what_looking_at_each_step_finds(schedule in any_schedule(), steps in 1..300_u64) {

@@ -1,6 +1,7 @@
 //! Schedules against other implementations, by tables that `goldens/make_goldens.py` made from them.
 
-use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Window};
+use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Window};
+use crate::ratio::Ratio;
 
 const GOLDENS: &str = include_str!("goldens/goldens.csv");
 
@@ -31,7 +32,7 @@ fn check_up_to(case: &str, peak: f64, schedule: Schedule) {
 
 fn cyclic(base: f64, max: f64, up: f64, down: f64) -> Cyclic {
     let (window, amplitude) = (Window::Linear, Amplitude::Constant);
-    Cyclic { base, max, up, down, window, amplitude, decline: None, cycles: None }
+    Cyclic { base, max, up, down, window, mult: 1.0, amplitude, decline: None, cycles: None }
 }
 
 /// The three modes of Keras and PyTorch.
@@ -118,10 +119,49 @@ fn one_cycle_is_smiths_and_fastais() {
 #[test]
 fn cosines_are_pytorchs() {
     for mult in 1..=3 {
-        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.01, first_cycle: 5.into(), mult };
+        let sgdr = Schedule::Sgdr(Sgdr::new(1.0, 0.01, 5, mult));
         check(&format!("torch_warm_restarts_5_{mult}"), sgdr);
     }
     check("torch_cosine_40", Schedule::Cosine { max: 0.1, min: 0.001, steps: 40 });
+}
+
+/// Keras and timm subtract sums of powers from the step: what is left has errors in the step's last places.
+#[test]
+fn restarts_by_any_factor_are_kerass_and_timms() {
+    let sgdr = |min, first: u64, mult, peak| {
+        Schedule::Sgdr(Sgdr { mult: Ratio::of_float(mult).unwrap(), peak, ..Sgdr::new(0.5, min, first, 1) })
+    };
+    for (first, mult, factor, alpha) in [
+        (8, 1.5, 1.0, 0.0),
+        (8, 1.5, 0.7, 0.1),
+        (10, 1.1, 0.9, 0.2),
+        (5, 2.0, 0.5, 0.1),
+        (7, 1.0, 1.2, 0.05),
+        (40, 0.5, 0.8, 0.1),
+        (30, 0.75, 1.0, 0.0),
+    ] {
+        let case = format!("keras_restarts_{first}_{mult}_{factor:?}_{alpha:?}");
+        check_up_to(&case, 100.0, sgdr(0.5 * alpha, first, mult, Peak::AmplitudeFactor(factor)));
+    }
+    for (first, mult, factor, min) in [
+        (8, 1.5, 1.0, 0.0),
+        (8, 1.5, 0.7, 0.01),
+        (10, 1.1, 0.9, 0.02),
+        (5, 2.0, 0.5, 0.001),
+        (7, 1.0, 1.2, 0.05),
+        (40, 0.5, 0.8, 0.01),
+    ] {
+        let case = format!("timm_cosine_{first}_{mult}_{factor:?}_{min:?}");
+        check_up_to(&case, 100.0, sgdr(min, first, mult, Peak::Factor(factor)));
+    }
+}
+
+#[test]
+fn peaks_by_any_factor_are_those_of_pytorchs_scale_fn() {
+    for factor in [0.5, 0.7, 1.3] {
+        let scaled = Cyclic { amplitude: Amplitude::Factor(factor), ..cyclic(0.001, 0.006, 3.0, 4.0) };
+        check(&format!("torch_cyclic_scale_fn_{factor}"), Schedule::Cyclic(scaled));
+    }
 }
 
 #[test]
@@ -178,8 +218,8 @@ fn cycles_of_a_step_or_two_and_equal_bounds_are_pytorchs_and_kerass() {
             check(&format!("edge_keras_{mode}_{name}"), schedule);
         }
     }
-    for (first_cycle, mult) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
-        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.1, first_cycle: first_cycle.into(), mult };
+    for (first_cycle, mult) in [(1, 1), (1, 2), (1, 3), (2, 1_u64)] {
+        let sgdr = Schedule::Sgdr(Sgdr::new(1.0, 0.1, first_cycle, mult));
         check(&format!("edge_warm_restarts_{first_cycle}_{mult}"), sgdr);
     }
 }

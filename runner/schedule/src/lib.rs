@@ -22,7 +22,10 @@
 //! | 1cycle: way down | to 0, not to `base`, floor `base / 1000` | - | to `last` at step `steps - 1` | to `last` at step `steps`, never reached | [`OneCycleForm`] |
 //! | 1cycle: `last` | `initial / 1000` | - | `initial / 1e4` | `max / 1e5` | a value, [`OneCycle::last`] |
 //! | past the end of 1cycle | constant | - | rises, then an error | - | `last` |
+//! | peaks that change by any factor | - | - | `scale_fn`, over `base` | - | [`Amplitude::Factor`], over `base` |
 //! | `sgdr`: is `min` reached | only between updates | - | no: a restart comes first | - | no |
+//! | `sgdr`: cycles longer by | any factor | any (`t_mul`), by a logarithm | whole factors; timm any (`cycle_mul`), by a logarithm | any (`cycle_mult`) | any, counted exactly |
+//! | `sgdr`: lower restarts | both bounds | `m_mul`: of the amplitude | none; timm's `cycle_decay`: of the peak | - | [`Peak`] |
 //! | late start | `start_lr_policy` | `_reset()` | `SequentialLR` | `combine_scheds` | [`Schedule::Sequence`] |
 //! | equal milestones | one drop per update | - | as many drops at once | - | as Caffe |
 //! | parameters | f32 | f64 | f64 | f64 | f64 (f32's 0.99994 is 0.99993998: 0.15% lower after 70,000 updates) |
@@ -32,6 +35,7 @@
 mod caffe;
 mod canonical;
 mod cosine;
+mod cycle;
 mod cyclic;
 mod ends;
 mod extent;
@@ -41,14 +45,13 @@ pub mod ratio;
 mod sequence;
 mod ticks;
 
-pub use cosine::cycle;
+pub use cosine::{Peak, Sgdr};
+pub use cycle::{Cycle, cycle_start};
 pub use cyclic::{Amplitude, Cyclic, Decline, Window};
 pub use extent::Outside;
 pub use one_cycle::{OneCycle, OneCycleForm};
 pub use sequence::Stage;
 pub use ticks::Ticks;
-
-use crate::ratio::Ratio;
 
 #[cfg(test)]
 mod goldens;
@@ -136,16 +139,7 @@ pub enum Schedule {
         steps: u64,
     },
     /// Cosine with warm restarts: cycle i lasts `first_cycle * mult^i` steps. (Loshchilov and Hutter 2017.)
-    Sgdr {
-        /// The value at each restart.
-        max: f64,
-        /// What each cycle falls towards; the restart comes before it is reached.
-        min: f64,
-        /// Steps of the first cycle. Where it is a fraction, restarts are at the first steps at which cycles are over.
-        first_cycle: Ratio,
-        /// How many times longer each next cycle is.
-        mult: u64,
-    },
+    Sgdr(Sgdr),
     /// A line from `from` to `to` over `steps` steps, then `to`.
     Linear {
         /// The first value.
@@ -198,7 +192,7 @@ impl Schedule {
     /// no value.
     ///
     /// ```
-    /// use clr_schedule::UNKNOWN::Schedule;
+    /// use clr_schedule::Schedule;
     /// let decay = Schedule::Decay { base: 1.0, max: 7.0, step_size: 4 };
     /// assert_eq!([0, 2, 4, 100].map(|step| decay.at(step)), [7.0, 4.0, 1.0, 1.0]);
     /// ```
@@ -215,7 +209,7 @@ impl Schedule {
             Schedule::Cyclic(ref cyclic) => cyclic.at(step),
             Schedule::OneCycle(ref one_cycle) => one_cycle.at(step),
             Schedule::Cosine { max, min, steps } => cosine::half_cosine(max, min, line::fraction(step, steps)),
-            Schedule::Sgdr { max, min, first_cycle, mult } => cosine::sgdr(max, min, first_cycle, mult, step),
+            Schedule::Sgdr(ref sgdr) => sgdr.at(step),
             Schedule::Linear { from, to, steps } => line::linear(from, to, steps, step),
             Schedule::RangeTest { min, max, steps, geometric: false } => line::linear(min, max, steps, step),
             Schedule::RangeTest { min, max, steps, geometric: true } => line::geometric(min, max, steps, step),

@@ -87,6 +87,16 @@ impl OneCycle {
         }
     }
 
+    /// The steps that the cycle takes, the last stretch of Smith's form left out.
+    pub(super) fn length(&self) -> f64 {
+        match self.form {
+            OneCycleForm::Smith { step_size } => 2.0 * step_size.to_f64(),
+            OneCycleForm::TwoPhase { .. } | OneCycleForm::ThreePhase { .. } | OneCycleForm::Fraction { .. } => {
+                self.steps as f64
+            }
+        }
+    }
+
     /// From `initial` at step 0 through the ends of the phases, each a (step, value); then the last of them. At its own end
     /// a phase has its own value, also where the next one is empty. A phase that is empty itself is skipped.
     fn through(&self, step: f64, ends: &[(f64, f64)]) -> f64 {

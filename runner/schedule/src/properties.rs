@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Schedule, Stage, Ticks, Window};
+use super::cyclic;
+use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Stage, Ticks, Window};
 use crate::ratio::Ratio;
 
 /// Any float at all: zeros, infinities, subnormal ones and NaN too; ordinary ones often.
@@ -34,18 +35,29 @@ fn any_amplitude() -> impl Strategy<Value = Amplitude> {
     prop_oneof![Just(Amplitude::Constant), Just(Amplitude::HalfPerCycle), Just(Amplitude::OneOverCycle)]
 }
 
-fn any_cyclic() -> impl Strategy<Value = Schedule> {
+fn any_peak() -> impl Strategy<Value = Peak> {
+    prop_oneof![Just(Peak::Constant), any_float().prop_map(Peak::Factor), any_float().prop_map(Peak::AmplitudeFactor),]
+}
+
+pub(super) fn any_cyclic() -> impl Strategy<Value = Schedule> {
     let decline = prop_oneof![
         Just(None),
         any_float().prop_map(|gamma| Some(Decline::Boundaries { gamma })),
         any_float().prop_map(|gamma| Some(Decline::Amplitude { gamma })),
     ];
     let bounds = (any_float(), any_float(), any_float(), any_float());
-    (bounds, any_window(), any_amplitude(), decline, prop::option::of(any_float())).prop_map(
-        |((base, max, up, down), window, amplitude, decline, cycles)| {
-            Schedule::Cyclic(Cyclic { base, max, up, down, window, amplitude, decline, cycles })
+    let mult = prop_oneof![Just(1.0), any_float()];
+    let amplitude = prop_oneof![any_amplitude(), any_float().prop_map(Amplitude::Factor)];
+    (bounds, any_window(), mult, amplitude, decline, prop::option::of(any_float())).prop_map(
+        |((base, max, up, down), window, mult, amplitude, decline, cycles)| {
+            Schedule::Cyclic(Cyclic { base, max, up, down, window, mult, amplitude, decline, cycles })
         },
     )
+}
+
+pub(super) fn any_sgdr() -> impl Strategy<Value = Schedule> {
+    (any_float(), any_float(), any_ratio(), any_ratio(), any_peak())
+        .prop_map(|(max, min, first_cycle, mult, peak)| Schedule::Sgdr(Sgdr { max, min, first_cycle, mult, peak }))
 }
 
 fn any_one_cycle() -> impl Strategy<Value = Schedule> {
@@ -82,12 +94,7 @@ pub(super) fn any_schedule() -> impl Strategy<Value = Schedule> {
         any_cyclic(),
         any_one_cycle(),
         (float(), float(), any_integer()).prop_map(|(max, min, steps)| Schedule::Cosine { max, min, steps }),
-        (float(), float(), any_ratio(), any_integer()).prop_map(|(max, min, first_cycle, mult)| Schedule::Sgdr {
-            max,
-            min,
-            first_cycle,
-            mult
-        }),
+        any_sgdr(),
         (float(), float(), any_integer()).prop_map(|(from, to, steps)| Schedule::Linear { from, to, steps }),
         (float(), float(), any_integer(), any::<bool>()).prop_map(|(min, max, steps, geometric)| Schedule::RangeTest {
             min,
@@ -120,7 +127,7 @@ fn whole_cyclic() -> impl Strategy<Value = Cyclic> {
     (bounds(), 1..5000_u32, 1..5000_u32, any_window(), any_amplitude()).prop_map(
         |((base, max), up, down, window, amplitude)| {
             let (up, down) = (f64::from(up), f64::from(down));
-            Cyclic { base, max, up, down, window, amplitude, decline: None, cycles: None }
+            Cyclic { base, max, up, down, window, mult: 1.0, amplitude, decline: None, cycles: None }
         },
     )
 }
@@ -235,7 +242,7 @@ proptest! {
 
     #[test]
     fn sgdr_agrees_with_counting(first_cycle in 1..50_u64, mult in 1..4_u64, steps in 1..2000_u64) {
-        let sgdr = Schedule::Sgdr { max: 1.0, min: 0.01, first_cycle: first_cycle.into(), mult };
+        let sgdr = Schedule::Sgdr(Sgdr::new(1.0, 0.01, first_cycle, mult));
         let (mut since_restart, mut length) = (0, first_cycle);
         for step in 0..steps {
             let expected = Schedule::Cosine { max: 1.0, min: 0.01, steps: length }.at(since_restart);
@@ -243,6 +250,75 @@ proptest! {
             since_restart += 1;
             if since_restart == length {
                 (since_restart, length) = (0, length * mult);
+            }
+        }
+    }
+
+    /// Ends in exact fractions: 1 + mult + mult^2 + ... first cycles.
+    #[test]
+    fn sgdr_restarts_where_exact_fractions_say(first in 1..40_u64, longer in 1..12_u64, shorter in 1..12_u64) {
+        let mult = Ratio::new(longer.into(), shorter.into()).unwrap();
+        let sgdr = Schedule::Sgdr(Sgdr { mult, ..Sgdr::new(1.0, 0.5, first, 1) });
+        prop_assert_eq!(sgdr.cycle(0).map(|cycle| cycle.end), Some(first));
+        let (mut end, mut length) = (Ratio::from(first), Ratio::from(first));
+        let mut after = 0;
+        for index in 1..8 {
+            // Several cycles of less than a step may end at once.
+            if end.ceil() > after {
+                prop_assert_eq!(sgdr.next_cycle_end(after), Some(end.ceil()));
+            }
+            after = end.ceil();
+            let began_now = sgdr.cycle(after).is_none_or(|cycle| cycle.index >= f64::from(index) && cycle.since < 1.0);
+            prop_assert!(began_now, "{:?} at {}", sgdr.cycle(after), after);
+            length = length.times(mult).unwrap();
+            end = end.plus(length).unwrap();
+        }
+    }
+
+    /// What `next_cycle_end` says is where stepping shows another cycle, whatever the factor.
+    #[test]
+    fn cycles_end_where_stepping_shows_it(
+        first in 1.0..60.0_f64, mult in 0.3..3.0_f64, rational in any::<bool>(), steps in 1..500_u64,
+    ) {
+        let mult = if rational { (mult * 4.0).round() / 4.0 } else { mult };
+        let cyclic = Cyclic { mult, up: first, down: first, ..cyclic::tests::triangular(0.0, 1.0, 1.0) };
+        let sgdr = Sgdr { mult: Ratio::of_float(mult).unwrap(), ..Sgdr::new(1.0, 0.0, first as u64, 1) };
+        for schedule in [Schedule::Cyclic(cyclic), Schedule::Sgdr(sgdr)] {
+            let index = |step| schedule.cycle(step).map(|cycle| cycle.index);
+            let mut next = schedule.next_cycle_end(0);
+            for step in 1..steps {
+                if index(step) != index(step - 1) {
+                    prop_assert_eq!(next, Some(step), "{:?}", schedule);
+                    next = schedule.next_cycle_end(step);
+                }
+                prop_assert!(next.is_none_or(|next| next > step), "{:?} at {}", schedule, step);
+            }
+        }
+    }
+
+    /// Factors that leave nothing of a peak, or make it infinite, over a thousand million steps.
+    #[test]
+    fn peaks_of_any_factor_stay_in_their_range_or_are_found_outside(
+        (one, other) in bounds(), factor in prop_oneof![Just(1e-300), Just(1e300), 0.01..100.0_f64, 0.9999..1.0001_f64],
+        mult in prop_oneof![Just(1.0), 0.2..5.0_f64], length in 1..2000_u32, step in prop_oneof![0..5000_u64, 0..1_000_000_000_u64],
+        welch: bool,
+    ) {
+        let (low, high) = (one.min(other), one.max(other));
+        let length = f64::from(length);
+        let window = if welch { Window::Welch } else { Window::Linear };
+        let amplitude = Amplitude::Factor(factor);
+        let cyclic = Cyclic { window, mult, amplitude, ..cyclic::tests::triangular(low, high, length) };
+        let sgdr = |peak| Sgdr { mult: Ratio::of_float(mult).unwrap(), peak, ..Sgdr::new(high, low, length as u64, 1) };
+        for schedule in [
+            Schedule::Cyclic(cyclic),
+            Schedule::Sgdr(sgdr(Peak::Factor(factor))),
+            Schedule::Sgdr(sgdr(Peak::AmplitudeFactor(factor))),
+        ] {
+            let value = schedule.at(step);
+            prop_assert!(value >= low, "{:?}: {}", schedule, value);
+            prop_assert!(factor > 1.0 || value <= high, "{:?}: {}", schedule, value);
+            if !value.is_finite() {
+                prop_assert!(schedule.first_outside(step + 1, f64::is_finite).is_some(), "{:?}", schedule);
             }
         }
     }

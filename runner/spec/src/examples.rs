@@ -60,7 +60,8 @@ milestones = [16_000, 22_000]"#],
     ("decay", &["[policies.decay]\nkind      = \"decay\"\nmax_lr    = 0.007\nbase_lr   = 0.001\nstep_size = 4000"]),
     (
         "triangular",
-        &[r#"[policies.triangular]
+        &[
+            r#"[policies.triangular]
 kind           = "triangular"
 base_lr        = 0.001
 max_lr         = 0.006
@@ -68,7 +69,15 @@ step_size      = 2000          # up
 step_size_down = 3000          # and down: a cycle of 5000
 window         = "hann"
 amplitude      = "one_over_cycle"
-cycles         = 5             # 25,000 iterations"#],
+cycles         = 5             # 25,000 iterations"#,
+            r#"[policies.longer_and_lower]
+kind        = "triangular"
+base_lr     = 0.001
+max_lr      = 0.006
+step_size   = 1000
+mult        = 1.5              # cycles of 2000, 3000, 4500, ..
+peak_factor = 0.7              # peaks at 0.006, 0.0045, 0.00345, .."#,
+        ],
     ),
     (
         "triangular2",
@@ -76,10 +85,11 @@ cycles         = 5             # 25,000 iterations"#],
 kind           = "triangular2"
 base_lr        = 0.001
 max_lr         = 0.006
-step_size      = 2500
-step_size_down = 2500
+step_size      = 500
+step_size_down = 500
 window         = "linear"
-cycles         = 5"#],
+mult           = 2             # 1000, 2000, 4000, 8000
+cycles         = 4"#],
     ),
     (
         "exp_range",
@@ -92,6 +102,7 @@ step_size_down = 2500
 gamma          = 0.99994
 decline        = "amplitude"   # base_lr stays, as in PyTorch
 window         = "linear"
+mult           = 1             # all cycles are as long
 cycles         = 5"#],
     ),
     (
@@ -112,17 +123,33 @@ final_div_factor = 10_000
 pct_start        = 0.3
 anneal           = "cosine"
 steps            = 25_000"#,
+            r#"[policies.three_times]
+kind        = "one_cycle"
+form        = "two_phase"
+max_lr      = 0.1
+cycles      = 3
+mult        = 2              # a seventh of the training, two and four sevenths
+peak_factor = 0.5            # 0.1, 0.05, 0.025"#,
         ],
     ),
     ("cosine", &["[policies.cosine]\nkind   = \"cosine\"\nmax_lr = 0.1\nmin_lr = 0.001\nsteps  = \"50%\""]),
     (
         "sgdr",
-        &[r#"[policies.sgdr]
+        &[
+            r#"[policies.sgdr]
 kind        = "sgdr"
 max_lr      = 0.05
 min_lr      = 0.0
 first_cycle = 3500
-mult        = 2          # 3500, 7000, 14_000"#],
+mult        = 2          # 3500, 7000, 14_000; or 1.5, or 0.5"#,
+            r#"[policies.lower_restarts]
+kind           = "sgdr"
+max_lr         = 0.05
+min_lr         = 0.001
+first_cycle    = "10 epochs"
+peak_factor    = 0.8            # 0.05, 0.0402, .. : 0.001 + 0.049 * 0.8^c
+peak_factor_of = "amplitude""#,
+        ],
     ),
     ("linear", &["[policies.linear]\nkind    = \"linear\"\nfrom_lr = 0.1\nto_lr   = 0.0\nsteps   = 20_000"]),
     (

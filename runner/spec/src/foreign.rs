@@ -64,18 +64,20 @@ pub static FOREIGN: &[Foreign] = &[
         KIND,
         &[
             "CosineAnnealingWarmRestarts",
+            "CosineAnnealingWarmupRestarts",
             "CosineDecayRestarts",
+            "SGDRDecay",
             "cosine_with_restarts",
             "cosine_with_hard_restarts",
             "warm_restarts",
             "fit_sgdr",
         ],
-        "write `kind = \"sgdr\"` with `max_lr`, `min_lr`, `first_cycle` (T_0) and `mult` (T_mult)",
+        "write `kind = \"sgdr\"` with `max_lr`, `min_lr`, `first_cycle` (T_0), `mult` (T_mult) and `peak_factor` (gamma, m_mul); a `warmup` comes before the first cycle only",
     ),
     at(
         KIND,
         &["CosineAnnealingLR", "CosineAnnealing", "CosineDecay", "cosine_decay", "CosineLRScheduler", "cos"],
-        "write `kind = \"cosine\"` with `max_lr`, `min_lr` (eta_min) and `steps` (T_max)",
+        "write `kind = \"cosine\"` with `max_lr`, `min_lr` (eta_min) and `steps` (T_max); with restarts `kind = \"sgdr\"`",
     ),
     at(
         KIND,
@@ -210,14 +212,42 @@ pub static FOREIGN: &[Foreign] = &[
     ),
     at(
         KEY,
-        &["T_0", "first_decay_steps", "cycle_len", "cycle_length", "t_initial", "first_cycle_steps", "cycle_limit"],
+        &["T_0", "first_decay_steps", "cycle_len", "cycle_length", "t_initial", "first_cycle_steps"],
         "write `first_cycle`, of `kind = \"sgdr\"`",
     ),
-    at(KEY, &["T_mult", "t_mul", "cycle_mult", "cycle_mul"], "write `mult`, of `kind = \"sgdr\"`"),
     at(
         KEY,
-        &["m_mul", "cycle_decay", "restart_decay"],
-        "restarts of `sgdr` come back to `max_lr`; for lower ones write a `sequence` of `cosine` stages",
+        &["cycle_limit"],
+        "restarts of `sgdr` go on to the end of the training: write it as a stage of a `sequence` before a `fixed` one",
+    ),
+    at(
+        KEY,
+        &[
+            "T_mult",
+            "t_mul",
+            "cycle_mult",
+            "cycle_mul",
+            "cycle_factor",
+            "step_factor",
+            "length_factor",
+            "period_factor",
+        ],
+        "write `mult`, any factor above 0, of `sgdr`, `triangular` and `one_cycle`",
+    ),
+    at(
+        KEY,
+        &["m_mul"],
+        "write `peak_factor`, of `kind = \"sgdr\"`, with `peak_factor_of = \"amplitude\"`: Keras multiplies what a peak has above alpha",
+    ),
+    at(
+        KEY,
+        &["cycle_decay", "restart_decay", "peak_decay", "lr_factor", "max_lr_factor", "amplitude_factor"],
+        "write `peak_factor`, of `sgdr`, `triangular` and `one_cycle`: what a peak is multiplied by from cycle to cycle",
+    ),
+    at(
+        KEY,
+        &["gamma"],
+        "write `peak_factor` for the peaks of `sgdr`, `triangular` and `one_cycle`; `gamma` is of kinds that fall all the time, such as `step` and `exp_range`",
     ),
     at(
         KEY,
@@ -299,7 +329,7 @@ pub static FOREIGN: &[Foreign] = &[
     at(
         KEY,
         &["lr_lambda", "lr_lambdas", "scale_fn", "scale_mode", "function", "schedule_fn"],
-        "a spec has no functions: `amplitude` changes the peaks of `triangular`, and `kind = \"table\"` takes any values from a CSV file",
+        "a spec has no functions: `peak_factor` and `amplitude` change the peaks of `triangular`, and `kind = \"table\"` takes any values from a CSV file",
     ),
     at(
         KEY,
@@ -337,7 +367,7 @@ pub static FOREIGN: &[Foreign] = &[
     at(
         KEY,
         &["num_cycles", "n_cycles", "cycle_count", "num_cycle"],
-        "write `cycles`, of `triangular`, `triangular2` and `exp_range`; `sgdr` has restarts by `first_cycle` and `mult`",
+        "write `cycles`, of `triangular`, `triangular2`, `exp_range` and `one_cycle`; `sgdr` has restarts by `first_cycle`, such as \"25%\", and `mult`",
     ),
     at(
         KEY,

@@ -36,6 +36,16 @@ const DOWN: Key = Key::new(
 );
 const WINDOW: Key =
     Key::new("window", Kind::OneOf(&["linear", "welch", "hann"]), "The shape of a cycle.").text("linear");
+const MULT: Key = Key::new(
+    "mult",
+    Kind::Number(Range::Positive),
+    "How many times as long each cycle is as the one before, such as 2, 1.5 or 0.5; absent: 1.",
+);
+const PEAK_FACTOR: Key = Key::new(
+    "peak_factor",
+    Kind::Number(Range::Positive),
+    "What `max_lr - base_lr` is multiplied by from cycle to cycle: 0.5 is `triangular2`; absent: 1.",
+);
 const CYCLES: Key = Key::new(
     "cycles",
     Kind::Number(Range::Positive),
@@ -132,13 +142,15 @@ pub static SCHEDULE_KINDS: &[ScheduleKind] = &[
                 "What becomes of max_lr - base_lr from cycle to cycle.",
             )
             .text("constant"),
+            PEAK_FACTOR,
+            MULT,
             CYCLES,
         ],
     },
     ScheduleKind {
         name: "triangular2",
         doc: "As triangular, max_lr - base_lr halved after each cycle. (Smith 2017, 3)",
-        keys: &[BASE, MAX, HALF_CYCLE, DOWN, WINDOW, CYCLES],
+        keys: &[BASE, MAX, HALF_CYCLE, DOWN, WINDOW, MULT, CYCLES],
     },
     ScheduleKind {
         name: "exp_range",
@@ -156,6 +168,7 @@ pub static SCHEDULE_KINDS: &[ScheduleKind] = &[
                 "What declines: both boundaries (the paper), or only max_lr - base_lr (Keras, PyTorch).",
             )
             .text("boundaries"),
+            MULT,
             CYCLES,
         ],
     },
@@ -202,6 +215,17 @@ pub static SCHEDULE_KINDS: &[ScheduleKind] = &[
                 Kind::Duration { zero: false },
                 "The other forms: how long it takes; absent: all of the training, or of the stage.",
             ),
+            Key::new(
+                "cycles",
+                Kind::Integer { min: 1, max: 100 },
+                "How many cycles share the time, one after another; absent: one.",
+            ),
+            MULT,
+            Key::new(
+                "peak_factor",
+                Kind::Number(Range::Positive),
+                "With `cycles`: what `max_lr` is multiplied by from cycle to cycle; absent: 1.",
+            ),
         ],
     },
     ScheduleKind { name: "cosine", doc: "Half a cosine from max_lr to min_lr, then min_lr.", keys: &[MAX, MIN, STEPS] },
@@ -214,10 +238,20 @@ pub static SCHEDULE_KINDS: &[ScheduleKind] = &[
             Key::new("first_cycle", Kind::Duration { zero: false }, "How long the first cycle lasts.").required(),
             Key::new(
                 "mult",
-                Kind::Integer { min: 1, max: 1000 },
-                "How many times longer each cycle is than the one before.",
+                Kind::Number(Range::Positive),
+                "How many times as long each cycle is as the one before, such as 2, 1.5 or 0.5.",
             )
-            .integer(1),
+            .number(1.0),
+            Key::new(
+                "peak_factor",
+                Kind::Number(Range::Positive),
+                "What the peak is multiplied by at each restart; absent: 1.",
+            ),
+            Key::new(
+                "peak_factor_of",
+                Kind::OneOf(&["peak", "amplitude"]),
+                "What `peak_factor` multiplies: the peak (timm), or what it has above `min_lr` (Keras); absent: the peak.",
+            ),
         ],
     },
     ScheduleKind {

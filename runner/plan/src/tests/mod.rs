@@ -1,5 +1,6 @@
 //! Plans of small specs, with facts made by hand.
 
+mod cycles;
 mod durations;
 mod foreign;
 mod groups;

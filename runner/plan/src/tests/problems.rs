@@ -667,7 +667,7 @@ fn a_long_reason_stands_below_what_is_underlined() {
 
 /// The problems of [`HEAD`] and `body`: what is underlined, title and text.
 #[track_caller]
-fn check_ranges(body: &str, expected: &[(&str, &str, &str)]) {
+pub(super) fn check_ranges(body: &str, expected: &[(&str, &str, &str)]) {
     let source = SourceFile { name: "a.toml".to_owned(), text: format!("{HEAD}{body}") };
     let (spec, mut diagnostics) = parse(&source, &[]);
     diagnostics.extend(plan(&spec, &facts()).err().unwrap_or_default());
@@ -682,7 +682,7 @@ const LEAVES_LR: &str = "`lr` leaves its range";
 const LEAVES_MOMENTUM: &str = "`momentum` leaves its range";
 
 /// A constant of an optimizer, and a policy and a momentum schedule.
-fn sgd(policy: &str, optimizer: &str) -> String {
+pub(super) fn sgd(policy: &str, optimizer: &str) -> String {
     format!("[policies.a]\n{policy}\n[optimizers.b]\nkind = \"sgd\"\n{optimizer}\n")
 }
 
@@ -829,7 +829,7 @@ fn updates_that_cannot_be_accumulated() {
 
 /// The warnings of [`HEAD`] (25,000 iterations, 500 an epoch) and `body`: what is underlined, title and text.
 #[track_caller]
-fn check_warnings(body: &str, expected: &[(&str, &str, &str)]) {
+pub(super) fn check_warnings(body: &str, expected: &[(&str, &str, &str)]) {
     let text = format!("{HEAD}{body}");
     let warnings = planned(&text).warnings;
     let found: Vec<(&str, &str, &str)> = warnings

@@ -1,11 +1,11 @@
 """Writes goldens.csv: other people's schedules, for the tests in ../goldens.rs. A line is a case and its values from
 step 0 on, printed so that reading them gives the same bits.
 
-    pip install torch keras && python make_goldens.py
+    pip install torch torchvision keras timm && python make_goldens.py
 
-PyTorch's schedulers and Keras's are run. Keras's callback of 2017, Caffe's and Torch7's patches (appendix A of arXiv 1506.01186v6), Smith's
+PyTorch's schedulers, Keras's and timm's are run. Keras's callback of 2017, Caffe's and Torch7's patches (appendix A of arXiv 1506.01186v6), Smith's
 notes on Caffe and 1cycle, fastai's `fit_one_cycle` and the range tests are transcribed below, since they are not
-packages or bring too much along. Made with torch 2.15.0 and keras 3.15.1.
+packages or bring too much along. Made with torch 2.15.0, keras 3.15.1 and timm 1.0.31.
 """
 
 import math
@@ -17,6 +17,7 @@ os.environ["KERAS_BACKEND"] = "torch"
 
 import keras
 import torch
+from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch.optim import lr_scheduler
 
 warnings.filterwarnings("ignore")
@@ -159,6 +160,45 @@ for steps in 1, 2, 10:
     keras_schedule(f"inverse_time_decay_{steps}", decays.InverseTimeDecay(0.5, steps, 0.9), 30)
 # Its boundaries are the last steps of the old value.
 keras_schedule("piecewise_3_7", decays.PiecewiseConstantDecay([3, 7], [1.0, 0.5, 0.25]), 12)
+
+
+# Restarts and peaks by any factor
+
+for first, mult, m_mul, alpha in (
+    (8, 1.5, 1.0, 0.0),
+    (8, 1.5, 0.7, 0.1),
+    (10, 1.1, 0.9, 0.2),
+    (5, 2, 0.5, 0.1),
+    (7, 1, 1.2, 0.05),
+    (40, 0.5, 0.8, 0.1),
+    (30, 0.75, 1.0, 0.0),
+):
+    schedule = decays.CosineDecayRestarts(0.5, first, t_mul=mult, m_mul=m_mul, alpha=alpha)
+    # Cycles of less than a step follow.
+    steps = int(first / (1 - mult)) - 3 if mult < 1 else 150
+    CASES[f"keras_restarts_{first}_{mult}_{m_mul}_{alpha}"] = [float(schedule(step)) for step in range(steps)]
+
+for first, mult, decay, low in (
+    (8, 1.5, 1.0, 0.0),
+    (8, 1.5, 0.7, 0.01),
+    (10, 1.1, 0.9, 0.02),
+    (5, 2, 0.5, 0.001),
+    (7, 1, 1.2, 0.05),
+    (40, 0.5, 0.8, 0.01),
+):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    schedule = CosineLRScheduler(
+        optimizer, first, lr_min=low, cycle_mul=mult, cycle_decay=decay, cycle_limit=1000
+    )
+    steps = int(first / (1 - mult)) - 3 if mult < 1 else 150
+    CASES[f"timm_cosine_{first}_{mult}_{decay}_{low}"] = [schedule._get_lr(step)[0] for step in range(steps)]
+
+for factor in 0.5, 0.7, 1.3:
+    run(
+        f"torch_cyclic_scale_fn_{factor}",
+        cyclic(step_size_up=3, step_size_down=4, scale_fn=lambda cycle: factor ** (cycle - 1), scale_mode="cycle"),
+        90,
+    )
 
 
 # Keras: bckenstler/CLR, clr_callback.py, `clr()`

@@ -357,7 +357,7 @@ momentum = { kind = "fixed", base_lr = 0.9 }
             27 | gamma = 0.9
                | ^^^^^ not a key of a schedule of kind `triangular`
                |
-               = help: expected `base_lr`, `max_lr`, `step_size`, `step_size_down`, `window`, `amplitude`, `cycles`, `per`, `first_epoch`, `warmup`, `warmup_from`, `warmup_factor`, `warmup_shape`, `kind`, `optimizers`, `model`, `data`, `train` or `optimizer`
+               = help: write `peak_factor` for the peaks of `sgdr`, `triangular` and `one_cycle`; `gamma` is of kinds that fall all the time, such as `step` and `exp_range`
                = help: `gamma` is a key of `step`, `multistep`, `exp`, `inv`, `sigmoid` and `exp_range`
 
             error[spec::kind]: there is no kind `triangualr`

@@ -8,8 +8,7 @@ use super::*;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::event::{Evaluation, Outcome};
 use crate::host::{Role, TensorInfo};
-use crate::ratio::Ratio;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Sgdr};
 use crate::spec::{Checkpointing, Keep};
 use crate::work::Work;
 
@@ -19,7 +18,7 @@ pub(super) fn plan(keep: Keep) -> Plan {
     let mut plan = Plan { checkpointing, ..Grid { optimizers: &["sgd"], seeds: &[1], ..GRID }.plan() };
     for trial in Arc::make_mut(&mut plan.trials) {
         let period = trial.eval_every.next(0);
-        trial.lr = Schedule::Sgdr { max: 0.1, min: 0.0, first_cycle: Ratio::from(period), mult: 1 };
+        trial.lr = Schedule::Sgdr(Sgdr::new(0.1, 0.0, period, 1));
     }
     plan
 }
