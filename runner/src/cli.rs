@@ -155,7 +155,7 @@ pub enum Isolation {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Report every problem of a spec without running it. Needs no data.
+    /// Report every problem of a spec without running it. Needs no data: a note says what could not be checked without.
     Check(CheckArgs),
     /// Show the trials that a spec resolves to, and what they will take.
     Plan(PlanArgs),

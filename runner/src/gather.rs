@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::dataset::{self, Dataset, DatasetError};
 use crate::host::{self, HostError, Lane, ParameterInfo, PluginInfo, SearchPath, SessionConfig, SplitData};
 use crate::plan::{
-    self, ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, ParameterFacts, PluginFacts,
+    self, ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, NoDataset, OptimizerFacts, ParameterFacts,
+    PluginFacts,
 };
 use crate::regular;
 use crate::spec::{Spec, table};
@@ -23,13 +24,15 @@ pub struct Search {
     pub cache: Option<PathBuf>,
 }
 
-/// Asks for datasets to be opened, or only for their sizes.
+/// How much of a dataset a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// Read them: the plan then knows their digests, and its trials can run.
+    /// All: the plan then knows their digests, and its trials can run.
     Open,
-    /// Take the built-in sizes of well-known ones, and open only what is not among them.
+    /// Its sizes: those of well-known ones are built in, and only others are opened.
     Sizes,
+    /// Nothing: its sizes are taken where they can be had.
+    Nothing,
 }
 
 /// The findings, in the form that planning takes and in the form that training takes.
@@ -69,20 +72,26 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
     }
     for name in spec.datasets() {
         let facts = match (data, dataset::info(&name)) {
-            (Data::Sizes, Some(known)) => Some(Ok(known_facts(known))),
+            (Data::Sizes | Data::Nothing, Some(known)) => {
+                if let Err(DatasetError::NotFound { hint, .. }) = dataset::search::find(&name, &search.data) {
+                    let taken = format!("`{name}` is not on this machine: its published sizes were taken; {hint}");
+                    gathered.notes.push(taken);
+                }
+                Ok(known_facts(known))
+            }
             _ => match dataset::open(&name, &search.data, search.cache.as_deref()) {
                 Ok(dataset) => {
                     tracing::info!(dataset = name, source = dataset.source, digest = dataset.digest, "dataset opened");
                     let facts = dataset_facts(&dataset);
                     gathered.notes.extend(dataset.notes.iter().cloned());
                     gathered.datasets.insert(name.clone(), dataset);
-                    Some(Ok(facts))
+                    Ok(facts)
                 }
-                Err(DatasetError::NotFound { .. }) if dataset::info(&name).is_none() => None,
-                Err(error) => Some(Err(error.to_string())),
+                Err(error @ DatasetError::NotFound { .. }) => Err(NoDataset::Absent(error.to_string())),
+                Err(error) => Err(NoDataset::Unreadable(error.to_string())),
             },
         };
-        gathered.facts.datasets.extend(facts.map(|facts| (name, facts)));
+        gathered.facts.datasets.insert(name, facts);
     }
     let mut files: BTreeMap<&str, Result<String, String>> = BTreeMap::new();
     let tables = spec.tables();
@@ -98,19 +107,29 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
         });
         gathered.facts.tables.insert(wanted.clone(), values);
     }
-    for query in plan::models_with_groups(spec, &gathered.facts) {
-        let parameters = parameters(&query, &gathered).map_err(|error| error.to_string());
+    let facts = if data == Data::Open { gathered.facts.clone() } else { gathered.facts.assuming_enough() };
+    for query in plan::models_with_groups(spec, &facts) {
+        let parameters = match gathered.facts.datasets.get(&query.dataset) {
+            Some(Ok(dataset)) => parameters(&query, dataset, &gathered).map_err(|error| error.to_string()),
+            // Sizes that suit the architecture are there, or nothing is known.
+            _ => Ok(plan::ASSUMED
+                .iter()
+                .find_map(|dataset| parameters(&query, dataset, &gathered).ok())
+                .unwrap_or_default()),
+        };
         gathered.facts.parameters.insert(query, parameters);
     }
     gathered
 }
 
 /// A plugin's answer about a model's parameters. It needs no pixel for that, and no device.
-fn parameters(query: &ModelQuery, gathered: &Gathered) -> Result<Arc<[ParameterFacts]>, HostError> {
-    let plugin = gathered.plugins.get(&query.plugin);
-    let dataset = gathered.facts.datasets.get(&query.dataset);
-    // A model is asked for only where both are there.
-    let (Some(plugin), Some(Ok(dataset))) = (plugin, dataset) else { return Ok([].into()) };
+fn parameters(
+    query: &ModelQuery,
+    dataset: &DatasetFacts,
+    gathered: &Gathered,
+) -> Result<Arc<[ParameterFacts]>, HostError> {
+    // A model is asked for only where its plugin is there.
+    let Some(plugin) = gathered.plugins.get(&query.plugin) else { return Ok([].into()) };
     let count = |count| SplitData { count, ..SplitData::default() };
     let data = host::Data {
         height: dataset.height,

@@ -24,7 +24,7 @@ use clr_run::host::{HostError, Plugin, SearchPath, Split};
 use clr_run::journal::{Ending, Journal};
 use clr_run::logs;
 use clr_run::manual;
-use clr_run::plan::{Plan, plan};
+use clr_run::plan::{self, Plan};
 use clr_run::progress::{Progress, Style};
 use clr_run::recipe;
 use clr_run::regular;
@@ -186,7 +186,7 @@ fn run(args: &RunArgs, log: &LogArgs, signals: Option<&Signals>) -> anyhow::Resu
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let Some((_, _, plan)) = resolve(&args.path, &args.spec, Data::Sizes, false)? else {
+    let Some((_, gathered, plan)) = resolve(&args.path, &args.spec, Data::Nothing, false)? else {
         return Ok(ExitCode::from(BAD_INPUT));
     };
     let (trials, groups) = (counted(plan.trials.len(), "trial"), counted(plan.groups.len(), "group"));
@@ -194,7 +194,8 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         0 => "no problems".to_owned(),
         count => counted(count, "warning"),
     };
-    writeln!(io::stdout(), "{}: {found}; {trials} in {groups}", args.path.display())?;
+    let without = if gathered.facts.absent().next().is_some() { " without the data" } else { "" };
+    writeln!(io::stdout(), "{}: {found}{without}; {trials} in {groups}", args.path.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -211,10 +212,10 @@ fn show_plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let estimates = estimate::of_plan(&plan, &resources, &layout, !args.no_probe)?;
     if args.json {
         let mut out = BufWriter::new(io::stdout().lock());
-        clr_run::plan::show::write_json(&plan, &estimates, &mut out)?;
+        plan::show::write_json(&plan, &estimates, &mut out)?;
         out.flush()?;
     } else {
-        let text = clr_run::plan::show::text(&plan, &estimates, args.trials, &Terminal::stdout());
+        let text = plan::show::text(&plan, &estimates, args.trials, &Terminal::stdout());
         write!(io::stdout(), "{text}")?;
     }
     Ok(ExitCode::SUCCESS)
@@ -686,7 +687,16 @@ fn resolve_source(
     }
     let gathered = gather(&spec, folder, &search(args), isolation, data);
     gathered.notes.iter().for_each(|note| say(&format!("note: {note}\n")));
-    match plan(&spec, &gathered.facts) {
+    let needs_data = match data {
+        Data::Open => true,
+        Data::Sizes => plan::counts_epochs(&spec, &gathered.facts),
+        Data::Nothing => false,
+    };
+    if !needs_data {
+        plan::unchecked(&spec, &gathered.facts).iter().for_each(|note| tell("note", note));
+    }
+    let planned = if needs_data { plan::plan(&spec, &gathered.facts) } else { plan::check(&spec, &gathered.facts) };
+    match planned {
         Ok(plan) if problems.is_empty() => {
             tracing::info!(trials = plan.trials.len(), groups = plan.groups.len(), "planned");
             return Ok(Some((gathered, plan)));

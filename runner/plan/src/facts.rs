@@ -13,14 +13,24 @@ pub struct Facts {
     pub plugins: BTreeMap<String, Result<PluginFacts, String>>,
     /// Names of all plugins that were found, for "did you mean".
     pub plugin_names: Vec<String>,
-    /// By name as in the spec; the error says why it could not be read. An unknown dataset is absent.
-    pub datasets: BTreeMap<String, Result<DatasetFacts, String>>,
+    /// By name as in the spec.
+    pub datasets: BTreeMap<String, Result<DatasetFacts, NoDataset>>,
     /// Names of all datasets that are known, for "did you mean".
     pub dataset_names: Vec<String>,
     /// Values of `table` schedules; the error says why they could not be read.
     pub tables: BTreeMap<TableColumn, Result<Values, String>>,
-    /// Parameters of the models that [`super::models_with_groups`] names; the error says why they could not be listed.
+    /// Parameters of the models that [`super::models_with_groups`] names; the error says why they could not be listed. Of
+    /// a model that has none, nothing is known.
     pub parameters: BTreeMap<ModelQuery, Result<Arc<[ParameterFacts]>, String>>,
+}
+
+/// Why nothing is known of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoDataset {
+    /// It is not on this machine; the text says where it was looked for.
+    Absent(String),
+    /// It is there and could not be read, for this reason.
+    Unreadable(String),
 }
 
 /// A model, as far as its parameters depend on it.

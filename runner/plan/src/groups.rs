@@ -121,6 +121,9 @@ impl<'f> Resolver<'f> {
             return None;
         }
         let parameters = self.parameters(cell, group?, problems)?;
+        if parameters.is_empty() {
+            return Some(Groups::default());
+        }
         let mut own: Vec<[f64; 2]> =
             parameters.iter().map(|parameter| [parameter.lr_mult, parameter.decay_mult].map(decimal)).collect();
         let published = own.clone();

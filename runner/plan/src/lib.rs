@@ -21,17 +21,20 @@ pub mod show;
 mod tests;
 mod types;
 mod warnings;
+mod without_data;
 
 use std::ops::Deref;
 use std::sync::Arc;
 
 pub use columns::{OTHER_COLUMNS, ROW_COLUMNS};
 pub use facts::{
-    ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, ParameterFacts, PluginFacts,
+    ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, NoDataset, OptimizerFacts, ParameterFacts, PluginFacts,
 };
 pub use groups::{ParameterGroup, models_with_groups};
 pub use id::{NoTrialId, TrialId};
 pub use names::{Names, NoTrial};
+pub(crate) use without_data::ASSUMED;
+pub use without_data::{check, counts_epochs, unchecked};
 
 use clr_schedule::Schedule;
 use clr_schedule::ratio::Ratio;

@@ -13,7 +13,7 @@ use clr_terminal::words::{Number, thousands};
 use serde_json::{Map, Value as Json};
 
 use super::cell::Cell;
-use super::facts::{DatasetFacts, Facts, ModelFacts, ModelQuery, OptimizerFacts, PluginFacts};
+use super::facts::{DatasetFacts, Facts, ModelFacts, ModelQuery, NoDataset, OptimizerFacts, PluginFacts};
 use super::groups::{GROUPS, Pattern};
 use super::optimizer::Updates;
 use super::options::{self, Schema};
@@ -426,7 +426,7 @@ impl<'f> Resolver<'f> {
     fn dataset(&self, name: &str, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<&'f DatasetFacts> {
         match self.facts.datasets.get(name) {
             Some(Ok(facts)) => return Some(facts),
-            Some(Err(reason)) => problems.push(
+            Some(Err(NoDataset::Unreadable(reason))) => problems.push(
                 Diagnostic::new(
                     "spec::dataset",
                     cell.place("data.dataset"),
@@ -434,6 +434,16 @@ impl<'f> Resolver<'f> {
                 )
                 .text(reason.as_str()),
             ),
+            Some(Err(NoDataset::Absent(looked))) => {
+                let known: Vec<&str> = self.facts.dataset_names.iter().map(String::as_str).collect();
+                let title = format!("there is no dataset `{name}` on this machine");
+                let mut problem =
+                    Diagnostic::new("spec::dataset", cell.place("data.dataset"), title).text(looked.as_str());
+                if let Some(meant) = suggest::nearest(name, &known).filter(|meant| *meant != name) {
+                    problem = problem.help(format!("did you mean `{meant}`?"));
+                }
+                problems.push(problem);
+            }
             None => problems.push(
                 Diagnostic::new("spec::dataset", cell.place("data.dataset"), format!("there is no dataset `{name}`"))
                     .help(suggest::help(name, self.facts.dataset_names.iter().map(String::as_str))),

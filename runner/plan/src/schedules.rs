@@ -481,8 +481,10 @@ impl Reader<'_, '_, '_> {
         let first = points.first().map_or(0.0, |(step, _)| *step);
         let begins = if self.clock.per_epoch { self.first_epoch } else { 0 };
         if first > begins as f64 {
-            let (unit, row) = (if self.clock.per_epoch { "epoch" } else { "iteration" }, Number(first));
-            let title = format!("the first row of this table is for {unit} {row}");
+            let row = Number(rows.first().map_or(0.0, |(row, _)| *row));
+            let own = if unit == Unit::Epochs { "epoch" } else { "iteration" };
+            let title = format!("the first row of this table is for {own} {row}");
+            let unit = if self.clock.per_epoch { "epoch" } else { "iteration" };
             self.problem(
                 "spec::table",
                 "file",

@@ -23,6 +23,16 @@ pub enum Values {
     },
 }
 
+impl Values {
+    /// What a row's position counts.
+    pub fn unit(&self) -> Unit {
+        match self {
+            Values::EachStep(_) => Unit::Iterations,
+            Values::From { unit, .. } => *unit,
+        }
+    }
+}
+
 /// Columns that say where a row belongs, the first that is there being the one.
 const POSITIONS: [(&str, Unit); 3] =
     [("iteration", Unit::Iterations), ("step", Unit::Iterations), ("epoch", Unit::Epochs)];

@@ -16,7 +16,9 @@ pub enum DatasetError {
         hint: String,
     },
     /// The name could not be a folder's.
-    #[error("`{name}` cannot be a dataset's name: expected letters, digits, `-`, `_` and `.`, a letter or digit first")]
+    #[error(
+        "`{name}` cannot be a dataset's name: expected letters, digits, `-`, `_` and `.`, a letter or digit first; where its folder is, `--data` or CLR_DATA says"
+    )]
     Name { name: String },
     /// The operating system's word on a file.
     #[error("{}: {cause}", path.display())]

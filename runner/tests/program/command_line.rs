@@ -35,12 +35,16 @@ fn five_mistakes_are_reported_at_once() {
         &spec,
         &[],
         &expect![[r#"
-            error[spec::dataset]: there is no dataset `minst`
+            error[spec::dataset]: there is no dataset `minst` on this machine
               --> spec.toml:11:14
                |
             11 | dataset    = "minst"
-               |              ^^^^^^^
+               |              ^^^^^^^ dataset `minst` was not found; looked for
                |
+               = note: data: minst/*.parquet, minst/data/*.parquet, minst/plain_text/*.parquet, minst/minst/*.parquet
+                       /tmp/.tmpJJzces/.local/share/clr-run: minst/*.parquet, minst/data/*.parquet, minst/plain_text/*.parquet, minst/minst/*.parquet
+                       /usr/share/datasets: minst/*.parquet, minst/data/*.parquet, minst/plain_text/*.parquet, minst/minst/*.parquet
+                       known by name are cifar10, cifar100, mnist, fashion-mnist, shapes; any other name is a folder of Parquet shards below `--data` or CLR_DATA
                = help: did you mean `mnist`?
 
             error[spec::type]: `iterations` has the wrong type
@@ -168,11 +172,47 @@ fn missing_files_are_refused_with_exit_code_2() {
 }
 
 #[test]
+fn check_needs_no_data_of_ones_own_either() {
+    let world = World::new(&BOWL.replace("\"speckles\"", "\"flowers\""));
+    for arguments in [&["check", "spec.toml"][..], &["check", "spec.toml", "--deny-warnings"]] {
+        let check = world.run(&[arguments, &["--data", "data"]].concat());
+        assert_eq!(check.code, Some(0), "{check:?}");
+        assert_eq!(check.stdout, "spec.toml: no problems without the data; 3 trials in 1 group\n");
+        assert_eq!(check.stderr.matches("note: ").count(), 1, "{check:?}");
+        for said in ["note: the dataset `flowers` is not on this machine", "was not checked", "data: flowers/*.parquet"]
+        {
+            assert!(check.stderr.contains(said), "no `{said}` in {check:?}");
+        }
+    }
+    // What is wrong is wrong with any data.
+    let wrong = world.run(&["check", "spec.toml", "--set", "policies.triangular.base_lr=2"]);
+    assert_eq!((wrong.code, wrong.stdout.as_str()), (Some(2), ""), "{wrong:?}");
+    assert!(wrong.stderr.contains("`base_lr` is above `max_lr`"), "{wrong:?}");
+    let plot = world.run(&["schedule", "spec.toml", "--csv"]);
+    assert_eq!((plot.code, plot.stdout.lines().count()), (Some(0), 1 + 3 * 30), "{plot:?}");
+    // Values at iterations need to know how many an epoch is, and a run all of the data.
+    let epochs = ["--set", "train.iterations=\"3 epochs\""];
+    for arguments in [&[&["schedule", "spec.toml"][..], &epochs].concat()[..], &["plan", "spec.toml"], &["spec.toml"]] {
+        let refused = world.run(&[arguments, &["--data", "data"]].concat());
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
+        for said in ["there is no dataset `flowers` on this machine", "data: flowers/*.parquet"] {
+            assert!(refused.stderr.contains(said), "no `{said}` in {refused:?}");
+        }
+    }
+    // A name that can be none is wrong on every machine.
+    let name = world.run(&["check", "spec.toml", "--set", "data.dataset=\"./flowers\""]);
+    assert_eq!(name.code, Some(2), "{name:?}");
+    assert!(name.stderr.contains("`./flowers` cannot be a dataset's name"), "{name:?}");
+}
+
+#[test]
 fn check_needs_no_data() {
     let world = World::new(&BOWL.replace("\"speckles\"", "\"cifar10\""));
     let check = world.run(&["check", "spec.toml"]);
     assert_eq!(check.code, Some(0), "{check:?}");
     assert_eq!(check.stdout, "spec.toml: no problems; 3 trials in 1 group\n");
+    assert_eq!(check.stderr.matches("note: ").count(), 1, "{check:?}");
+    assert!(check.stderr.contains("`cifar10` is not on this machine: its published sizes were taken"), "{check:?}");
     let run = world.run(&["spec.toml"]);
     assert_eq!(run.code, Some(2), "{run:?}");
 }

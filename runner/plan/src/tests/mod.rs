@@ -9,6 +9,7 @@ mod overview;
 mod problems;
 mod reference;
 mod table;
+mod without_data;
 
 use clr_spec::{SourceFile, parse, render};
 use expect_test::{Expect, expect};

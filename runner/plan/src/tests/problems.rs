@@ -649,7 +649,7 @@ fn a_long_reason_stands_below_what_is_underlined() {
     let reason =
         "dataset `cifar10` was not found; looked for\n  /data: a, b\n  /usr/share/datasets: c\nget it with `x`";
     let mut facts = facts();
-    facts.datasets.insert("cifar10".to_owned(), Err(reason.to_owned()));
+    facts.datasets.insert("cifar10".to_owned(), Err(NoDataset::Unreadable(reason.to_owned())));
     let diagnostics = plan(&parse(&source, &[]).0, &facts).unwrap_err();
     expect![[r#"
         error[spec::dataset]: the dataset `cifar10` could not be read
