@@ -34,7 +34,7 @@ pub(super) fn parse(source: &SourceFile, sets: &[String]) -> (Spec, Vec<Diagnost
         if let Some((path, value)) = tree::read_set(argument, position, &full_path, &mut problems)
             && may_set(&root, &path, &mut problems)
         {
-            tree::set(&mut root, &path, value);
+            tree::set(&mut root, &path, value, &mut problems);
         }
     }
 

@@ -50,6 +50,23 @@ fn set(table: &mut dyn TableLike, path: &[&str], mut value: Value, is_root: bool
         }
         return Some(());
     }
+    if let Some(index) = tree::position(rest[0])
+        && let Some(list) = table.get_mut(key).filter(|item| item.is_array() || item.is_array_of_tables())
+    {
+        return match (list, &rest[1..]) {
+            (Item::ArrayOfTables(tables), rest) if !rest.is_empty() => set(tables.get_mut(index)?, rest, value, false),
+            (Item::Value(Value::Array(items)), rest) => match (items.get_mut(index)?, rest) {
+                (Value::InlineTable(inner), rest) if !rest.is_empty() => set(inner, rest, value, false),
+                (old, []) => {
+                    *value.decor_mut() = old.decor().clone();
+                    *old = value;
+                    Some(())
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+    }
     if table.get(key).is_none_or(|item| !item.is_table_like()) {
         let mut inner = Table::new();
         inner.set_dotted(!is_root);
@@ -113,6 +130,14 @@ eval_every = 10
 
 [optimizers]
 sgd = { kind = "sgd", momentum = { kind = "table", file = 'sub/m.csv' } }
+[optimizers.grouped]
+kind = "sgd"
+[[optimizers.grouped.groups]]
+parameters = "*.bias"   # all of them
+lr_mult = 2
+[[optimizers.grouped.groups]]
+parameters = "ip*"
+lr_mult = 1.5
 "#;
 
     fn source(text: &str) -> SourceFile {
@@ -201,6 +226,29 @@ sgd = { kind = "sgd", momentum = { kind = "table", file = 'sub/m.csv' } }
                 -sgd = { kind = "sgd", momentum = { kind = "table", file = 'sub/m.csv' } }
                 +sgd = { kind = "sgd", momentum = 0.9 , weight_decay = 0.5, train = { clip_gradients = 1 } }
             "#]],
+        );
+    }
+
+    #[test]
+    fn items_of_lists_are_set_where_they_stand() {
+        check(
+            &["policies.seq.stages.2.base_lr=0.5", "policies.seq.stages.1.iterations=7", "policies.tri.max_lr.2=0.007"],
+            expect![[r#"
+                -  0.006,
+                -  { kind = "table", file = "lr.csv", iterations = 100 }, # as measured
+                -  { kind = "fixed", base_lr = 0.1 },
+                +  0.007,
+                +  { kind = "table", file = "lr.csv", iterations = 7 }, # as measured
+                +  { kind = "fixed", base_lr = 0.5 },
+            "#]],
+        );
+        check(
+            &["optimizers.grouped.groups.2.lr_mult=3", "optimizers.grouped.groups.1.decay_mult=0"],
+            expect![[r#"
+            -lr_mult = 1.5
+            +decay_mult = 0
+            +lr_mult = 3
+        "#]],
         );
     }
 

@@ -279,8 +279,9 @@ fn key_path(key: &str) -> Option<Vec<(String, Range<usize>)>> {
     }
 }
 
-/// Replaces or adds the value at `path`. Every part of the path but the last must be, or becomes, a table.
-pub fn set(root: &mut Table, path: &[(String, Span)], value: Node) {
+/// Replaces or adds the value at `path`. Every part of the path but the last must be, or becomes, a table; or it is a list, and the
+/// next part says which of its items is meant, counted from 1.
+pub fn set(root: &mut Table, path: &[(String, Span)], value: Node, problems: &mut Problems) {
     let Some(((name, key_span), rest)) = path.split_first() else { return };
     let position = root.entries.iter().position(|entry| entry.key == *name).unwrap_or_else(|| {
         let node = Node { item: Item::Table(Table::default()), span: key_span.clone() };
@@ -293,12 +294,59 @@ pub fn set(root: &mut Table, path: &[(String, Span)], value: Node) {
         entry.node = value;
         return;
     }
+    if let Item::List(items) = &mut entry.node.item
+        && (is_number(&rest[0].0) || items.iter().any(|item| matches!(item.item, Item::Table(_))))
+    {
+        return match item_of(name, &rest[0], items, problems) {
+            Some(item) if rest.len() == 1 => *item = value,
+            Some(Node { item: Item::Table(inner), .. }) => set(inner, &rest[1..], value, problems),
+            Some(item) => problems.push(
+                Diagnostic::new("spec::set", rest[1].1.clone(), format!("item {} of `{name}` has no keys", rest[0].0))
+                    .text(format!("it is {}", item.item.type_name())),
+            ),
+            None => {}
+        };
+    }
     if !matches!(entry.node.item, Item::Table(_)) {
         entry.node = Node { item: Item::Table(Table::default()), span: key_span.clone() };
     }
     if let Item::Table(inner) = &mut entry.node.item {
-        set(inner, rest, value);
+        set(inner, rest, value, problems);
     }
+}
+
+fn is_number(part: &str) -> bool {
+    part.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The item of the list `name` that a part of a path means, or `None` after reporting that there is none.
+fn item_of<'n>(
+    name: &str,
+    (part, span): &(String, Span),
+    items: &'n mut [Node],
+    problems: &mut Problems,
+) -> Option<&'n mut Node> {
+    let (count, index) = (items.len(), position(part));
+    let found = index.and_then(|index| items.get_mut(index));
+    if found.is_none() {
+        let title = match index {
+            Some(_) => format!("`{name}` has no item {part}"),
+            None => format!("`{name}` is a list, and its items are counted from 1"),
+        };
+        let rest = if is_number(part) { String::new() } else { format!(".{part}") };
+        let help = match count {
+            0 => "it is empty".to_owned(),
+            1 => format!("write `{name}.1{rest}` for its only item"),
+            _ => format!("write `{name}.1{rest}` for the first of its {count} items"),
+        };
+        problems.push(Diagnostic::new("spec::set", span.clone(), title).help(help));
+    }
+    found
+}
+
+/// Where in a list the item is that a part of a path means.
+pub fn position(part: &str) -> Option<usize> {
+    part.parse::<usize>().ok().filter(|_| is_number(part))?.checked_sub(1)
 }
 
 type SpanOf<'a> = &'a dyn Fn(Range<usize>) -> Span;

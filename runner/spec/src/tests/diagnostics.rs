@@ -943,3 +943,76 @@ fn checkpoints_without_units_or_sense_are_reported() {
         assert_eq!(diagnostics.len(), 1, "{every}");
     }
 }
+
+#[test]
+fn items_of_lists_are_set_by_their_numbers() {
+    let text = format!(
+        "{GOOD}[policies.seq]\nkind = \"sequence\"\nstages = [{{ kind = \"fixed\", base_lr = 1, iterations = 10 }}, {{ kind = \"fixed\", base_lr = 2 }}]\n\
+         [optimizers.grouped]\nkind = \"sgd\"\n[[optimizers.grouped.groups]]\nparameters = \"*.bias\"\nlr_mult = 2\n"
+    );
+    let source = SourceFile { name: "a.toml".to_owned(), text: text.clone() };
+    let set = |set: &str| {
+        let (spec, problems) = parse(&source, &[set.to_owned()]);
+        assert_eq!(render(&problems, &source), "", "{set}");
+        let settings =
+            spec.policies.iter().flat_map(|it| &it.settings).chain(spec.optimizers.iter().flat_map(|it| &it.settings));
+        settings.map(|setting| (setting.path.to_string(), setting.values[0].0.clone())).collect::<Vec<_>>()
+    };
+    let has = |argument: &str, path: &str, number: f64| {
+        assert!(set(argument).contains(&(path.to_owned(), Value::Number(number))), "{argument}: {:?}", set(argument));
+    };
+    has("optimizers.grouped.groups.1.lr_mult=3", "optimizer.groups.1.lr_mult", 3.0);
+    has("optimizers.grouped.groups.1.decay_mult=0", "optimizer.groups.1.decay_mult", 0.0);
+    has("policies.seq.stages.2.base_lr=0.5", "policy.stages.2.base_lr", 0.5);
+    check_with(
+        &text,
+        &[
+            "optimizers.grouped.groups.0.lr_mult=3",
+            "optimizers.grouped.groups.2.lr_mult=3",
+            "optimizers.grouped.groups.lr_mult=3",
+            "policies.seq.stages.3.base_lr=0.5",
+            "policies.seq.stages.base_lr=0.5",
+        ],
+        expect![[r#"
+            error[spec::set]: `groups` is a list, and its items are counted from 1
+             --> command line:1:33
+              |
+            1 | --set optimizers.grouped.groups.0.lr_mult=3
+              |                                 ^
+              |
+              = help: write `groups.1` for its only item
+
+            error[spec::set]: `groups` has no item 2
+             --> command line:1:33
+              |
+            1 | --set optimizers.grouped.groups.2.lr_mult=3
+              |                                 ^
+              |
+              = help: write `groups.1` for its only item
+
+            error[spec::set]: `groups` is a list, and its items are counted from 1
+             --> command line:1:33
+              |
+            1 | --set optimizers.grouped.groups.lr_mult=3
+              |                                 ^^^^^^^
+              |
+              = help: write `groups.1.lr_mult` for its only item
+
+            error[spec::set]: `stages` has no item 3
+             --> command line:1:27
+              |
+            1 | --set policies.seq.stages.3.base_lr=0.5
+              |                           ^
+              |
+              = help: write `stages.1` for the first of its 2 items
+
+            error[spec::set]: `stages` is a list, and its items are counted from 1
+             --> command line:1:27
+              |
+            1 | --set policies.seq.stages.base_lr=0.5
+              |                           ^^^^^^^
+              |
+              = help: write `stages.1.base_lr` for the first of its 2 items
+        "#]],
+    );
+}
