@@ -11,7 +11,7 @@ use super::files::{FileEntry, ParquetFile};
 use super::flight::Flight;
 use super::folder::{delete_unlisted, forget_unused};
 use super::manifest::Segment;
-use super::schema::{FAILED, Table};
+use super::schema::Table;
 use super::table::{Owner, TableWriter};
 use super::trials::TrialsBatch;
 use super::{Limits, Store, StoreError, Summary, compact, files, now, saved, swap, trials};
@@ -54,7 +54,7 @@ impl Store {
         // The copy first: while a run goes on, it may be another manifest's.
         self.back_up()?;
         self.manifest.save(&self.folder)?;
-        delete_unlisted(&self.folder, &self.manifest)?;
+        delete_unlisted(&self.folder, &self.manifest, false)?;
         Ok(Summary::new(self.folder, self.plan, self.manifest))
     }
 
@@ -156,21 +156,14 @@ impl Store {
     fn compact(&mut self, digest: String) -> Result<(), StoreError> {
         let start = Instant::now();
         let Limits { tables, parts, .. } = self.limits;
-        if compact::has_failed(&self.plan, &self.manifest) {
-            files::create_directory(&self.folder.join(FAILED))?;
-        }
-        let [metrics, evals] = [Table::Metrics, Table::Evals].map(|table| swap::prepare(&self.folder, table));
-        let (metrics, evals) = (metrics?, evals?);
+        let new = swap::prepare(&self.folder, compact::has_failed(&self.plan, &self.manifest))?;
         let mut compaction = compact::compact(&self.folder, &self.plan, &self.columns, &self.manifest, tables, parts)?;
         for (name, file) in std::mem::take(&mut compaction.files) {
             let entry = file.rename(&swap::place(&self.folder, &name))?;
             self.manifest.files.insert(name, entry);
         }
-        let failed = self.folder.join(FAILED);
-        for directory in [self.folder.join("parts"), metrics, evals, failed, self.folder.clone()] {
-            if directory.exists() {
-                files::sync_directory(&directory)?;
-            }
+        for directory in [self.folder.join("parts")].into_iter().chain(new).chain([self.folder.clone()]) {
+            files::sync_directory(&directory)?;
         }
         compaction.enter(&self.plan, &mut self.manifest);
         self.manifest.layout = Some(digest);
@@ -179,7 +172,7 @@ impl Store {
         self.back_up()?;
         tracing::info!(files = self.manifest.files.len(), took = ?start.elapsed(), "compacted");
         swap::replace(&self.folder, &self.manifest)?;
-        delete_unlisted(&self.folder, &self.manifest)
+        delete_unlisted(&self.folder, &self.manifest, false)
     }
 
     /// Writes a table of one row per trial.

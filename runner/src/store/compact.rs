@@ -152,7 +152,7 @@ pub(crate) fn compact(
     let others: Vec<(TrialId, &TrialRecord)> = manifest.uncovered(plan).collect();
     for table in [Table::Metrics, Table::Evals] {
         let layout = columns.layout(table);
-        let directory = swap::directory(folder, table);
+        let directory = swap::directory(folder, table.name());
         let trials = covered(plan, manifest, Wanted::Done)
             .map(|(trial, record)| (Owner::of(trial), Some(trial), record.segments(table)));
         let name = |index: usize, file: &Unnamed| {
@@ -172,7 +172,7 @@ pub(crate) fn compact(
             .collect();
         if !failed.is_empty() {
             let layout = columns.layout_of_failed(table);
-            let directory = folder.join(FAILED);
+            let directory = swap::directory(folder, FAILED);
             let trials = failed.iter().map(|(trial, record, axes)| {
                 (Owner { axes, ..Owner::of(trial) }, Some(*trial), record.segments(table))
             });

@@ -43,8 +43,10 @@ pub(crate) fn is_of_recipe(file: &str) -> bool {
     file == SPEC || file == PLAN || file.strip_prefix(TABLES).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Deletes files of ours that the manifest does not list: what a crash left, and what was replaced.
-pub(crate) fn delete_unlisted(folder: &Path, manifest: &Manifest) -> Result<(), StoreError> {
+/// Deletes files of ours that the manifest does not list: what a crash left, and what was replaced. Of the tables' folders only
+/// what has no name yet, where `keeps_tables`: what else is there are rows that readers see until they are replaced by those of a
+/// trial that was trained again.
+pub(crate) fn delete_unlisted(folder: &Path, manifest: &Manifest, keeps_tables: bool) -> Result<(), StoreError> {
     for directory in [""].into_iter().chain(FOLDERS) {
         if !folder.join(directory).exists() {
             continue;
@@ -52,7 +54,9 @@ pub(crate) fn delete_unlisted(folder: &Path, manifest: &Manifest) -> Result<(), 
         for name in files::names(&folder.join(directory))? {
             let path = format!("{directory}/{name}");
             let temporary = name.starts_with('.') && name.ends_with(files::TEMPORARY_SUFFIX);
-            if temporary || ((is_ours(&path) || saved::is_path(&path)) && !manifest.files.contains_key(&path)) {
+            let is_kept = keeps_tables && swap::TABLES.contains(&directory);
+            let is_unlisted = (is_ours(&path) || saved::is_path(&path)) && !manifest.files.contains_key(&path);
+            if temporary || (is_unlisted && !is_kept) {
                 let place = folder.join(directory).join(name);
                 // Nobody makes a folder of such a name by chance, but what is in it is not ours.
                 match place.is_dir() {

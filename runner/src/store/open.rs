@@ -166,7 +166,7 @@ impl Store {
         for name in ["parts", "metrics", "evals"] {
             files::create_directory(&folder.join(name))?;
         }
-        delete_unlisted(&folder, &self.manifest)?;
+        delete_unlisted(&folder, &self.manifest, true)?;
         self.manifest.files.extend(write_spec(&folder, &run.spec)?);
         let plan = files::write_atomically_with(&folder.join(PLAN), write_plan(&self.plan))?;
         self.manifest.files.insert(PLAN.to_owned(), plan);

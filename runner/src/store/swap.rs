@@ -1,5 +1,6 @@
 //! The folders of the tables, each replaced as a whole: whoever reads `metrics/*.parquet` sees the rows of before or those of
-//! after, and none twice.
+//! after, and none twice. So it is with `failed/*.parquet`, which goes first: a trial that failed and has finished since is in
+//! neither for an instant, and never in both.
 //!
 //! New files are written to a folder beside, `.metrics.new`. The manifest changes over to them, and then the two folders
 //! change places in one operation. Where the file system has no such operation, the old one is moved away first, so that for
@@ -14,13 +15,15 @@ use std::path::{Path, PathBuf};
 use super::files::Way;
 use super::folder::{is_ours, set_aside};
 use super::manifest::Manifest;
-use super::schema::Table;
+use super::schema::FAILED;
 use super::{StoreError, files};
 
-const TABLES: [Table; 2] = [Table::Metrics, Table::Evals];
+/// The folders that are replaced, in this order.
+pub(crate) const TABLES: [&str; 3] = [FAILED, "metrics", "evals"];
 
-/// What there may be beside the tables' folders.
-pub(crate) const FOLDERS: [&str; 4] = [".metrics.new", ".metrics.old", ".evals.new", ".evals.old"];
+/// What there may be beside them.
+pub(crate) const FOLDERS: [&str; 6] =
+    [".failed.new", ".failed.old", ".metrics.new", ".metrics.old", ".evals.new", ".evals.old"];
 
 /// The folder in which a table is made anew.
 fn new(table: &str) -> String {
@@ -33,19 +36,23 @@ fn old(table: &str) -> String {
 }
 
 /// The folder of a table's new files.
-pub(crate) fn directory(folder: &Path, table: Table) -> PathBuf {
-    folder.join(new(table.name()))
+pub(crate) fn directory(folder: &Path, table: &str) -> PathBuf {
+    folder.join(new(table))
 }
 
-/// Makes it.
-pub(crate) fn prepare(folder: &Path, table: Table) -> Result<PathBuf, StoreError> {
-    let path = directory(folder, table);
-    files::create_directory(&path)?;
-    // As the user set them, who may share the folder with others.
-    if let Ok(metadata) = fs::metadata(folder.join(table.name())) {
-        let _ = fs::set_permissions(&path, metadata.permissions());
-    }
-    Ok(path)
+/// Makes these folders; that of failed trials only where there is one to replace, or a trial `has_failed`.
+pub(crate) fn prepare(folder: &Path, has_failed: bool) -> Result<Vec<PathBuf>, StoreError> {
+    let needed = TABLES.into_iter().filter(|table| *table != FAILED || has_failed || folder.join(FAILED).exists());
+    let prepare = |table: &str| {
+        let path = directory(folder, table);
+        files::create_directory(&path)?;
+        // As the user set them, who may share the folder with others.
+        if let Ok(metadata) = fs::metadata(folder.join(table)) {
+            let _ = fs::set_permissions(&path, metadata.permissions());
+        }
+        Ok(path)
+    };
+    needed.map(prepare).collect()
 }
 
 /// Where a new file is written: beside the old ones of its table.
@@ -66,7 +73,7 @@ pub(crate) fn locate(folder: &Path, file: &str) -> PathBuf {
 
 /// The table and the name of one of its files.
 fn of_table(file: &str) -> Option<(&str, &str)> {
-    file.split_once('/').filter(|(directory, _)| TABLES.iter().any(|table| table.name() == *directory))
+    file.split_once('/').filter(|(directory, _)| TABLES.contains(directory))
 }
 
 /// Whether no command was killed while it replaced a table.
@@ -74,10 +81,10 @@ pub(crate) fn is_settled(folder: &Path) -> bool {
     !FOLDERS.iter().any(|name| fs::symlink_metadata(folder.join(name)).is_ok())
 }
 
-/// Puts the new files of both tables, of which the manifest on the disk speaks, in the place of the old ones.
+/// Puts the new files of all tables, of which the manifest on the disk speaks, in the place of the old ones.
 pub(crate) fn replace(folder: &Path, manifest: &Manifest) -> Result<(), StoreError> {
-    for table in TABLES {
-        swap(folder, manifest, &new(table.name()), table)?;
+    for table in TABLES.into_iter().filter(|table| directory(folder, table).exists()) {
+        swap(folder, manifest, &new(table), table)?;
         files::sync_directory(folder)?;
         clear(folder, manifest, table)?;
     }
@@ -86,12 +93,19 @@ pub(crate) fn replace(folder: &Path, manifest: &Manifest) -> Result<(), StoreErr
 
 /// Finishes what a killed command began: the manifest says which files are to be in the tables' folders.
 pub(crate) fn settle(folder: &Path, manifest: &Manifest) -> Result<(), StoreError> {
+    let listed = |table: &str, directory: &str| {
+        let listed = manifest.files.keys().filter_map(|file| of_table(file)).filter(|(name, _)| *name == table);
+        listed.filter(|(_, file)| folder.join(directory).join(file).exists()).count()
+    };
+    let is_better = |table: &str, beside: &str| listed(table, beside) > listed(table, table);
+    let has_changed_over = TABLES.iter().any(|table| is_better(table, &new(table)));
     for table in TABLES {
-        let listed = manifest.files.keys().filter_map(|file| of_table(file)).filter(|(name, _)| *name == table.name());
-        let listed: Vec<&str> = listed.map(|(_, file)| file).collect();
-        let count = |directory: &str| listed.iter().filter(|file| folder.join(directory).join(file).exists()).count();
-        for beside in [new(table.name()), old(table.name())] {
-            if folder.join(&beside).is_dir() && count(&beside) > count(table.name()) {
+        // Of a table that has no rows any more, the manifest lists no file.
+        let is_emptied =
+            has_changed_over && !manifest.files.keys().any(|file| of_table(file).is_some_and(|it| it.0 == table));
+        for beside in [new(table), old(table)] {
+            let is_emptied = is_emptied && beside == new(table);
+            if folder.join(&beside).is_dir() && (is_better(table, &beside) || is_emptied) {
                 swap(folder, manifest, &beside, table)?;
                 files::sync_directory(folder)?;
             }
@@ -102,8 +116,8 @@ pub(crate) fn settle(folder: &Path, manifest: &Manifest) -> Result<(), StoreErro
 }
 
 /// Puts the folder `beside` in the place of a table's.
-fn swap(folder: &Path, manifest: &Manifest, beside: &str, table: Table) -> Result<(), StoreError> {
-    let [from, to, away] = [beside, table.name(), &old(table.name())].map(|name| folder.join(name));
+fn swap(folder: &Path, manifest: &Manifest, beside: &str, table: &str) -> Result<(), StoreError> {
+    let [from, to, away] = [beside, table, &old(table)].map(|name| folder.join(name));
     if !to.exists() {
         return files::move_to(&from, &to);
     }
@@ -116,7 +130,7 @@ fn swap(folder: &Path, manifest: &Manifest, beside: &str, table: Table) -> Resul
     }
     // First what is no longer to be there, so that no row is there twice.
     for name in files::names(&to)? {
-        let path = format!("{}/{name}", table.name());
+        let path = format!("{table}/{name}");
         if is_ours(&path) && !manifest.files.contains_key(&path) {
             files::remove(to.join(name))?;
         }
@@ -134,14 +148,14 @@ fn moves(from: &Path, to: &Path) -> Result<bool, StoreError> {
 }
 
 /// Deletes what is left beside a table. What a user put into its folder goes back there.
-fn clear(folder: &Path, manifest: &Manifest, table: Table) -> Result<(), StoreError> {
-    for beside in [new(table.name()), old(table.name())] {
+fn clear(folder: &Path, manifest: &Manifest, table: &str) -> Result<(), StoreError> {
+    for beside in [new(table), old(table)] {
         let directory = folder.join(&beside);
         if !directory.is_dir() {
             continue;
         }
         for name in files::names(&directory)? {
-            let path = format!("{}/{name}", table.name());
+            let path = format!("{table}/{name}");
             let is_free = !folder.join(&path).exists();
             let is_ours = is_ours(&path) || (name.starts_with('.') && name.ends_with(files::TEMPORARY_SUFFIX));
             match (is_ours && !(is_free && manifest.files.contains_key(&path)), is_free) {

@@ -83,9 +83,8 @@ fn result(summary: &Summary, trial: usize) -> TrialResult<'_> {
 fn tables(outputs: &Path) -> BTreeMap<String, Vec<u8>> {
     let folder = outputs.join("example");
     let mut tables = BTreeMap::new();
-    for directory in ["", "metrics", "evals"] {
-        for entry in fs::read_dir(folder.join(directory)).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
+    for directory in ["", "metrics", "evals", "failed"] {
+        for name in super::files::names(&folder.join(directory)).unwrap_or_default() {
             if name.ends_with(".parquet") && name != "timings.parquet" {
                 let bytes = fs::read(folder.join(directory).join(&name)).unwrap();
                 tables.insert(format!("{directory}/{name}"), bytes);

@@ -1,7 +1,7 @@
 //! What a reader of the README's globs sees while tables are replaced: the rows of before or those of after, none twice.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use arrow_array::Int64Array;
@@ -12,16 +12,17 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::super::StoreError;
 use super::super::files::{Way, cut};
 use super::*;
+use crate::event::Outcome;
 use crate::verify;
 
 const WIDE: Grid<'static> = Grid { seeds: &[1, 2, 3], ..GRID };
 
-/// (trial, iteration) of every row of `FOLDER/*.parquet`, as a reader finds them.
-fn glob(outputs: &Path, directory: &str) -> Vec<(String, i64)> {
+/// (trial, iteration) of every row of `FOLDER/PREFIX*.parquet`, as a reader finds them.
+fn glob(outputs: &Path, directory: &str, prefix: &str) -> Vec<(String, i64)> {
     let folder = outputs.join("example").join(directory);
     let names = super::super::files::names(&folder).unwrap_or_default();
     let mut rows = Vec::new();
-    for name in names.iter().filter(|name| name.ends_with(".parquet") && !name.starts_with('.')) {
+    for name in names.iter().filter(|name| name.ends_with(".parquet") && name.starts_with(prefix)) {
         let file = fs::File::open(folder.join(name)).unwrap();
         for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
             let batch = batch.unwrap();
@@ -34,29 +35,31 @@ fn glob(outputs: &Path, directory: &str) -> Vec<(String, i64)> {
     rows
 }
 
-/// The rows of both tables.
-type Seen = [BTreeSet<(String, i64)>; 2];
+/// Rows of metrics, of evaluations, and both of failed trials.
+const GLOBS: [(&str, &str); 4] = [("metrics", "0"), ("evals", "0"), ("failed", "metrics-"), ("failed", "evals-")];
+
+/// The rows of each of [`GLOBS`].
+type Seen = [BTreeSet<(String, i64)>; 4];
 
 #[track_caller]
 fn see(outputs: &Path) -> Seen {
-    ["metrics", "evals"].map(|table| {
-        let rows = glob(outputs, table);
+    let seen = GLOBS.map(|(directory, prefix)| {
+        let rows = glob(outputs, directory, prefix);
         let set: BTreeSet<_> = rows.iter().cloned().collect();
-        assert_eq!(rows.len(), set.len(), "a row of {table} is there twice");
+        assert_eq!(rows.len(), set.len(), "a row of {directory} is there twice");
         set
-    })
-}
-
-fn seen_of(plan: &Plan) -> Seen {
-    let outputs = tempfile::tempdir().unwrap();
-    run(outputs.path(), plan, SMALL);
-    see(outputs.path())
+    });
+    assert!(
+        seen[0].is_disjoint(&seen[2]) && seen[1].is_disjoint(&seen[3]),
+        "a failed trial is among those that are done"
+    );
+    seen
 }
 
 /// What may be seen of a table that is replaced that way.
 #[track_caller]
 fn check_seen(seen: &Seen, before: &Seen, after: &Seen, way: Way) {
-    for table in 0..2 {
+    for table in 0..GLOBS.len() {
         let (seen, before, after) = (&seen[table], &before[table], &after[table]);
         let is_whole = seen == before || seen == after;
         let is_fine = match way {
@@ -68,21 +71,45 @@ fn check_seen(seen: &Seen, before: &Seen, after: &Seen, way: Way) {
     }
 }
 
-/// An output of the narrow grid, and a store in which all of the wide one is trained.
-fn widened(outputs: &Path) -> Store {
-    run(outputs, &GRID.plan(), SMALL);
-    let wide = WIDE.plan();
-    let mut store = open(outputs, &wide, SMALL);
+/// Opens the output for `plan` and trains what is to be trained: failed trials again, of which some fail once more.
+fn trained(outputs: &Path, plan: &Plan, failing: &[&str]) -> Store {
+    let retry = RunInfo { retry_failed: true, ..info("example/1 cpu") };
+    let mut store = Store::open_with(outputs, plan, retry, SMALL).unwrap();
     for trial in unfinished(&store) {
-        record(&mut store, &events(&wide, trial, 5));
+        let mut events = events(plan, trial, 5);
+        if failing.contains(&&*plan.trials[trial].label) {
+            let outcome = Outcome::Failed { message: "no".to_owned() };
+            events.truncate(4);
+            events.push(Event::Ended { trial, outcome, elapsed: Duration::ZERO });
+        }
+        record(&mut store, &events);
     }
+    store
+}
+
+/// An output of the narrow grid, where two trials failed, and a store in which all of the wide one is trained: of the two one
+/// has failed again, the other has not, and a new one has failed.
+fn widened(outputs: &Path) -> Store {
+    trained(outputs, &GRID.plan(), &["triangular adam seed=1", "triangular sgd seed=2"]).finish().unwrap();
+    let mut store = trained(outputs, &WIDE.plan(), &["triangular adam seed=1", "triangular sgd seed=3"]);
     store.commit().unwrap();
     store
 }
 
+/// What is seen before the end of that run and after it, and the bytes of its tables.
+fn undisturbed() -> (Seen, Seen, BTreeMap<String, Vec<u8>>) {
+    let outputs = tempfile::tempdir().unwrap();
+    let store = widened(outputs.path());
+    let before = see(outputs.path());
+    store.finish().unwrap();
+    let after = see(outputs.path());
+    assert!((0..GLOBS.len()).all(|table| !before[table].is_empty() && before[table] != after[table]));
+    (before, after, tables(outputs.path()))
+}
+
 #[test]
 fn a_reader_sees_the_rows_of_before_or_of_after_at_every_moment_and_none_twice() {
-    let (before, after) = (seen_of(&GRID.plan()), seen_of(&WIDE.plan()));
+    let (before, after, _) = undisturbed();
     for way in [Way::Exchange, Way::Renames, Way::OneByOne] {
         let outputs = tempfile::tempdir().unwrap();
         let store = widened(outputs.path());
@@ -107,8 +134,7 @@ fn a_reader_sees_the_rows_of_before_or_of_after_at_every_moment_and_none_twice()
 /// Cuts the end of a run off after each of its operations on files, looks, and goes on.
 #[track_caller]
 fn check_every_cut(way: Way) {
-    let (before, after) = (seen_of(&GRID.plan()), seen_of(&WIDE.plan()));
-    let expected = fresh_tables(&WIDE.plan());
+    let (before, after, expected) = undisturbed();
     cut::only(way);
     for count in 0.. {
         let outputs = tempfile::tempdir().unwrap();
@@ -123,7 +149,8 @@ fn check_every_cut(way: Way) {
         assert!(lost.iter().all(|problem| problem.file == "trials.parquet"), "after {count}: {lost:?}");
         // The next command trains nothing, and a reader sees nothing else while it opens the output.
         let store = open(outputs.path(), &WIDE.plan(), SMALL);
-        assert!(store.unfinished().is_empty() && store.notes().is_empty(), "after {count}: {:?}", store.notes());
+        let notes = store.notes().iter().filter(|note| !note.starts_with("2 trials failed before")).count();
+        assert!(store.unfinished().is_empty() && notes == 0, "after {count}: {:?}", store.notes());
         check_seen(&see(outputs.path()), &before, &after, way);
         drop(store);
         run(outputs.path(), &WIDE.plan(), SMALL);
