@@ -1,7 +1,7 @@
 //! The table that a run ends with: trials best first, and means over seeds.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -161,14 +161,7 @@ fn trials<'m>(
         let _ = writeln!(text, "{}", words::wrapped(&chosen, terminal.width, 2));
     }
     let _ = writeln!(text, "{}", words::wrapped(&counts(results.clone()), terminal.width, 2));
-    let mixed = mixed_origins(plan, results.clone());
-    if !mixed.is_empty() {
-        let origin = |(origin, count): (&String, &usize)| format!("{origin} ({})", words::counted(*count, "trial"));
-        let origins = mixed.iter().map(origin).collect::<Vec<_>>().join(", ");
-        let said = format!(
-            "trained by different revisions or builds of a plugin, which are not averaged together: {origins}; \
-             --rerun-other-builds trains those of others again"
-        );
+    if let Some(said) = Mixed::of(plan, results.clone()).text() {
         let _ = writeln!(text, "{}", words::wrapped(&said, terminal.width, 2));
     }
     let failed = results.filter(|result| result.status.is_failure() || result.is_interrupted());
@@ -186,21 +179,58 @@ fn trials<'m>(
     text
 }
 
-/// What trained a trial: the plugin, its revision and its build. What differs in it is not of one kind.
+/// The origin of a trial: its plugin with the revision, the arithmetic that it was computed with, and the plugin's build. Trials of
+/// different origins are not of one kind.
 fn origin(plan: &Plan, result: &TrialResult<'_>) -> String {
     let plugin = &plan.trials[result.trial].shape.plugin;
-    let revision = result.numerics.and_then(|numerics| numerics.split(' ').next()).unwrap_or(plugin);
-    format!("{revision} {}", short_build(result.build))
+    format!("{} {}", result.numerics.unwrap_or(plugin), short_build(result.build))
 }
 
-/// The origins of trials that are done, by plugin, where a plugin has several: each with the number of its trials.
-fn mixed_origins<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>>) -> BTreeMap<String, usize> {
-    let mut by_plugin: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
-    for result in results.filter(|result| result.status.is_done()) {
-        let origins = by_plugin.entry(&plan.trials[result.trial].shape.plugin).or_default();
-        *origins.entry(origin(plan, &result)).or_default() += 1;
+/// The origins of trials that are done, of plugins that have several.
+#[derive(Default)]
+struct Mixed {
+    /// Each with the number of its trials.
+    origins: BTreeMap<String, usize>,
+    has_builds: bool,
+    has_arithmetics: bool,
+}
+
+impl Mixed {
+    fn of<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>>) -> Mixed {
+        let mut by_plugin: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
+        for result in results.filter(|result| result.status.is_done()) {
+            let origins = by_plugin.entry(&plan.trials[result.trial].shape.plugin).or_default();
+            *origins.entry(origin(plan, &result)).or_default() += 1;
+        }
+        let mut mixed = Mixed::default();
+        for origins in by_plugin.into_values().filter(|origins| origins.len() > 1) {
+            let parts = |origin: &String| {
+                let (revision, rest) = origin.split_once(' ').unwrap_or((origin, ""));
+                let (arithmetic, build) = rest.rsplit_once(' ').unwrap_or(("", rest));
+                (format!("{revision} {build}"), arithmetic.to_owned())
+            };
+            let (builds, arithmetics): (BTreeSet<String>, BTreeSet<String>) = origins.keys().map(parts).unzip();
+            mixed.has_builds |= builds.len() > 1;
+            mixed.has_arithmetics |= arithmetics.len() > 1;
+            mixed.origins.extend(origins);
+        }
+        mixed
     }
-    by_plugin.into_values().filter(|origins| origins.len() > 1).flatten().collect()
+
+    fn text(&self) -> Option<String> {
+        let (by, switch) = match (self.has_builds, self.has_arithmetics) {
+            (false, false) => return None,
+            (true, false) => ("different revisions or builds of a plugin", "--rerun-other-builds trains"),
+            (false, true) => ("different instruction sets or devices", "--rerun-other-numerics trains"),
+            (true, true) => (
+                "different revisions or builds of a plugin, and by different instruction sets or devices",
+                "--rerun-other-builds and --rerun-other-numerics train",
+            ),
+        };
+        let origin = |(origin, count): (&String, &usize)| format!("{origin} ({})", words::counted(*count, "trial"));
+        let origins = self.origins.iter().map(origin).collect::<Vec<_>>().join(", ");
+        Some(format!("trained by {by}, which are not averaged together: {origins}; {switch} those of others again"))
+    }
 }
 
 /// Of a trial that did not come to its end, what became of it.
@@ -270,10 +300,10 @@ fn means<'m>(
     if plan.trials.iter().all(|trial| has_seeds_of(trial, &plan.trials[0])) {
         return String::new();
     }
-    let mixed = mixed_origins(plan, results.clone());
+    let mixed = Mixed::of(plan, results.clone()).origins;
     let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
     for (order, result) in results.enumerate() {
-        // What came of different builds of a plugin is never averaged.
+        // Different origins are never averaged.
         let origin = Some(origin(plan, &result)).filter(|origin| mixed.contains_key(origin)).unwrap_or_default();
         let key = format!("{}\n{origin}", cell_label(plan, result.trial, &seeds));
         let cell = cells.entry(key).or_insert_with(|| Cell::new(order, result.trial, origin));
@@ -298,7 +328,7 @@ fn means<'m>(
     let column = |of: &dyn Fn(&Cell) -> String| -> Vec<String> { listed.iter().map(of).collect() };
     let mut columns = names.columns(listed.iter().map(|cell| &plan.trials[cell.first].axes[..]), &SEEDS);
     if !mixed.is_empty() {
-        columns.push(Column::left("plugin build", 0, column(&|cell| cell.origin.clone())));
+        columns.push(Column::left("trained by", 0, column(&|cell| cell.origin.clone())));
     }
     let deviation = |sample: &Sample| sample.deviation().map_or_else(dash, |it| format!("{:.2}", 100.0 * it));
     if listed.iter().any(|cell| cell.is_validated) {
@@ -518,23 +548,23 @@ mod tests {
             grid,
             builds,
             expect![[r#"
-            all trials: policy=triangular  optimizer=sgd
-            trial  seed  best test  final test  train loss    time
-            78ba      6     36.00%      35.00%      0.6500  4m 10s
-            fcfd      5     29.00%      28.00%      0.7200  3m 20s
-            b694      4     22.00%      21.00%      0.7900  2m 30s
-            2556      3     15.00%      14.00%      0.8600  1m 40s
-            ef24      2      8.00%       7.00%      0.9300     50s
-            01d5      1      1.00%       0.00%      1.0000    0.2s
-            6 trials: 6 finished
-            trained by different revisions or builds of a plugin, which are not averaged together: example/1 01234567 (2 trials), example/1 fedcba98 (2 trials), example/1 unknown (2 trials); --rerun-other-builds trains those of others again
+                all trials: policy=triangular  optimizer=sgd
+                trial  seed  best test  final test  train loss    time
+                78ba      6     36.00%      35.00%      0.6500  4m 10s
+                fcfd      5     29.00%      28.00%      0.7200  3m 20s
+                b694      4     22.00%      21.00%      0.7900  2m 30s
+                2556      3     15.00%      14.00%      0.8600  1m 40s
+                ef24      2      8.00%       7.00%      0.9300     50s
+                01d5      1      1.00%       0.00%      1.0000    0.2s
+                6 trials: 6 finished
+                trained by different revisions or builds of a plugin, which are not averaged together: example/1 cpu 01234567 (2 trials), example/1 cpu fedcba98 (2 trials), example/1 cpu unknown (2 trials); --rerun-other-builds trains those of others again
 
-            means over seeds
-            plugin build        final test  deviation  n  diverged
-            example/1 unknown       24.50%      14.85  2         0
-            example/1 fedcba98      17.50%      14.85  2         0
-            example/1 01234567      10.50%      14.85  2         0
-        "#]],
+                means over seeds
+                trained by              final test  deviation  n  diverged
+                example/1 cpu unknown       24.50%      14.85  2         0
+                example/1 cpu fedcba98      17.50%      14.85  2         0
+                example/1 cpu 01234567      10.50%      14.85  2         0
+            "#]],
         );
         // Of one build there is nothing to say.
         let one = |records: &mut Vec<TrialRecord>| records.iter_mut().for_each(|it| it.build = Some("0123".into()));
@@ -543,6 +573,36 @@ mod tests {
         one(&mut records);
         let results = records.iter().enumerate().map(|(trial, record)| record.result(trial));
         assert!(!text(&plan, results, &Terminal::default()).contains("build"));
+    }
+
+    #[test]
+    fn what_different_instruction_sets_trained_is_said_and_never_averaged_together() {
+        let numerics = |records: &mut Vec<TrialRecord>| {
+            for (index, record) in records.iter_mut().enumerate() {
+                record.numerics = Some(["example/1 cpu-avx2", "example/1 cpu-avx512"][index / 2].into());
+                record.build = Some("0123456789abcdef".into());
+            }
+        };
+        let grid = Grid { policies: &["triangular"], optimizers: &["sgd"], seeds: &[1, 2, 3, 4], ..GRID };
+        check(
+            grid,
+            numerics,
+            expect![[r#"
+            all trials: policy=triangular  optimizer=sgd
+            trial  seed  best test  final test  train loss    time
+            b694      4     22.00%      21.00%      0.7900  2m 30s
+            2556      3     15.00%      14.00%      0.8600  1m 40s
+            ef24      2      8.00%       7.00%      0.9300     50s
+            01d5      1      1.00%       0.00%      1.0000    0.2s
+            4 trials: 4 finished
+            trained by different instruction sets or devices, which are not averaged together: example/1 cpu-avx2 01234567 (2 trials), example/1 cpu-avx512 01234567 (2 trials); --rerun-other-numerics trains those of others again
+
+            means over seeds
+            trained by                     final test  deviation  n  diverged
+            example/1 cpu-avx512 01234567      17.50%       4.95  2         0
+            example/1 cpu-avx2 01234567         3.50%       4.95  2         0
+        "#]],
+        );
     }
 
     #[test]

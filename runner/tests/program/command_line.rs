@@ -19,7 +19,9 @@ fn check_refused(ran: &Ran, expected: &Expect) {
 #[track_caller]
 fn check_bad_input(spec: &str, arguments: &[&str], expected: &Expect) {
     let world = World::new(spec);
-    check_refused(&world.run(&[&["spec.toml", "--data", "data"], arguments].concat()), expected);
+    let ran = world.run(&[&["spec.toml", "--data", "data"], arguments].concat());
+    let stderr = ran.stderr.replace(&world.path("").display().to_string(), "HOME/");
+    check_refused(&Ran { stderr, ..ran }, expected);
     assert!(!world.path("outputs").exists(), "bad input leaves no folder");
 }
 
@@ -42,7 +44,7 @@ fn five_mistakes_are_reported_at_once() {
                |              ^^^^^^^ dataset `minst` was not found; looked for
                |
                = note: data: minst/*.parquet, minst/data/*.parquet, minst/plain_text/*.parquet, minst/minst/*.parquet
-                       /tmp/.tmpJJzces/.local/share/clr-run: minst/*.parquet, minst/data/*.parquet, minst/plain_text/*.parquet, minst/minst/*.parquet
+                       HOME/.local/share/clr-run: minst/*.parquet, minst/data/*.parquet, minst/plain_text/*.parquet, minst/minst/*.parquet
                        /usr/share/datasets: minst/*.parquet, minst/data/*.parquet, minst/plain_text/*.parquet, minst/minst/*.parquet
                        known by name are cifar10, cifar100, mnist, fashion-mnist, shapes; any other name is a folder of Parquet shards below `--data` or CLR_DATA
                = help: did you mean `mnist`?

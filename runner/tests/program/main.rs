@@ -14,6 +14,7 @@ mod no_gpu;
 #[cfg(unix)]
 mod not_files;
 mod plugins_in_c;
+mod rebuilt;
 mod results;
 mod resuming;
 mod status;

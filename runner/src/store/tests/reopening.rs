@@ -262,7 +262,7 @@ fn trials_of_another_build_of_the_plugin_are_said_and_run_again_only_when_asked(
     }
     let summary = store.finish().unwrap();
     let said = summary.text(&crate::terminal::Terminal::default());
-    assert!(said.contains("example/1 aaaaaaaa (3 trials), example/1 bbbbbbbb (5 trials)"), "{said}");
+    assert!(said.contains("example/1 cpu aaaaaaaa (3 trials), example/1 cpu bbbbbbbb (5 trials)"), "{said}");
     let trials = read(outputs.path(), "", "trials");
     let builds = super::rows::texts(&trials, "plugin_digest");
     assert_eq!((builds[0], builds[7]), (Some("aaaaaaaaaaaa"), Some("bbbbbbbbbbbb")));
