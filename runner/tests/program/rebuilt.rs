@@ -83,6 +83,8 @@ fn new_seeds_of_a_rebuilt_plugin_are_said_not_averaged_with_the_old_and_trained_
     let other_outputs = format!("{}/bowl", other.parent().unwrap().file_name().unwrap().to_str().unwrap());
     let (mut found, mut whole) = (world.tables("outputs/bowl"), world.tables(&other_outputs));
     // Attempts are counted there.
-    [&mut found, &mut whole].map(|tables| tables.remove("trials.parquet"));
+    for tables in [&mut found, &mut whole] {
+        tables.remove("trials.parquet");
+    }
     assert!(found == whole, "other bytes");
 }

@@ -52,8 +52,8 @@ fn all_that_needs_no_data_is_checked() {
         &policy("kind = \"multistep\"\nbase_lr = 0.1\ngamma = 0.1\nmilestones = [20_000, 30_000]"),
         &[(
             "[20_000, 30_000]",
-            "`milestones` reaches beyond the training: it is not reached",
-            "30,000 of 25,000 iterations",
+            "`milestones` reaches beyond the training: the last of them is not reached",
+            "30,000, and the training has 25,000 iterations",
         )],
     );
 }
@@ -73,7 +73,11 @@ fn durations_in_epochs_are_compared_with_each_other() {
     check_found(&milestones("[\"5 epochs\", \"90%\"]"), &[]);
     check_found(
         &milestones("[\"5 epochs\", \"12 epochs\"]"),
-        &[("[\"5 epochs\", \"12 epochs\"]", "`milestones` reaches beyond the training: it is not reached", any)],
+        &[(
+            "[\"5 epochs\", \"12 epochs\"]",
+            "`milestones` reaches beyond the training: the last of them is not reached",
+            any,
+        )],
     );
     check_found(
         &policy(
@@ -195,7 +199,7 @@ fn a_name_that_is_nearly_a_known_one_is_a_warning() {
 fn what_was_not_checked_is_said_with_where_the_data_was_looked_for() {
     let (_, spec, _, facts) = absent(&policy("kind = \"step\"\nbase_lr = 1\ngamma = 0.1\nstep_size = \"1 epoch\""));
     expect![[r#"
-        the dataset `flowers` is not on this machine, so this was not checked: that its files can be read; that its images suit the architecture; that it has enough of them for the batches and the validation split, and some of every class; how many iterations an epoch is, so how durations in epochs compare with those in iterations
+        the dataset `flowers` is not on this machine, so this was not checked: whether its files can be read, its images suit the architecture and are enough for the batches and the validation split, and how durations in epochs compare with those in iterations
         dataset `flowers` was not found; looked for
           /data: flowers/*.parquet"#]].assert_eq(&super::super::unchecked(&spec, &facts).join("\n"));
     let (_, spec, _, facts) = absent(&format!("{FIXED}{SGD}"));
