@@ -33,8 +33,7 @@ pub use facts::{
 pub use groups::{ParameterGroup, models_with_groups};
 pub use id::{NoTrialId, TrialId};
 pub use names::{Names, NoTrial};
-pub(crate) use without_data::ASSUMED;
-pub use without_data::{check, counts_epochs, unchecked};
+pub use without_data::{ASSUMED, check, counts_epochs, unchecked};
 
 use clr_schedule::Schedule;
 use clr_schedule::ratio::Ratio;

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeSet;
 
+use clr_spec::duration::{Duration, Unit};
+use clr_spec::{Diagnostic, Setting, Spec, Value};
+use clr_terminal::suggest;
+
 use super::facts::{DatasetFacts, Facts, NoDataset};
 use super::{Plan, plan};
-use crate::spec::duration::{Duration, Unit};
-use crate::spec::{Diagnostic, Setting, Spec, Value};
-use crate::suggest;
 
 /// Updates of an epoch in the dataset that is tried first, and in the largest. The latter is 10!, which most durations that people
 /// write divide.
@@ -111,7 +112,7 @@ impl Facts {
     }
 
     /// These, with a dataset that is large enough for any batch in place of each absent one.
-    pub(crate) fn assuming_enough(&self) -> Facts {
+    pub fn assuming_enough(&self) -> Facts {
         self.assuming(ENOUGH)
     }
 }
@@ -120,7 +121,7 @@ impl Facts {
 const ENOUGH: u64 = 1 << 40;
 
 /// Images as they may be: a plugin may not take all sizes.
-pub(crate) static ASSUMED: [DatasetFacts; 4] = [assumed(32, 3), assumed(224, 3), assumed(28, 1), assumed(224, 1)];
+pub static ASSUMED: [DatasetFacts; 4] = [assumed(32, 3), assumed(224, 3), assumed(28, 1), assumed(224, 1)];
 
 const fn assumed(side: u32, channels: u32) -> DatasetFacts {
     DatasetFacts {

@@ -1,10 +1,10 @@
 //! A check of specs whose dataset is not on this machine: what is wrong with any dataset, and nothing else.
 
 use super::*;
-use crate::plan::facts::NoDataset;
+use crate::facts::NoDataset;
 
 /// [`HEAD`] with a dataset that is nowhere, and `body`.
-fn absent(body: &str) -> (SourceFile, crate::spec::Spec, Vec<crate::spec::Diagnostic>, Facts) {
+fn absent(body: &str) -> (SourceFile, clr_spec::Spec, Vec<clr_spec::Diagnostic>, Facts) {
     let text = format!("{HEAD}{body}").replace("\"cifar10\"", "\"flowers\"");
     let source = SourceFile { name: "a.toml".to_owned(), text };
     let (spec, problems) = parse(&source, &[]);
