@@ -42,7 +42,7 @@ pub struct Cli {
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
     /// Log what is opened, loaded, written and how long it takes: error, warn, info, debug or trace, or by module, such as
-    /// `info,clr_run::store=debug`.
+    /// `info,clr_store=debug`.
     #[arg(long, global = true, value_name = "FILTER", help_heading = LOGS)]
     pub log: Option<String>,
     /// Log to the end of this file instead of standard error; `--log info` if it does not say what.

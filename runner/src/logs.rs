@@ -15,7 +15,7 @@ use crate::regular;
 pub enum LogError {
     /// The filter cannot be understood.
     #[error(
-        "--log {filter}: expected a level (error, warn, info, debug, trace), or module=level, such as clr_run::store=debug"
+        "--log {filter}: expected a level (error, warn, info, debug, trace), or module=level, such as clr_store=debug"
     )]
     Filter {
         /// As given.
@@ -53,13 +53,43 @@ pub fn install(filter: &str, file: Option<&Path>) -> Result<(), LogError> {
     Ok(tracing_subscriber::registry().with(layer).try_init()?)
 }
 
+/// The crates of the program: the first part of the names of their modules.
+const CRATES: [&str; 13] = [
+    "clr_dataset",
+    "clr_event",
+    "clr_host",
+    "clr_plan",
+    "clr_run",
+    "clr_schedule",
+    "clr_spec",
+    "clr_store",
+    "clr_system",
+    "clr_terminal",
+    "clr_train",
+    "clr_vetted",
+    "clr_worker",
+];
+
 /// A level, or modules of this program with levels. Whatever else would filter all out, and say nothing.
 fn targets(filter: &str) -> Option<Targets> {
-    let is_known = |part: &str| match part.split_once('=') {
-        Some((module, level)) => module.starts_with("clr_run") && level.parse::<LevelFilter>().is_ok(),
-        None => part.parse::<LevelFilter>().is_ok() || part.starts_with("clr_run"),
-    };
-    filter.split(',').all(|part| !part.is_empty() && is_known(part)).then(|| filter.parse().ok()).flatten()
+    let parts: Vec<String> = filter.split(',').map(expanded).collect::<Option<_>>()?;
+    parts.join(",").parse().ok()
+}
+
+/// A part of a filter, with the crates that it is about: `clr_run` is all of them, and `clr_run::store` is `clr_store`.
+fn expanded(part: &str) -> Option<String> {
+    if part.parse::<LevelFilter>().is_ok() {
+        return Some(part.to_owned());
+    }
+    let (module, level) = part.split_once('=').unwrap_or((part, "trace"));
+    level.parse::<LevelFilter>().ok()?;
+    let is_ours = |module: &str| CRATES.contains(&module.split("::").next().unwrap_or_default());
+    let in_crate = module.strip_prefix("clr_run::").map(|rest| format!("clr_{rest}"));
+    match in_crate.filter(|module| is_ours(module)) {
+        Some(module) => Some(format!("{module}={level}")),
+        None if module == "clr_run" => Some(CRATES.map(|name| format!("{name}={level}")).join(",")),
+        None => is_ours(module).then(|| format!("{module}={level}")),
+    }
 }
 
 #[cfg(test)]
@@ -68,11 +98,32 @@ mod tests {
 
     #[test]
     fn a_filter_is_a_level_or_modules_with_levels() {
-        for good in ["info", "DEBUG", "off", "info,clr_run::store=debug", "clr_run::train", "clr_run=warn"] {
+        for good in ["info", "DEBUG", "off", "info,clr_store=debug", "clr_train", "clr_run=warn", "clr_run::gather"] {
             assert!(targets(good).is_some(), "{good}");
         }
-        for bad in ["", "loud", "info,loud", "store=debug", "clr_run::store=loud", "info,,debug"] {
+        for bad in
+            ["", "loud", "info,loud", "store=debug", "clr_store=loud", "clr_store=", "info,,debug", "clr_nn=info"]
+        {
             assert!(targets(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_name_of_the_program_is_all_of_its_crates() {
+        let enabled = |filter: &str, module: &str| targets(filter).unwrap().would_enable(module, &tracing::Level::INFO);
+        assert!(enabled("clr_run=info", "clr_store::open") && enabled("clr_run=info", "clr_run::gather"));
+        assert!(enabled("off,clr_run::store=debug", "clr_store::open"));
+        assert!(!enabled("off,clr_run::store=debug", "clr_train"));
+        assert!(enabled("off,clr_run::gather=info", "clr_run::gather"));
+    }
+
+    #[test]
+    fn every_crate_of_the_program_can_be_named() {
+        let manifests = std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap().map(|entry| entry.unwrap().path());
+        let folders = manifests.filter(|path| path.join("Cargo.toml").exists());
+        let name = |folder: PathBuf| format!("clr_{}", folder.file_name().unwrap().to_string_lossy());
+        let mut names: Vec<String> = folders.map(name).chain(["clr_run".to_owned()]).collect();
+        names.sort();
+        assert_eq!(names, CRATES);
     }
 }

@@ -15,7 +15,6 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field};
 use jiff::Timestamp;
 
-use super::rows::text_at;
 use super::{Selection, VerifyError};
 use crate::event::{Event, Outcome};
 use crate::plan::{Plan, Trial};
@@ -28,6 +27,7 @@ use crate::store::schema::{Columns, Table};
 use crate::store::source::Sources;
 use crate::train::{self, Layout, Resources};
 use crate::work::Work;
+use clr_store::verify::rows::text_at;
 
 /// What training again showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
