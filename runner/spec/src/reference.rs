@@ -39,7 +39,8 @@ const VALUES: &str = "\
 A list where one value is expected is an axis of the grid: `max_lr = [0.005, 0.006]` doubles the trials. So is a
 [range](spec.md#axes): `{ linspace = [0.1, 0.5, 5] }` or `{ logspace = [1e-4, 1e-1, 4] }`. Keys that cannot be an axis are marked with †.
 
-On the command line, `--set train.iterations=500` or `--set 'policies.NAME.max_lr=[0.005, 0.006]'` replaces the value of a key.
+On the command line, [`--set`](spec.md#setting-keys-on-the-command-line) replaces the value of a key: `--set train.iterations=500`,
+`--set 'policies.NAME.max_lr=[0.005, 0.006]'`.
 ";
 
 const SCHEDULES: &str = "\
