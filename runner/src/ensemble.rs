@@ -19,14 +19,12 @@ use crate::train::{Feed, Layout, Resources};
 /// Samples whose scores are asked for in one call, so that it ends soon enough when it is cancelled.
 const SAMPLES_PER_CALL: u64 = 10_000;
 
-/// What one trial's states come to.
+/// The accuracies of one trial's states.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluated {
-    /// The trial's label.
     pub trial: String,
     /// The first digits of its id, as many as tell the trials of the output apart.
     pub handle: String,
-    /// Its id.
     pub id: String,
     /// The split that accuracies are of.
     pub split: &'static str,
@@ -39,7 +37,7 @@ pub struct Evaluated {
 /// One state of a trial.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Member {
-    /// Updates behind it.
+    /// The number of updates before it.
     pub iteration: u64,
     /// Its own accuracy, in 0 to 1.
     pub alone: f64,
@@ -61,38 +59,30 @@ pub enum EnsembleError {
         "no states are kept of {label}: train it with `keep = \"cycles\"` in `[checkpoint]`, which keeps them at the end of \
          each cycle"
     )]
-    Nothing {
-        /// The trial's label.
-        label: String,
-    },
+    Nothing { label: String },
     /// There is nothing to measure on.
     #[error("{label} was trained without {split} images, so there are none to measure on")]
     NoImages {
-        /// The trial's label.
         label: String,
-        /// Which were asked for.
+        /// The split that was asked for.
         split: &'static str,
     },
     /// The plugin was changed.
     #[error("the states of {label} have other tensors than the plugin has now")]
-    Tensors {
-        /// The trial's label.
-        label: String,
-    },
+    Tensors { label: String },
     /// No such trial, or several.
     #[error(transparent)]
     Trial(#[from] names::NoTrial),
-    /// Ctrl-C.
     #[error("stopped")]
     Stopped,
 }
 
-/// What is asked of a trial's states.
+/// The choices of an evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     /// Only the last so many states.
     pub last: usize,
-    /// Averaged weights too.
+    /// True to measure averaged weights too.
     pub average: bool,
     /// Of what accuracies are.
     pub split: Split,

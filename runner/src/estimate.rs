@@ -25,17 +25,12 @@ const PROBE: Duration = Duration::from_secs(1);
 /// No estimate could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum EstimateError {
-    /// What a plugin has against the configuration of a group.
+    /// The plugin's objection to the configuration of a group.
     #[error(transparent)]
     Footprint(#[from] HostError),
     /// A trial that was to show how fast its group is shows that it cannot be trained.
     #[error("training `{label}` for a moment, to estimate the time: {message} (--no-probe leaves that out)")]
-    Probe {
-        /// The trial.
-        label: String,
-        /// What became of it.
-        message: String,
-    },
+    Probe { label: String, message: String },
 }
 
 /// Memory and size of every plan; with `probe`, time too.

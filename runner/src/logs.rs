@@ -17,18 +17,10 @@ pub enum LogError {
     #[error(
         "--log {filter}: expected a level (error, warn, info, debug, trace), or module=level, such as clr_store=debug"
     )]
-    Filter {
-        /// As given.
-        filter: String,
-    },
+    Filter { filter: String },
     /// The file cannot be written.
     #[error("--log-file {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// There are logs already.
     #[error(transparent)]
     Twice(#[from] TryInitError),

@@ -198,7 +198,7 @@ fn scale(low: f64, high: f64) -> (f64, f64) {
     if low >= 0.0 && low <= high / 2.0 { (0.0, high) } else { (low, high) }
 }
 
-/// Three significant digits.
+/// The value with three significant digits.
 fn short(value: f64) -> String {
     let scientific = format!("{value:.2e}");
     let rounded: f64 = scientific.parse().unwrap_or(value);

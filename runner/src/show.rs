@@ -105,7 +105,7 @@ pub fn nothing_to_run<'m>(results: impl Iterator<Item = TrialResult<'m>> + Clone
     }
 }
 
-/// What is said after a run in which the machine did not let `count` trials be trained.
+/// The line after a run in which the machine interrupted `count` trials.
 pub fn interrupted(count: usize) -> String {
     let trials = crate::words::counted(count, "trial");
     format!(

@@ -15,10 +15,10 @@ pub struct Signals {
     state: Arc<State>,
 }
 
-/// What handlers and the program have in common.
+/// The state that handlers and the program share.
 #[derive(Default)]
 struct State {
-    /// Whether there is a run that can be stopped with care.
+    /// True while there is a run that can be stopped with care.
     runs: AtomicBool,
     cancel: AtomicBool,
     /// The signal that came, 0 for none.

@@ -10,7 +10,7 @@ pub struct StepCall<'a> {
     pub first_steps: &'a [u64],
     /// `[K]`: updates to make, at most S. 0 leaves a lane alone.
     pub lane_steps: &'a [u32],
-    /// Whether all lanes see the same samples in the same epochs.
+    /// True if all lanes see the same samples in the same epochs.
     pub shared_samples: bool,
     /// `[S][L]`: samples of each batch, 1 to B. Lanes at different steps of an epoch may differ here.
     pub sample_counts: &'a [u32],
@@ -22,10 +22,9 @@ pub struct StepCall<'a> {
     pub hypers: &'a [f32],
 }
 
-/// Whether a call did all it was asked.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completion {
-    /// It did.
     Complete,
     /// The cancel flag was raised before.
     Cancelled,
@@ -43,12 +42,12 @@ impl Completion {
     }
 }
 
-/// What a session's tables measure.
+/// The dimensions of a session's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallSizes {
-    /// K.
+    /// K, the number of lanes.
     pub lane_count: usize,
-    /// B.
+    /// B, the samples of a batch.
     pub batch_size: usize,
     /// Hyper-parameter columns of the model.
     pub hyper_count: usize,

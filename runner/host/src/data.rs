@@ -10,11 +10,11 @@ use super::stream::Loader;
 /// A part of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// What updates are computed from.
+    /// The samples that updates are computed from.
     Train,
     /// Training images held out; "best" is chosen on them.
     Validation,
-    /// What results are measured on.
+    /// The samples that results are measured on.
     Test,
 }
 
@@ -51,16 +51,16 @@ pub struct Data {
     pub class_count: u32,
     /// Train, validation, test: indexed by [`crate::Split`].
     pub splits: [SplitData; 3],
-    /// What is done to each image on its way to the model.
+    /// The transform of each image on its way to the model.
     pub transform: Transform,
-    /// Where images come in batches: the source. Splits then have counts only.
+    /// The source of images, if they come in batches. Splits then have counts only.
     pub loader: Option<Arc<dyn Loader>>,
 }
 
 /// One split; count 0 where there is no such split.
 #[derive(Clone, Debug, Default)]
 pub struct SplitData {
-    /// Images in it.
+    /// The number of images.
     pub count: u64,
     /// `[count][height][width][channels]`; none where images are streamed, or not read yet.
     pub images: Option<Images>,
@@ -82,7 +82,6 @@ impl Images {
         Some(Images { bytes, range })
     }
 
-    /// The bytes themselves.
     pub fn bytes(&self) -> &[u8] {
         (*self.bytes).as_ref().get(self.range.clone()).unwrap_or_default()
     }
@@ -94,7 +93,7 @@ impl std::fmt::Debug for Images {
     }
 }
 
-/// What is done to each image: see `clr_transform` in `clr_plugin.h`.
+/// A transform of images: see `clr_transform` in `clr_plugin.h`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transform {
     /// Subtracted: empty, one for each channel, or one for each value of the stored image.
@@ -105,7 +104,7 @@ pub struct Transform {
     pub pad: u32,
     /// Height and width of what the model sees; none: those of the stored image.
     pub crop: Option<[u32; 2]>,
-    /// Whether training flips half of the images left to right.
+    /// True if training flips half of the images left to right.
     pub flip: bool,
 }
 

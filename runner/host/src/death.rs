@@ -13,13 +13,13 @@ use signal_hook::low_level::signal_name;
 pub enum Death {
     /// A signal ended it: a crash, an abort, the system's out-of-memory killer.
     Signal(i32),
-    /// It called `exit`.
+    /// It called `exit` with this code.
     Exit(i32),
     /// It was ended because a call had not returned in this time.
     Hung(Duration),
     /// It was ended because of the memory that it had of its own, in bytes.
     Memory {
-        /// So much.
+        /// The memory that it took.
         used: u64,
         /// Of so much that it was allowed.
         limit: u64,
@@ -35,7 +35,7 @@ pub enum Death {
 const FROM_OUTSIDE: [i32; 8] = [SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGXCPU, SIGXFSZ, SIGSTOP];
 
 impl Death {
-    /// Whether the machine, or somebody on it, may have done this to a plugin that did nothing wrong.
+    /// True if the machine, or somebody on it, may have done this to a plugin that did nothing wrong.
     pub fn may_come_from_outside(&self) -> bool {
         match self {
             Death::Signal(number) => FROM_OUTSIDE.contains(number),

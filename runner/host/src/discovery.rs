@@ -23,7 +23,6 @@ pub struct SearchPath {
 /// The digest that a plugin's file must have: `--plugin-digest NAME=HEX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
-    /// The plugin.
     pub name: String,
     /// BLAKE3, 64 hexadecimal digits.
     pub digest: String,
@@ -49,7 +48,6 @@ impl FromStr for Pin {
 pub struct Found {
     /// From the file's name.
     pub name: String,
-    /// The library.
     pub path: PathBuf,
 }
 
@@ -186,7 +184,7 @@ fn candidates(entry: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// `cifar` of `libclr_cifar.so`.
+/// The plugin's name in that of its file: `cifar` of `libclr_cifar.so`.
 fn plugin_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let name = name.strip_prefix(DLL_PREFIX)?.strip_prefix("clr_")?.strip_suffix(DLL_SUFFIX)?;
@@ -228,7 +226,7 @@ mod tests {
         assert_eq!(message, "no plugin `cifra`: found none; looked in /no/such/folder");
     }
 
-    /// What a variable and a link lead to, by the names of the plugins found.
+    /// The names of the plugins that a variable and a link lead to.
     #[track_caller]
     fn check_variable(variable: &str, found: &[&str], ignored: &[&str]) {
         let path = SearchPath::of(&[], &[], None, OsStr::new(variable));

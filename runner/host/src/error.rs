@@ -16,7 +16,6 @@ pub enum HostError {
     /// No library of that name in the search path.
     #[error("no plugin `{name}`: found {}; looked in {}", list(.available), folders(.searched))]
     NotFound {
-        /// What was asked for.
         name: String,
         /// Names that there are.
         available: Vec<String>,
@@ -26,16 +25,13 @@ pub enum HostError {
     /// The file is not a library, or one that the system cannot load.
     #[error("cannot load the plugin {}: {message}", .path.display())]
     Load {
-        /// The library.
         #[serde(serialize_with = "write_path")]
         path: PathBuf,
-        /// The system's message.
         message: String,
     },
     /// The library is no plugin that this host can work with.
     #[error("refused the plugin {}: {}", .path.display(), .problems.join("; "))]
     Refused {
-        /// The library.
         #[serde(serialize_with = "write_path")]
         path: PathBuf,
         /// All that is wrong with it.
@@ -44,7 +40,6 @@ pub enum HostError {
     /// A call ended with a status other than CLR_OK.
     #[error("plugin `{plugin}`: {function}: {message} ({})", status_text(*.status))]
     Call {
-        /// The plugin's name.
         plugin: String,
         /// The function of the ABI.
         #[serde(serialize_with = "write_function", deserialize_with = "read_function")]
@@ -57,29 +52,25 @@ pub enum HostError {
     /// A call succeeded with an answer that breaks the ABI's rules: a bug in the plugin.
     #[error("plugin `{plugin}`: {function}: broke the rules of the ABI: {message}")]
     Answer {
-        /// The plugin's name.
         plugin: String,
         /// The function of the ABI.
         #[serde(serialize_with = "write_function", deserialize_with = "read_function")]
         function: Function,
-        /// Which rule, and what was found.
+        /// The rule, and the finding.
         message: String,
     },
     /// The host's own caller asked for something malformed.
     #[error("plugin `{plugin}`: {function}: not called: {message}")]
     Argument {
-        /// The plugin's name.
         plugin: String,
         /// The function of the ABI that would have been called.
         #[serde(serialize_with = "write_function", deserialize_with = "read_function")]
         function: Function,
-        /// What is malformed.
         message: String,
     },
     /// An earlier call has left the session's lanes half changed.
     #[error("plugin `{plugin}`: {function}: not called: an earlier call on this session failed")]
     Broken {
-        /// The plugin's name.
         plugin: String,
         /// The function of the ABI that would have been called.
         #[serde(serialize_with = "write_function", deserialize_with = "read_function")]
@@ -87,21 +78,14 @@ pub enum HostError {
     },
     /// The dataset could not be opened again where the session is.
     #[error("the dataset `{dataset}` could not be opened again: {problem}")]
-    Data {
-        /// Its name.
-        dataset: String,
-        /// Why.
-        problem: String,
-    },
+    Data { dataset: String, problem: String },
     /// The process that held the session is gone, or had to be ended.
     #[error("plugin `{plugin}`: {function}: {death}{}", last_words(.stderr))]
     Died {
-        /// The plugin's name.
         plugin: String,
         /// The function of the ABI that was being called.
         #[serde(serialize_with = "write_function", deserialize_with = "read_function")]
         function: Function,
-        /// How it ended.
         death: Death,
         /// The last that it printed on stderr.
         stderr: String,
@@ -119,7 +103,7 @@ pub enum Blame {
     Machine,
 }
 
-/// What the system's libraries say where a resource is used up: in errors, and as the last words of a process that ends
+/// Words of the system's libraries for a resource that is used up: in errors, and as the last words of a process that ends
 /// for it.
 const USED_UP: [&str; 8] = [
     "Resource temporarily unavailable",
@@ -158,7 +142,7 @@ impl HostError {
         }
     }
 
-    /// Whether a session with fewer lanes may succeed.
+    /// True if a session with fewer lanes may succeed.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(
             self,
@@ -167,22 +151,22 @@ impl HostError {
         )
     }
 
-    /// Whether it cost the process that held the session.
+    /// True if it cost the process that held the session.
     pub fn is_death(&self) -> bool {
         matches!(self, HostError::Died { .. })
     }
 
-    /// Whether the session would be as good as before: the plugin refused the call and did nothing.
+    /// True if the session is as good as before: the plugin refused the call and did nothing.
     pub fn is_refusal(&self) -> bool {
         matches!(self, HostError::Call { status: clr_abi::INVALID_ARGUMENT | clr_abi::UNSUPPORTED, .. })
     }
 
-    /// Whether the plugin cannot do what was asked, though that was well-formed: another device may.
+    /// True if the plugin cannot do this, though the request was well-formed: another device may.
     pub fn is_unsupported(&self) -> bool {
         matches!(self, HostError::Call { status: clr_abi::UNSUPPORTED, .. })
     }
 
-    /// Whether the device failed or is not there, so that this process must not use it again.
+    /// True if the device failed or is not there, so that this process must not use it again.
     pub fn is_device(&self) -> bool {
         matches!(self, HostError::Call { status: clr_abi::DEVICE, .. })
     }

@@ -18,7 +18,6 @@ pub struct PluginInfo {
     pub numerics_revision: u32,
     /// Major and minor version of the ABI it was built for.
     pub abi: (u32, u32),
-    /// The library.
     #[serde(skip)]
     pub path: PathBuf,
     /// BLAKE3 of the library's bytes, in hexadecimal.
@@ -26,7 +25,7 @@ pub struct PluginInfo {
     pub digest: String,
     /// Kinds of device that it was built for, such as "cpu" and "cuda".
     pub devices: Vec<String>,
-    /// Whether lanes can be saved and loaded.
+    /// True if lanes can be saved and loaded.
     pub has_state: bool,
     /// Architectures; at least one.
     pub models: Vec<ModelInfo>,
@@ -34,7 +33,6 @@ pub struct PluginInfo {
     pub optimizers: Vec<OptimizerInfo>,
 }
 
-/// An architecture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// The name that specs use.
@@ -49,7 +47,6 @@ pub struct ModelInfo {
     pub metrics: Vec<String>,
 }
 
-/// An optimizer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OptimizerInfo {
     /// The name that specs use.
@@ -72,14 +69,14 @@ impl PluginInfo {
     }
 }
 
-/// What a session would use.
+/// The resources that a session would use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Footprint {
     /// Bytes on the device whatever the number of lanes.
     pub bytes_shared: u64,
     /// Bytes on the device for each lane.
     pub bytes_per_lane: u64,
-    /// What decides the bits besides the numerics revision, such as "cpu-avx2".
+    /// The part of the numerics besides the revision, such as "cpu-avx2".
     pub numerics: String,
 }
 
@@ -88,7 +85,6 @@ pub struct Footprint {
 pub struct TensorInfo {
     /// Unique within the lane.
     pub name: String,
-    /// What it is to the model.
     pub role: Role,
     /// At most six axes.
     pub shape: Vec<u64>,
@@ -131,7 +127,7 @@ pub fn check_sizes(tensors: &[TensorInfo]) -> Result<(), String> {
     Ok(())
 }
 
-/// What a tensor is to the model.
+/// The role of a tensor in a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Trained by the optimizer.

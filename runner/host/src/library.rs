@@ -133,7 +133,8 @@ impl Plugin {
         Ok(Plugin { left_by_loading: left.map(Into::into), ..plugin })
     }
 
-    /// What loading the library left changed for all that this thread computes later, had the host not restored it.
+    /// The changes by loading the library that would have concerned all later computations of this thread, had the host not
+    /// restored them.
     pub fn left_by_loading(&self) -> Option<&str> {
         self.left_by_loading.as_deref()
     }
@@ -174,7 +175,6 @@ impl Plugin {
         Ok(Plugin { inner: Arc::new(Inner { info, api, functions }), left_by_loading: None })
     }
 
-    /// What it offers.
     pub fn info(&self) -> &PluginInfo {
         &self.inner.info
     }
@@ -184,7 +184,8 @@ impl Plugin {
         self.inner.api
     }
 
-    /// What a session of this configuration would use; the errors that it would meet. The data may be sizes only.
+    /// The resources that a session of this configuration would use, or the errors that it would meet. The data may be sizes
+    /// only.
     pub fn footprint(&self, config: &SessionConfig) -> Result<Footprint, HostError> {
         let function = "footprint";
         let borrowed = BorrowedConfig::new(self, config, false, function)?;

@@ -16,7 +16,7 @@ use super::stream::{self, Stream};
 use super::{HostError, raw};
 use crate::Split;
 
-/// What a session is made from.
+/// The configuration that a session is made from.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
     /// "cpu", or "cuda:0" and so on.
@@ -42,7 +42,7 @@ pub struct Lane {
     pub options_json: Arc<str>,
     /// Decides initial weights and dropout.
     pub init_seed: u64,
-    /// Decides augmentation.
+    /// The seed of augmentation.
     pub data_seed: u64,
 }
 
@@ -92,7 +92,7 @@ impl Session {
         self.sizes.lane_count
     }
 
-    /// What its calls' tables measure.
+    /// The dimensions of its calls' tables.
     pub fn sizes(&self) -> CallSizes {
         self.sizes
     }
@@ -299,7 +299,7 @@ impl Session {
         self.finish_plain(function, status, &error, left)
     }
 
-    /// Whether a split has these samples, and there are any.
+    /// Checks that a split has these samples, and that there are any.
     fn check_samples(&self, function: &'static str, split: Split, first: u64, count: u64) -> Result<(), HostError> {
         let total = self.borrowed.data.splits[split as usize].count;
         if count == 0 || first.checked_add(count).is_none_or(|end| end > total) {

@@ -16,10 +16,9 @@ pub trait Loader: Send + Sync + std::fmt::Debug {
     fn load(&self, request: &LoadRequest<'_>, images: &mut [u8], labels: &mut [i32]) -> Result<(), String>;
 }
 
-/// Which images.
+/// The images that a batch asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadRequest<'a> {
-    /// Where they are.
     pub split: Split,
     /// Indices into the split, each below its count.
     pub samples: &'a [u32],
@@ -29,7 +28,7 @@ pub struct LoadRequest<'a> {
     pub data_seed: u64,
 }
 
-/// What `load_context` points to.
+/// The value behind `load_context`.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) loader: Arc<dyn Loader>,

@@ -11,7 +11,6 @@ use crate::words::{self, thousands};
 /// The state of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Board {
-    /// The plan's.
     trials: Arc<[Trial]>,
     names: Names,
     /// Iterations to do in all; less when a trial ends early.
@@ -29,11 +28,11 @@ pub(crate) struct Board {
 pub(crate) struct Lane {
     /// The updates that earlier runs have done.
     first_iteration: u64,
-    /// Updates done.
+    /// The number of updates done.
     pub iteration: u64,
     pub loss: Option<f32>,
     pub lr: Option<f64>,
-    /// The last evaluation's.
+    /// The accuracy of the last evaluation.
     pub accuracy: Option<f32>,
 }
 
@@ -141,7 +140,7 @@ impl Board {
         text
     }
 
-    /// What the best trial is.
+    /// The words for the best trial.
     pub(crate) fn best_words(&self) -> Option<String> {
         let trial = self.trials.get(self.best?.trial)?;
         Some(self.names.words(&trial.axes))

@@ -26,7 +26,6 @@ pub enum Style {
     Bars,
     /// A line when a trial starts or ends, and one every few seconds.
     Lines,
-    /// Nothing.
     Quiet,
 }
 

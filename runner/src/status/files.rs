@@ -14,7 +14,7 @@ use crate::store::files::FileEntry;
 use crate::store::sound::{self, Depth};
 use crate::store::{Numbers, Status, swap};
 
-/// Of `plan.json`.
+/// The fields of `plan.json` that are read.
 #[derive(Debug, Deserialize)]
 pub struct PlanFile {
     #[serde(default)]
@@ -68,7 +68,7 @@ impl PlannedTrial {
     }
 }
 
-/// Of `manifest.json`.
+/// The fields of `manifest.json` that are read.
 #[derive(Debug, Default, Deserialize)]
 pub struct ManifestFile {
     #[serde(default)]
@@ -83,7 +83,7 @@ pub struct ManifestFile {
 }
 
 impl ManifestFile {
-    /// What is wrong with the files that it lists in `folder`, as far as that shows without reading them to their ends: of each
+    /// The damage of the files that it lists in `folder`, as far as that shows without reading them to their ends: of each
     /// its presence, its length and, of a table, its footer.
     pub fn damage(&self, folder: &Path) -> Vec<String> {
         let problem = |(file, entry): (&String, &FileEntry)| {
@@ -106,7 +106,7 @@ pub struct KnownTrial {
     pub numbers: Numbers,
 }
 
-/// What an unfinished trial goes on from, in `manifest.json`.
+/// The checkpoint of an unfinished trial, in `manifest.json`.
 #[derive(Debug, Deserialize)]
 pub struct SavedTrial {
     pub step: u64,

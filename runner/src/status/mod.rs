@@ -26,15 +26,12 @@ const SILENT_SECONDS: f64 = 60.0;
 /// The state of an output.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// The output folder.
     pub folder: PathBuf,
-    /// The experiment's name.
     pub name: String,
-    /// Whether something runs, or why not.
     pub state: State,
     /// Who holds the output, or held it when it was cut off.
     pub holder: Option<Holder>,
-    /// Whether that process lives; null where it is another host's.
+    /// True if that process lives; null if it is another host's.
     pub holder_lives: Option<bool>,
     /// Since it was last heard of.
     pub heartbeat_seconds: Option<f64>,
@@ -55,16 +52,16 @@ pub struct Report {
     /// Files of results that are missing or are not what was written: path and what is wrong, as far as that shows without
     /// reading them to their ends.
     pub damage: Vec<String>,
-    /// What could not be read.
+    /// Notes about files that could not be read.
     pub notes: Vec<String>,
     /// Every trial of the spec, in its order.
     pub trials: Vec<TrialState>,
-    /// What tells trials apart, for people; empty without a plan.
+    /// The axes that tell trials apart; empty without a plan.
     #[serde(skip)]
     pub axes: Vec<Axis>,
 }
 
-/// Whether something runs, or why not.
+/// The state of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -95,7 +92,7 @@ pub struct Counts {
     pub crashed: usize,
     /// They are being trained.
     pub running: usize,
-    /// Neither of these.
+    /// The number of trials that neither ended nor run.
     pub left: usize,
 }
 
@@ -106,35 +103,30 @@ pub struct LastError {
     pub time: String,
     /// Of the trial, or of the trials of a session that failed; null where it was the command.
     pub label: Option<String>,
-    /// What was said.
     pub message: String,
 }
 
-/// One trial's state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrialState {
-    /// Its id.
     pub trial: String,
-    /// For people.
     pub label: String,
-    /// What became of it.
     pub status: TrialStatus,
     /// Updates made that count, or are being made.
     pub step: u64,
-    /// Updates to make.
+    /// The number of updates to make.
     pub iterations: u64,
     /// Of a trial that runs: updates a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_second: Option<f64>,
-    /// Why it failed.
+    /// The reason of a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Of [`Report::axes`].
+    /// Its values on [`Report::axes`].
     #[serde(skip)]
     pub values: Vec<Option<AxisValue>>,
 }
 
-/// What became of a trial, so far.
+/// The state of a trial so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrialStatus {
@@ -148,7 +140,6 @@ pub enum TrialStatus {
     Crashed,
     /// It is being trained.
     Running,
-    /// None of these.
     Unfinished,
 }
 
@@ -160,10 +151,7 @@ const LOOKS: usize = 3;
 pub enum StatusError {
     /// None of the files of an output is there.
     #[error("{} is no output of a run: it has no plan.json, manifest.json or events.jsonl", folder.display())]
-    NoOutput {
-        /// The folder.
-        folder: PathBuf,
-    },
+    NoOutput { folder: PathBuf },
 }
 
 /// Reads the state of the output `folder`.
@@ -196,7 +184,7 @@ pub fn read(folder: &Path) -> Result<Report, StatusError> {
     Ok(report(folder, found, Timestamp::now()))
 }
 
-/// What is wrong with the files that the manifest lists. A command that is at work replaces files: where something is wrong and
+/// The damage of the files that the manifest lists. A command that is at work replaces files: where something is wrong and
 /// the manifest has changed meanwhile, it is looked at again.
 fn with_damage(folder: &Path, manifest: Option<ManifestFile>) -> (Option<ManifestFile>, Vec<String>) {
     let mut manifest = manifest;
@@ -215,7 +203,7 @@ fn with_damage(folder: &Path, manifest: Option<ManifestFile>) -> (Option<Manifes
     (manifest, Vec::new())
 }
 
-/// What a file holds; what is wrong with it becomes a note.
+/// The content of a file; a problem with it becomes a note.
 fn noting<T>(file: Result<Option<T>, String>, notes: &mut Vec<String>) -> Option<T> {
     file.unwrap_or_else(|problem| {
         notes.push(problem);
@@ -223,7 +211,7 @@ fn noting<T>(file: Result<Option<T>, String>, notes: &mut Vec<String>) -> Option
     })
 }
 
-/// What was read.
+/// The content of an output's files.
 struct Found {
     plan: Option<PlanFile>,
     manifest: ManifestFile,
@@ -233,20 +221,20 @@ struct Found {
     notes: Vec<String>,
 }
 
-/// What the journal tells.
+/// The story of the last command, as the journal tells it.
 #[derive(Default)]
 struct History {
-    /// Whether the last command that began also ended.
+    /// True if the last command that began has not ended.
     began: bool,
     ended: bool,
-    /// What became of the trials of the last command, by id.
+    /// The trials of the last command, by id.
     trials: HashMap<String, Told>,
     /// By id, of all commands.
     labels: HashMap<String, String>,
     last_error: Option<LastError>,
 }
 
-/// What the journal tells of a trial in the last command.
+/// The story of a trial in the last command.
 #[derive(Clone, Copy, Default)]
 struct Told {
     step: u64,

@@ -29,7 +29,7 @@ use crate::train::{self, Layout, Resources};
 use crate::work::Work;
 use clr_store::verify::rows::text_at;
 
-/// What training again showed.
+/// The findings of training again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
     /// Trials whose rows, as far as they were asked for, are the stored ones.
@@ -44,12 +44,12 @@ pub struct Proof {
     pub stopped: usize,
 }
 
-/// What is wanted of trials that are trained again.
+/// The choices of training again.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Rows to compare. Those after them are not made.
     pub rows: Range<u64>,
-    /// Which states the events are to have.
+    /// The states that the events are to have.
     pub keep: Keep,
 }
 
@@ -271,7 +271,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Where the rows `rows` of a trial are: files, and rows in them.
+/// The places of the rows `rows` of a trial: files, and rows in them.
 fn located(segments: &[Segment], rows: Range<u64>) -> Vec<(&str, Range<u64>)> {
     let mut found = Vec::new();
     let mut start = 0;

@@ -8,7 +8,7 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// What `work` returns; none where it panics. What it had changed by then must not be used.
+/// The value of `work`; none if it panics. Whatever it had changed by then must not be used.
 pub fn contain<T>(work: impl FnOnce() -> T) -> Option<T> {
     DEPTH.set(DEPTH.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(work));
@@ -16,7 +16,7 @@ pub fn contain<T>(work: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// Whether a panic of this thread would be contained: a hook need not end the process at it.
+/// True if a panic of this thread would be contained: a hook need not end the process at it.
 pub fn is_containing() -> bool {
     DEPTH.get() > 0
 }

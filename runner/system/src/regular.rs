@@ -66,7 +66,7 @@ pub fn append_given(path: &Path) -> io::Result<File> {
     }
 }
 
-/// What the user named on the command line to write to, where that is a device that takes bytes one after the other, such as
+/// The file that the user named on the command line to write to, if it is a device that takes bytes one after the other, such as
 /// `/dev/null`, or a pipe that is open already. None where it is a file, or nothing yet.
 pub fn stream_given(path: &Path) -> io::Result<Option<File>> {
     let Ok(metadata) = std::fs::metadata(path) else { return Ok(None) };
@@ -140,7 +140,7 @@ fn is_character_device(file_type: FileType) -> bool {
     }
 }
 
-/// Whether a path names what this process has open, so that to open it waits for nobody.
+/// True if a path names a file that this process has open, so that to open it waits for nobody.
 fn is_open_already(path: &Path) -> bool {
     let standard = ["/dev/stdin", "/dev/stdout", "/dev/stderr"].iter().any(|name| path == Path::new(name));
     standard || ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)))

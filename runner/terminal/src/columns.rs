@@ -24,9 +24,7 @@ const DISPENSABLE: u8 = 3;
 /// On which side a column's cells stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
-    /// For texts.
     Left,
-    /// For numbers.
     Right,
 }
 

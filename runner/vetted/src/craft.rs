@@ -73,7 +73,7 @@ fn varint(mut number: u64, out: &mut Vec<u8>) {
 #[derive(Clone)]
 pub struct Page {
     pub is_dictionary: bool,
-    /// Uncompressed.
+    /// The size without compression.
     pub size: i64,
     pub count: i64,
     pub encoding: i64,
@@ -118,7 +118,6 @@ pub struct Column {
     pub longer: i64,
 }
 
-/// A file.
 #[derive(Clone)]
 pub struct Craft {
     /// 0 for none, 1 for Snappy.
@@ -142,7 +141,6 @@ impl Craft {
         Craft { codec: 0, rows, groups: 1, columns, more: Vec::new() }
     }
 
-    /// The schema's elements.
     pub fn schema(&self) -> Vec<Thrift> {
         let name = |name: &str| (4, Binary(name.as_bytes().to_vec()));
         let mut schema = vec![Struct(vec![name("root"), (5, I32(self.columns.len() as i64))])];

@@ -115,7 +115,7 @@ pub(super) mod page {
     pub const DATA: i16 = 5;
     pub const DICTIONARY: i16 = 7;
     pub const DATA_V2: i16 = 8;
-    /// Of all three.
+    /// The count of values, in all three kinds of headers.
     pub const VALUE_COUNT: i16 = 1;
     pub const ENCODING: i16 = 2;
     pub const ENCODING_V2: i16 = 4;

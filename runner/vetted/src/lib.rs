@@ -40,14 +40,13 @@ use thrift::{Refusal, Value};
 /// A file whose footer is sound.
 pub struct Vetted {
     pub file: File,
-    /// Its bytes.
     pub length: u64,
     pub metadata: ArrowReaderMetadata,
     /// The byte at which the footer begins.
     pub footer: u64,
 }
 
-/// What the pages of some columns hold.
+/// The pages of some columns.
 pub struct Pages {
     /// Bytes of the longest value of a dictionary, which each row may repeat.
     pub longest: usize,
@@ -64,17 +63,17 @@ pub enum Fault {
     Parquet(#[from] ParquetError),
 }
 
-/// What is at the end of every file, after the length of the footer.
+/// The end of every file, after the length of the footer.
 const MAGIC: &[u8; 4] = b"PAR1";
 
 /// Deeper than any schema that has images or the store's tables.
 const SCHEMA_DEPTH: usize = 32;
 
-/// What columns of bytes may unpack to in any file, and for each byte of it. Texts shrink to a tenth, images not at all;
-/// what repeats is in dictionaries.
+/// The bytes that columns of bytes may unpack to: in any file, and for each byte of it. Texts shrink to a tenth, images not
+/// at all; repeated values are in dictionaries.
 const UNPACKED: (u64, u64) = (8 << 20, 64);
 
-/// What a page of numbers may take for each: twice the widest, and for those of small pages whole blocks of them.
+/// The bytes that a page may take for each number: twice the widest; in small pages, whole blocks of numbers.
 const NUMBER_BYTES: (u64, u64) = (1024, 16);
 
 /// Read of a page at once: more than a header, but for one with long statistics.
@@ -156,10 +155,10 @@ impl Vetted {
     }
 }
 
-/// What was found so far, of all row groups.
+/// The findings so far, of all row groups.
 struct Look<'a> {
     vetted: &'a Vetted,
-    /// Bytes of chunks.
+    /// The bytes of chunks.
     stored: u64,
     /// Bytes of values of bytes.
     unpacked: u64,
@@ -279,7 +278,7 @@ impl Look<'_> {
     }
 }
 
-/// Whether values are in an encoding that is no longer in memory than its pages, apart from dictionaries and repetitions.
+/// True if values are in an encoding that takes no more memory than its pages, apart from dictionaries and repetitions.
 fn may_be(encoding: i64, is_bytes: bool) -> bool {
     let (bytes, numbers) = (
         [Encoding::PLAIN, Encoding::PLAIN_DICTIONARY, Encoding::RLE_DICTIONARY],
@@ -289,7 +288,7 @@ fn may_be(encoding: i64, is_bytes: bool) -> bool {
     bytes.iter().any(is) || (!is_bytes && numbers.iter().any(is))
 }
 
-/// Whether the library may read the footer that is at byte `at`.
+/// Checks that the library may read the footer at byte `at`.
 fn check_footer(bytes: &[u8], at: u64) -> Result<(), Fault> {
     let (footer, _) = thrift::parse(bytes, &FILE).map_err(|refusal| refused(refusal, at, bytes.len(), "a footer"))?;
     let schema = footer.list(file::SCHEMA);

@@ -3,7 +3,7 @@
 //!
 //! The Parquet library reads fields by their number alone. What passes here, it takes for the same.
 
-/// What a field holds, or an element of a list.
+/// The type of a field, or of an element of a list.
 pub(super) enum Kind {
     Bool,
     Byte,
@@ -11,7 +11,6 @@ pub(super) enum Kind {
     I32,
     I64,
     Double,
-    /// Bytes or text.
     Binary,
     List(&'static Kind),
     /// The fields that are known, by their numbers. Others are skipped.
@@ -35,7 +34,7 @@ pub(super) enum Value {
 pub(super) enum Refusal {
     /// They end too early.
     CutOff,
-    /// What is wrong, and at which of them.
+    /// The problem, and the byte where it is.
     Malformed(usize, &'static str),
 }
 
