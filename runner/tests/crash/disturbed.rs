@@ -1,9 +1,12 @@
 //! What the tests of this folder have in common: a run that was disturbed, and what must be true of it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::world::{Ran, World};
@@ -22,13 +25,35 @@ pub fn check_stopped(ran: &Ran, folder: &Path, cause: &str) {
 /// Whatever has the name of a table is one: a reader never sees part of a file.
 #[track_caller]
 pub fn check_tables_are_whole(output: &Path) {
-    for folder in ["", "parts", "metrics", "evals"] {
+    for folder in ["", "parts", "metrics", "evals", "failed"] {
         let Ok(files) = fs::read_dir(output.join(folder)) else { continue };
         for path in files.map(|file| file.unwrap().path()) {
             if path.extension().is_some_and(|extension| extension == "parquet") {
                 let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap());
                 let rows: Result<Vec<_>, _> = reader.unwrap().build().unwrap().collect();
                 assert!(rows.is_ok(), "{}: {rows:?}", path.display());
+            }
+        }
+    }
+}
+
+/// (trial, iteration) of every row of `FOLDER/PREFIX*.parquet`, as a reader's glob finds them; `seen` has each once.
+#[track_caller]
+pub fn see_rows(output: &Path, directory: &str, prefix: &str, seen: &mut BTreeSet<(String, i64)>) {
+    let files = fs::read_dir(output.join(directory)).into_iter().flatten().map(|file| file.unwrap().path());
+    let is_seen = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with(prefix) && !name.starts_with('.') && name.ends_with(".parquet")
+    };
+    for path in files.filter(is_seen) {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap().build().unwrap() {
+            let batch = batch.unwrap();
+            let trials = batch.column_by_name("trial").unwrap().as_dictionary::<Int32Type>();
+            let names = trials.values().as_string::<i32>();
+            let iterations = batch.column_by_name("iteration").unwrap().as_primitive::<Int64Type>();
+            for (trial, iteration) in trials.keys().values().iter().zip(iterations.values()) {
+                let row = (names.value(*trial as usize).to_owned(), *iteration);
+                assert!(seen.insert(row.clone()), "{directory}: {row:?} is there twice");
             }
         }
     }

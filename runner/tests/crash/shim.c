@@ -3,6 +3,7 @@
  *
  *    CLR_SHIM_FOLDER  the folder, an absolute path without symbolic links
  *    CLR_SHIM_AT      the number n of the call, from 1
+ *    CLR_SHIM_FROM    a part of a path, or nothing: calls are counted from the first one on such a path
  *    CLR_SHIM_HOW     kill: SIGKILL instead of call n
  *                     full: from call n on there is no room (ENOSPC)
  *                     once: call n fails (EIO)
@@ -33,6 +34,7 @@
 static enum { KILL, FULL, ONCE } how;
 static const char *folder;
 static const char *log_file;
+static const char *from;
 static long at;
 static long calls;
 
@@ -65,6 +67,7 @@ static void note(const char *name, const char *path) {
 static int judge(const char *name, const char *path, int needs_room) {
    long number;
    if (!is_below(path)) return 0;
+   if (from != NULL && calls == 0 && strstr(path, from) == NULL) return 0;
    number = __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
    if (how == KILL && number == at) {
       note(name, path);
@@ -225,6 +228,7 @@ __attribute__((constructor)) static void start(void) {
    if (name == NULL || number == NULL || log_file == NULL) return;
    how = strcmp(name, "kill") == 0 ? KILL : strcmp(name, "full") == 0 ? FULL : ONCE;
    at = atol(number);
+   from = getenv("CLR_SHIM_FROM");
    folder = getenv("CLR_SHIM_FOLDER");
    if (!trap_renames()) note("no-seccomp", "");
 }
