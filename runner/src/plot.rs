@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::plan::example::planned_of;
     use crate::plan::{Axis, AxisKind, DataPlan, Divergence, Shape as PlanShape, TrialOptimizer};
-    use crate::schedule::{Amplitude, Cyclic, Window};
+    use crate::schedule::{Amplitude, Cyclic};
     use crate::spec::duration::Period;
     use crate::spec::table::{self, Values};
     use crate::spec::{LastBatch, Normalize, Order};
@@ -310,11 +310,6 @@ mod tests {
         }
     }
 
-    fn triangular(base: f64, max: f64, step_size: f64) -> Cyclic {
-        let (window, amplitude) = (Window::Linear, Amplitude::Constant);
-        Cyclic { base, max, up: step_size, down: step_size, window, mult: 1.0, amplitude, decline: None, cycles: None }
-    }
-
     #[track_caller]
     fn check_csv(plan: &Plan, every: u64, expected: Expect) {
         let mut out = Vec::new();
@@ -364,7 +359,7 @@ mod tests {
 
     #[test]
     fn equal_courses_share_a_plot_titled_by_what_their_labels_share() {
-        let lr = [("lr", Schedule::Cyclic(triangular(0.001, 0.006, 2000.0)))];
+        let lr = [("lr", Schedule::Cyclic(Cyclic::new(0.001, 0.006, 2000.0)))];
         let plan = plan(&[("triangular", "sgd", 12_000, &lr), ("triangular", "adam", 12_000, &lr)]);
         check_plot(
             &plan,
@@ -389,7 +384,7 @@ mod tests {
     #[test]
     fn courses_of_another_length_or_schedule_have_plots_of_their_own() {
         let constant = [("lr", Schedule::Constant(0.001))];
-        let dip = Cyclic { amplitude: Amplitude::HalfPerCycle, ..triangular(0.95, 0.85, 100.0) };
+        let dip = Cyclic { amplitude: Amplitude::HalfPerCycle, ..Cyclic::new(0.95, 0.85, 100.0) };
         let plan = plan(&[
             ("fixed", "sgd", 100, &constant),
             ("fixed", "adam", 1, &constant),
@@ -454,7 +449,7 @@ mod tests {
     /// Cycles far narrower than a column of dots fill it from bound to bound: the peaks are not lost between samples.
     #[test]
     fn narrow_cycles_keep_their_peaks() {
-        let narrow = Schedule::Cyclic(triangular(0.25, 1.0, 10.0));
+        let narrow = Schedule::Cyclic(Cyclic::new(0.25, 1.0, 10.0));
         let values: Vec<f64> = (0..100_000).map(|step| narrow.at(step)).collect();
         let points = envelope(&values, 99, |value| value);
         assert_eq!(points.len(), 200);

@@ -398,7 +398,7 @@ fn trial_json(plan: &Plan, trial: &Trial) -> Json {
         "init_seed": trial.init_seed,
         "data_seed": trial.data_seed,
         "iterations": trial.iterations,
-        "eval_every": trial.eval_every.iterations(),
+        "eval_every": exact(trial.eval_every.iterations()),
         "stop_on_divergence": trial.divergence.non_finite,
         "max_loss": trial.divergence.loss_above,
     })
@@ -568,6 +568,11 @@ pub(super) fn schedule_json(schedule: &Schedule) -> Json {
             "first_epoch": first_epoch, "schedule": schedule_json(inner),
         }),
     }
+}
+
+/// A whole number as one, a fraction as its text, such as `625/4`.
+fn exact(ratio: Ratio) -> Json {
+    ratio.whole().map_or_else(|| json!(ratio.to_string()), |whole| json!(whole))
 }
 
 /// A whole number as one, any other to the nearest float.

@@ -241,7 +241,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cyclic::tests::triangular;
     use crate::properties::any_schedule;
 
     fn bytes(schedule: &Schedule) -> Vec<u8> {
@@ -535,7 +534,7 @@ mod tests {
              04 0900000000000000 0400000000000000 00",
         );
 
-        let quarter = |amplitude| Cyclic { amplitude, ..triangular(1.0, 2.0, 2.0) };
+        let quarter = |amplitude| Cyclic { amplitude, ..Cyclic::new(1.0, 2.0, 2.0) };
         check(
             Schedule::Cyclic(quarter(Amplitude::Factor(0.5))),
             "08 000000000000f03f 0000000000000040 0000000000000040 0000000000000040 00 03 000000000000e03f 00 00",

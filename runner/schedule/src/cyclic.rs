@@ -72,6 +72,21 @@ pub enum Decline {
 }
 
 impl Cyclic {
+    /// The paper's `triangular`: up in `step_size` steps, down in as many, always between the same bounds.
+    pub fn new(base: f64, max: f64, step_size: f64) -> Cyclic {
+        Cyclic {
+            base,
+            max,
+            up: step_size,
+            down: step_size,
+            window: Window::Linear,
+            mult: 1.0,
+            amplitude: Amplitude::Constant,
+            decline: None,
+            cycles: None,
+        }
+    }
+
     /// The value at `step`, between `base` and `max` (or what has become of them), `base` if a cycle has no length.
     pub fn at(&self, step: u64) -> f64 {
         let period = self.up + self.down;
@@ -180,24 +195,9 @@ impl Amplitude {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::{Schedule, Stage};
-
-    /// The paper's `triangular`.
-    pub(crate) fn triangular(base: f64, max: f64, step_size: f64) -> Cyclic {
-        Cyclic {
-            base,
-            max,
-            up: step_size,
-            down: step_size,
-            window: Window::Linear,
-            mult: 1.0,
-            amplitude: Amplitude::Constant,
-            decline: None,
-            cycles: None,
-        }
-    }
 
     #[track_caller]
     fn check(schedule: impl Fn(u64) -> f64, expected: &[(u64, f64)]) {
@@ -218,7 +218,7 @@ pub(super) mod tests {
 
     #[test]
     fn triangular_is_exact_at_base_and_peak() {
-        let cyclic = triangular(0.01, 0.026, 30_000.0);
+        let cyclic = Cyclic::new(0.01, 0.026, 30_000.0);
         for cycle in 0..7 {
             assert_eq!(cyclic.at(cycle * 60_000), 0.01);
             assert_eq!(cyclic.at(cycle * 60_000 + 30_000), 0.026);
@@ -233,7 +233,7 @@ pub(super) mod tests {
             steps,
             schedule: Schedule::Cyclic(Cyclic {
                 amplitude: Amplitude::HalfPerCycle,
-                ..triangular(base, max, step_size)
+                ..Cyclic::new(base, max, step_size)
             }),
         };
         let table_2 = Schedule::Sequence(vec![
@@ -252,7 +252,7 @@ pub(super) mod tests {
     /// Both readings, with the bounds of section 3.1 and the gamma of Table 1.
     #[test]
     fn exp_range_declines_by_boundaries_or_by_amplitude() {
-        let exp_range = |decline| Cyclic { decline: Some(decline), ..triangular(0.001, 0.006, 2000.0) };
+        let exp_range = |decline| Cyclic { decline: Some(decline), ..Cyclic::new(0.001, 0.006, 2000.0) };
         let paper = exp_range(Decline::Boundaries { gamma: 0.99994 });
         check_digits(|step| paper.at(step), 5e-8, &[(2000, 0.0053215)]);
         check_digits(|step| paper.at(step), 5e-9, &[(4000, 0.00078662), (42_000, 0.00048272)]);
@@ -264,29 +264,29 @@ pub(super) mod tests {
     /// 42,000 is where the paper stops `exp_range`: a peak for step size 2000, a cycle's end for 3000 and 3500.
     #[test]
     fn iteration_42_000_is_a_peak_for_step_size_2000() {
-        assert_eq!(triangular(0.001, 0.006, 2000.0).at(42_000), 0.006);
-        assert_eq!(triangular(0.001, 0.006, 3000.0).at(42_000), 0.001);
-        assert_eq!(triangular(0.001, 0.006, 3500.0).at(42_000), 0.001);
+        assert_eq!(Cyclic::new(0.001, 0.006, 2000.0).at(42_000), 0.006);
+        assert_eq!(Cyclic::new(0.001, 0.006, 3000.0).at(42_000), 0.001);
+        assert_eq!(Cyclic::new(0.001, 0.006, 3500.0).at(42_000), 0.001);
     }
 
     #[test]
     fn amplitude_shrinks_from_cycle_to_cycle() {
-        let halved = Cyclic { amplitude: Amplitude::HalfPerCycle, ..triangular(1.0, 3.0, 10.0) };
+        let halved = Cyclic { amplitude: Amplitude::HalfPerCycle, ..Cyclic::new(1.0, 3.0, 10.0) };
         check(|step| halved.at(step), &[(10, 3.0), (30, 2.0), (50, 1.5), (70, 1.25), (20, 1.0), (40_000_010, 1.0)]);
-        let harmonic = Cyclic { amplitude: Amplitude::OneOverCycle, ..triangular(1.0, 4.0, 10.0) };
+        let harmonic = Cyclic { amplitude: Amplitude::OneOverCycle, ..Cyclic::new(1.0, 4.0, 10.0) };
         check(|step| harmonic.at(step), &[(10, 4.0), (30, 2.5), (50, 2.0), (70, 1.75), (20, 1.0)]);
     }
 
     /// Smith's 1cycle logs: momentum from 0.95 down to 0.85 and back on its own step size, half as deep in cycle 2.
     #[test]
     fn momentum_starts_high_and_dips() {
-        let momentum = Cyclic { amplitude: Amplitude::HalfPerCycle, ..triangular(0.95, 0.85, 5000.0) };
+        let momentum = Cyclic { amplitude: Amplitude::HalfPerCycle, ..Cyclic::new(0.95, 0.85, 5000.0) };
         check(|step| momentum.at(step), &[(0, 0.95), (2500, 0.9), (5000, 0.85), (10_000, 0.95), (15_000, 0.9)]);
     }
 
     #[test]
     fn windows_agree_at_base_and_peak_and_differ_between() {
-        let window = |window| Cyclic { window, ..triangular(0.0, 1.0, 4.0) };
+        let window = |window| Cyclic { window, ..Cyclic::new(0.0, 1.0, 4.0) };
         check(|step| window(Window::Linear).at(step), &[(0, 0.0), (1, 0.25), (2, 0.5), (4, 1.0), (6, 0.5), (8, 0.0)]);
         check(|step| window(Window::Welch).at(step), &[(0, 0.0), (1, 0.4375), (2, 0.75), (4, 1.0), (6, 0.75)]);
         let quarter = 0.14644660940672624;
@@ -295,31 +295,31 @@ pub(super) mod tests {
 
     #[test]
     fn up_and_down_may_differ() {
-        let slanted = Cyclic { down: 6.0, ..triangular(0.0, 1.0, 2.0) };
+        let slanted = Cyclic { down: 6.0, ..Cyclic::new(0.0, 1.0, 2.0) };
         check(|step| slanted.at(step), &[(0, 0.0), (1, 0.5), (2, 1.0), (5, 0.5), (8, 0.0), (9, 0.5), (10, 1.0)]);
-        let falling = Cyclic { up: 0.0, ..triangular(0.0, 1.0, 4.0) };
+        let falling = Cyclic { up: 0.0, ..Cyclic::new(0.0, 1.0, 4.0) };
         check(|step| falling.at(step), &[(0, 1.0), (1, 0.75), (3, 0.25), (4, 1.0)]);
-        let rising = Cyclic { down: 0.0, ..triangular(0.0, 1.0, 4.0) };
+        let rising = Cyclic { down: 0.0, ..Cyclic::new(0.0, 1.0, 4.0) };
         check(|step| rising.at(step), &[(0, 0.0), (3, 0.75), (4, 0.0)]);
     }
 
     /// ResNet in Table 4: cycles of 16.4 epochs, counted from 1.
     #[test]
     fn real_step_sizes_keep_their_cycles() {
-        let resnet = triangular(0.1, 0.3, 8.2);
+        let resnet = Cyclic::new(0.1, 0.3, 8.2);
         check(|epoch| resnet.at(epoch), &[(1, 0.1 + 0.2 / 8.2), (41, 0.3), (82, 0.1), (123, 0.3), (164, 0.1)]);
         check(|epoch| resnet.at(epoch), &[(8, 0.1 + 0.2 * 8.0 / 8.2), (9, 0.1 + 0.2 * 7.4 / 8.2)]);
     }
 
     #[test]
     fn a_limited_number_of_cycles_holds_its_last_value() {
-        let once = Cyclic { cycles: Some(1.0), ..triangular(1.0, 3.0, 10.0) };
+        let once = Cyclic { cycles: Some(1.0), ..Cyclic::new(1.0, 3.0, 10.0) };
         check(|step| once.at(step), &[(10, 3.0), (19, 1.2), (20, 1.0), (30, 1.0), (u64::MAX, 1.0)]);
-        let half = Cyclic { cycles: Some(2.5), ..triangular(1.0, 3.0, 10.0) };
+        let half = Cyclic { cycles: Some(2.5), ..Cyclic::new(1.0, 3.0, 10.0) };
         check(|step| half.at(step), &[(40, 1.0), (45, 2.0), (50, 3.0), (51, 3.0)]);
-        let real = Cyclic { cycles: Some(3.0), ..triangular(0.1, 0.3, 8.2) };
+        let real = Cyclic { cycles: Some(3.0), ..Cyclic::new(0.1, 0.3, 8.2) };
         assert_eq!(real.at(50), 0.1);
-        let falling = Cyclic { up: 0.0, cycles: Some(2.0), ..triangular(0.0, 1.0, 4.0) };
+        let falling = Cyclic { up: 0.0, cycles: Some(2.0), ..Cyclic::new(0.0, 1.0, 4.0) };
         check(|step| falling.at(step), &[(4, 1.0), (7, 0.25), (8, 0.0), (9, 0.0)]);
         let declining = Cyclic { decline: Some(Decline::Boundaries { gamma: 0.5 }), ..once };
         check(|step| declining.at(step), &[(20, 1.0 / 1_048_576.0), (21, 1.0 / 1_048_576.0)]);
@@ -328,25 +328,25 @@ pub(super) mod tests {
     /// By hand: cycles of 4, 6 and 9 steps, then of 8, 4 and 2, which are over at 16.
     #[test]
     fn cycles_may_become_longer_or_shorter() {
-        let longer = Cyclic { mult: 1.5, ..triangular(0.0, 1.0, 2.0) };
+        let longer = Cyclic { mult: 1.5, ..Cyclic::new(0.0, 1.0, 2.0) };
         check(|step| longer.at(step), &[(0, 0.0), (2, 1.0), (4, 0.0), (7, 1.0), (10, 0.0), (19, 0.0)]);
         check(|step| longer.at(step), &[(5, 1.0 / 3.0), (9, 1.0 / 3.0), (14, 8.0 / 9.0), (15, 8.0 / 9.0)]);
-        let shorter = Cyclic { mult: 0.5, ..triangular(1.0, 3.0, 4.0) };
+        let shorter = Cyclic { mult: 0.5, ..Cyclic::new(1.0, 3.0, 4.0) };
         check(|step| shorter.at(step), &[(4, 3.0), (8, 1.0), (10, 3.0), (12, 1.0), (13, 3.0), (14, 1.0), (16, 1.0)]);
         assert_eq!(shorter.at(u64::MAX), 1.0, "no cycle is left");
-        let slanted = Cyclic { down: 6.0, mult: 2.0, cycles: Some(1.5), ..triangular(0.0, 1.0, 2.0) };
+        let slanted = Cyclic { down: 6.0, mult: 2.0, cycles: Some(1.5), ..Cyclic::new(0.0, 1.0, 2.0) };
         check(|step| slanted.at(step), &[(2, 1.0), (8, 0.0), (12, 1.0), (15, 0.75), (16, 2.0 / 3.0), (99, 2.0 / 3.0)]);
     }
 
     #[test]
     fn a_factor_of_one_half_is_triangular2_and_any_other_scales_the_amplitude() {
-        let factor = |factor| Cyclic { amplitude: Amplitude::Factor(factor), ..triangular(0.001, 0.006, 20.0) };
-        let halved = Cyclic { amplitude: Amplitude::HalfPerCycle, ..triangular(0.001, 0.006, 20.0) };
+        let factor = |factor| Cyclic { amplitude: Amplitude::Factor(factor), ..Cyclic::new(0.001, 0.006, 20.0) };
+        let halved = Cyclic { amplitude: Amplitude::HalfPerCycle, ..Cyclic::new(0.001, 0.006, 20.0) };
         for step in 0..2000 {
             let (one, other) = (factor(0.5).at(step), halved.at(step));
             assert!((one - other).abs() <= 2.0 * f64::EPSILON * other, "step {step}: {one}, {other}");
         }
-        let growing = Cyclic { amplitude: Amplitude::Factor(1.5), ..triangular(1.0, 3.0, 10.0) };
+        let growing = Cyclic { amplitude: Amplitude::Factor(1.5), ..Cyclic::new(1.0, 3.0, 10.0) };
         check(|step| growing.at(step), &[(10, 3.0), (20, 1.0), (30, 4.0), (35, 2.5), (50, 5.5), (70, 7.75)]);
     }
 }

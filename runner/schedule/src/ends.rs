@@ -76,7 +76,6 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cyclic::tests::triangular;
     use crate::ratio::Ratio;
     use crate::{Cyclic, Sgdr, Stage};
 
@@ -94,10 +93,10 @@ mod tests {
     /// Ends by hand: with a step size of 2,000 a cycle has 4,000 iterations (Smith 2017, section 3).
     #[test]
     fn cycles_end_where_the_rate_is_back_at_its_lowest() {
-        check(Schedule::Cyclic(triangular(0.001, 0.006, 2000.0)), 12_500, &[4000, 8000, 12_000]);
+        check(Schedule::Cyclic(Cyclic::new(0.001, 0.006, 2000.0)), 12_500, &[4000, 8000, 12_000]);
         // 8.2 epochs of 390.625 iterations up and down: 6406.25 a cycle.
-        check(Schedule::Cyclic(triangular(0.1, 0.3, 8.2 * 390.625)), 20_000, &[6407, 12_813, 19_219]);
-        check(Schedule::Cyclic(Cyclic { cycles: Some(2.0), ..triangular(0.0, 1.0, 5.0) }), 100, &[10, 20]);
+        check(Schedule::Cyclic(Cyclic::new(0.1, 0.3, 8.2 * 390.625)), 20_000, &[6407, 12_813, 19_219]);
+        check(Schedule::Cyclic(Cyclic { cycles: Some(2.0), ..Cyclic::new(0.0, 1.0, 5.0) }), 100, &[10, 20]);
         let sgdr = |mult| Schedule::Sgdr(Sgdr { mult: Ratio::of_float(mult).unwrap(), ..Sgdr::new(1.0, 0.0, 10, 1) });
         check(sgdr(1.0), 45, &[10, 20, 30, 40]);
         check(sgdr(2.0), 200, &[10, 30, 70, 150]);
@@ -107,12 +106,12 @@ mod tests {
 
     #[test]
     fn stages_and_epochs_end_cycles_too() {
-        let stage = |steps, size| Stage { steps, schedule: Schedule::Cyclic(triangular(0.0, 1.0, size)) };
+        let stage = |steps, size| Stage { steps, schedule: Schedule::Cyclic(Cyclic::new(0.0, 1.0, size)) };
         let table2 = Schedule::Sequence(vec![stage(160, 20.0), stage(60, 10.0), stage(30, 5.0)]);
         check(table2, 250, &[40, 80, 120, 160, 180, 200, 220, 230, 240, 250]);
         let warmup = Stage { steps: 7, schedule: Schedule::Linear { from: 0.0, to: 1.0, steps: 7 } };
         check(Schedule::Sequence(vec![warmup, stage(1, 20.0)]), 100, &[47, 87]);
-        let inner = Box::new(Schedule::Cyclic(triangular(0.0, 1.0, 1.0)));
+        let inner = Box::new(Schedule::Cyclic(Cyclic::new(0.0, 1.0, 1.0)));
         let iterations_per_epoch = Ratio::new(625, 4).unwrap().into();
         // Two epochs a cycle: the first iterations of epochs 2, 4, 6.
         check(Schedule::PerEpoch { iterations_per_epoch, first_epoch: 0, inner }, 1000, &[313, 625, 938]);

@@ -259,7 +259,6 @@ mod tests {
 
     use super::*;
     use crate::Window;
-    use crate::cyclic::tests::triangular;
     use crate::properties::{any_cyclic, any_schedule, any_sgdr};
 
     fn fraction(value: f64) -> bool {
@@ -289,17 +288,17 @@ mod tests {
         check(Schedule::Linear { from: 0.0, to: 2.0, steps: 1000 }, LONG, fraction, Some(500));
         check(Schedule::Step { base: 0.25, gamma: 2.0, step_size: 100.into() }, LONG, fraction, Some(200));
         check(Schedule::Inv { base: 1.0, gamma: 1.0, power: -2.0 }, LONG, |value| value <= 100.0, Some(10));
-        let momentum = Cyclic { base: 0.95, max: 1.1, ..triangular(0.0, 0.0, 300.0) };
+        let momentum = Cyclic { base: 0.95, max: 1.1, ..Cyclic::new(0.0, 0.0, 300.0) };
         check(Schedule::Cyclic(momentum.clone()), LONG, fraction, Some(100));
         check(Schedule::Cyclic(Cyclic { max: 0.85, ..momentum.clone() }), LONG, fraction, None);
         // Steps of 8.2 meet the peak first at 41, in float32 exactly.
-        check(Schedule::Cyclic(triangular(0.5, 1.0, 8.2)), LONG, |value| (value as f32) < 1.0, Some(41));
-        let halving = Cyclic { amplitude: Amplitude::HalfPerCycle, base: 1.0, max: 0.5, ..triangular(0.0, 0.0, 10.0) };
+        check(Schedule::Cyclic(Cyclic::new(0.5, 1.0, 8.2)), LONG, |value| (value as f32) < 1.0, Some(41));
+        let halving = Cyclic { amplitude: Amplitude::HalfPerCycle, base: 1.0, max: 0.5, ..Cyclic::new(0.0, 0.0, 10.0) };
         check(Schedule::Cyclic(halving), LONG, |value| value < 0.99, Some(0));
-        let growing = Cyclic { decline: Some(Decline::Boundaries { gamma: 1.001 }), ..triangular(0.5, 1.0, 1.0) };
+        let growing = Cyclic { decline: Some(Decline::Boundaries { gamma: 1.001 }), ..Cyclic::new(0.5, 1.0, 1.0) };
         let first = (0..200_000).find(|step| !finite(growing.at(*step)));
         check(Schedule::Cyclic(growing), LONG, finite, first);
-        let amplitude = Cyclic { decline: Some(Decline::Amplitude { gamma: 2.0 }), ..triangular(0.5, 0.75, 7.0) };
+        let amplitude = Cyclic { decline: Some(Decline::Amplitude { gamma: 2.0 }), ..Cyclic::new(0.5, 0.75, 7.0) };
         // 2^1024 is infinite, and 1036 = 74 x 14 starts a cycle, where the height is 0.
         check(Schedule::Cyclic(amplitude), LONG, finite, Some(1036));
         let stages = vec![
@@ -324,7 +323,7 @@ mod tests {
     #[test]
     fn what_is_never_met_is_said_to_be_near() {
         // The step size is no fraction of a step that comes back: the peak lies between two steps for ever.
-        let cyclic = Cyclic { window: Window::Hann, ..triangular(0.5, 1.0, std::f64::consts::PI * 100.0) };
+        let cyclic = Cyclic { window: Window::Hann, ..Cyclic::new(0.5, 1.0, std::f64::consts::PI * 100.0) };
         let found = Schedule::Cyclic(cyclic).first_outside(1_000_000_000, |value| value < 1.0);
         assert!(found.is_none_or(|outside| outside.value == 1.0), "{found:?}");
     }

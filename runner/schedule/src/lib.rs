@@ -1,36 +1,4 @@
-//! Schedules: pure functions from a step to a value.
-//!
-//! A schedule holds no state, so resuming at step 1000 needs no record of steps 0..1000, and plotting one is a loop.
-//!
-//! Step i is the value that update i + 1 uses, so a run of n updates reads steps 0 to n - 1. Values are f64. Whatever
-//! its fields hold, a schedule has a value at every step: one of zero length is over at once, a step size of zero
-//! counts as one, and past its end a finite schedule keeps its last value.
-//!
-//! # Where implementations disagree
-//!
-//! What the literature calls by one name is often two functions. Each row is a choice that the types here spell out.
-//!
-//! | question | Caffe and the papers | Keras (`bckenstler/CLR`) | PyTorch | fastai | here |
-//! |---|---|---|---|---|---|
-//! | what is counted | updates; Torch7 epochs, from 1 | batches | calls of `step()` | fraction of the run | updates; [`Schedule::PerEpoch`] |
-//! | value at 0 | `base` | `base` | `base`, overwriting the group's | `max / div` | the first field; never read from elsewhere |
-//! | way up and down | equal, whole | equal, real | `step_size_up`, `step_size_down` | `pct_start` | [`Cyclic::up`], [`Cyclic::down`], real |
-//! | `triangular` | amplitude 1 (paper), 1/(c+1) (Smith's notes for Caffe) | 1 | 1 | - | [`Amplitude`] |
-//! | `triangular2` | 1/2^c | 1/2^c | 1/2^c | - | [`Amplitude::HalfPerCycle`] |
-//! | `exp_range` declines | both boundaries | the amplitude | the amplitude, momentum's too | - | [`Decline`] |
-//! | momentum | constant; 1cycle cycles it | constant | cycled the other way by default | cycled | a schedule of its own, `base` above `max` |
-//! | 1cycle: way down | to 0, not to `base`, floor `base / 1000` | - | to `last` at step `steps - 1` | to `last` at step `steps`, never reached | [`OneCycleForm`] |
-//! | 1cycle: `last` | `initial / 1000` | - | `initial / 1e4` | `max / 1e5` | a value, [`OneCycle::last`] |
-//! | past the end of 1cycle | constant | - | rises, then an error | - | `last` |
-//! | peaks that change by any factor | - | - | `scale_fn`, over `base` | - | [`Amplitude::Factor`], over `base` |
-//! | `sgdr`: is `min` reached | only between updates | - | no: a restart comes first | - | no |
-//! | `sgdr`: cycles longer by | any factor | any (`t_mul`), by a logarithm | whole factors; timm any (`cycle_mul`), by a logarithm | any (`cycle_mult`) | any, counted exactly |
-//! | `sgdr`: lower restarts | both bounds | `m_mul`: of the amplitude | none; timm's `cycle_decay`: of the peak | - | [`Peak`] |
-//! | late start | `start_lr_policy` | `_reset()` | `SequentialLR` | `combine_scheds` | [`Schedule::Sequence`] |
-//! | equal milestones | one drop per update | - | as many drops at once | - | as Caffe |
-//! | parameters | f32 | f64 | f64 | f64 | f64 (f32's 0.99994 is 0.99993998: 0.15% lower after 70,000 updates) |
-//!
-//! Caffe's, Keras's and PyTorch's `triangular` and `triangular2` are one function, to rounding.
+#![doc = include_str!("../README.md")]
 
 mod caffe;
 mod canonical;
@@ -63,8 +31,20 @@ mod properties;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
     /// The same value at every step. (Caffe's `fixed`.)
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Constant(0.1);
+    /// assert_eq!([0, 1000].map(|step| schedule.at(step)), [0.1, 0.1]);
+    /// ```
     Constant(f64),
     /// `base * gamma^floor(step / step_size)`. (Caffe's `step`.)
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Step { base: 1.0, gamma: 0.5, step_size: 100.into() };
+    /// assert_eq!([0, 99, 100, 250].map(|step| schedule.at(step)), [1.0, 1.0, 0.5, 0.25]);
+    /// ```
     Step {
         /// The first value.
         base: f64,
@@ -74,6 +54,12 @@ pub enum Schedule {
         step_size: Ticks,
     },
     /// `base * gamma^k`, k counting the milestones reached, at most one more a step. (Caffe's `multistep`.)
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::MultiStep { base: 1.0, gamma: 0.5, milestones: vec![10, 30] };
+    /// assert_eq!([9, 10, 29, 30].map(|step| schedule.at(step)), [1.0, 0.5, 0.5, 0.25]);
+    /// ```
     MultiStep {
         /// The first value.
         base: f64,
@@ -83,6 +69,12 @@ pub enum Schedule {
         milestones: Vec<u64>,
     },
     /// `base * gamma^step`. (Caffe's `exp`.)
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Exp { base: 2.0, gamma: 0.5 };
+    /// assert_eq!([0, 1, 2, 3].map(|step| schedule.at(step)), [2.0, 1.0, 0.5, 0.25]);
+    /// ```
     Exp {
         /// The first value.
         base: f64,
@@ -90,6 +82,12 @@ pub enum Schedule {
         gamma: f64,
     },
     /// `base * (1 + gamma * step)^-power`. (Caffe's `inv`.)
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Inv { base: 1.0, gamma: 1.0, power: 1.0 };
+    /// assert_eq!([0, 1, 3].map(|step| schedule.at(step)), [1.0, 0.5, 0.25]);
+    /// ```
     Inv {
         /// The first value.
         base: f64,
@@ -99,6 +97,12 @@ pub enum Schedule {
         power: f64,
     },
     /// `base * (1 - step / steps)^power`, 0 from `steps` on. (Caffe's `poly`.)
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Poly { base: 1.0, power: 2.0, steps: 10 };
+    /// assert_eq!([0, 5, 10, 20].map(|step| schedule.at(step)), [1.0, 0.25, 0.0, 0.0]);
+    /// ```
     Poly {
         /// The first value.
         base: f64,
@@ -108,6 +112,12 @@ pub enum Schedule {
         steps: u64,
     },
     /// `base / (1 + exp(-gamma * (step - step_size)))`: rises if `gamma` is positive. (Caffe's `sigmoid`.)
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Sigmoid { base: 2.0, gamma: -1000.0, step_size: 10 };
+    /// assert_eq!([0, 9, 10, 11].map(|step| schedule.at(step)), [2.0, 2.0, 1.0, 0.0]);
+    /// ```
     Sigmoid {
         /// The upper limit.
         base: f64,
@@ -117,6 +127,12 @@ pub enum Schedule {
         step_size: u64,
     },
     /// Falls linearly from `max` to `base` over `step_size` steps, then stays. (Smith 2017, section 4.1.1, `decay`.)
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Decay { base: 1.0, max: 7.0, step_size: 4 };
+    /// assert_eq!([0, 2, 4, 100].map(|step| schedule.at(step)), [7.0, 4.0, 1.0, 1.0]);
+    /// ```
     Decay {
         /// The last value.
         base: f64,
@@ -126,10 +142,29 @@ pub enum Schedule {
         step_size: u64,
     },
     /// Rises from `base` to `max` and falls back, again and again. (Smith 2017, section 3.)
+    ///
+    /// ```
+    /// use clr_schedule::{Cyclic, Schedule};
+    /// let schedule = Schedule::Cyclic(Cyclic::new(0.1, 3.0, 100.0));
+    /// assert_eq!([0, 50, 100, 200].map(|step| schedule.at(step)), [0.1, 1.55, 3.0, 0.1]);
+    /// ```
     Cyclic(Cyclic),
     /// One cycle of learning rate, then annihilation. (Smith and Topin 2018, arXiv 1708.07120; variants in [`OneCycle`].)
+    ///
+    /// ```
+    /// use clr_schedule::{OneCycle, OneCycleForm, Schedule};
+    /// let form = OneCycleForm::TwoPhase { pct_start: 0.25 };
+    /// let schedule = Schedule::OneCycle(OneCycle { initial: 1.0, max: 5.0, last: 0.5, steps: 20, form, cosine: false });
+    /// assert_eq!([0, 2, 4, 19, 20].map(|step| schedule.at(step)), [1.0, 3.0, 5.0, 0.5, 0.5]);
+    /// ```
     OneCycle(OneCycle),
     /// Half a cosine from `max` to `min` over `steps` steps, then `min`.
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Cosine { max: 1.0, min: 0.0, steps: 10 };
+    /// assert_eq!([0, 5, 10, 11].map(|step| schedule.at(step)), [1.0, 0.5, 0.0, 0.0]);
+    /// ```
     Cosine {
         /// The first value.
         max: f64,
@@ -139,8 +174,20 @@ pub enum Schedule {
         steps: u64,
     },
     /// Cosine with warm restarts: cycle i lasts `first_cycle * mult^i` steps. (Loshchilov and Hutter 2017.)
+    ///
+    /// ```
+    /// use clr_schedule::{Schedule, Sgdr};
+    /// let schedule = Schedule::Sgdr(Sgdr::new(1.0, 0.0, 4, 2));
+    /// assert_eq!([0, 2, 4, 8, 12].map(|step| schedule.at(step)), [1.0, 0.5, 1.0, 0.5, 1.0]);
+    /// ```
     Sgdr(Sgdr),
     /// A line from `from` to `to` over `steps` steps, then `to`.
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Linear { from: 0.0, to: 8.0, steps: 4 };
+    /// assert_eq!([0, 1, 4, 9].map(|step| schedule.at(step)), [0.0, 2.0, 8.0, 8.0]);
+    /// ```
     Linear {
         /// The first value.
         from: f64,
@@ -153,6 +200,12 @@ pub enum Schedule {
     ///
     /// A test of n updates stops just short of `max` when `steps` is n (the paper, fastai), and on it when `steps` is
     /// n - 1 (`pytorch-lr-finder`).
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::RangeTest { min: 1.0, max: 16.0, steps: 4, geometric: true };
+    /// assert_eq!([0, 1, 2, 4].map(|step| schedule.at(step)), [1.0, 2.0, 4.0, 16.0]);
+    /// ```
     RangeTest {
         /// The first value.
         min: f64,
@@ -164,9 +217,21 @@ pub enum Schedule {
         geometric: bool,
     },
     /// Values read from a file, one a step; the last one stays. Without values, NaN.
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Table([3.0, 1.0, 2.0].into());
+    /// assert_eq!([0, 1, 2, 9].map(|step| schedule.at(step)), [3.0, 1.0, 2.0, 2.0]);
+    /// ```
     Table(std::sync::Arc<[f64]>),
     /// Values read from a file, each from its step on, in rising order; before the first it is the first, after the last
     /// the last. Without values, NaN.
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let schedule = Schedule::Points { points: [(0.0, 1.0), (4.0, 3.0)].into(), linear: true };
+    /// assert_eq!([0, 1, 4, 9].map(|step| schedule.at(step)), [1.0, 1.5, 3.0, 3.0]);
+    /// ```
     Points {
         /// Step, which may have a fraction, and value.
         points: std::sync::Arc<[(f64, f64)]>,
@@ -175,8 +240,22 @@ pub enum Schedule {
     },
     /// Stages in a row, each a schedule that counts from its own start; the last one goes on for ever.
     /// Without stages, NaN.
+    ///
+    /// ```
+    /// use clr_schedule::{Schedule, Stage};
+    /// let warmup = Stage { steps: 4, schedule: Schedule::Linear { from: 0.0, to: 8.0, steps: 4 } };
+    /// let schedule = Schedule::Sequence(vec![warmup, Stage { steps: 10, schedule: Schedule::Exp { base: 8.0, gamma: 0.5 } }]);
+    /// assert_eq!([0, 2, 4, 5, 6].map(|step| schedule.at(step)), [0.0, 4.0, 8.0, 4.0, 2.0]);
+    /// ```
     Sequence(Vec<Stage>),
     /// The inner schedule, read once an epoch and held within it, as Torch recipes do.
+    ///
+    /// ```
+    /// use clr_schedule::Schedule;
+    /// let inner = Box::new(Schedule::Exp { base: 1.0, gamma: 0.5 });
+    /// let schedule = Schedule::PerEpoch { iterations_per_epoch: 100.into(), first_epoch: 0, inner };
+    /// assert_eq!([0, 99, 100, 200].map(|step| schedule.at(step)), [1.0, 1.0, 0.5, 0.25]);
+    /// ```
     PerEpoch {
         /// The steps at which epochs begin.
         iterations_per_epoch: Ticks,

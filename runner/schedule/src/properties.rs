@@ -2,7 +2,6 @@
 
 use proptest::prelude::*;
 
-use super::cyclic;
 use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Stage, Ticks, Window};
 use crate::ratio::Ratio;
 
@@ -281,7 +280,7 @@ proptest! {
         first in 1.0..60.0_f64, mult in 0.3..3.0_f64, rational in any::<bool>(), steps in 1..500_u64,
     ) {
         let mult = if rational { (mult * 4.0).round() / 4.0 } else { mult };
-        let cyclic = Cyclic { mult, up: first, down: first, ..cyclic::tests::triangular(0.0, 1.0, 1.0) };
+        let cyclic = Cyclic { mult, up: first, down: first, ..Cyclic::new(0.0, 1.0, 1.0) };
         let sgdr = Sgdr { mult: Ratio::of_float(mult).unwrap(), ..Sgdr::new(1.0, 0.0, first as u64, 1) };
         for schedule in [Schedule::Cyclic(cyclic), Schedule::Sgdr(sgdr)] {
             let index = |step| schedule.cycle(step).map(|cycle| cycle.index);
@@ -307,7 +306,7 @@ proptest! {
         let length = f64::from(length);
         let window = if welch { Window::Welch } else { Window::Linear };
         let amplitude = Amplitude::Factor(factor);
-        let cyclic = Cyclic { window, mult, amplitude, ..cyclic::tests::triangular(low, high, length) };
+        let cyclic = Cyclic { window, mult, amplitude, ..Cyclic::new(low, high, length) };
         let sgdr = |peak| Sgdr { mult: Ratio::of_float(mult).unwrap(), peak, ..Sgdr::new(high, low, length as u64, 1) };
         for schedule in [
             Schedule::Cyclic(cyclic),

@@ -16,7 +16,8 @@ use clr_system::contain::contain;
 use clr_system::regular::{self, LARGEST_RECORD};
 use clr_terminal::words;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::VerifyError;
 use super::found::{Checked, Problem};
@@ -108,8 +109,15 @@ struct PlannedTrial {
     label: String,
     group: Option<usize>,
     iterations: u64,
-    /// In iterations, 0 for never.
+    /// In iterations, 0 for never: a whole number, or a fraction as text.
+    #[serde(deserialize_with = "ratio")]
     eval_every: Ratio,
+}
+
+fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ratio, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.parse().map_err(|error| D::Error::custom(format_args!("`{value}`: {error}")))
 }
 
 #[derive(Deserialize)]
