@@ -191,7 +191,7 @@ impl Store {
         files::sync_directory(&self.folder)
     }
 
-    /// What the manifest would say of that table.
+    /// The manifest's entry for that table, were it written.
     pub(super) fn entry_of_trials(&self, batch: TrialsBatch) -> Option<FileEntry> {
         let batches = self.batches_of_trials(batch);
         let empty = batches(0..0).ok()?;

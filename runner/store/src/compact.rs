@@ -26,7 +26,7 @@ use super::{StoreError, swap};
 pub struct Compaction {
     /// By path in the folder.
     pub files: Vec<(String, Unnamed)>,
-    /// Where the rows of the trials that the plan covers are.
+    /// The new places of the rows of trials that the plan covers.
     tables: Vec<Moved>,
     /// The parts with rows of others, and whose they are.
     retained: Vec<(Moved, Vec<TrialId>)>,
@@ -34,7 +34,7 @@ pub struct Compaction {
     next_part: u64,
 }
 
-/// Where the rows of some trials are, one trial after the other.
+/// The new place of the rows of some trials, one trial after the other.
 struct Moved {
     table: Table,
     outcome: Wanted,
@@ -108,7 +108,7 @@ pub fn layout_digest(plan: &Plan, columns: &Columns, manifest: &Manifest) -> Str
     hasher.finalize().to_hex().to_string()
 }
 
-/// Whether `metrics/` and `evals/` hold exactly what `plan` covers, so that nothing need be written.
+/// True if `metrics/` and `evals/` hold exactly what `plan` covers, so that nothing need be written.
 pub fn is_compacted(plan: &Plan, digest: &str, manifest: &Manifest) -> bool {
     manifest.layout.as_deref() == Some(digest)
         && [Wanted::Done, Wanted::Failed].into_iter().flat_map(|wanted| covered(plan, manifest, wanted)).all(
@@ -120,7 +120,7 @@ pub fn is_compacted(plan: &Plan, digest: &str, manifest: &Manifest) -> bool {
         )
 }
 
-/// Whether trials of the plan that failed have rows.
+/// True if trials of the plan that failed have rows.
 pub fn has_failed(plan: &Plan, manifest: &Manifest) -> bool {
     covered(plan, manifest, Wanted::Failed).next().is_some()
 }

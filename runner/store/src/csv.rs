@@ -13,7 +13,6 @@ use super::kept::{find, load};
 use super::manifest::Segment;
 use super::source::Sources;
 
-/// A trial's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrialCsv {
     /// As in the spec that ran it.

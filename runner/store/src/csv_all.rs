@@ -21,7 +21,7 @@ use super::schema::Table;
 use super::source::Sources;
 use super::{StoreError, files};
 
-/// Which rows are written.
+/// The table of which rows are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CsvRows {
     /// One for each trial and iteration.
@@ -31,7 +31,6 @@ pub enum CsvRows {
     Evals,
 }
 
-/// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Trials that have rows.
@@ -40,7 +39,6 @@ pub struct Written {
     pub rows: u64,
 }
 
-/// Of `plan.json`.
 #[derive(Deserialize)]
 struct PlanFile {
     axes: Vec<PlannedAxis>,

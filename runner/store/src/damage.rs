@@ -26,12 +26,12 @@ use super::{StoreError, saved, swap};
 pub struct Damage {
     /// Its path in the folder.
     pub file: String,
-    /// What is wrong with it: "it is missing".
+    /// The damage, as in "it is missing".
     pub what: String,
 }
 
 impl Damage {
-    /// Whether rows or a state are lost with it. All else can be made from the manifest and the spec.
+    /// True if rows or a state are lost with it. All else can be made from the manifest and the spec.
     pub fn costs_rows(&self) -> bool {
         self.file.contains('/') && !is_of_recipe(&self.file)
     }
@@ -97,7 +97,7 @@ pub fn survey(folder: &Path, manifest: &Manifest, digested: Option<u64>) -> Resu
     damage.collect()
 }
 
-/// What a manifest loses with a file.
+/// The trials that a manifest loses with a file.
 #[derive(Debug, Default)]
 struct Loss {
     /// Trials of the plan that had rows in it, or were kept in it.
@@ -190,7 +190,7 @@ fn lies_in(segments: &[Segment], file: &str) -> bool {
     segments.iter().any(|segment| *segment.0 == *file)
 }
 
-/// What becomes of what was in a file.
+/// A sentence on the consequence of a damaged file for the trials that it held.
 fn consequence(file: &str, loss: Loss, manifest: &Manifest, plan: &Plan, planned: &BTreeMap<TrialId, usize>) -> String {
     let Loss { again, otherwise, over, others } = loss;
     let names = Names::of(plan);

@@ -1,4 +1,4 @@
-//! What can go wrong in an output folder.
+//! Errors of reading and writing an output folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,44 +14,28 @@ use crate::holder::Holder;
 pub enum StoreError {
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]
-    Io {
-        /// A verb.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
     /// The Parquet library refused.
     #[error("{}: Parquet", path.display())]
-    Parquet {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: parquet::errors::ParquetError,
-    },
+    Parquet { path: PathBuf, source: parquet::errors::ParquetError },
     /// The Arrow library refused.
     #[error("{}: Arrow", path.display())]
     Arrow {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
         source: arrow_schema::ArrowError,
     },
     /// Another process has the folder.
     #[error("another command is writing {}{}; wait for it, or choose another folder with --outputs", folder.display(), named(holder.as_deref()))]
     Locked {
-        /// The output folder.
         folder: PathBuf,
-        /// Which, if it can be told.
+        /// The process that has it, if that can be told.
         holder: Option<Box<Holder>>,
     },
     /// There is something to do, and the folder cannot be written.
     #[error("{} cannot be written, and {left} of its trials are left to run; make it writable, or choose another folder with --outputs", folder.display())]
     ReadOnly {
-        /// The output folder.
         folder: PathBuf,
-        /// How many trials.
         left: usize,
         /// Why it cannot be written.
         source: io::Error,
@@ -59,101 +43,53 @@ pub enum StoreError {
     /// Rows are damaged, and the folder cannot be written.
     #[error("{}: {file}: {what}; it cannot be mended, since the folder cannot be written: make it writable, or run a copy of it with --outputs", folder.display())]
     DamagedReadOnly {
-        /// The output folder.
         folder: PathBuf,
         /// The file, or the first of several.
         file: String,
-        /// What is wrong with it.
         what: String,
         /// Why it cannot be written.
         source: io::Error,
     },
     /// The name cannot be a folder's.
     #[error("`{name}` cannot name a folder; choose another [experiment] name")]
-    Name {
-        /// The experiment's name.
-        name: String,
-    },
+    Name { name: String },
     /// The folder holds something else.
     #[error("{} has files (`{found}`) but no manifest.json; choose another name or --outputs, or empty it", folder.display())]
     Foreign {
-        /// The output folder.
         folder: PathBuf,
         /// One of its files.
         found: String,
     },
     /// The manifest cannot be understood.
     #[error("{}: {message}; running its spec again mends it", path.display())]
-    Manifest {
-        /// The manifest.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
+    Manifest { path: PathBuf, message: String },
     /// The folder was written by a version of the program whose format differs.
     #[error("{}: format {found}, and this program knows formats {OLDEST_FORMAT} to {FORMAT}; use the program that wrote it, or another --outputs", path.display())]
-    Format {
-        /// The manifest.
-        path: PathBuf,
-        /// Its format.
-        found: u64,
-    },
+    Format { path: PathBuf, found: u64 },
     /// A file is not as it was written.
     #[error("{}: damaged ({what}); restore it, or run its spec again, which trains again what is lost", path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// How it shows.
-        what: String,
-    },
+    Corrupt { path: PathBuf, what: String },
     /// There is no run in the folder.
     #[error("{}: no manifest.json; name the folder of a run, such as outputs/NAME", folder.display())]
-    NoOutput {
-        /// The folder.
-        folder: PathBuf,
-    },
+    NoOutput { folder: PathBuf },
     /// No trial of that id or label, or several.
     #[error("{}: {why}", folder.display())]
-    Trial {
-        /// The output folder.
-        folder: PathBuf,
-        /// Why not.
-        why: NoTrial,
-    },
+    Trial { folder: PathBuf, why: NoTrial },
     /// A file is no checkpoint, or a state cannot be one.
     #[error("{}: not a checkpoint", path.display())]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: CheckpointError,
-    },
+    Checkpoint { path: PathBuf, source: CheckpointError },
     /// A column cannot be told from another.
     #[error("the model has a {kind} `{name}`, and the tables have another column of that name")]
-    Column {
-        /// Hyper-parameter or metric.
-        kind: &'static str,
-        /// The name.
-        name: String,
-    },
+    Column { kind: &'static str, name: String },
     /// Two trials of a plan are one.
     #[error("the trials `{first}` and `{second}` have one id")]
-    Duplicate {
-        /// The first label.
-        first: String,
-        /// The second label.
-        second: String,
-    },
+    Duplicate { first: String, second: String },
     /// A trial's axis values do not fit the plan's axes.
     #[error("the axes of trial `{label}` do not fit the plan's")]
-    Axes {
-        /// The trial's label.
-        label: String,
-    },
+    Axes { label: String },
     /// The groups do not each have their numerics.
     #[error("{found} numerics were given for {expected} groups")]
     Numerics {
-        /// Strings given.
         found: usize,
         /// Groups of the plan.
         expected: usize,
@@ -163,7 +99,6 @@ pub enum StoreError {
     Event {
         /// The trial's label, or its index.
         trial: String,
-        /// What does not fit.
         message: String,
     },
 }

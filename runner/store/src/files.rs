@@ -16,7 +16,7 @@ use tempfile::TempPath;
 use super::StoreError;
 use crate::holder::Holder;
 
-/// What the manifest says of a file.
+/// A file's entry in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
     pub rows: u64,
@@ -73,7 +73,7 @@ impl Unnamed {
     }
 }
 
-/// What the manifest would say of a file that held `batches`. Writes nothing. None where a batch is none.
+/// The manifest's entry for a file that held `batches`. Writes nothing. None where a batch is none.
 pub fn entry_of(
     schema: SchemaRef,
     properties: WriterProperties,
@@ -101,7 +101,7 @@ impl<W> Digesting<W> {
         Digesting { inner, hasher: blake3::Hasher::new(), bytes: 0 }
     }
 
-    /// What the manifest says of what was written so far.
+    /// The manifest's entry for the bytes written so far.
     pub fn entry(&self, rows: u64) -> FileEntry {
         FileEntry { rows, bytes: self.bytes, blake3: self.hasher.finalize().to_hex().to_string() }
     }
@@ -143,7 +143,7 @@ pub fn write_atomically_with(
     Ok(out.entry(0))
 }
 
-/// Whether a file holds what `write` writes and nothing else. One that cannot be read does not.
+/// True if a file holds what `write` writes and nothing else. One that cannot be read does not.
 pub fn holds(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> bool {
     let Ok(file) = regular::open(path) else { return false };
     let mut comparing = Comparing(BufReader::new(file));
@@ -329,7 +329,7 @@ pub fn remove_directory(path: &Path) -> Result<(), StoreError> {
         .map_err(|source| StoreError::io("delete", path, source))
 }
 
-/// What temporary names end in; no reader's `*.parquet` matches it.
+/// The end of temporary names; no reader's `*.parquet` matches it.
 pub const TEMPORARY_SUFFIX: &str = ".tmp";
 
 fn temporary(directory: &Path) -> Result<(File, TempPath), StoreError> {

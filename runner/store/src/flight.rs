@@ -20,14 +20,13 @@ use super::resume::Resumable;
 use super::schema::{Columns, Table};
 use super::table::text_column;
 
-/// What the store holds of one attempt at one trial.
+/// One attempt at one trial: its rows that wait, and the places of those that are sealed.
 pub struct Flight {
     pub trial: usize,
     /// When the first attempt began.
     started: Timestamp,
     /// Wall time of earlier attempts that came to nothing.
     pub wasted: Duration,
-    /// Rows received.
     rows: u64,
     /// Columns of the rows received and not sealed, in the trial's order.
     hypers: Vec<Vec<f64>>,
@@ -41,11 +40,11 @@ pub struct Flight {
     non_finite: NonFinite,
     /// The last checkpoint, until the manifest speaks of it, and the wall time that went into the trial.
     pub saved: Option<(Arc<Checkpoint>, Duration)>,
-    /// Where the best is to be kept: the state at the best evaluation.
+    /// The state at the best evaluation, where that is to be kept.
     pub best: Option<State>,
     /// Of a flight that goes on: the build of the plugin that trained it so far, where that is known.
     pub earlier_build: Option<Option<String>>,
-    /// Where they are to be kept: the states at the ends of cycles, in order.
+    /// The states at the ends of cycles, in order, where they are to be kept.
     pub cycles: Vec<State>,
     metrics_segments: Vec<Segment>,
     evals_segments: Vec<Segment>,
@@ -191,7 +190,7 @@ impl Flight {
         self.best.as_ref().filter(|best| best_iteration(&self.evaluations) == Some(best.step()))
     }
 
-    /// Where the rows up to a checkpoint lie: `rows` of metrics, and the evaluations up to `evaluated`.
+    /// The segments of the rows up to a checkpoint: `rows` of metrics, and the evaluations up to `evaluated`.
     pub fn segments_up_to(&self, rows: u64, evaluated: Option<u64>) -> (Vec<Segment>, Vec<Segment>) {
         let evaluations = self.evaluations.iter().filter(|evaluation| Some(evaluation.iteration) <= evaluated).count();
         (first_rows(&self.metrics_segments, rows), first_rows(&self.evals_segments, evaluations as u64))
@@ -274,7 +273,7 @@ impl Flight {
         }
     }
 
-    /// Where the rows sealed so far lie.
+    /// The segments of the rows sealed so far.
     pub fn segments(&self, table: Table) -> &[Segment] {
         match table {
             Table::Metrics => &self.metrics_segments,
@@ -295,7 +294,7 @@ impl Flight {
         }
     }
 
-    /// What is known of the rows so far, however the trial ends.
+    /// The numbers of the rows so far, which hold however the trial ends.
     pub fn counts(&self, trial: &Trial) -> Numbers {
         let mut numbers = Numbers { rows: self.rows, ..Numbers::default() };
         if trial.shape.metric("loss").is_some() {

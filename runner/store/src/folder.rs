@@ -10,10 +10,9 @@ use super::schema::FAILED;
 use super::{StoreError, files, saved, swap};
 use crate::journal;
 
-/// What was asked.
 pub const SPEC: &str = "spec.toml";
 
-/// What it resolved to.
+/// The plan that the spec resolved to.
 pub const PLAN: &str = "plan.json";
 
 /// The folder of the files of `table` schedules.
@@ -38,7 +37,7 @@ pub fn forget_unused(manifest: &mut Manifest) {
     manifest.files.retain(|name, _| used.contains(name) || !name.contains('/') || is_of_recipe(name));
 }
 
-/// Whether a file is of what was asked or what it resolved to: each command writes all of them.
+/// True if a file is of what was asked or what it resolved to: each command writes all of them.
 pub fn is_of_recipe(file: &str) -> bool {
     file == SPEC || file == PLAN || file.strip_prefix(TABLES).is_some_and(|rest| rest.starts_with('/'))
 }
@@ -108,19 +107,19 @@ pub fn set_all_aside(folder: &Path) -> Result<bool, StoreError> {
     Ok(any)
 }
 
-/// Whether a folder without a manifest is an output of ours all the same.
+/// True if a folder without a manifest is an output of ours all the same.
 pub fn is_output_without_manifest(folder: &Path) -> bool {
     let is_run = [journal::EVENTS, "parts", "metrics"].iter().any(|name| folder.join(name).exists());
     let is_set_aside = folder.join(ASIDE).is_dir() && !folder.join(PLAN).exists();
     is_set_aside || (is_run && [SPEC, PLAN].iter().all(|name| folder.join(name).exists()))
 }
 
-/// Whether a path is that of a table of one row per trial, which each command that trains writes anew.
+/// True if a path is that of a table of one row per trial, which each command that trains writes anew.
 pub fn is_summary(path: &str) -> bool {
     ["trials.parquet", "timings.parquet"].contains(&path)
 }
 
-/// Whether a path has the form of a part or of a compacted file. What a user put beside them is left alone.
+/// True if a path has the form of a part or of a compacted file. What a user put beside them is left alone.
 pub fn is_ours(path: &str) -> bool {
     let digits = |text: &str, radix| !text.is_empty() && text.chars().all(|c| c.is_digit(radix));
     let Some((directory, name)) = path.strip_suffix(".parquet").and_then(|path| path.split_once('/')) else {

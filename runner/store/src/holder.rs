@@ -26,7 +26,7 @@ impl Holder {
         Holder { pid, host: host(), since: now(), born: born(pid) }
     }
 
-    /// Whether the process lives; none where that cannot be told, as it runs on another host.
+    /// True if the process lives; none where that cannot be told, as it runs on another host.
     pub fn lives(&self) -> Option<bool> {
         if self.host != host() {
             return None;

@@ -10,10 +10,9 @@ use clr_system::regular;
 use super::manifest::Manifest;
 use super::{Status, StoreError, files, saved};
 
-/// What an output has of a trial's states.
+/// A trial's kept state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
-    /// Which trial.
     pub id: TrialId,
     /// The first digits of its id, as many as tell the trials of the output apart.
     pub handle: String,
@@ -21,13 +20,13 @@ pub struct Kept {
     pub label: String,
     /// How far it got.
     pub status: Status,
-    /// Where its accuracy was highest.
+    /// The iteration at which its accuracy was highest.
     pub best_iteration: Option<u64>,
     /// The state that was kept, or the last one of a trial that is not over; none where there is none.
     pub checkpoint: Option<Checkpoint>,
 }
 
-/// What `folder` holds of a trial's states, by its label, its id or the beginning of its id, or of the only trial.
+/// The kept state of a trial in `folder`, by its label, its id or the beginning of its id, or of the only trial.
 pub fn kept(folder: &Path, trial: Option<&str>) -> Result<Kept, StoreError> {
     let manifest = load(folder)?;
     let (id, label) = find(folder, &manifest, trial)?;
@@ -66,12 +65,11 @@ impl Snapshots {
         Ok(Snapshots { folder: folder.to_owned(), manifest: load(folder)? })
     }
 
-    /// The output.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Whether there are any of a trial.
+    /// True if there are any of a trial.
     pub fn has(&self, id: TrialId) -> bool {
         !self.cycles(id).is_empty()
     }

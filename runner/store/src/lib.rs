@@ -124,16 +124,15 @@ pub struct Store {
     lock: Option<files::Lock>,
 }
 
-/// What a run is, besides its plan: kept in the folder so that results carry their recipe.
+/// A run's circumstances, besides its plan: kept in the folder so that results carry their recipe.
 #[derive(Clone, Debug, Default)]
 pub struct RunInfo {
     /// The spec, as it is kept.
     pub spec: KeptSpec,
-    /// What `--set` changed of it.
+    /// The arguments of `--set`.
     pub sets: Vec<String>,
     /// The folders in which datasets were looked for.
     pub data: Vec<PathBuf>,
-    /// The command line.
     pub command: Vec<String>,
     /// How many trials or threads ran at once.
     pub jobs: usize,
@@ -161,7 +160,7 @@ pub const BUILDS: char = '+';
 pub struct KeptSpec {
     /// `spec.toml`.
     pub text: String,
-    /// Whether `text` gives the same trials by itself: what `--set` changed is written into it, and the files of its `table`
+    /// True if `text` gives the same trials by itself: what `--set` changed is written into it, and the files of its `table`
     /// schedules lie beside it.
     pub is_whole: bool,
     /// Those files, by their paths in the output.
@@ -183,7 +182,6 @@ pub struct Limits {
     pub seal_every: Duration,
     /// Of parts.
     pub parts: Cut,
-    /// Of tables.
     pub tables: Cut,
 }
 
@@ -211,17 +209,16 @@ impl Store {
         Store::open_with(outputs, plan, run, Limits::default())
     }
 
-    /// Whether this command writes the folder: not where all was there already.
+    /// True if this command writes the folder: not where all was there already.
     pub fn is_writing(&self) -> bool {
         self.lock.is_some()
     }
 
-    /// The output folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What the user should know of this folder before the run, in sentences: trials that the spec no longer covers, that
+    /// Notes on this folder for the user before the run, in sentences: trials that the spec no longer covers, that
     /// failed before, or that start over.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -261,7 +258,7 @@ impl Store {
         Work::new(index)
     }
 
-    /// What is known of every trial of the plan, in its order, as far as it was committed.
+    /// The results of every trial of the plan, in its order, as far as it was committed.
     pub fn results(&self) -> impl Iterator<Item = TrialResult<'_>> + Clone {
         self.manifest.results(&self.plan.trials, 0)
     }
@@ -399,7 +396,7 @@ impl Store {
         }
     }
 
-    /// Whether the trial counts as failed: not where an earlier attempt, on other numerics, has a result.
+    /// True if the trial counts as failed: not where an earlier attempt, on other numerics, has a result.
     fn has_failed(&self, flight: &Flight) -> bool {
         let record = self.manifest.trials.get(&self.plan.trials[flight.trial].id);
         record.is_some_and(|record| record.status.is_failure())

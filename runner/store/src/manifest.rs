@@ -27,7 +27,6 @@ use super::schema::{FAILED, FORMAT, OLDEST_FORMAT, Table};
 use super::sound::Unsound;
 use super::{RunInfo, StoreError, saved};
 
-/// Its name.
 pub const NAME: &str = "manifest.json";
 
 /// The name of its copy.
@@ -63,10 +62,10 @@ struct Head {
     blake3: Option<IgnoredAny>,
 }
 
-/// What the last line, the digest of all before it, begins and ends with.
+/// The beginning and end of the last line, which holds the digest of all before it.
 const SEAL: (&str, &str) = (",\n  \"blake3\": \"", "\"\n}\n");
 
-/// Whether a manifest's bytes are those of its digest. None where there is none: earlier versions wrote none.
+/// True if a manifest's bytes are those of its digest. None where there is none: earlier versions wrote none.
 fn is_as_written(bytes: &[u8]) -> Option<bool> {
     let seal = SEAL.0.len() + 2 * blake3::OUT_LEN + SEAL.1.len();
     let (body, seal) = bytes.split_at_checked(bytes.len().checked_sub(seal)?)?;
@@ -77,7 +76,7 @@ fn is_as_written(bytes: &[u8]) -> Option<bool> {
 /// The manifest of a folder, wherever it was found.
 pub struct Recovered {
     pub manifest: Manifest,
-    /// What is wrong with `manifest.json`, whose copy counts then, or with the copy.
+    /// The damage to `manifest.json`, whose copy counts then, or to the copy.
     pub damage: Option<Damage>,
 }
 
@@ -91,7 +90,7 @@ pub struct RunRecord {
     pub info: RunHistory,
 }
 
-/// What a run's record keeps of [`RunInfo`].
+/// The part of [`RunInfo`] that a run's record keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunHistory {
     pub command: Vec<String>,
@@ -99,10 +98,10 @@ pub struct RunHistory {
     /// The folder of the spec, in which tables of values are looked for where `spec.toml` is not whole.
     #[serde(default)]
     pub spec_folder: PathBuf,
-    /// What `--set` changed of the spec.
+    /// The arguments of `--set`.
     #[serde(default)]
     pub sets: Vec<String>,
-    /// Whether `spec.toml` has in it what `--set` changed, and names tables in the output.
+    /// True if `spec.toml` has in it what `--set` changed, and names tables in the output.
     #[serde(default)]
     pub spec_is_whole: bool,
     /// The folders in which datasets were looked for.
@@ -138,7 +137,7 @@ const MOST_ROWS: u64 = 1 << 40;
 /// More parts than are ever written.
 const MOST_PARTS: u64 = 1 << 53;
 
-/// What became of a trial.
+/// A trial's outcome and the places of its rows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TrialRecord {
     pub status: Status,
@@ -184,7 +183,7 @@ impl TrialRecord {
         Duration::try_from_secs_f64(self.seconds.unwrap_or(0.0)).unwrap_or_default()
     }
 
-    /// What is known of it where its rows are lost: that it was trained.
+    /// The record of a trial whose rows are lost: it was trained, no more is known.
     pub fn without_rows(&self) -> TrialRecord {
         TrialRecord {
             label: Arc::clone(&self.label),
@@ -194,12 +193,12 @@ impl TrialRecord {
         }
     }
 
-    /// Whether anything is known of the trial.
+    /// True if anything is known of the trial.
     fn is_known(&self) -> bool {
         self.attempts > 0 || self.status != Status::Unfinished
     }
 
-    /// What it is called where it may be of an earlier spec, or of a version that noted no labels.
+    /// Its name for people, where it may be of an earlier spec, or of a version that noted no labels.
     pub fn label_or(&self, id: TrialId) -> String {
         if self.label.is_empty() { id.to_string() } else { self.label.to_string() }
     }
@@ -234,7 +233,7 @@ impl TrialRecord {
     }
 }
 
-/// What a trial that is not over goes on from.
+/// The saved state that a trial goes on from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UnfinishedRecord {
     /// Its path in the folder.
@@ -281,7 +280,7 @@ impl UnfinishedRecord {
 pub struct Segment(pub Arc<str>, pub u64, pub u64);
 
 impl Segment {
-    /// Whether the rows are in a compacted file of `table`, not in a part.
+    /// True if the rows are in a compacted file of `table`, not in a part.
     pub fn is_compacted(&self, table: Table) -> bool {
         let below = |folder: &str, next: char| self.0.strip_prefix(folder).is_some_and(|rest| rest.starts_with(next));
         below(table.name(), '/') || below(&format!("{FAILED}/{}", table.name()), '-')
@@ -338,7 +337,7 @@ impl Manifest {
         Ok(Manifest::recover(folder)?.map(|recovered| recovered.manifest))
     }
 
-    /// What is wrong with the copy of this manifest, which is that of `folder`. While a run goes on, the copy lags behind.
+    /// The problem with the copy of this manifest, which is that of `folder`. While a run goes on, the copy lags behind.
     pub fn backup_problem(&self, folder: &Path) -> Option<String> {
         let ours = read_file(&folder.join(NAME)).ok().flatten()?;
         let copy = match read_file(&folder.join(BACKUP)) {
@@ -415,7 +414,7 @@ impl Manifest {
         }
     }
 
-    /// What names the same file, numerics or build shares its memory.
+    /// Gives equal names of files, numerics and builds one allocation.
     fn share_names(&mut self) {
         let mut known: HashSet<Arc<str>> = HashSet::new();
         let mut share = |name: &mut Arc<str>| match known.get(name) {
@@ -492,7 +491,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// What is wrong with the record of a trial of the plan: one that is done has the rows that it should.
+    /// The problem with the record of a trial of the plan: one that is done has the rows that it should.
     pub fn record_problem(&self, trial: &Trial) -> Option<String> {
         let record = self.trials.get(&trial.id)?;
         let expected = match (record.status, record.numbers.diverged_at) {
@@ -507,7 +506,7 @@ impl Manifest {
         (rows != expected).then(|| format!("it has {rows} rows instead of {expected}"))
     }
 
-    /// What is known of `trials`, the first of which is number `first` of the plan.
+    /// The results of `trials`, the first of which is number `first` of the plan.
     pub fn results<'m>(
         &'m self,
         trials: &'m [Trial],
@@ -566,7 +565,6 @@ impl Manifest {
         files::write_atomically_with(&folder.join(NAME), |out| self.write_sealed(out)).map(drop)
     }
 
-    /// Replaces its copy.
     pub fn back_up(&self, folder: &Path) -> Result<(), StoreError> {
         files::write_atomically_with(&folder.join(BACKUP), |out| self.write_sealed(out)).map(drop)
     }
@@ -617,7 +615,7 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Unsound> {
     }
 }
 
-/// Whether a path is that of a file in the output folder or in one of its folders.
+/// True if a path is that of a file in the output folder or in one of its folders.
 fn is_inside(name: &str) -> bool {
     let components: Vec<Component<'_>> = Path::new(name).components().collect();
     (1..=2).contains(&components.len())
@@ -625,7 +623,6 @@ fn is_inside(name: &str) -> bool {
         && !name.ends_with('/')
 }
 
-/// `17` of `parts/metrics-000017.parquet`.
 fn part_number(name: &str) -> Option<u64> {
     name.strip_prefix("parts/")?.strip_suffix(".parquet")?.rsplit_once('-')?.1.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! What a user should know of an output before the run goes on.
+//! Notes on an output, for the user, before the run goes on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ pub fn table_path(file: &Path, text: &str) -> String {
     format!("{TABLES}/{}-{name}", &digest[..TABLE_DIGITS])
 }
 
-/// What a look at a folder shows.
+/// The findings of a look at a folder.
 pub(super) struct Seen {
     /// The manifest tells of all that a run of the plan would leave.
     is_complete: bool,
@@ -242,7 +242,7 @@ impl Store {
         self.manifest.back_up(&self.folder)
     }
 
-    /// Whether the folder has all that a run of the plan would leave.
+    /// True if the folder has all that a run of the plan would leave.
     fn is_complete(&self) -> bool {
         let is_there = |name: &str, batch: TrialsBatch| {
             let entry = self.entry_of_trials(batch);
@@ -257,7 +257,7 @@ impl Store {
             && is_there("timings.parquet", trials::timings_batch)
     }
 
-    /// Whether the folder's spec and plan are those of `run`.
+    /// True if the folder's spec and plan are those of `run`.
     fn has_recipe(&self, run: &RunInfo) -> bool {
         let sets = self.manifest.runs.last().map(|record| &record.info.sets);
         sets == Some(&run.sets)

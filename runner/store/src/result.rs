@@ -1,4 +1,4 @@
-//! What a trial came to: its status and the few numbers that stand for its rows.
+//! A trial's result: its status and the few numbers that stand for its rows.
 
 use clr_event::Evaluation;
 use clr_host::Split;
@@ -12,9 +12,8 @@ pub struct TrialResult<'m> {
     pub trial: usize,
     /// How far it got.
     pub status: Status,
-    /// Why it failed.
     pub error: Option<&'m str>,
-    /// What it ran on, as far as that decides bits.
+    /// The revision, device and instruction set that it ran on, as far as they decide bits.
     pub numerics: Option<&'m str>,
     /// The digest of its plugin's file, where that is known; of several, where it went on under another build.
     pub build: Option<&'m str>,
@@ -29,7 +28,7 @@ pub struct TrialResult<'m> {
 }
 
 impl TrialResult<'_> {
-    /// Whether the machine did not let it be trained to its end: [`clr_event::Outcome::Interrupted`].
+    /// True if the machine did not let it be trained to its end: [`clr_event::Outcome::Interrupted`].
     pub fn is_interrupted(&self) -> bool {
         self.status == Status::Unfinished && self.error.is_some()
     }
@@ -64,17 +63,17 @@ impl Status {
         }
     }
 
-    /// Whether something went wrong that may go wrong again.
+    /// True if something went wrong that may go wrong again.
     pub fn is_failure(self) -> bool {
         matches!(self, Status::Failed | Status::Crashed)
     }
 
-    /// Whether the rows that the manifest gives to the trial are all that it has.
+    /// True if the rows that the manifest gives to the trial are all that it has.
     pub fn has_rows(self) -> bool {
         self.is_done() || self.is_failure()
     }
 
-    /// Whether the trial has rows in the tables and need not be run again.
+    /// True if the trial has rows in the tables and need not be run again.
     pub fn is_done(self) -> bool {
         matches!(self, Status::Finished | Status::Diverged)
     }
@@ -110,7 +109,7 @@ pub struct Numbers {
     /// On the test split, after the last iteration.
     #[serde(with = "widened")]
     pub final_test_accuracy: Option<f32>,
-    /// Where accuracy was highest, on the validation split if there is one, else on test.
+    /// The iteration at which accuracy was highest, on the validation split if there is one, else on test.
     pub best_iteration: Option<u64>,
     /// On the validation split at `best_iteration`.
     #[serde(with = "widened")]

@@ -11,7 +11,6 @@ use super::StoreError;
 use super::files::{self, FileEntry};
 use super::manifest::Manifest;
 
-/// Their folder.
 pub const DIRECTORY: &str = "checkpoints";
 
 /// The path in the output folder of a trial's checkpoint.
@@ -19,7 +18,7 @@ fn path(id: TrialId, step: u64, blake3: &str) -> String {
     format!("{DIRECTORY}/{id}-{step}-{:.12}.safetensors", blake3)
 }
 
-/// Whether a path is that of a checkpoint, by its form.
+/// True if a path is that of a checkpoint, by its form.
 pub fn is_path(path: &str) -> bool {
     let name = path.strip_prefix(DIRECTORY).and_then(|path| path.strip_prefix('/'));
     let parts: Vec<&str> = name.and_then(|name| name.strip_suffix(".safetensors")).unwrap_or("").split('-').collect();

@@ -240,13 +240,13 @@ pub fn axis_type(kind: AxisKind) -> DataType {
     }
 }
 
-/// Whether a column of values, not of axes, may be of this type.
+/// True if a column of values, not of axes, may be of this type.
 pub fn is_value_type(data_type: &DataType) -> bool {
     let types = [DataType::Int64, DataType::Float64, DataType::Float32, DataType::Boolean, text_type()];
     types.contains(data_type)
 }
 
-/// Whether `value` can stand in a column of `kind`; whole numbers can among floats.
+/// True if `value` can stand in a column of `kind`; whole numbers can among floats.
 fn has_kind(value: &AxisValue, kind: AxisKind) -> bool {
     matches!(
         (value, kind),

@@ -14,7 +14,7 @@ use super::source::open_table;
 pub enum Depth {
     /// That it is there, a file and of its length: a call of the system.
     Length,
-    /// What a table's footer says: its last few KB are read.
+    /// A table's footer: its last few KB are read.
     Footer,
     /// Its digest: it is read to its end, before its content is interpreted.
     Digest,
@@ -30,7 +30,7 @@ pub enum Unsound {
 }
 
 impl Unsound {
-    /// What it is that went wrong when a file was looked at. What is not there is damaged, and so is what its disk does not
+    /// Tells a damaged file from a look that failed. What is not there is damaged, and so is what its disk does not
     /// give back; what the process lacks is no fault of the file.
     pub fn of(error: io::Error) -> Unsound {
         let is_of_disk = cfg!(unix) && error.raw_os_error() == Some(5);
@@ -52,7 +52,7 @@ impl std::fmt::Display for Unsound {
     }
 }
 
-/// What is wrong with the file, if anything.
+/// Compares a file with its entry, as far as `depth` says.
 pub fn check(path: &Path, entry: &FileEntry, depth: Depth) -> Result<(), Unsound> {
     let damaged = |what: String| Err(Unsound::Damaged(what));
     let metadata = fs::metadata(path).map_err(Unsound::of)?;
@@ -89,7 +89,7 @@ fn row_count(path: &Path) -> Result<u64, String> {
     Ok(table.rows())
 }
 
-/// What is said of a file that the Parquet library panics at.
+/// The error for a file that the Parquet library panics at.
 pub fn unreadable<T>() -> Result<T, String> {
     Err("it breaks the Parquet reader".to_owned())
 }

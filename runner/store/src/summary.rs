@@ -18,7 +18,7 @@ use super::manifest::Manifest;
 use super::notes::short_build;
 use super::result::{Status, TrialResult, choosing_split};
 
-/// What a run left.
+/// The results of a run, to be printed.
 #[derive(Clone, Debug)]
 pub struct Summary {
     folder: PathBuf,
@@ -31,7 +31,7 @@ impl Summary {
         Summary { folder, plan, manifest }
     }
 
-    /// What became of every trial of the plan, in its order.
+    /// The results of every trial of the plan, in its order.
     pub fn results(&self) -> impl Iterator<Item = TrialResult<'_>> + Clone {
         self.manifest.results(&self.plan.trials, 0)
     }
@@ -58,7 +58,7 @@ impl Summary {
         format!("{table}\n{rows}, {size} in {}\n", self.folder.display())
     }
 
-    /// What to know of the weights of trials that are over: that they were not kept, and how to get them.
+    /// A note on the weights of trials that are over: that they were not kept, and how to get them.
     pub fn weights(&self) -> Option<String> {
         let is_kept = |trial: usize| {
             let record = self.manifest.trials.get(&self.plan.trials[trial].id);
@@ -247,7 +247,7 @@ fn short_loss(loss: f64) -> String {
     if loss.abs() < 1e5 { format!("{loss:.4}") } else { format!("{loss:.3e}") }
 }
 
-/// Whether what is best of a trial is chosen on its validation split.
+/// True if what is best of a trial is chosen on its validation split.
 fn is_validated(trial: &Trial) -> bool {
     choosing_split(trial.shape.data.validation_count > 0) == Split::Validation
 }
@@ -358,7 +358,7 @@ struct Cell {
     order: usize,
     /// The first of its trials.
     first: usize,
-    /// What trained them, where that is not the same for all trials.
+    /// Their [`origin`], where that is not the same for all trials.
     origin: String,
     trials: usize,
     diverged: usize,
@@ -367,7 +367,6 @@ struct Cell {
     test: Sample,
 }
 
-/// Final accuracies.
 #[derive(Default)]
 struct Sample(Vec<f64>);
 

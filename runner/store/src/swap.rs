@@ -21,7 +21,7 @@ use super::{StoreError, files};
 /// The folders that are replaced, in this order.
 pub const TABLES: [&str; 3] = [FAILED, "metrics", "evals"];
 
-/// What there may be beside them.
+/// The folders beside them, while they are replaced.
 pub const FOLDERS: [&str; 6] =
     [".failed.new", ".failed.old", ".metrics.new", ".metrics.old", ".evals.new", ".evals.old"];
 
@@ -55,7 +55,7 @@ pub fn prepare(folder: &Path, has_failed: bool) -> Result<Vec<PathBuf>, StoreErr
     needed.map(prepare).collect()
 }
 
-/// Where a new file is written: beside the old ones of its table.
+/// The path of a new file: beside the old ones of its table.
 pub fn place(folder: &Path, file: &str) -> PathBuf {
     match of_table(file) {
         Some((table, name)) => folder.join(new(table)).join(name),
@@ -63,7 +63,7 @@ pub fn place(folder: &Path, file: &str) -> PathBuf {
     }
 }
 
-/// Where a file is that the manifest lists: in its folder, or beside it where a command was killed before they changed places.
+/// The path of a file that the manifest lists: in its folder, or beside it where a command was killed before they changed places.
 pub fn locate(folder: &Path, file: &str) -> PathBuf {
     let path = folder.join(file);
     let Some((table, name)) = of_table(file).filter(|_| !path.exists()) else { return path };
@@ -76,7 +76,7 @@ fn of_table(file: &str) -> Option<(&str, &str)> {
     file.split_once('/').filter(|(directory, _)| TABLES.contains(directory))
 }
 
-/// Whether no command was killed while it replaced a table.
+/// True if no command was killed while it replaced a table.
 pub fn is_settled(folder: &Path) -> bool {
     !FOLDERS.iter().any(|name| fs::symlink_metadata(folder.join(name)).is_ok())
 }

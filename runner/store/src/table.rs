@@ -59,7 +59,6 @@ pub struct TableWriter<'a> {
     cut: Cut,
     /// Whose rows wait to fill a batch, and how many each has.
     queue: Vec<(Owner<'a>, usize)>,
-    /// Their values.
     values: Pieces,
     queued_rows: usize,
     /// Rows taken so far.

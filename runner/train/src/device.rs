@@ -11,12 +11,11 @@ use clr_worker::gpu::GpuInfo;
 
 use crate::{Layout, Resources};
 
-/// What `--device` asks for.
+/// The value of `--device`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// All usable GPUs, where every plugin of the plan can use one; else the CPU.
     Auto,
-    /// The CPU.
     Cpu,
     /// GPUs by number; none: all that there are.
     Gpus(Vec<u32>),
@@ -45,7 +44,7 @@ impl FromStr for Wanted {
     }
 }
 
-/// What a run computes on.
+/// The devices that a run computes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Devices {
     /// The CPU; why no GPU, where one was looked for.

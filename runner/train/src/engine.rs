@@ -1,4 +1,4 @@
-//! What a driver drives: a session in this process, or one in a worker. Both give the same bits.
+//! A session in this process, or one in a worker. Both give the same bits.
 
 use std::sync::atomic::AtomicBool;
 
@@ -9,12 +9,11 @@ use clr_host::{Completion, HostError, Lane, Split, StepCall, TensorInfo};
 pub enum Engine<'w> {
     /// In this process. What the plugin does to its process, it does to the run.
     InProcess(clr_host::Session),
-    /// In another.
     Worker(clr_worker::Session<'w>),
 }
 
 impl Engine<'_> {
-    /// K.
+    /// The number of lanes, K.
     pub fn lane_count(&self) -> usize {
         match self {
             Engine::InProcess(session) => session.lane_count(),
@@ -22,7 +21,6 @@ impl Engine<'_> {
         }
     }
 
-    /// Trains.
     pub fn step(
         &mut self,
         call: &StepCall<'_>,

@@ -8,14 +8,13 @@ use clr_dataset::{Dataset, Samples};
 use clr_plan::DataPlan;
 use clr_spec::Order;
 
-/// What sessions borrow, and what samplers need to know of it.
+/// A dataset as sessions borrow it, and the sizes that samplers need.
 #[derive(Debug)]
 pub struct Feed {
     /// As the plugin sees it.
     pub data: Arc<clr_host::Data>,
     /// Training images held out.
     pub validation_count: u64,
-    /// Test images.
     pub test_count: u64,
     stored: Arc<[u32]>,
     pub(super) plan: DataPlan,

@@ -25,7 +25,6 @@ use super::state;
 /// A session that failed, and what its lanes held. Nothing was sent about it: the slot decides what becomes of them.
 #[derive(Debug)]
 pub struct FailedSession {
-    /// What the session said.
     pub error: HostError,
     /// In the order of the lanes.
     pub in_flight: Vec<Work>,
@@ -62,15 +61,14 @@ struct InFlight<'a> {
     sampler: Sampler,
     /// When it is saved, where that goes by updates.
     save_every: Period,
-    /// Whether the states at the ends of cycles are kept.
+    /// True if the states at the ends of cycles are kept.
     keeps_cycles: bool,
-    /// Updates made.
     step: u64,
-    /// What the trial would go on from.
+    /// The state that the trial would go on from.
     checkpoint: Option<Arc<Checkpoint>>,
     /// When that was taken, in this lane.
     saved: Option<Instant>,
-    /// Whether its start was sent.
+    /// True if its start was sent.
     is_announced: bool,
     /// Rows that were sent: more than `step` where the trial goes over steps again.
     sent_rows: u64,

@@ -37,7 +37,7 @@ use queue::Queue;
 use slot::Slot;
 use trouble::{Failure, TRIES, Trouble};
 
-/// What a plan's trials need to train: plugins and data.
+/// The plugins and datasets of a plan's trials.
 pub struct Resources {
     plugins: BTreeMap<String, Known>,
     /// One for each distinct way in which a dataset is fed.
@@ -85,11 +85,11 @@ impl Resources {
         found.expect("a feed was made for every group of the plan")
     }
 
-    /// What a session with one lane takes, of each group of the plan.
+    /// The memory and threads that a session with one lane takes, of each group of the plan.
     ///
     /// # Errors
     ///
-    /// What a plugin has against the configuration: an image size that its pooling does not allow, say. How it died.
+    /// A plugin's objection to the configuration: an image size that its pooling does not allow, say. How it died.
     pub fn footprints(&self, plan: &Plan, layout: &Layout) -> Result<Vec<Footprint>, HostError> {
         let mut footprints = vec![None; plan.groups.len()];
         for (name, plugin) in &self.plugins {
@@ -144,11 +144,10 @@ pub struct Layout {
     pub lanes: Vec<usize>,
     /// At most so many steps go into one call of a plugin, however fast it is.
     pub steps_per_call: u64,
-    /// Where sessions live.
     pub isolation: Isolation,
 }
 
-/// What the driver takes of a GPU's memory for a process, and what is left to others that come later.
+/// Memory of a GPU that the driver takes for a process, and that is left to others that come later.
 const DRIVER_BYTES: u64 = 1 << 30;
 
 /// Rows of a call are held in memory until it returns.

@@ -19,16 +19,15 @@ const TIME_PER_AGE: u32 = 10;
 #[derive(Debug)]
 pub struct Pace {
     every: Every,
-    /// What it took to save one trial, the last time.
+    /// The time that saving one trial took, the last time.
     cost: Duration,
 }
 
-/// Where a trial stands.
+/// A trial's progress, and its last save.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
-    /// Updates made.
     pub step: u64,
-    /// After how many it is to be saved, where that goes by them.
+    /// After how many updates it is to be saved, where that goes by them.
     pub every: Period,
     /// The step of its last checkpoint; 0 without one.
     pub saved_step: u64,
@@ -49,7 +48,7 @@ impl Pace {
         self.cost = cost;
     }
 
-    /// Whether a trial, one of `trial_count` in the session, is to be saved now.
+    /// True if a trial, one of `trial_count` in the session, is to be saved now.
     pub fn is_due(&self, standing: Standing, trial_count: usize) -> bool {
         let Standing { step, every, saved_step, age, since_saved } = standing;
         let is_time = match (self.every, since_saved) {

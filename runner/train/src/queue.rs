@@ -1,4 +1,4 @@
-//! Which trials are next: the one thing that slots share.
+//! The queue of trials: the one thing that slots share.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,7 +25,6 @@ pub struct Queue {
 /// Trials that are to share a session.
 #[derive(Debug)]
 pub struct Set {
-    /// Of the plan.
     pub group: usize,
     /// One for each lane.
     pub work: Vec<Work>,
@@ -33,12 +32,12 @@ pub struct Set {
     pub failures: u32,
     /// One of them is suspected of having broken a larger session: others stay away from them.
     pub is_suspect: bool,
-    /// What the machine may have done to sessions of just these.
+    /// The failures so far of sessions of just these.
     pub trouble: Trouble,
 }
 
 impl Set {
-    /// Whether this is a lone trial that has failed alone: it goes a step a call, so that the step after which it fails
+    /// True if this is a lone trial that has failed alone: it goes a step a call, so that the step after which it fails
     /// is known, and the same whenever the run was stopped in between.
     pub fn goes_step_by_step(&self) -> bool {
         self.work.len() == 1 && (self.failures > 0 || self.trouble.tries > 0)
@@ -90,7 +89,7 @@ impl Queue {
         self.lock().take(group)
     }
 
-    /// Whether a slot that can start no worker is to end, and leave its thread to others: not the last, and not where some
+    /// True if a slot that can start no worker is to end, and leave its thread to others: not the last, and not where some
     /// slot trains, which will give back what it has.
     pub fn lets_a_slot_go(&self) -> bool {
         let one_less = |slots: usize| (slots > 1).then(|| slots - 1);
@@ -115,7 +114,7 @@ impl Queue {
 /// A set is being trained, until this is dropped.
 pub struct Turn<'q> {
     queue: &'q Queue,
-    /// What is to be tried again of it.
+    /// The parts of it that are to be tried again.
     pub again: Vec<Set>,
 }
 

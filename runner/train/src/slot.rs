@@ -33,7 +33,7 @@ const STUCK: u32 = 3;
 /// How soon a slot that waits notices that the run is cancelled.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// What trains sets of trials, one after the other.
+/// A thread that trains sets of trials, one after the other.
 pub struct Slot<'a> {
     plan: &'a Plan,
     queue: &'a Queue,
@@ -47,16 +47,16 @@ pub struct Slot<'a> {
     worker: Option<Worker>,
 }
 
-/// What a slot sees of the others.
+/// A slot's view of the others.
 #[derive(Clone, Copy, Debug)]
 struct Others {
     /// Calls that brought any trial of this run further.
     advances: u64,
-    /// Whether some slot is in a session now.
+    /// True if some slot is in a session now.
     train: bool,
 }
 
-/// What becomes of trials whose session failed.
+/// The verdict on trials whose session failed.
 #[derive(Debug)]
 enum Verdict {
     /// These are tried again, after a wait.
@@ -137,7 +137,7 @@ impl<'a> Slot<'a> {
         driver.drive(work, if step_by_step { 1 } else { self.layout.steps_per_call })
     }
 
-    /// What is to be tried again of a session that failed; the rest is ended.
+    /// Returns the sets of a failed session that are to be tried again, and ends its other trials.
     fn settle(&mut self, set: &Set, error: HostError, in_flight: Vec<Work>) -> Vec<Set> {
         tracing::warn!(group = set.group, lanes = in_flight.len(), %error, "session failed");
         if !error.is_refusal() {
@@ -218,7 +218,7 @@ fn not_started(plugin: &PluginInfo, death: Death) -> HostError {
     HostError::Died { plugin: plugin.name.clone(), function: "session_create", death, stderr: String::new() }
 }
 
-/// What becomes of `in_flight`, the trials that a session held when it failed. It began with those of `set`.
+/// The verdict on `in_flight`, the trials that a session held when it failed. It began with those of `set`.
 fn judge(set: &Set, error: HostError, in_flight: Vec<Work>, others: Others) -> Verdict {
     let Set { group, work: ref before, is_suspect, .. } = *set;
     if in_flight.is_empty() {
@@ -299,13 +299,13 @@ fn judge(set: &Set, error: HostError, in_flight: Vec<Work>, others: Others) -> V
     Verdict::Ended(in_flight, Outcome::Crashed { message }, trouble)
 }
 
-/// Whether some trial has more rows than when the session began, or was not in it then.
+/// True if some trial has more rows than when the session began, or was not in it then.
 fn has_more_rows(before: &[Work], after: &[Work]) -> bool {
     let rows_before = |trial| before.iter().find(|work| work.trial == trial).map(|work| work.sent_rows);
     after.iter().any(|work| rows_before(work.trial).is_none_or(|rows| work.sent_rows > rows))
 }
 
-/// Whether its session made steps, be they such as were made before.
+/// True if its session made steps, be they such as were made before.
 fn made_steps(before: &[Work], after: &Work) -> bool {
     before.iter().find(|work| work.trial == after.trial).is_none_or(|work| after.reached > work.step())
 }

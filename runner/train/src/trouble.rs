@@ -20,29 +20,27 @@ pub use clr_worker::patience::TRIES;
 /// Failures at one step, on a machine that is well, that are the trial's own. The waits before the last add up to 3.75 s.
 pub const CONVICTION: u32 = 5;
 
-/// What has happened to a set of trials since it last got further.
+/// The failures of a set of trials since it last got further.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trouble {
     /// Failures that may be the machine's.
     pub tries: u32,
     /// Of those the last ones at one step, each but the first after the machine was seen to be well.
     pub same_step: u32,
-    /// That step.
     step: u64,
     /// Calls by which others had got further: at the first failure, and at the last.
     others: (u64, u64),
-    /// Whether others got further between the last failure and the one before.
+    /// True if others got further between the last failure and the one before.
     pub others_advance: bool,
 }
 
 /// A failure of a set of trials.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
-    /// Whether the set got further than ever before.
+    /// True if the set got further than ever before.
     pub got_further: bool,
-    /// Whether this attempt made a step at all.
+    /// True if this attempt made a step at all.
     pub made_steps: bool,
-    /// Where it failed.
     pub step: u64,
     /// Calls by which others have got further in this run.
     pub others: u64,
@@ -71,7 +69,7 @@ impl Trouble {
         }
     }
 
-    /// Whether others got further while this set did not.
+    /// True if others got further while this set did not.
     pub fn others_got_further(&self) -> bool {
         self.others.1 > self.others.0
     }

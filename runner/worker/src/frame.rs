@@ -20,7 +20,7 @@ pub const MOST: usize = 1 << 20;
 
 const MAGIC: [u8; 4] = *b"clrW";
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The beginning of a message.
@@ -39,16 +39,10 @@ pub enum FrameError {
     Magic,
     /// A frame is missing, or there twice.
     #[error("frame {found} where frame {expected} was expected")]
-    Number {
-        /// By the header.
-        found: u32,
-        /// By count.
-        expected: u32,
-    },
+    Number { found: u32, expected: u32 },
     /// A kind that there is not.
     #[error("a frame of the unknown kind {0}")]
     Kind(u32),
-    /// More than [`MOST`].
     #[error("a frame of {0} bytes, more than {MOST}")]
     Length(u32),
     /// The header is right, the payload is not.
@@ -56,7 +50,6 @@ pub enum FrameError {
     Checksum(u32),
 }
 
-/// Makes frames.
 #[derive(Debug, Default)]
 pub struct Encoder {
     number: u32,

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 pub struct GpuInfo {
     /// Counted from 0.
     pub ordinal: u32,
-    /// The model.
     pub name: String,
     /// Bytes of memory that nobody used when it was asked.
     pub free: u64,

@@ -1,4 +1,4 @@
-//! What a worker inherits from the shell that the command was started in.
+//! The file descriptors that a worker inherits from the shell that the command was started in.
 #![allow(unsafe_code)]
 
 use std::fs;

@@ -45,7 +45,6 @@ pub use serve::serve;
 pub use session::{Session, Worker};
 pub use strays::adopt as adopt_strays;
 
-/// Where plugins compute.
 #[derive(Clone, Debug)]
 pub enum Isolation {
     /// In this process: what a plugin does to its process, it does to the run. Limits of memory and of calls do not hold.
@@ -57,11 +56,10 @@ pub enum Isolation {
 /// How workers are started, and where they find datasets.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The program `clr-run`.
     pub program: PathBuf,
     /// Folders that hold datasets.
     pub roots: Vec<PathBuf>,
-    /// Where decoded datasets are kept.
+    /// The folder of decoded datasets.
     pub cache: Option<PathBuf>,
     /// States of the cached datasets of which this process has checked all ([`Dataset::checked`]).
     pub checked: Vec<String>,

@@ -27,7 +27,7 @@ pub const LONGEST: usize = 1 << 26;
 /// Bytes before a message that say how long it is.
 const PREFIX: usize = 4;
 
-/// What a supervisor asks.
+/// A request of the supervisor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// Open a dataset in place of the last, with the means and scales of its transform.
@@ -36,53 +36,41 @@ pub enum Request {
     Open(Open),
     /// `host::Session::step`, with `first_steps`, `lane_steps`, `sample_counts`, `samples`, `epochs` and `hypers`.
     Step {
-        /// S.
+        /// The number of steps, S.
         step_count: u32,
-        /// Whether all lanes see the same samples.
+        /// True if all lanes see the same samples.
         shared_samples: bool,
     },
     /// `host::Session::evaluate`.
     Evaluate {
-        /// On what.
         split: SplitName,
-        /// The first sample.
         first: u64,
-        /// How many.
         count: u64,
         /// `[K]`.
         active: Vec<bool>,
     },
     /// `host::Session::reset_lane`.
     ResetLane {
-        /// Which.
         lane: u32,
-        /// What it is to train.
         trial: LaneText,
     },
     /// `host::Session::tensors`.
     Tensors {
-        /// Of which lane.
         lane: u32,
     },
     /// `host::Session::save`.
     Save {
-        /// From which lane.
         lane: u32,
-        /// Which tensor.
         tensor: u32,
     },
     /// `host::Session::load`, with the tensor's values.
     Load {
-        /// Into which lane.
         lane: u32,
-        /// Which tensor.
         tensor: u32,
     },
-    /// End the session.
     Close,
     /// Load a plugin and say what it says of itself.
     Describe {
-        /// The plugin's file.
         plugin: FilePath,
         /// The BLAKE3 that the file must have.
         plugin_digest: String,
@@ -95,50 +83,49 @@ pub enum Request {
     Gpus(Vec<u32>),
 }
 
-/// What a worker answers.
+/// A worker's answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    /// The first, unasked.
+    /// The first answer, which nobody asked for.
     Hello {
-        /// [`PROTOCOL`].
+        /// The worker's [`PROTOCOL`].
         protocol: u32,
-        /// Of the program.
+        /// The program's version.
         version: String,
     },
-    /// To `Data`, `Open`, `ResetLane`, `Load` and `Close`.
+    /// The answer to `Data`, `Open`, `ResetLane`, `Load` and `Close`.
     Done,
-    /// To `Step`, with `steps_done` and `metrics`; to `Evaluate`, with `metrics`.
+    /// The answer to `Step`, with `steps_done` and `metrics`; to `Evaluate`, with `metrics`.
     Ran {
-        /// Whether it was cut short.
+        /// True if it was cut short.
         cancelled: bool,
     },
-    /// To `Tensors`.
+    /// The answer to `Tensors`.
     Tensors(Vec<TensorInfo>),
-    /// To `Save`, with the tensor's values.
+    /// The answer to `Save`, with the tensor's values.
     Saved,
-    /// To any: what `host` said.
+    /// The answer to any request that `host` refused.
     Failed(HostError),
-    /// To `Describe`: a [`clr_host::PluginInfo`] in JSON, which postcard cannot hold: its schemas have any shape.
+    /// The answer to `Describe`: a [`clr_host::PluginInfo`] in JSON, which postcard cannot hold: its schemas have any shape.
     Described(String),
-    /// To `Footprint`.
+    /// The answer to `Footprint`.
     Footprint(Footprint),
-    /// To `Parameters`.
+    /// The answer to `Parameters`.
     Parameters(Vec<ParameterInfo>),
-    /// To `Gpus`: what there is, or why there is none.
+    /// The answer to `Gpus`: what there is, or why there is none.
     Gpus(Result<Vec<GpuInfo>, String>),
 }
 
 impl Reply {
-    /// Whether arrays come with it, where there are any.
+    /// True if arrays come with it, where there are any.
     pub fn has_arrays(&self) -> bool {
         matches!(self, Reply::Ran { .. } | Reply::Saved)
     }
 }
 
-/// What a session is made from.
+/// The configuration of a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Open {
-    /// The plugin's file.
     pub plugin: FilePath,
     /// The BLAKE3 that the file must have.
     pub plugin_digest: String,
@@ -146,13 +133,11 @@ pub struct Open {
     pub device: String,
     /// One of the plugin's models.
     pub model: String,
-    /// Its options.
     pub model_json: String,
-    /// B.
+    /// The number of images in a batch, B.
     pub batch_size: u32,
     /// At most so many threads.
     pub thread_count: u32,
-    /// The K trials.
     pub lanes: Vec<LaneText>,
 }
 
@@ -165,7 +150,6 @@ pub struct DataSizes {
     class_count: u32,
     /// Images of train, validation and test.
     counts: [u64; 3],
-    /// What is done to each image.
     pub transform: TransformSizes,
 }
 
@@ -228,15 +212,13 @@ pub struct DataSource {
     pub name: String,
     /// The digest that it must have.
     pub digest: Option<String>,
-    /// Where to look.
     pub roots: Vec<FilePath>,
-    /// Where decoded sets are kept.
+    /// The folder of decoded datasets.
     pub cache: Option<FilePath>,
     /// States of the cached sets that need not be checked again.
     pub checked: Vec<String>,
     /// Images of train, validation and test.
     pub counts: [u64; 3],
-    /// What is done to each image.
     pub transform: TransformSizes,
 }
 
@@ -269,7 +251,7 @@ impl Open {
     }
 }
 
-/// [`Lane`], owned.
+/// A [`Lane`] that owns its texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LaneText {
     options_json: String,
@@ -291,7 +273,6 @@ impl From<LaneText> for Lane {
     }
 }
 
-/// [`Split`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SplitName {
     Train,
@@ -393,7 +374,7 @@ pub fn write_frames<E>(
 #[derive(Debug)]
 pub struct Receiving<'a, 'b> {
     has_begun: bool,
-    /// What came of the message itself, until it is there whole.
+    /// The bytes of the message itself that have come, until it is there whole.
     beginning: Vec<u8>,
     reply: Option<Reply>,
     filling: Filling<'a, 'b>,
@@ -441,7 +422,7 @@ impl<'a, 'b> Filling<'a, 'b> {
         filling
     }
 
-    /// Whether all arrays are full.
+    /// True if all arrays are full.
     pub fn is_done(&self) -> bool {
         self.at.0 == self.arrays.len()
     }

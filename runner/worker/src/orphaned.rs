@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, getpgrp, getpid, getppid, kill_current_proces
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level;
 
-/// Whether a plugin was loaded, which may have started processes.
+/// True if a plugin was loaded, which may have started processes.
 static HAS_PLUGIN: AtomicBool = AtomicBool::new(false);
 
 /// A plugin is about to be loaded.

@@ -28,7 +28,6 @@ pub enum Known {
     Here(clr_host::Plugin),
     /// Asked by a worker.
     There {
-        /// What it said.
         info: Box<PluginInfo>,
         /// How to ask again.
         launch: Launch,
@@ -70,7 +69,6 @@ impl Known {
         }
     }
 
-    /// What it offers.
     pub fn info(&self) -> &PluginInfo {
         match self {
             Known::Here(plugin) => plugin.info(),
@@ -78,7 +76,7 @@ impl Known {
         }
     }
 
-    /// What a session of each configuration would use; the first error that one would meet.
+    /// The memory and threads that a session of each configuration would use, or the first error that one would meet.
     pub fn footprints(&self, configs: &[SessionConfig]) -> Result<Vec<Footprint>, HostError> {
         match self {
             Known::Here(plugin) => configs.iter().map(|config| plugin.footprint(config)).collect(),
@@ -170,7 +168,7 @@ fn persistently<T>(question: impl Fn() -> Result<T, HostError>) -> Result<T, Hos
     }
 }
 
-/// What the plugin in a file says of itself, if the file has the digest.
+/// The description that the plugin in a file gives of itself, if the file has the digest.
 fn describe(launch: &Launch, limits: Limits, path: &Path, digest: &str) -> Result<PluginInfo, HostError> {
     let load_error = |error: std::io::Error| HostError::Load { path: path.to_owned(), message: error.to_string() };
     let absolute = std::path::absolute(path).map_err(load_error)?;

@@ -61,11 +61,9 @@ struct Pipes {
 /// A request and what surrounds it.
 #[derive(Debug)]
 pub struct Call<'a, 'b> {
-    /// The encoded request.
     pub request: &'a [u8],
-    /// Its arrays.
     pub arrays: &'a [&'a [u8]],
-    /// What the reply's arrays fill.
+    /// The buffers for the reply's arrays.
     pub filled: &'a mut [&'b mut [u8]],
     /// Passed on to the worker.
     pub cancel: Option<&'a AtomicBool>,
@@ -82,7 +80,7 @@ struct Watching {
     looked: Instant,
 }
 
-/// What a wait ended with.
+/// The event that ended a wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ready {
     /// The pipe that was waited for.
@@ -251,7 +249,7 @@ impl Pipes {
         Ok(if is_ready { Ready::Pipe } else { Ready::Tick })
     }
 
-    /// Whether the worker may go on, and still does.
+    /// An error where the worker may not go on, or has died.
     fn look(&mut self, watching: &Watching) -> Result<(), Death> {
         if watching.taken > watching.limit {
             return Err(Death::Hung(watching.limit));
@@ -369,7 +367,7 @@ fn is_readable(pipe: &ChildStdout) -> bool {
     poll(&mut pipes, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
 }
 
-/// Whether a process has ended, which stays to be waited for.
+/// True if a process has ended, which stays to be waited for.
 fn has_ended(child: &Child) -> bool {
     let Some(process) = Pid::from_raw(child.id() as i32) else { return false };
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

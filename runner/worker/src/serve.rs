@@ -52,7 +52,7 @@ pub fn serve() -> io::Result<std::convert::Infallible> {
     }
 }
 
-/// What a worker holds.
+/// The plugin, data and session that a worker holds.
 struct Served {
     frames: Frames,
     replies: Replies,
@@ -307,7 +307,7 @@ fn read_requests(mut pipe: File, cancel: &AtomicBool, frames: &SyncSender<(Kind,
     }
 }
 
-/// What came through the pipe.
+/// The frames that come through the pipe.
 struct Frames {
     receiver: Receiver<(Kind, Vec<u8>)>,
 }
@@ -347,7 +347,6 @@ impl Frames {
     }
 }
 
-/// The way back.
 struct Replies {
     pipe: File,
     encoder: Encoder,

@@ -28,7 +28,7 @@ pub struct Worker {
     roots: Vec<PathBuf>,
     cache: Option<PathBuf>,
     checked: Vec<String>,
-    /// What it has open.
+    /// The dataset that the worker has open.
     data: Option<(DataSource, Arc<Data>)>,
 }
 
@@ -53,7 +53,7 @@ impl Worker {
         Ok(Worker { process: Some(Process::start(launch)?), limits, roots, cache, checked, data: None })
     }
 
-    /// Whether it can hold another session.
+    /// True if it can hold another session.
     pub fn is_alive(&self) -> bool {
         self.process.is_some()
     }
@@ -117,7 +117,7 @@ impl Worker {
 }
 
 impl Session<'_> {
-    /// K.
+    /// The number of lanes, K.
     pub fn lane_count(&self) -> usize {
         self.sizes.lane_count
     }
@@ -308,7 +308,6 @@ impl Session<'_> {
         self.died(function, Death::Garbled(format!("{reply:?}, out of turn")))
     }
 
-    /// Ends the worker.
     fn died(&mut self, function: Function, death: Death) -> HostError {
         let (death, stderr) = match self.worker.process.take() {
             Some(mut process) => process.bury(death),

@@ -1,4 +1,4 @@
-//! What plugins start and leave behind outside the process groups of their workers, such as daemons.
+//! Processes that plugins start and leave behind outside the process groups of their workers, such as daemons.
 //!
 //! Linux hands orphans to the nearest ancestor that asks for them. A command that trains does ask: once it has no worker
 //! left, whatever else it has for children is of some plugin, and is ended.
@@ -14,7 +14,7 @@ const GENERATIONS: usize = 100;
 /// The workers of this process.
 #[derive(Debug, Default)]
 pub struct Workers {
-    /// Whether orphans come to this process, which starts nothing but workers.
+    /// True if orphans come to this process, which starts nothing but workers.
     adopts: bool,
     living: BTreeSet<u32>,
 }

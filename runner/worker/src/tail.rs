@@ -9,12 +9,11 @@ const KEPT: usize = 2048;
 #[derive(Debug, Default)]
 pub struct Tail {
     bytes: Vec<u8>,
-    /// Whether bytes before these were dropped.
+    /// True if bytes before these were dropped.
     is_cut: bool,
 }
 
 impl Tail {
-    /// Takes more.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         let excess = self.bytes.len().saturating_sub(KEPT);
@@ -22,7 +21,6 @@ impl Tail {
         self.bytes.drain(..excess);
     }
 
-    /// Forgets all.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.is_cut = false;

@@ -1,4 +1,4 @@
-//! What the journal's files hold.
+//! The records of the journal's files.
 
 use std::borrow::Cow;
 
@@ -17,23 +17,19 @@ pub const HEARTBEAT: &str = "heartbeat.json";
 pub struct Line<'a> {
     /// RFC 3339, UTC, to the millisecond.
     pub time: Cow<'a, str>,
-    /// What happened then.
     #[serde(flatten)]
     pub record: Record<'a>,
 }
 
-/// What happened, under `event` in the line. `trial` is its id, `label` its name for people.
+/// An event, under `event` in the line. `trial` is its id, `label` its name for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Record<'a> {
     /// A command began to write the output.
     RunStarted {
-        /// Which process.
         #[serde(flatten)]
         holder: Holder,
-        /// Its version.
         version: Cow<'a, str>,
-        /// Its command line.
         command: Vec<Cow<'a, str>>,
         /// Trials of the spec.
         trials: usize,
@@ -42,9 +38,7 @@ pub enum Record<'a> {
     },
     /// A trial was given a lane.
     Started {
-        /// Which.
         trial: Cow<'a, str>,
-        /// Which, for people.
         label: Cow<'a, str>,
         /// Counts from 1, over all commands.
         attempt: u32,
@@ -53,9 +47,7 @@ pub enum Record<'a> {
     },
     /// A trial's last evaluation, or one that is the best of this command so far on its split.
     Evaluated {
-        /// Which.
         trial: Cow<'a, str>,
-        /// Which, for people.
         label: Cow<'a, str>,
         /// Updates made before it.
         step: u64,
@@ -68,31 +60,23 @@ pub enum Record<'a> {
     },
     /// The state of a trial was taken.
     Saved {
-        /// Which.
         trial: Cow<'a, str>,
-        /// Which, for people.
         label: Cow<'a, str>,
         /// Updates made before it.
         step: u64,
     },
     /// A session failed, and its trials go on in others.
     Retried {
-        /// Which.
         trials: Vec<Cow<'a, str>>,
-        /// Which, for people.
         labels: Vec<Cow<'a, str>>,
-        /// What became of the session.
+        /// The failure of the session.
         message: Cow<'a, str>,
     },
     /// A trial is over, for this command.
     Ended {
-        /// Which.
         trial: Cow<'a, str>,
-        /// Which, for people.
         label: Cow<'a, str>,
-        /// Updates made.
         step: u64,
-        /// How.
         outcome: Ending,
         /// Why, where it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,7 +86,7 @@ pub enum Record<'a> {
     },
     /// A command is done with the output.
     RunEnded {
-        /// Whether it did all it could, or was stopped by a signal, or could not write.
+        /// The way it ended: all done, stopped by a signal, or unable to write.
         outcome: Ending,
         /// Why, where it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,7 +101,6 @@ pub enum Record<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
-    /// All was done.
     Finished,
     /// The divergence rule stopped the trial.
     Diverged,
@@ -136,7 +119,6 @@ pub enum Ending {
 pub struct Heartbeat {
     /// RFC 3339, UTC: when it was written.
     pub time: String,
-    /// Who writes it.
     #[serde(flatten)]
     pub holder: Holder,
     /// Memory of the command and its workers that is theirs alone, so without the datasets, which are mapped. Linux only.
@@ -152,13 +134,9 @@ pub struct Heartbeat {
 /// A trial in flight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InFlight {
-    /// Its id.
     pub trial: String,
-    /// For people.
     pub label: String,
-    /// Updates made.
     pub step: u64,
-    /// Updates to make.
     pub iterations: u64,
     /// Updates a second, since it was given a lane.
     pub per_second: f64,

@@ -43,7 +43,7 @@ pub struct Journal<'a> {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread sees.
+/// The state that the thread shares with the run.
 struct Shared {
     folder: PathBuf,
     holder: Holder,

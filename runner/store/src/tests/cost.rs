@@ -1,4 +1,4 @@
-//! What storing costs: files, memory, time. Times are printed, not asserted.
+//! The cost of storing: files, memory, time. Times are printed, not asserted.
 
 use std::time::Instant;
 

@@ -16,7 +16,7 @@ use crate::damage::survey;
 use crate::manifest::Manifest;
 use crate::schema::Table;
 
-/// What happens to a file: what is said of it then, and a function of its path.
+/// Harm to a file: the words for it, and a function of its path.
 type Harm = (&'static str, fn(&Path));
 
 const HARMS: [Harm; 7] = [
@@ -87,7 +87,6 @@ fn owners(manifest: &Manifest, plan: &Plan, file: &str) -> Vec<usize> {
     (0..plan.trials.len()).filter(|&index| is_of(&plan.trials[index].id)).collect()
 }
 
-/// `metrics`, `parts/metrics`, `plan.json`.
 fn kind(name: &str) -> &str {
     match name.split_once('/') {
         Some(("parts", _)) => name.split('-').next().unwrap(),
@@ -148,7 +147,7 @@ fn each_file_of_a_finished_output_may_be_damaged_in_any_way_and_only_its_trials_
     check_each(&whole, &plan, &kept(outputs.path()));
 }
 
-/// What a killed run leaves: a trial that is done and one that was saved, both in parts.
+/// The output of a killed run: a trial that is done and one that was saved, both in parts.
 #[test]
 fn each_file_of_a_run_that_was_cut_off_may_be_damaged_in_any_way() {
     let plan = plan(Keep::Last);
@@ -389,7 +388,7 @@ fn files_that_do_not_fit_the_manifest_do_not_count() {
     check(&shorter, "its footer tells of 8 rows, the manifest of 16");
 }
 
-/// What is said of a harmed output that cannot be written: an error, or a note beside the results.
+/// The message about a harmed output that cannot be written: an error, or a note beside the results.
 #[track_caller]
 fn check_read_only(plan: &Plan, harm: impl Fn(&Path), expected: Result<&str, &str>) {
     let outputs = copy(&GRID_OUTPUT);

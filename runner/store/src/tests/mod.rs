@@ -1,4 +1,4 @@
-//! What tests of the store share: running hand-made plans and looking at what was left.
+//! Helpers of the store's tests: running hand-made plans and looking at what was left.
 
 mod bytes;
 mod cost;

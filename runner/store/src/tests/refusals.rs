@@ -1,4 +1,4 @@
-//! What the store refuses, and in what words.
+//! Refusals of the store, and their words.
 
 use std::sync::Arc;
 

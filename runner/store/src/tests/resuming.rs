@@ -30,7 +30,7 @@ fn checkpoint(plan: &Plan, trial: usize, step: u64, evaluated: Option<u64>) -> A
     Arc::new(Checkpoint { trial_id: plan.trials[trial].id, step, evaluated, tensors })
 }
 
-/// What a driver sends of a trial that goes on from `work`, saved after every block of rows and, like the driver, after
+/// The events of a trial that goes on from `work`, saved after every block of rows and, like the driver, after
 /// the last evaluation.
 pub(super) fn saving_events(plan: &Plan, work: &Work, block: u64) -> Vec<Event> {
     let (trial, first) = (work.trial, work.step());
@@ -341,7 +341,7 @@ fn failed(outputs: &Path) -> BTreeMap<String, Vec<u8>> {
     names.into_iter().map(|name| (name.clone(), fs::read(directory.join(name)).unwrap())).collect()
 }
 
-/// What a driver sends of the first trial, which fails after 7 rows, from `work` on; the second trial finishes.
+/// The events of the first trial, which fails after 7 rows, from `work` on; the second trial finishes.
 fn failing_events(plan: &Plan, work: &Work) -> Vec<Event> {
     let mut events = saving_events(plan, work, 3);
     let is_beyond = |event: &Event| match event {

@@ -1,4 +1,4 @@
-//! What a reader of the README's globs sees while tables are replaced: the rows of before or those of after, none twice.
+//! The view of a reader of the README's globs while tables are replaced: the rows of before or those of after, none twice.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +56,7 @@ fn see(outputs: &Path) -> Seen {
     seen
 }
 
-/// What may be seen of a table that is replaced that way.
+/// Checks the view of a table that is replaced that way.
 #[track_caller]
 fn check_seen(seen: &Seen, before: &Seen, after: &Seen, way: Way) {
     for table in 0..GLOBS.len() {
@@ -96,7 +96,7 @@ fn widened(outputs: &Path) -> Store {
     store
 }
 
-/// What is seen before the end of that run and after it, and the bytes of its tables.
+/// The views before the end of that run and after it, and the bytes of its tables.
 fn undisturbed() -> (Seen, Seen, BTreeMap<String, Vec<u8>>) {
     let outputs = tempfile::tempdir().unwrap();
     let store = widened(outputs.path());

@@ -1,4 +1,4 @@
-//! What a verification of files finds.
+//! The findings of a verification of files.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,9 +6,9 @@ use std::fmt;
 /// The outcome of [`super::quick`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// What is wrong. Empty: the output is sound.
+    /// Empty where the output is sound.
     pub problems: Vec<Problem>,
-    /// What is worth saying and not wrong.
+    /// Remarks that are no problems.
     pub notes: Vec<String>,
     /// Trials that are done.
     pub trials: usize,
@@ -29,7 +29,6 @@ pub struct Problem {
     pub file: String,
     /// Of which trials, by label; empty where it is of none in particular.
     pub trials: Vec<String>,
-    /// What.
     pub what: String,
 }
 

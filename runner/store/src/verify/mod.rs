@@ -22,18 +22,10 @@ pub use selection::{Selection, select};
 pub enum VerifyError {
     /// There is no output.
     #[error("{} is no output of a run: it has no manifest.json, spec.toml or plan.json", folder.display())]
-    NoOutput {
-        /// The folder.
-        folder: PathBuf,
-    },
+    NoOutput { folder: PathBuf },
     /// The output does not have what planning again needs.
     #[error("cannot plan again what {} holds: {message}", folder.display())]
-    Recipe {
-        /// The folder.
-        folder: PathBuf,
-        /// What is missing.
-        message: String,
-    },
+    Recipe { folder: PathBuf, message: String },
     /// `--trial` names none, or several.
     #[error(transparent)]
     Trial(#[from] NoTrial),

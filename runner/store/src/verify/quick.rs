@@ -96,7 +96,6 @@ fn check(folder: &Path) -> Result<Checked, VerifyError> {
     Ok(checked)
 }
 
-/// Of `plan.json`.
 #[derive(Default, Deserialize)]
 struct PlanFile {
     trials: Vec<PlannedTrial>,
@@ -164,7 +163,7 @@ struct Planned {
     trials: HashMap<TrialId, Asked>,
 }
 
-/// What was asked of a trial, as far as it can be seen in its rows.
+/// The part of a trial's settings that can be seen in its rows.
 struct Asked {
     label: String,
     iterations: u64,
@@ -291,7 +290,6 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Every trial's rows.
     fn trials(&mut self) {
         let mut contents = BTreeMap::new();
         for table in [Table::Metrics, Table::Evals] {
@@ -385,7 +383,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What is wrong with one trial's rows: pairs of file and problem.
+    /// The problems of one trial's rows: pairs of file and problem.
     fn trial(
         &self,
         index: usize,

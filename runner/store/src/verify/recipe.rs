@@ -1,4 +1,4 @@
-//! What it takes to plan again what an output holds.
+//! The recipe of an output, from which it can be planned again.
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,11 @@ use crate::manifest::Manifest;
 pub struct Recipe {
     /// `spec.toml` of the output.
     pub source: SourceFile,
-    /// What `--set` changed of it, unless that is written into it.
+    /// The arguments of `--set`, unless they are written into it.
     pub sets: Vec<String>,
-    /// Where its tables of values are: the output, or, of a spec that was kept as it was, the folder in which that was.
+    /// The folder of its tables of values: the output, or, of a spec that was kept as it was, the folder in which that was.
     pub folder: PathBuf,
-    /// Where its datasets were looked for.
+    /// The folders in which its datasets were looked for.
     pub data: Vec<PathBuf>,
 }
 

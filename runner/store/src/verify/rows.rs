@@ -18,9 +18,7 @@ use crate::source::{open_table, project};
 pub struct Stretch {
     /// The trial's id, which every row must have.
     pub trial: String,
-    /// In the file.
     pub first: u64,
-    /// How many rows.
     pub count: u64,
     /// So many of the trial's last losses are kept.
     pub window: usize,
@@ -33,7 +31,7 @@ impl Stretch {
     }
 }
 
-/// What a stretch of rows amounts to.
+/// Sums over a stretch of rows.
 #[derive(Clone, Debug, Default)]
 pub struct Content {
     /// The first thing that is wrong within the stretch.
@@ -180,7 +178,7 @@ impl Content {
     }
 }
 
-/// What is wrong where an iteration comes after `last`; they go up by one.
+/// The problem with an iteration that comes after `last`; they go up by one.
 pub fn out_of_order(last: i64, iteration: i64) -> Option<String> {
     match iteration.checked_sub(last) {
         Some(1) => None,

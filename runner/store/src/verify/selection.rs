@@ -1,4 +1,4 @@
-//! Which trials of an output can be trained again to the same bits, and which are asked for.
+//! The selection of an output's trials: those that are asked for and can be trained again to the same bits.
 
 use std::collections::HashSet;
 use std::path::Path;
