@@ -1,7 +1,35 @@
-//! The kinds of schedules and their keys.
+//! The kinds of schedules: a file each, with the kind's keys, its documentation and examples, and how it is built.
 //!
 //! A policy schedules the learning rate, and its keys are named for it (`base_lr`). Any other hyper-parameter takes the
 //! same kinds as a table, `momentum = { kind = "triangular", base = 0.95, max = 0.85, ... }`, there without the `_lr`.
+//!
+//! Reading, suggestions, the JSON Schema, the reference and the columns of the tables are made from [`SCHEDULE_KINDS`].
+
+mod cosine;
+mod cycles;
+mod cyclic;
+mod decay;
+mod exp;
+mod fields;
+mod fixed;
+mod inv;
+mod linear;
+mod multistep;
+mod one_cycle;
+mod poly;
+mod range_test;
+mod sequence;
+mod sgdr;
+mod sigmoid;
+mod step;
+mod table;
+
+use clr_schedule::ratio::Ratio;
+use clr_schedule::{Schedule, Ticks};
+use serde_json::{Value as Json, json};
+
+pub use fields::{Fields, Words};
+pub use sequence::STAGE_LENGTH;
 
 use super::keys::{Key, Kind, Range};
 
@@ -14,7 +42,77 @@ pub struct ScheduleKind {
     pub doc: &'static str,
     /// Its keys, besides [`COMMON`].
     pub keys: &'static [Key],
+    /// Parts of specs, in TOML, that together use each of its keys.
+    pub examples: &'static [&'static str],
+    /// The schedule of such keys. `None` after reporting why, or where parsing has reported it.
+    pub build: fn(&mut dyn Fields) -> Option<Schedule>,
 }
+
+/// All kinds: Caffe's, the paper's, and later ones.
+pub static SCHEDULE_KINDS: &[ScheduleKind] = &[
+    fixed::KIND,
+    step::KIND,
+    multistep::KIND,
+    exp::KIND,
+    inv::KIND,
+    poly::KIND,
+    sigmoid::KIND,
+    decay::KIND,
+    cyclic::TRIANGULAR,
+    cyclic::TRIANGULAR2,
+    cyclic::EXP_RANGE,
+    one_cycle::KIND,
+    cosine::KIND,
+    sgdr::KIND,
+    linear::KIND,
+    range_test::KIND,
+    table::KIND,
+    sequence::KIND,
+];
+
+/// The kind named `name`.
+pub fn find(name: &str) -> Option<&'static ScheduleKind> {
+    SCHEDULE_KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// A schedule as JSON: the kind under `kind`, and the values with all that was left to a default; a constant is its value.
+pub fn json(schedule: &Schedule) -> Json {
+    match *schedule {
+        Schedule::Constant(value) => json!(value),
+        Schedule::Step { base, gamma, step_size } => step::json(base, gamma, step_size),
+        Schedule::MultiStep { base, gamma, ref milestones } => multistep::json(base, gamma, milestones),
+        Schedule::Exp { base, gamma } => exp::json(base, gamma),
+        Schedule::Inv { base, gamma, power } => inv::json(base, gamma, power),
+        Schedule::Poly { base, power, steps } => poly::json(base, power, steps),
+        Schedule::Sigmoid { base, gamma, step_size } => sigmoid::json(base, gamma, step_size),
+        Schedule::Decay { base, max, step_size } => decay::json(base, max, step_size),
+        Schedule::Cyclic(ref cyclic) => cyclic::json(cyclic),
+        Schedule::OneCycle(ref one_cycle) => one_cycle::json(one_cycle),
+        Schedule::Cosine { max, min, steps } => cosine::json(max, min, steps),
+        Schedule::Sgdr(ref sgdr) => sgdr::json(sgdr),
+        Schedule::Linear { from, to, steps } => linear::json(from, to, steps),
+        Schedule::RangeTest { min, max, steps, geometric } => range_test::json(min, max, steps, geometric),
+        Schedule::Table(ref values) => table::json(values),
+        Schedule::Points { ref points, linear } => table::json_of_points(points, linear),
+        Schedule::Sequence(ref stages) => sequence::json(stages),
+        Schedule::PerEpoch { iterations_per_epoch, first_epoch, ref inner } => json!({
+            "kind": "per_epoch", "iterations_per_epoch": number(iterations_per_epoch.period),
+            "ahead": ahead(iterations_per_epoch), "first_epoch": first_epoch, "schedule": json(inner),
+        }),
+    }
+}
+
+/// A whole number as one, any other to the nearest float.
+fn number(ratio: Ratio) -> Json {
+    ratio.whole().map_or_else(|| json!(ratio.to_f64()), |whole| json!(whole))
+}
+
+/// How far the first period is at the start, where it is not at its own.
+fn ahead(ticks: Ticks) -> Option<Json> {
+    (ticks.ahead > Ratio::ZERO).then(|| number(ticks.ahead))
+}
+
+// Keys of several kinds.
 
 const BASE: Key =
     Key::new("base_lr", Kind::Number(Range::NotNegative), "The lower bound, or the value to start from.").required();
@@ -23,297 +121,75 @@ const MIN: Key = Key::new("min_lr", Kind::Number(Range::NotNegative), "The last 
 const GAMMA: Key = Key::new("gamma", Kind::Number(Range::Positive), "The factor of each fall.").required();
 const POWER: Key = Key::new("power", Kind::Number(Range::Any), "The exponent.").required();
 const STEP_SIZE: Key = Key::new("step_size", Kind::Duration { zero: false }, "How long one step lasts.").required();
-const HALF_CYCLE: Key = Key::new(
-    "step_size",
-    Kind::Duration { zero: false },
-    "From `base_lr` to `max_lr`: half a cycle. The paper advises 2 to 10 epochs.",
-)
-.required();
-const DOWN: Key = Key::new(
-    "step_size_down",
-    Kind::Duration { zero: false },
-    "From `max_lr` back to `base_lr`; absent: as long as `step_size`.",
-);
-const WINDOW: Key =
-    Key::new("window", Kind::OneOf(&["linear", "welch", "hann"]), "The shape of a cycle.").text("linear");
-const MULT: Key = Key::new(
-    "mult",
-    Kind::Number(Range::Positive),
-    "How many times as long each cycle is as the one before, such as 2, 1.5 or 0.5; absent: 1.",
-);
-const PEAK_FACTOR: Key = Key::new(
-    "peak_factor",
-    Kind::Number(Range::Positive),
-    "What `max_lr - base_lr` is multiplied by from cycle to cycle: 0.5 is `triangular2`; absent: 1.",
-);
-const CYCLES: Key = Key::new(
-    "cycles",
-    Kind::Number(Range::Positive),
-    "After so many cycles the value stays at `base_lr`; absent: never.",
-);
 const STEPS: Key = Key::new(
     "steps",
     Kind::Duration { zero: false },
     "How long it takes; absent: all of the training, or of the stage.",
 );
 
-/// Keys that every kind has.
-pub static COMMON: &[Key] = &[
-    Key::new(
-        "per",
-        Kind::OneOf(&["iteration", "epoch"]),
-        "When the value changes: with every iteration, or once an epoch as in Torch's recipes.",
-    )
-    .text("iteration")
-    .no_axis(),
-    Key::new(
-        "first_epoch",
-        Kind::Integer { min: 0, max: 1 },
-        "With `per = \"epoch\"`: the number of the first epoch, 1 in Torch7 (and the paper's Table 4), 0 in PyTorch.",
-    )
-    .integer(1),
-    Key::new(
-        "warmup",
-        Kind::Duration { zero: true },
-        "How long the value rises to where the schedule begins, which then counts from the end of the warmup; 0 or absent: not at all.",
-    ),
-    Key::new(
-        "warmup_from",
-        Kind::Number(Range::NotNegative),
-        "Where the warmup begins; absent: at 0, or as `warmup_factor` says.",
-    ),
-    Key::new(
-        "warmup_factor",
-        Kind::Number(Range::NotNegative),
-        "Where the warmup begins, as a part of where it ends: PyTorch's `start_factor`.",
-    ),
-    Key::new("warmup_shape", Kind::OneOf(&["linear", "cosine"]), "How the value rises; absent: on a line."),
-];
+// Keys that every kind has.
 
-/// The length of a stage of a `sequence`.
-pub static STAGE_LENGTH: Key = Key::new(
-    "iterations",
-    Kind::Duration { zero: false },
-    "How long the stage lasts; the last stage may leave it out.",
+/// Whether `per` says that the value changes once an epoch.
+pub const IS_PER_EPOCH: Words<bool, 2> = Words([("iteration", false), ("epoch", true)]);
+const PERS: &[&str] = &IS_PER_EPOCH.names();
+pub const PER: Key = Key::new(
+    "per",
+    Kind::OneOf(PERS),
+    "When the value changes: with every iteration, or once an epoch as in Torch's recipes.",
+)
+.text("iteration")
+.no_axis();
+pub const FIRST_EPOCH: Key = Key::new(
+    "first_epoch",
+    Kind::Integer { min: 0, max: 1 },
+    "With `per = \"epoch\"`: the number of the first epoch, 1 in Torch7 (and the paper's Table 4), 0 in PyTorch.",
+)
+.integer(1);
+pub const WARMUP: Key = Key::new(
+    "warmup",
+    Kind::Duration { zero: true },
+    "How long the value rises to where the schedule begins, which then counts from the end of the warmup; 0 or absent: not at all.",
 );
+pub const WARMUP_FROM: Key = Key::new(
+    "warmup_from",
+    Kind::Number(Range::NotNegative),
+    "Where the warmup begins; absent: at 0, or as `warmup_factor` says.",
+);
+pub const WARMUP_FACTOR: Key = Key::new(
+    "warmup_factor",
+    Kind::Number(Range::NotNegative),
+    "Where the warmup begins, as a part of where it ends: PyTorch's `start_factor`.",
+);
+/// Whether `warmup_shape` says that the value rises by half a cosine.
+pub const WARMUP_IS_COSINE: Words<bool, 2> = Words([("linear", false), ("cosine", true)]);
+const WARMUP_SHAPES: &[&str] = &WARMUP_IS_COSINE.names();
+pub const WARMUP_SHAPE: Key =
+    Key::new("warmup_shape", Kind::OneOf(WARMUP_SHAPES), "How the value rises; absent: on a line.");
 
-/// All kinds, in the order of DESIGN section 4.
-pub static SCHEDULE_KINDS: &[ScheduleKind] = &[
-    ScheduleKind { name: "fixed", doc: "The same value at every step. (Caffe)", keys: &[BASE] },
-    ScheduleKind {
-        name: "step",
-        doc: "base_lr * gamma^floor(step / step_size). (Caffe)",
-        keys: &[BASE, GAMMA, STEP_SIZE],
-    },
-    ScheduleKind {
-        name: "multistep",
-        doc: "base_lr * gamma^(milestones reached). (Caffe)",
-        keys: &[BASE, GAMMA, Key::new("milestones", Kind::Durations, "When the value falls.").required()],
-    },
-    ScheduleKind { name: "exp", doc: "base_lr * gamma^step. (Caffe)", keys: &[BASE, GAMMA] },
-    ScheduleKind { name: "inv", doc: "base_lr * (1 + gamma * step)^-power. (Caffe)", keys: &[BASE, GAMMA, POWER] },
-    ScheduleKind { name: "poly", doc: "base_lr * (1 - step / steps)^power. (Caffe)", keys: &[BASE, POWER, STEPS] },
-    ScheduleKind {
-        name: "sigmoid",
-        doc: "base_lr / (1 + exp(-gamma * (step - step_size))). (Caffe)",
-        keys: &[
-            BASE,
-            Key::new("gamma", Kind::Number(Range::Any), "The steepness; below 0 the value falls.").required(),
-            STEP_SIZE,
-        ],
-    },
-    ScheduleKind {
-        name: "decay",
-        doc: "From max_lr to base_lr over step_size, then base_lr. (Smith 2017, 4.1.1)",
-        keys: &[BASE, MAX, STEP_SIZE],
-    },
-    ScheduleKind {
-        name: "triangular",
-        doc: "Between base_lr and max_lr and back, again and again. (Smith 2017, 3)",
-        keys: &[
-            BASE,
-            MAX,
-            HALF_CYCLE,
-            DOWN,
-            WINDOW,
-            Key::new(
-                "amplitude",
-                Kind::OneOf(&["constant", "half_per_cycle", "one_over_cycle"]),
-                "What becomes of max_lr - base_lr from cycle to cycle.",
-            )
-            .text("constant"),
-            PEAK_FACTOR,
-            MULT,
-            CYCLES,
-        ],
-    },
-    ScheduleKind {
-        name: "triangular2",
-        doc: "As triangular, max_lr - base_lr halved after each cycle. (Smith 2017, 3)",
-        keys: &[BASE, MAX, HALF_CYCLE, DOWN, WINDOW, MULT, CYCLES],
-    },
-    ScheduleKind {
-        name: "exp_range",
-        doc: "As triangular, declining by gamma^step. (Smith 2017, 3)",
-        keys: &[
-            BASE,
-            MAX,
-            HALF_CYCLE,
-            DOWN,
-            WINDOW,
-            GAMMA,
-            Key::new(
-                "decline",
-                Kind::OneOf(&["boundaries", "amplitude"]),
-                "What declines: both boundaries (the paper), or only max_lr - base_lr (Keras, PyTorch).",
-            )
-            .text("boundaries"),
-            MULT,
-            CYCLES,
-        ],
-    },
-    ScheduleKind {
-        name: "one_cycle",
-        doc: "One cycle, then far below its start. (Smith 2018)",
-        keys: &[
-            Key::new(
-                "form",
-                Kind::OneOf(&["smith", "two_phase", "three_phase", "fastai"]),
-                "Smith's Caffe code, PyTorch's two or three phases, or fastai's.",
-            )
-            .text("smith")
-            .no_axis(),
-            MAX,
-            Key::new("base_lr", Kind::Number(Range::NotNegative), "The first value; absent: max_lr / div_factor."),
-            Key::new(
-                "div_factor",
-                Kind::Number(Range::Positive),
-                "max_lr / first value, where base_lr is absent; absent: 25, in Smith's form 10.",
-            ),
-            Key::new(
-                "final_div_factor",
-                Kind::Number(Range::Positive),
-                "First value / last value; absent: 1,000 (Smith), 10,000 (PyTorch), or such that the last is max_lr / 100,000 (fastai).",
-            ),
-            Key::new(
-                "step_size",
-                Kind::Duration { zero: false },
-                "Smith's form, which needs it: half a cycle, the cycle being a little shorter than the training.",
-            ),
-            Key::new(
-                "pct_start",
-                Kind::Number(Range::Fraction),
-                "The other forms: the fraction of the steps on the way up; absent: 0.3, in fastai's form 0.25.",
-            ),
-            Key::new(
-                "anneal",
-                Kind::OneOf(&["linear", "cosine"]),
-                "The other forms: how phases are joined; absent: cosine.",
-            ),
-            Key::new(
-                "steps",
-                Kind::Duration { zero: false },
-                "The other forms: how long it takes; absent: all of the training, or of the stage.",
-            ),
-            Key::new(
-                "cycles",
-                Kind::Integer { min: 1, max: 100 },
-                "How many cycles share the time, one after another; absent: one.",
-            ),
-            MULT,
-            Key::new(
-                "peak_factor",
-                Kind::Number(Range::Positive),
-                "With `cycles`: what `max_lr` is multiplied by from cycle to cycle; absent: 1.",
-            ),
-        ],
-    },
-    ScheduleKind { name: "cosine", doc: "Half a cosine from max_lr to min_lr, then min_lr.", keys: &[MAX, MIN, STEPS] },
-    ScheduleKind {
-        name: "sgdr",
-        doc: "Cosine with warm restarts. (Loshchilov and Hutter 2017)",
-        keys: &[
-            MAX,
-            MIN,
-            Key::new("first_cycle", Kind::Duration { zero: false }, "How long the first cycle lasts.").required(),
-            Key::new(
-                "mult",
-                Kind::Number(Range::Positive),
-                "How many times as long each cycle is as the one before, such as 2, 1.5 or 0.5.",
-            )
-            .number(1.0),
-            Key::new(
-                "peak_factor",
-                Kind::Number(Range::Positive),
-                "What the peak is multiplied by at each restart; absent: 1.",
-            ),
-            Key::new(
-                "peak_factor_of",
-                Kind::OneOf(&["peak", "amplitude"]),
-                "What `peak_factor` multiplies: the peak (timm), or what it has above `min_lr` (Keras); absent: the peak.",
-            ),
-        ],
-    },
-    ScheduleKind {
-        name: "linear",
-        doc: "A line from from_lr to to_lr, then to_lr.",
-        keys: &[
-            Key::new("from_lr", Kind::Number(Range::NotNegative), "The first value.").required(),
-            Key::new("to_lr", Kind::Number(Range::NotNegative), "The last value.").required(),
-            STEPS,
-        ],
-    },
-    ScheduleKind {
-        name: "range_test",
-        doc: "From min_lr to max_lr over the whole training, to see where it learns and where it diverges. (Smith 2017, 3.3)",
-        keys: &[
-            Key::new("min_lr", Kind::Number(Range::NotNegative), "The first value.").required(),
-            Key::new("max_lr", Kind::Number(Range::NotNegative), "The value after the last step.").required(),
-            STEPS,
-            Key::new("spacing", Kind::OneOf(&["linear", "geometric"]), "Whether each step adds or multiplies.")
-                .text("linear"),
-        ],
-    },
-    ScheduleKind {
-        name: "table",
-        doc: "Values from a file; the last one stays.",
-        keys: &[
-            Key::new(
-                "file",
-                Kind::Text,
-                "A CSV file, its path relative to the spec: bare numbers, one an iteration, or columns with names, one of them `iteration`, `step` or `epoch`.",
-            )
-            .required(),
-            Key::new(
-                "column",
-                Kind::Text,
-                "The column with the values; absent: the one named after the hyper-parameter (`lr`), or `value`.",
-            ),
-            Key::new(
-                "between",
-                Kind::OneOf(&["hold", "linear"]),
-                "Between two rows: the value of the first, or a line from one to the other.",
-            )
-            .text("hold"),
-        ],
-    },
-    ScheduleKind {
-        name: "sequence",
-        doc: "Stages in a row, each counting from its own start.",
-        keys: &[Key::new(
-            "stages",
-            Kind::Stages,
-            "`[{ kind = \"..\", iterations = 16_000, .. }, ..]`; the last one goes on to the end.",
-        )
-        .required()
-        .no_axis()],
-    },
+/// Keys that every kind has.
+pub static COMMON: &[Key] = &[PER, FIRST_EPOCH, WARMUP, WARMUP_FROM, WARMUP_FACTOR, WARMUP_SHAPE];
+
+/// Examples of [`COMMON`].
+pub const COMMON_EXAMPLES: &[&str] = &[
+    r#"[policies.stairs]
+kind          = "triangular"
+base_lr       = 0.001
+max_lr        = 0.006
+step_size     = "5 epochs"
+per           = "epoch"       # the value of an epoch's first iteration holds for all of it
+first_epoch   = 0"#,
+    r#"[policies.warm]
+kind          = "cosine"
+max_lr        = 0.1
+warmup        = "5 epochs"
+warmup_factor = 0.01          # from 0.001; or: warmup_from = 0.001
+warmup_shape  = "linear""#,
+    r#"[policies.warm_from]
+kind          = "cosine"
+max_lr        = 0.1
+warmup        = "10%"
+warmup_from   = 0.001"#,
 ];
-
-/// The kind named `name`.
-pub fn find(name: &str) -> Option<&'static ScheduleKind> {
-    SCHEDULE_KINDS.iter().find(|kind| kind.name == name)
-}
 
 /// What a schedule's keys are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
