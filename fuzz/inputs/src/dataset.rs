@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clr_run::dataset::decoded::Decoded;
 use clr_run::dataset::{
-    Cifar, DatasetError, cache, canonical, cifar_binary, cifar_python, fixtures, idx, parquet_images,
+    Cifar, DatasetError, cache, canonical, cifar_binary, cifar_python, fixtures, idx, map, parquet_images,
 };
 use tempfile::TempDir;
 
@@ -144,7 +144,7 @@ fn read_cache(bytes: &[u8]) {
     FOLDER.with(|folder| {
         let path = folder.path().join("set.clrdata");
         fs::write(&path, bytes).expect("a file of ours");
-        let map = cache::map::Map::new(&File::open(path).expect("a file of ours"));
+        let map = map::Map::new(&File::open(path).expect("a file of ours"));
         let Some(parsed) = map.ok().and_then(|map| cache::parse(&Arc::new(map)).ok()) else { return };
         // Whatever it finds, it comes to an end.
         let _ = parsed.check_images(false);

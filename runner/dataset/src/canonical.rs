@@ -84,6 +84,14 @@ fn sorted(split: Split, image_bytes: usize) -> (Vec<Key>, Samples) {
     (keys, Samples { images: images.into(), labels, stored: stored.into() })
 }
 
+impl Dataset {
+    /// The digest computed anew from pixels and labels. It differs from [`Dataset::digest`] if memory was damaged, or the
+    /// cache file since it was opened.
+    pub fn computed_digest(&self) -> String {
+        digest_of(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

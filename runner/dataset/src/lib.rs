@@ -4,7 +4,6 @@
 //! canonical order ([`canonical`]) and kept in a cache file that later calls map into memory ([`cache`]).
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 pub mod cache;
@@ -19,7 +18,7 @@ pub mod fetch;
 #[doc(hidden)]
 pub mod fixtures;
 pub mod idx;
-mod numpy_array;
+pub mod map;
 pub mod order;
 pub mod parquet_images;
 mod pickle;
@@ -37,52 +36,8 @@ pub use cache::Check;
 use cache::Unusable;
 pub use cifar::Cifar;
 pub use error::{DatasetError, Place};
-pub use samples::{Bytes, Samples};
+pub use samples::{Bytes, Dataset, Samples};
 pub use well_known::{WellKnown, info, well_known};
-
-/// A dataset in memory (or mapped), its samples in canonical order: sorted by a hash of (pixels, label).
-///
-/// So every format of one set gives the same samples at the same indices, and one digest. [`canonical`] has the details.
-#[derive(Clone, Debug)]
-pub struct Dataset {
-    /// The name in the spec, such as `cifar10`.
-    pub name: String,
-    /// 64 hexadecimal digits over the canonical order of both splits, sizes and class count.
-    pub digest: String,
-    /// Rows of an image.
-    pub height: u32,
-    /// Columns of an image.
-    pub width: u32,
-    /// Bytes of a pixel: 3 is red, green, blue; 1 is grey.
-    pub channels: u32,
-    /// Labels are in `0..class_count`.
-    pub class_count: u32,
-    /// One name a class, or none at all where neither the files nor [`well_known`] have them.
-    pub class_names: Arc<[String]>,
-    /// The source in words: `Parquet shards in /data/cifar10`.
-    pub source: String,
-    /// The state of the cache file that it is mapped from, by which a worker knows that all of it has been checked.
-    pub checked: Option<String>,
-    /// Notes for people: damage that was found and mended on opening.
-    pub notes: Vec<String>,
-    /// The images to train on.
-    pub train: Samples,
-    /// The images on which accuracy is measured.
-    pub test: Samples,
-}
-
-impl Dataset {
-    /// Bytes of one image: height x width x channels.
-    pub fn image_bytes(&self) -> usize {
-        self.height as usize * self.width as usize * self.channels as usize
-    }
-
-    /// The digest computed anew from pixels and labels. It differs from [`Dataset::digest`] if memory was damaged, or the
-    /// cache file since it was opened.
-    pub fn computed_digest(&self) -> String {
-        canonical::digest_of(self)
-    }
-}
 
 /// Opens the dataset `name`: one of [`well_known`], or a folder `name` of Parquet shards below one of the `roots`.
 ///

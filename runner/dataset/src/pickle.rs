@@ -3,14 +3,14 @@
 //! A pickle is a program for a stack machine, and Python's interpreter of it calls any function that the file names.
 //! This one knows the opcodes that Python 2 and 3 write for dictionaries of lists, texts, bytes, integers and numpy arrays,
 //! in every protocol (0 to 5), and calls nothing: what the file would call is kept as data (`Value::Call`), and an array is
-//! recognised by the shape of that data ([`super::numpy_array`]). Three calls that only make values of others are made here:
+//! recognised by the shape of that data ([`numpy_array`]). Three calls that only make values of others are made here:
 //! `_codecs.encode`, by which Python 3 writes bytes in protocols without them, `bytes` and `bytearray`; and `OrderedDict`
 //! is a dictionary. Bytes borrow from the file where they can; the number of values is bounded.
 
+mod numpy_array;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
-
-use super::numpy_array;
 
 /// The values of a pickle. They refer to each other by index, so that a value may be shared, or be part of itself.
 #[derive(Debug)]

@@ -4,7 +4,45 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use super::cache::map::Map;
+use super::map::Map;
+
+/// A dataset in memory (or mapped), its samples in canonical order: sorted by a hash of (pixels, label).
+///
+/// So every format of one set gives the same samples at the same indices, and one digest. [`super::canonical`] has the details.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The name in the spec, such as `cifar10`.
+    pub name: String,
+    /// 64 hexadecimal digits over the canonical order of both splits, sizes and class count.
+    pub digest: String,
+    /// Rows of an image.
+    pub height: u32,
+    /// Columns of an image.
+    pub width: u32,
+    /// Bytes of a pixel: 3 is red, green, blue; 1 is grey.
+    pub channels: u32,
+    /// Labels are in `0..class_count`.
+    pub class_count: u32,
+    /// One name a class, or none at all where neither the files nor [`super::well_known`] have them.
+    pub class_names: Arc<[String]>,
+    /// The source in words: `Parquet shards in /data/cifar10`.
+    pub source: String,
+    /// The state of the cache file that it is mapped from, by which a worker knows that all of it has been checked.
+    pub checked: Option<String>,
+    /// Notes for people: damage that was found and mended on opening.
+    pub notes: Vec<String>,
+    /// The images to train on.
+    pub train: Samples,
+    /// The images on which accuracy is measured.
+    pub test: Samples,
+}
+
+impl Dataset {
+    /// Bytes of one image: height x width x channels.
+    pub fn image_bytes(&self) -> usize {
+        self.height as usize * self.width as usize * self.channels as usize
+    }
+}
 
 /// Images and labels in canonical order, and the order in which the files had them.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! The datasets that are known by name, with their sizes built in, so that checking a spec needs no data.
 
+use std::fmt::Display;
+
 use super::decoded::{self, Decoded};
 use super::error::DatasetError;
-use super::search::Source;
 
 /// The facts about a dataset that are known before any file was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ pub fn info(name: &str) -> Option<&'static WellKnown> {
 
 impl WellKnown {
     /// Refuses a set that goes by this name but has other sizes: half a CIFAR-10 would train, and mislead.
-    pub(super) fn check(&self, decoded: &Decoded, source: &Source) -> Result<(), DatasetError> {
+    pub(super) fn check(&self, decoded: &Decoded, source: &impl Display) -> Result<(), DatasetError> {
         let expected = decoded::sizes(
             self.train_count as usize,
             self.test_count as usize,

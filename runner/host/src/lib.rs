@@ -6,9 +6,10 @@
 //! - `discovery.rs` finds libraries, `library.rs` loads one and refuses what it cannot work with;
 //! - `info.rs` is what a plugin offers, `describe.rs` reads and checks it;
 //! - `data.rs` is the dataset that a session borrows, `stream.rs` the way back for images that come in batches;
-//! - `session.rs` trains, `call.rs` has the tables; `error.rs` is what can go wrong, `death.rs` how a process that held a session ended.
+//! - `config.rs` is what a session is made from, `session.rs` trains, `call.rs` has the tables; `error.rs` is what can go wrong, `death.rs` how a process that held a session ended.
 
 mod call;
+mod config;
 mod data;
 mod death;
 mod describe;
@@ -18,15 +19,18 @@ mod info;
 mod library;
 mod raw;
 mod session;
+mod split;
 mod stream;
 
 pub use call::{CallSizes, Completion, StepCall};
-pub use data::{Data, Images, Split, SplitData, Transform};
+pub use config::{Lane, SessionConfig};
+pub use data::{Data, Images, SplitData, Transform};
 pub use death::Death;
 pub use discovery::{Found, Pin, SearchPath};
 pub use error::{Blame, Function, HostError};
 pub use info::check_sizes;
 pub use info::{Footprint, MOST_STATE_VALUES, ModelInfo, OptimizerInfo, ParameterInfo, PluginInfo, Role, TensorInfo};
 pub use library::Plugin;
-pub use session::{Lane, Session, SessionConfig};
+pub use session::Session;
+pub use split::Split;
 pub use stream::{LoadRequest, Loader};

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use clr_abi::floating_point::kept;
 use clr_system::regular;
 
+use super::config::{BorrowedConfig, SessionConfig};
 use super::describe;
 use super::info::{ParameterInfo, PluginInfo};
 use super::raw;
-use super::session::{BorrowedConfig, Session, SessionConfig};
 use super::{Footprint, HostError};
 
 /// Longer files are no libraries: one with all kernels of a GPU's vendor has some gigabytes.
@@ -188,7 +188,7 @@ impl Plugin {
     /// only.
     pub fn footprint(&self, config: &SessionConfig) -> Result<Footprint, HostError> {
         let function = "footprint";
-        let borrowed = BorrowedConfig::new(self, config, false, function)?;
+        let borrowed = BorrowedConfig::new(config, false).map_err(|message| self.argument(function, message))?;
         let mut footprint = raw::sized::<clr_abi::Footprint>();
         let mut error = clr_abi::Error::new();
         // SAFETY: all structs are as the header says and live through the call.
@@ -215,7 +215,7 @@ impl Plugin {
         let Some(list) = self.functions().parameters else {
             return Err(self.answer(function, "the plugin does not list its models' parameters".to_owned()));
         };
-        let borrowed = BorrowedConfig::new(self, config, false, function)?;
+        let borrowed = BorrowedConfig::new(config, false).map_err(|message| self.argument(function, message))?;
         let mut taken: Result<Vec<ParameterInfo>, String> = Ok(Vec::new());
         let mut error = clr_abi::Error::new();
         let context = (&raw mut taken).cast::<c_void>();
@@ -231,11 +231,6 @@ impl Plugin {
             Some(wrong) => Err(self.answer(function, format!("a name is empty or there twice: {:?}", wrong.name))),
             None => Ok(parameters),
         }
-    }
-
-    /// A session with every lane at step 0.
-    pub fn session(&self, config: SessionConfig) -> Result<Session, HostError> {
-        Session::new(self.clone(), config)
     }
 
     pub(super) fn functions(&self) -> &Functions {

@@ -9,13 +9,18 @@ use clr_terminal::words::thousands;
 
 use super::cell::Cell;
 use super::columns::{self, Column};
+use super::exclusions::{self, Exclusions};
 use super::facts::Facts;
-use super::grid::{self, Exclusions, MOST_TRIALS, Pair};
+use super::grid::{self, MOST_TRIALS, Pair};
 use super::resolve::{Body, Resolver};
 use super::settings;
 use super::{AxisValue, Group, Plan, Shape, SharedText, Trial, TrialId};
 
-pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
+/// Crosses the grid and resolves every cell. Pure: `facts` is all that it knows of the world.
+///
+/// The error has every problem that was found, in the order of the spec's text. Where the spec is not
+/// [`complete`](Spec::complete) it is always an error, with only what [`clr_spec::parse`] could not know: possibly nothing.
+pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
     let mut problems = Problems::default();
     let pairs = grid::pairs(spec, &mut problems);
     if let Some(diagnostic) = too_many(spec, &pairs) {
@@ -63,7 +68,7 @@ pub(super) fn build(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>>
 
     if spec.complete {
         resolver.unmatched_patterns(&mut problems);
-        grid::unused_exclusions(&spec.exclude, &used, &pairs, &mut problems);
+        exclusions::unused_exclusions(&spec.exclude, &used, &pairs, &mut problems);
         if problems.is_empty() && builder.trials.is_empty() {
             let span = spec.exclude.first().map_or(Span::spec(0..0), |exclusion| exclusion.span.clone());
             problems.push(

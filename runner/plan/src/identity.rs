@@ -5,6 +5,7 @@
 
 use clr_spec::duration::Period;
 use clr_spec::{LastBatch, Normalize, Order};
+use serde_json::{Map, Value as Json};
 
 use super::{DataPlan, Divergence};
 
@@ -22,7 +23,7 @@ pub fn shape(
     let mut out = VERSION.to_vec();
     text(plugin, &mut out);
     text(architecture, &mut out);
-    super::options::canonical(options, &mut out);
+    self::options(options, &mut out);
     // A dataset is its content, whatever its name; where the content was not read, the name stands for it.
     match &data.digest {
         Some(digest) => tagged(b'd', digest, &mut out),
@@ -74,6 +75,31 @@ pub fn divergence(divergence: Divergence, out: &mut Vec<u8>) {
 pub fn text(text: &str, out: &mut Vec<u8>) {
     out.extend((text.len() as u64).to_le_bytes());
     out.extend(text.as_bytes());
+}
+
+/// Appends a canonical form: names sorted, each value with its type, numbers by their bits.
+pub fn options(options: &Map<String, Json>, out: &mut Vec<u8>) {
+    let mut names: Vec<&String> = options.keys().collect();
+    names.sort_unstable();
+    out.extend((names.len() as u64).to_le_bytes());
+    for name in names {
+        text(name, out);
+        match &options[name] {
+            Json::Bool(boolean) => out.extend([b'b', u8::from(*boolean)]),
+            Json::Number(number) if number.is_f64() => {
+                out.push(b'f');
+                out.extend(number.as_f64().unwrap_or(f64::NAN).to_bits().to_le_bytes());
+            }
+            Json::String(string) => {
+                out.push(b's');
+                text(string, out);
+            }
+            other => {
+                out.push(b'j');
+                text(&other.to_string(), out);
+            }
+        }
+    }
 }
 
 fn tagged(tag: u8, content: &str, out: &mut Vec<u8>) {

@@ -7,7 +7,7 @@
 use clr_spec::Value;
 use clr_terminal::suggest;
 use clr_terminal::words::Number;
-use serde_json::{Map, Number as JsonNumber, Value as Json};
+use serde_json::{Number as JsonNumber, Value as Json};
 
 /// A JSON Schema of an object.
 #[derive(Clone, Copy)]
@@ -158,31 +158,6 @@ pub fn default(property: &Json) -> Option<Json> {
         (Some("number"), Some(number)) => float(number).ok()?,
         _ => default.clone(),
     })
-}
-
-/// Appends a canonical form: names sorted, each value with its type, numbers by their bits.
-pub fn canonical(options: &Map<String, Json>, out: &mut Vec<u8>) {
-    let mut names: Vec<&String> = options.keys().collect();
-    names.sort_unstable();
-    out.extend((names.len() as u64).to_le_bytes());
-    for name in names {
-        super::identity::text(name, out);
-        match &options[name] {
-            Json::Bool(boolean) => out.extend([b'b', u8::from(*boolean)]),
-            Json::Number(number) if number.is_f64() => {
-                out.push(b'f');
-                out.extend(number.as_f64().unwrap_or(f64::NAN).to_bits().to_le_bytes());
-            }
-            Json::String(string) => {
-                out.push(b's');
-                super::identity::text(string, out);
-            }
-            other => {
-                out.push(b'j');
-                super::identity::text(&other.to_string(), out);
-            }
-        }
-    }
 }
 
 fn float(number: f64) -> Result<Json, String> {

@@ -1,5 +1,8 @@
 //! One cell of the grid to everything that its trials have in common but their seeds.
 
+mod groups;
+mod optimizer;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -12,10 +15,12 @@ use clr_terminal::suggest;
 use clr_terminal::words::{Number, thousands};
 use serde_json::{Map, Value as Json};
 
+pub use groups::{GROUPS, models_with_groups};
+
+use self::groups::Pattern;
+use self::optimizer::Updates;
 use super::cell::Cell;
 use super::facts::{DatasetFacts, Facts, ModelFacts, ModelQuery, NoDataset, OptimizerFacts, PluginFacts};
-use super::groups::{GROUPS, Pattern};
-use super::optimizer::Updates;
 use super::options::{self, Schema};
 use super::schedules::{self, Clock};
 use super::{DataPlan, Divergence, Shape, TrialOptimizer, identity, warnings};
@@ -130,7 +135,7 @@ impl<'f> Resolver<'f> {
 
         let mut canonical = group.canonical.clone();
         identity::text(&kind, &mut canonical);
-        options::canonical(&constants, &mut canonical);
+        identity::options(&constants, &mut canonical);
         canonical.extend((schedules.len() as u64).to_le_bytes());
         for (name, schedule) in &schedules {
             identity::text(name, &mut canonical);

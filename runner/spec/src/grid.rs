@@ -43,20 +43,17 @@ pub(super) fn read(table: &Table, problems: &mut Problems) -> (Vec<Zip>, Vec<Exc
             ("exclude", Item::List(nodes)) => {
                 exclusions.extend(nodes.iter().filter_map(|node| exclusion(node, problems)))
             }
-            ("zip", _) => expected(&entry.node, "zip", ZIP_FORM, problems),
-            ("exclude", _) => expected(&entry.node, "exclude", EXCLUDE_FORM, problems),
+            ("zip", _) => expected(&entry.node, "zip", read::ZIP_FORM, problems),
+            ("exclude", _) => expected(&entry.node, "exclude", read::EXCLUDE_FORM, problems),
             _ => problems.push(read::unknown_key(entry, "[grid]", GRID.keys.iter().map(|key| key.name))),
         }
     }
     (zips, exclusions)
 }
 
-pub(super) const ZIP_FORM: &str = "a list of lists of keys, `[[\"policy.max_lr\", \"policy.step_size\"]]`";
-pub(super) const EXCLUDE_FORM: &str = "a list of tables of keys and values, `[{ policy = \"long\", seed = [2, 3] }]`";
-
 fn zip(node: &Node, problems: &mut Problems) -> Option<Zip> {
     let Item::List(nodes) = &node.item else {
-        expected(node, "zip", ZIP_FORM, problems);
+        expected(node, "zip", read::ZIP_FORM, problems);
         return None;
     };
     let mut axes = Vec::new();
@@ -78,7 +75,7 @@ fn zip(node: &Node, problems: &mut Problems) -> Option<Zip> {
 
 fn exclusion(node: &Node, problems: &mut Problems) -> Option<Exclusion> {
     let Item::Table(table) = &node.item else {
-        expected(node, "exclude", EXCLUDE_FORM, problems);
+        expected(node, "exclude", read::EXCLUDE_FORM, problems);
         return None;
     };
     let mut conditions = Vec::new();

@@ -11,9 +11,12 @@ use super::keys::{Default, Key, Kind};
 use super::kinds::{self, Naming};
 use super::setting::{Setting, Value, parse_bytes, parse_interval, parse_seconds};
 use super::source::Span;
+use super::spacing;
 use super::tree::{Entry, Item, Node, Table};
-use super::{grid, spacing};
 use crate::duration::Duration;
+
+pub(super) const ZIP_FORM: &str = "a list of lists of keys, `[[\"policy.max_lr\", \"policy.step_size\"]]`";
+pub(super) const EXCLUDE_FORM: &str = "a list of tables of keys and values, `[{ policy = \"long\", seed = [2, 3] }]`";
 
 /// Longer axes are typing mistakes, and a file full of them would fill the memory.
 const MOST_VALUES: i64 = 100_000;
@@ -328,8 +331,8 @@ pub fn wrong_type<T>(kind: &Kind, name: &str, node: &Node, problems: &mut Proble
         Kind::Bytes => "a size such as \"512 MiB\" or \"4 GB\"".to_owned(),
         Kind::Stages => "a list of tables such as `[{ kind = \"..\", iterations = 16_000 }, ..]`".to_owned(),
         Kind::Seeds => "a list such as `[1, 2, 3]`".to_owned(),
-        Kind::Axes => grid::ZIP_FORM.to_owned(),
-        Kind::Cells => grid::EXCLUDE_FORM.to_owned(),
+        Kind::Axes => ZIP_FORM.to_owned(),
+        Kind::Cells => EXCLUDE_FORM.to_owned(),
     };
     problems.push(
         Diagnostic::new("spec::type", node.span.clone(), format!("`{name}` has the wrong type"))

@@ -26,7 +26,11 @@ const OPTIONAL: [&str; 3] = [GRID.name, CHECKPOINT.name, LIMITS.name];
 /// More seeds than a grid may have cells.
 const MOST_SEEDS: i64 = 1_000_000;
 
-pub(super) fn parse(source: &SourceFile, sets: &[String]) -> (Spec, Vec<Diagnostic>) {
+/// Reads a spec, with the values of `--set KEY=VALUE` arguments in place of its own.
+///
+/// The diagnostics are in the order of the text, those of the command line last. Where there is any, the spec is not
+/// [`complete`](Spec::complete) and no plan can be made of it, but planning it still finds what else is wrong.
+pub fn parse(source: &SourceFile, sets: &[String]) -> (Spec, Vec<Diagnostic>) {
     let mut problems = Problems::default();
     let tree::Tree { mut root, broken } = tree::read(source, &mut problems);
     for (position, argument) in sets.iter().enumerate() {

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+/// More bytes than anyone writes into a spec.
+pub const LARGEST_SPEC: u64 = 1 << 22;
+
 /// A spec file as it was read. Parsing does no I/O, so the text comes with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {

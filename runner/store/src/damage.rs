@@ -15,27 +15,11 @@ use clr_spec::Keep;
 use clr_terminal::words;
 
 use super::files::FileEntry;
-use super::folder::is_of_recipe;
+use super::folder::Damage;
 use super::manifest::{BACKUP, Manifest, NAME, Segment};
 use super::schema::Table;
 use super::sound::{Depth, Unsound, check};
 use super::{StoreError, saved, swap};
-
-/// A file of an output that is not what was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// Its path in the folder.
-    pub file: String,
-    /// The damage, as in "it is missing".
-    pub what: String,
-}
-
-impl Damage {
-    /// True if rows or a state are lost with it. All else can be made from the manifest and the spec.
-    pub fn costs_rows(&self) -> bool {
-        self.file.contains('/') && !is_of_recipe(&self.file)
-    }
-}
 
 /// Files of so many bytes in all are read to their end where nothing is to be trained: a tenth of a second, once they are in
 /// memory. What is beyond is known by its length and its footer.

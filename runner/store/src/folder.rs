@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path};
 
-use super::damage::Damage;
 use super::manifest::{BACKUP, Manifest, NAME};
 use super::schema::FAILED;
 use super::{StoreError, files, saved, swap};
@@ -27,6 +26,22 @@ const FOLDERS: [&str; 6] = ["parts", "metrics", "evals", FAILED, saved::DIRECTOR
 /// The files of an output that are in none of its folders.
 const FILES: [&str; 8] =
     [SPEC, PLAN, NAME, BACKUP, "trials.parquet", "timings.parquet", journal::EVENTS, journal::HEARTBEAT];
+
+/// A file of an output that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Its path in the folder.
+    pub file: String,
+    /// The damage, as in "it is missing".
+    pub what: String,
+}
+
+impl Damage {
+    /// True if rows or a state are lost with it. All else can be made from the manifest and the spec.
+    pub fn costs_rows(&self) -> bool {
+        self.file.contains('/') && !is_of_recipe(&self.file)
+    }
+}
 
 /// Drops files from the manifest that hold no trial's rows or state, such as parts of trials that were cut off.
 pub fn forget_unused(manifest: &mut Manifest) {

@@ -20,8 +20,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::damage::Damage;
 use super::files::{self, Digesting, FileEntry};
+use super::folder::Damage;
 use super::result::{Numbers, Status, TrialResult};
 use super::schema::{FAILED, FORMAT, OLDEST_FORMAT, Table};
 use super::sound::Unsound;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use clr_plan::Plan;
 use clr_plan::show::{Estimates, write_json};
 
-use super::damage::{self, Damage, QUICK_BYTES};
+use super::damage::{self, QUICK_BYTES};
 use super::files::FileEntry;
+use super::folder::Damage;
 use super::folder::{
     ASIDE, PLAN, SPEC, TABLES, delete_unlisted, folder_name, forget_unused, is_of_recipe, is_output_without_manifest,
     is_summary, set_all_aside, set_aside, set_intruders_aside,

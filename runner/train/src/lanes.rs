@@ -81,15 +81,6 @@ struct InFlight<'a> {
     calls: u64,
 }
 
-/// A trial as the plugin sees it.
-pub fn lane(trial: &Trial) -> clr_host::Lane {
-    clr_host::Lane {
-        options_json: trial.optimizer.json.clone(),
-        init_seed: trial.init_seed,
-        data_seed: trial.data_seed,
-    }
-}
-
 impl<'a> Driver<'a> {
     /// For a session of `plan.groups[group]`. `has_state`: the plugin can save and load a lane. `advances` counts the calls
     /// that bring a trial further.
@@ -218,7 +209,7 @@ impl<'a> Driver<'a> {
             let Some(work) = self.queue.and_then(|queue| queue.take(self.group)) else { return Ok(()) };
             let trial = &self.plan.trials[work.trial];
             self.lanes[lane] = Some(self.in_flight(work));
-            self.session.reset_lane(lane, &self::lane(trial))?;
+            self.session.reset_lane(lane, &super::resources::lane(trial))?;
             self.begin(lane)?;
         }
         Ok(())

@@ -37,10 +37,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::DatasetError;
+use super::map::Map;
 use super::search::Source;
 use super::{Bytes, Dataset, Samples};
 
-pub mod map;
 mod source;
 mod temporary;
 
@@ -137,7 +137,7 @@ impl Entry {
             Err(error) => return Err(damaged(error.to_string())),
         };
         let state = file.metadata().ok().and_then(|metadata| source::state(&metadata, self.now));
-        let map = Arc::new(map::Map::new(&file).map_err(|error| damaged(error.to_string()))?);
+        let map = Arc::new(Map::new(&file).map_err(|error| damaged(error.to_string()))?);
         let parsed = parse(&map).map_err(|unusable| match unusable {
             Unusable::Damaged(what) => damaged(what),
             Unusable::Absent => Unusable::Absent,
@@ -268,7 +268,7 @@ impl Blocks {
 
 /// A file whose metadata and tables are as they were written, and fit its length.
 pub struct Parsed {
-    map: Arc<map::Map>,
+    map: Arc<Map>,
     metadata: Metadata,
     train_count: usize,
     test_count: usize,
@@ -280,7 +280,7 @@ pub struct Parsed {
 }
 
 /// Looks at all but the images.
-pub fn parse(map: &Arc<map::Map>) -> Result<Parsed, Unusable> {
+pub fn parse(map: &Arc<Map>) -> Result<Parsed, Unusable> {
     let damaged = |what: &str| Unusable::Damaged(what.to_owned());
     let (header, rest) = map.split_at_checked(HEADER).ok_or_else(|| damaged("it is cut off"))?;
     let (magic, header) = header.split_at(MAGIC.len());

@@ -12,6 +12,8 @@ mod table;
 mod without_data;
 
 use clr_spec::{SourceFile, parse, render};
+use std::sync::Arc;
+
 use expect_test::{Expect, expect};
 
 use super::example::{HEAD, facts, facts_for, planned};

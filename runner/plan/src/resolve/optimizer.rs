@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use clr_schedule::{Outside, Schedule};
-use clr_spec::duration;
 use clr_spec::foreign::{self, Place};
 use clr_spec::kinds::Naming;
 use clr_spec::{Diagnostic, Optimizer, Problems, Setting, Value};
@@ -12,13 +11,13 @@ use clr_terminal::suggest;
 use clr_terminal::words::{Number, thousands};
 use serde_json::{Map, Value as Json};
 
-use super::cell::Cell;
-use super::facts::OptimizerFacts;
 use super::groups::GROUPS;
-use super::options::{Bounds, Schema};
-use super::resolve::{Offer, Resolver, check_option};
-use super::schedules::{self, Clock};
-use super::warnings::Warner;
+use super::{Offer, Resolver, check_option};
+use crate::cell::Cell;
+use crate::facts::OptimizerFacts;
+use crate::options::{Bounds, Schema};
+use crate::schedules::{self, Clock};
+use crate::warnings::Warner;
 
 /// The optimizer of a cell's trials, and how its hyper-parameters change.
 pub struct Updates {
@@ -66,7 +65,7 @@ impl<'f> Resolver<'f> {
         let some_clock = Clock::new(1000.into(), 1_000_000_000.into());
         let mut found = Problems::default();
         schedules::schedule(cell, path, naming, some_clock, self.facts, &mut found);
-        for problem in found.into_sorted().into_iter().filter(|problem| problem.code != duration::PROBLEM) {
+        for problem in found.into_sorted().into_iter().filter(|problem| problem.code != schedules::DURATION) {
             problems.push(problem);
         }
         None

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::pickle::{Id, Pickle};
+use super::{Id, Pickle};
 
 /// An array of numbers. Its bytes are those of its elements, no more and no fewer.
 pub(super) struct Array<'p> {

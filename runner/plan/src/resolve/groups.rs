@@ -11,26 +11,12 @@ use clr_spec::{Diagnostic, Problems, Span, Spec, Value};
 use clr_terminal::suggest;
 use serde_json::{Map, Value as Json, json};
 
-use super::cell::Cell;
-use super::facts::{Facts, ModelQuery, ParameterFacts};
-use super::grid::{self, Pair};
-use super::options::Schema;
-use super::resolve::{GroupBody, Offer, Resolver, SHAPING};
-
-/// A group of a trial's optimizer, as it was asked, and what it is of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ParameterGroup {
-    /// Patterns, as in `*.bias, bn*`.
-    pub parameters: Arc<str>,
-    /// In place of the architecture's own.
-    pub lr_mult: Option<f64>,
-    /// In place of the architecture's own.
-    pub decay_mult: Option<f64>,
-    /// The number of parameters that match.
-    pub tensors: u64,
-    /// The number of their values.
-    pub values: u64,
-}
+use super::{GroupBody, Offer, Resolver, SHAPING};
+use crate::cell::Cell;
+use crate::facts::{Facts, ModelQuery, ParameterFacts};
+use crate::grid::{self, Pair};
+use crate::options::Schema;
+use crate::trial::ParameterGroup;
 
 /// The groups of a cell's optimizer.
 #[derive(Default)]
