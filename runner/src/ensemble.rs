@@ -13,8 +13,9 @@ use crate::checkpoint::Checkpoint;
 use crate::dataset::order::Sampler;
 use crate::host::{Completion, HostError, Role, Session, Split};
 use crate::plan::{Names, Plan, Trial, names};
+use crate::ready::Ready;
 use crate::store::{Snapshots, StoreError};
-use crate::train::{Feed, Layout, Resources};
+use crate::train::Feed;
 
 /// Samples whose scores are asked for in one call, so that it ends soon enough when it is cancelled.
 const SAMPLES_PER_CALL: u64 = 10_000;
@@ -112,19 +113,18 @@ pub fn trials(snapshots: &Snapshots, plan: &Plan, asked: &[String]) -> Result<Ve
 /// Where there are none, they cannot be read, or the plugin has no `clr.ensemble/1`.
 pub fn evaluate(
     snapshots: &Snapshots,
-    plan: &Plan,
+    ready: &Ready,
     trial: usize,
     wanted: Wanted,
-    resources: &Resources,
-    layout: &Layout,
     cancel: &AtomicBool,
 ) -> Result<Evaluated, EnsembleError> {
+    let Ready { plan, resources, .. } = ready;
     let asked = &plan.trials[trial];
     let label = || asked.label.to_string();
     let states = snapshots.read(asked.id, wanted.last)?;
     let Some(last) = states.last() else { return Err(EnsembleError::Nothing { label: label() }) };
     let shape = &asked.shape;
-    let config = resources.session_config(plan, &[trial], layout, "cpu");
+    let config = resources.session_config(plan, &[trial], &ready.layout_of(&[trial])?, "cpu");
     let mut session = resources.plugin(shape).session(config)?;
     let votes = Votes { feed: resources.feed(shape), split: wanted.split, cancel };
     let split = if wanted.split == Split::Validation { "validation" } else { "test" };

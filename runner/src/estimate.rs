@@ -7,6 +7,7 @@ use crate::event::{Event, Outcome};
 use crate::host::HostError;
 use crate::plan::show::Estimates;
 use crate::plan::{Group, Plan, Trial};
+use crate::ready::Ready;
 use crate::schedule::Schedule;
 use crate::spec::duration::Period;
 use crate::spec::{Checkpointing, Every, Keep};
@@ -33,12 +34,12 @@ pub enum EstimateError {
     Probe { label: String, message: String },
 }
 
-/// Memory and size of every plan; with `probe`, time too.
+/// Memory and size of a run; with `probe`, time too.
 ///
 /// # Errors
 ///
 /// What a plugin has against the configuration of a group, or how it failed.
-pub fn of_plan(plan: &Plan, resources: &Resources, layout: &Layout, probe: bool) -> Result<Estimates, EstimateError> {
+pub fn of_run(Ready { plan, resources, layout, .. }: &Ready, probe: bool) -> Result<Estimates, EstimateError> {
     let mut estimates = Estimates { bytes_written: Some(bytes_written(plan)), ..Estimates::default() };
     for footprint in resources.footprints(plan, layout)? {
         estimates.bytes_per_trial = estimates.bytes_per_trial.max(Some(footprint.bytes_per_lane));

@@ -5,6 +5,7 @@
 
 pub mod arguments;
 pub mod cli;
+pub mod commands;
 pub mod ensemble;
 pub mod estimate;
 pub mod gather;
@@ -12,6 +13,7 @@ pub mod logs;
 pub mod manual;
 pub mod plot;
 pub mod progress;
+pub mod ready;
 pub mod recipe;
 pub mod show;
 pub mod signals;

@@ -6,18 +6,28 @@ use std::path::Path;
 use crate::gather::LARGEST_TABLE;
 use crate::host::HostError;
 use crate::plan::Plan;
+use crate::ready::Planned;
 use crate::regular;
-use crate::spec::{SourceFile, TableColumn, standalone};
+use crate::spec::{TableColumn, standalone};
 use crate::store::{KeptSpec, RunInfo, table_path};
 use crate::train::{Layout, Resources};
+use crate::verify::Recipe;
 
-/// The spec `source` as it is kept with its results: with `sets` written into it, and with copies of its `tables`, which are
-/// relative to `folder`. Where that cannot be, as it is.
-pub fn kept_spec<'t>(
-    source: &SourceFile,
-    sets: &[String],
+/// What was asked for, and where it was found.
+pub fn of_spec(Planned { recipe, gathered, .. }: &Planned) -> RunInfo {
+    RunInfo {
+        spec: kept_spec(recipe, gathered.facts.tables.keys()),
+        sets: recipe.sets.clone(),
+        data: recipe.data.iter().filter_map(|root| std::path::absolute(root).ok()).collect(),
+        ..RunInfo::default()
+    }
+}
+
+/// The spec as it is kept with its results: with `--set` written into it, and with copies of its `tables`. Where that cannot
+/// be, as it is.
+fn kept_spec<'t>(
+    Recipe { source, sets, folder, .. }: &Recipe,
     tables: impl Iterator<Item = &'t TableColumn>,
-    folder: &Path,
 ) -> KeptSpec {
     let absolute = std::path::absolute(folder).unwrap_or_default();
     let read = |TableColumn { file, .. }: &TableColumn| {
@@ -37,33 +47,25 @@ pub fn kept_spec<'t>(
     })
 }
 
-/// The recipe of a run of `plan`, whose spec is kept as `spec`.
+/// The same, with what it is run by and on.
 ///
 /// # Errors
 ///
 /// What a plugin has against the configuration of a group: an image size that its pooling does not allow, say.
-pub fn of_run(
-    spec: KeptSpec,
-    plan: &Plan,
-    resources: &Resources,
-    layout: &Layout,
-    rerun_other_numerics: bool,
-) -> Result<RunInfo, HostError> {
+pub fn of_run(asked: RunInfo, plan: &Plan, resources: &Resources, layout: &Layout) -> Result<RunInfo, HostError> {
     let mut versions = BTreeMap::from([("clr-run".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
     for plugin in resources.plugins().values() {
         let info = plugin.info();
         versions.insert(format!("plugin {}", info.name), format!("{} blake3:{}", info.version, info.digest));
     }
     Ok(RunInfo {
-        spec,
         command: std::env::args().collect(),
         jobs: layout.slots() * layout.threads_per_session as usize,
         numerics: numerics(plan, resources, layout)?,
         devices: layout.devices.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect(),
         versions,
         builds: plan.groups.iter().map(|group| resources.plugin(&group.shape).info().digest.clone()).collect(),
-        rerun_other_numerics,
-        ..RunInfo::default()
+        ..asked
     })
 }
 

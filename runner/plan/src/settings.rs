@@ -10,14 +10,14 @@ use std::collections::{HashMap, HashSet};
 
 use clr_schedule::Schedule;
 use clr_spec::keys::Kind;
-use clr_spec::kinds::{Naming, SCHEDULE_KINDS, STAGE_LENGTH};
+use clr_spec::kinds::{self, Naming, SCHEDULE_KINDS, STAGE_LENGTH};
 use clr_terminal::words::Number;
 use serde_json::{Map, Value as Json};
 
 use super::facts::Facts;
 use super::grid::SECTIONS;
 use super::resolve::GROUPS;
-use super::show::{last_batch_name, normalize_name, order_name, schedule_json};
+use super::show::{last_batch_name, normalize_name, order_name};
 use super::{Axis, AxisKind, AxisValue, Trial, types};
 
 /// A setting that every plan has.
@@ -151,7 +151,7 @@ impl Settings {
 
     /// A schedule by the keys of a spec, with all that was left to a default.
     fn schedule(&mut self, prefix: &str, naming: Naming, schedule: &Schedule) {
-        match schedule_json(schedule) {
+        match kinds::json(schedule) {
             Json::Object(fields) => {
                 let per = if is_per_epoch(&fields) { "epoch" } else { "iteration" };
                 self.push(&format!("{prefix}.per"), AxisValue::Text(per.into()));

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
+use clr_schedule::Schedule;
 use clr_schedule::ratio::Ratio;
-use clr_schedule::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Ticks, Window};
+use clr_spec::kinds;
 use clr_spec::{LastBatch, Normalize, Order};
 use clr_terminal::columns::{self, Column};
 use clr_terminal::terminal::Terminal;
@@ -159,7 +160,7 @@ fn properties(plan: &Plan) -> Vec<Property<'_>> {
     for name in hypers {
         let value = move |trial: &Trial| {
             let schedule = trial.schedules().find(|(own, _)| *own == name).map(|(_, schedule)| schedule)?;
-            Some(describe_json(&schedule_json(schedule), SHORT))
+            Some(describe_json(&kinds::json(schedule), SHORT))
         };
         properties.push((name.to_owned(), Box::new(value)));
     }
@@ -377,7 +378,7 @@ fn trial_json(plan: &Plan, trial: &Trial) -> Json {
         .map(|(axis, value)| (axis.name.clone(), value.as_ref().map_or(Json::Null, axis_json)))
         .collect();
     let schedules: Map<String, Json> =
-        trial.schedules().map(|(name, schedule)| (name.to_owned(), schedule_json(schedule))).collect();
+        trial.schedules().map(|(name, schedule)| (name.to_owned(), kinds::json(schedule))).collect();
     let optimizer: Json = serde_json::from_str(&trial.optimizer.json).unwrap_or(Json::Null);
     let group = plan.groups.iter().position(|group| Arc::ptr_eq(&group.shape, &trial.shape));
     let of_parameters = |group: &ParameterGroup| {
@@ -474,7 +475,7 @@ pub(super) fn normalize_name(normalize: Normalize) -> &'static str {
 
 /// One line: the kind and its values.
 pub fn describe(schedule: &Schedule) -> String {
-    describe_json(&schedule_json(schedule), WHOLE)
+    describe_json(&kinds::json(schedule), WHOLE)
 }
 
 /// Significant digits of numbers: all, and as many as an overview has room for.
@@ -511,126 +512,7 @@ fn goes_without_saying(fields: &Map<String, Json>, name: &str, value: &Json) -> 
     }
 }
 
-/// The kind under `kind`, and the values; a constant is its value.
-pub(super) fn schedule_json(schedule: &Schedule) -> Json {
-    match schedule {
-        Schedule::Constant(value) => json!(value),
-        Schedule::Step { base, gamma, step_size } => {
-            json!({ "kind": "step", "base": base, "gamma": gamma, "step_size": number(step_size.period), "ahead": ahead(*step_size) })
-        }
-        Schedule::MultiStep { base, gamma, milestones } => {
-            json!({ "kind": "multistep", "base": base, "gamma": gamma, "milestones": milestones })
-        }
-        Schedule::Exp { base, gamma } => json!({ "kind": "exp", "base": base, "gamma": gamma }),
-        Schedule::Inv { base, gamma, power } => json!({ "kind": "inv", "base": base, "gamma": gamma, "power": power }),
-        Schedule::Poly { base, power, steps } => {
-            json!({ "kind": "poly", "base": base, "power": power, "steps": steps })
-        }
-        Schedule::Sigmoid { base, gamma, step_size } => {
-            json!({ "kind": "sigmoid", "base": base, "gamma": gamma, "step_size": step_size })
-        }
-        Schedule::Decay { base, max, step_size } => {
-            json!({ "kind": "decay", "base": base, "max": max, "step_size": step_size })
-        }
-        Schedule::Cyclic(cyclic) => cyclic_json(cyclic),
-        Schedule::OneCycle(one_cycle) => one_cycle_json(one_cycle),
-        Schedule::Cosine { max, min, steps } => json!({ "kind": "cosine", "max": max, "min": min, "steps": steps }),
-        Schedule::Sgdr(Sgdr { max, min, first_cycle, mult, peak }) => {
-            let (peak_factor, of) = match peak {
-                Peak::Constant => (None, None),
-                Peak::Factor(factor) => (Some(factor), Some("peak")),
-                Peak::AmplitudeFactor(factor) => (Some(factor), Some("amplitude")),
-            };
-            let mut json = json!({ "kind": "sgdr", "max": max, "min": min, "first_cycle": number(*first_cycle), "mult": number(*mult) });
-            if peak_factor.is_some() {
-                json["peak_factor"] = json!(peak_factor);
-                json["peak_factor_of"] = json!(of);
-            }
-            json
-        }
-        Schedule::Linear { from, to, steps } => json!({ "kind": "linear", "from": from, "to": to, "steps": steps }),
-        Schedule::RangeTest { min, max, steps, geometric } => {
-            json!({ "kind": "range_test", "min": min, "max": max, "steps": steps, "spacing": if *geometric { "geometric" } else { "linear" } })
-        }
-        Schedule::Table(values) => json!({ "kind": "table", "values": **values }),
-        Schedule::Points { points, linear } => json!({
-            "kind": "table",
-            "steps": points.iter().map(|(step, _)| *step).collect::<Vec<f64>>(),
-            "values": points.iter().map(|(_, value)| *value).collect::<Vec<f64>>(),
-            "between": if *linear { "linear" } else { "hold" },
-        }),
-        Schedule::Sequence(stages) => {
-            let stages: Vec<Json> = stages.iter().map(|stage| json!({ "kind": "stage", "steps": stage.steps, "schedule": schedule_json(&stage.schedule) })).collect();
-            json!({ "kind": "sequence", "stages": stages })
-        }
-        Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner } => json!({
-            "kind": "per_epoch", "iterations_per_epoch": number(iterations_per_epoch.period), "ahead": ahead(*iterations_per_epoch),
-            "first_epoch": first_epoch, "schedule": schedule_json(inner),
-        }),
-    }
-}
-
 /// A whole number as one, a fraction as its text, such as `625/4`.
 fn exact(ratio: Ratio) -> Json {
     ratio.whole().map_or_else(|| json!(ratio.to_string()), |whole| json!(whole))
-}
-
-/// A whole number as one, any other to the nearest float.
-fn number(ratio: Ratio) -> Json {
-    ratio.whole().map_or_else(|| json!(ratio.to_f64()), |whole| json!(whole))
-}
-
-/// How far the first period is at the start, where it is not at its own.
-fn ahead(ticks: Ticks) -> Option<Json> {
-    (ticks.ahead > Ratio::ZERO).then(|| number(ticks.ahead))
-}
-
-fn cyclic_json(cyclic: &Cyclic) -> Json {
-    let window = match cyclic.window {
-        Window::Linear => "linear",
-        Window::Welch => "welch",
-        Window::Hann => "hann",
-    };
-    let amplitude = match cyclic.amplitude {
-        Amplitude::Constant => "constant",
-        Amplitude::HalfPerCycle => "half_per_cycle",
-        Amplitude::OneOverCycle => "one_over_cycle",
-        // As a spec that has it says nothing else of the amplitude.
-        Amplitude::Factor(_) => "constant",
-    };
-    let (decline, gamma) = match cyclic.decline {
-        Some(Decline::Boundaries { gamma }) => (Some("boundaries"), Some(gamma)),
-        Some(Decline::Amplitude { gamma }) => (Some("amplitude"), Some(gamma)),
-        None => (None, None),
-    };
-    let kind = match (cyclic.decline, cyclic.amplitude) {
-        (Some(_), _) => "exp_range",
-        (None, Amplitude::HalfPerCycle) => "triangular2",
-        _ => "triangular",
-    };
-    let mut json = json!({
-        "kind": kind, "base": cyclic.base, "max": cyclic.max, "step_size": cyclic.up, "step_size_down": cyclic.down, "window": window,
-        "amplitude": amplitude, "decline": decline, "gamma": gamma, "cycles": cyclic.cycles,
-    });
-    if let Amplitude::Factor(factor) = cyclic.amplitude {
-        json["peak_factor"] = json!(factor);
-    }
-    if cyclic.mult != 1.0 {
-        json["mult"] = json!(cyclic.mult);
-    }
-    json
-}
-
-fn one_cycle_json(one_cycle: &OneCycle) -> Json {
-    let (form, pct_start, step_size) = match one_cycle.form {
-        OneCycleForm::Smith { step_size } => ("smith", None, Some(number(step_size))),
-        OneCycleForm::TwoPhase { pct_start } => ("two_phase", Some(pct_start), None),
-        OneCycleForm::ThreePhase { pct_start } => ("three_phase", Some(pct_start), None),
-        OneCycleForm::Fraction { pct_start } => ("fastai", Some(pct_start), None),
-    };
-    json!({
-        "kind": "one_cycle", "form": form, "initial": one_cycle.initial, "max": one_cycle.max, "last": one_cycle.last,
-        "steps": one_cycle.steps, "pct_start": pct_start, "step_size": step_size,
-        "anneal": if one_cycle.cosine { "cosine" } else { "linear" },
-    })
 }

@@ -15,6 +15,9 @@ use std::fmt;
 
 use clr_schedule::ratio::Ratio;
 
+/// The code of problems that depend on how long an epoch is.
+pub const PROBLEM: &str = "spec::duration";
+
 /// A length of time in training, exactly as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Duration {

@@ -9,7 +9,6 @@ mod diagnostic;
 pub mod duration;
 #[doc(hidden)]
 pub mod example;
-pub mod examples;
 pub mod foreign;
 mod format;
 mod grid;

@@ -6,12 +6,11 @@ use std::fmt::Write as _;
 
 use clr_terminal::words::thousands;
 
-use super::examples;
 use super::keys::{
     CHECKPOINT, DATA, Default, EXPERIMENT, GRID, GROUP, Key, Kind, LIMITS, MODEL, OPTIMIZER, POLICY, Range, Section,
     TRAIN,
 };
-use super::kinds::{COMMON, SCHEDULE_KINDS, STAGE_LENGTH};
+use super::kinds::{COMMON, COMMON_EXAMPLES, SCHEDULE_KINDS, STAGE_LENGTH};
 
 const INTRODUCTION: &str = "\
 # The spec language, key by key
@@ -74,7 +73,7 @@ pub fn reference() -> String {
     }
     let _ = writeln!(page, "{SCHEDULES}\n### Keys of every kind\n");
     write_keys(&mut page, COMMON);
-    write_examples(&mut page, examples::COMMON);
+    write_examples(&mut page, COMMON_EXAMPLES);
     for kind in SCHEDULE_KINDS {
         let _ = writeln!(page, "### `{}`\n\n{}\n", kind.name, kind.doc);
         write_keys(&mut page, kind.keys);
@@ -82,7 +81,7 @@ pub fn reference() -> String {
             let _ = writeln!(page, "A stage has the keys of its kind and, besides,\n");
             write_keys(&mut page, &[STAGE_LENGTH]);
         }
-        write_examples(&mut page, examples::of_kind(kind.name));
+        write_examples(&mut page, kind.examples);
     }
     for section in [&OPTIMIZER, &GROUP] {
         write_section(&mut page, section);

@@ -224,7 +224,7 @@ struct Found {
 /// The story of the last command, as the journal tells it.
 #[derive(Default)]
 struct History {
-    /// True if the last command that began has not ended.
+    /// True once a command has begun; `ended` is about the last one.
     began: bool,
     ended: bool,
     /// The trials of the last command, by id.

@@ -211,9 +211,13 @@ impl Train for Fused {
         let program = if faults { with_faults(world) } else { env!("CARGO_BIN_EXE_clr-run").into() };
         let isolation = Isolation::Process(Launch { program, roots, cache, checked: Vec::new() });
         let layout = Layout { lanes: vec![4], isolation, ..Layout::cpu(1, 1) };
-        let run =
-            recipe::of_run(KeptSpec { text: text.clone(), ..KeptSpec::default() }, &plan, &resources, &layout, false)
-                .unwrap();
+        let run = recipe::of_run(
+            RunInfo { spec: KeptSpec { text: text.clone(), ..KeptSpec::default() }, ..RunInfo::default() },
+            &plan,
+            &resources,
+            &layout,
+        )
+        .unwrap();
         let run = RunInfo { retry_failed: true, ..run };
         let mut store = Store::open(&world.path(outputs), &plan, run).unwrap();
         let unfinished = store.unfinished();

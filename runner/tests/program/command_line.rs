@@ -258,7 +258,10 @@ fn plugins_and_datasets_are_listed_and_described() {
             &["data", "info", "shapes"],
             &["train      5,000 images\n", "test       1,000 images\n", "classes    10: disc, ring"],
         ),
-        (&["data", "info", "speckles", "--data", "data"], &["12x12x3", "train      63\n", "test       100\n"]),
+        (
+            &["data", "info", "speckles", "--data", "data"],
+            &["12x12x3", "train      63 images\n", "test       100 images\n"],
+        ),
     ];
     for (arguments, parts) in outputs {
         let ran = world.run(arguments);

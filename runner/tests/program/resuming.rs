@@ -180,8 +180,7 @@ fn a_trial_goes_on_from_any_of_its_checkpoints_with_the_same_bits() {
 /// Trains what an output lacks, and cancels after so many blocks of rows.
 fn go_on(prepared: &Prepared, outputs: &Path, layout: &Layout, cancel_after: usize) -> Result<Summary, StoreError> {
     let Prepared { plan, resources, .. } = prepared;
-    let mut store =
-        Store::open(outputs, plan, recipe::of_run(Default::default(), plan, resources, layout, false).unwrap())?;
+    let mut store = Store::open(outputs, plan, recipe::of_run(Default::default(), plan, resources, layout).unwrap())?;
     let (cancel, mut count) = (AtomicBool::new(false), 0);
     train::run(plan, store.unfinished(), resources, layout, &cancel, |event| {
         count += usize::from(matches!(event, Event::Rows(_)));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use clr_schedule::{Outside, Schedule};
+use clr_spec::duration;
 use clr_spec::foreign::{self, Place};
 use clr_spec::kinds::Naming;
 use clr_spec::{Diagnostic, Optimizer, Problems, Setting, Value};
@@ -65,7 +66,7 @@ impl<'f> Resolver<'f> {
         let some_clock = Clock::new(1000.into(), 1_000_000_000.into());
         let mut found = Problems::default();
         schedules::schedule(cell, path, naming, some_clock, self.facts, &mut found);
-        for problem in found.into_sorted().into_iter().filter(|problem| problem.code != schedules::DURATION) {
+        for problem in found.into_sorted().into_iter().filter(|problem| problem.code != duration::PROBLEM) {
             problems.push(problem);
         }
         None

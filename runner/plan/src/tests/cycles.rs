@@ -2,6 +2,7 @@
 
 use super::problems::{check_ranges, check_warnings, sgd};
 use super::*;
+use clr_schedule::{OneCycleForm, Schedule};
 
 /// The one trial of a policy, on 5,000 images in batches of 32: an epoch is 156.25 iterations.
 fn trial(iterations: &str, policy: &str) -> Trial {
@@ -60,6 +61,17 @@ fn repeated_one_cycles_share_the_time_as_exact_fractions_say() {
             17363, 18422, 19491, 20571, 21662, 22764, 23877, 25000,
         ],
     );
+}
+
+/// No fraction of 64 bits holds 100 x 1.01^24: the step size of Smith's form is then the nearest float.
+#[test]
+fn many_cycles_by_a_fine_factor_are_no_error() {
+    let lr = trial("25_000", "kind = \"one_cycle\"\nmax_lr = 1\nstep_size = 400\ncycles = 25\nmult = 1.01").lr;
+    let Schedule::Sequence(stages) = &lr else { panic!("{lr:?}") };
+    let Schedule::OneCycle(last) = &stages[24].schedule else { panic!("{lr:?}") };
+    let OneCycleForm::Smith { step_size } = last.form else { panic!("{last:?}") };
+    // 400 * 1.01^24, by Python's fractions.
+    assert!((step_size.to_f64() - 507.8938594127658).abs() < 1e-9, "{}", step_size.to_f64());
 }
 
 #[test]

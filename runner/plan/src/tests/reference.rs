@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clr_spec::duration::Unit;
 use clr_spec::example::source;
 use clr_spec::keys::{self, Key};
-use clr_spec::{examples, kinds};
+use clr_spec::kinds;
 use toml::{Table, Value};
 
 use super::*;
@@ -106,11 +106,11 @@ fn every_key_of_a_section_is_in_an_example_that_can_be_planned() {
 
 #[test]
 fn every_key_of_a_kind_is_in_an_example_that_can_be_planned() {
-    check_all("all kinds", kinds::COMMON.iter(), examples::COMMON);
+    check_all("all kinds", kinds::COMMON.iter(), kinds::COMMON_EXAMPLES);
     for kind in kinds::SCHEDULE_KINDS {
-        check_all(kind.name, kind.keys.iter(), examples::of_kind(kind.name));
+        check_all(kind.name, kind.keys.iter(), kind.examples);
     }
-    let stages = examples::of_kind("sequence").concat();
+    let stages = kinds::find("sequence").expect("it is a kind").examples.concat();
     assert!(stages.contains(kinds::STAGE_LENGTH.name));
 }
 

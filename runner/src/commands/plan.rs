@@ -1,0 +1,24 @@
+//! `clr-run plan`
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use crate::cli::PlanArgs;
+use crate::estimate;
+use crate::gather::Data;
+use crate::plan::show;
+use crate::ready::Planned;
+use crate::terminal::Terminal;
+
+pub fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let ready = Planned::of_spec(&args.path, &args.spec, Data::Open, false)?.ready(&args.device)?;
+    let estimates = estimate::of_run(&ready, !args.no_probe)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.json {
+        show::write_json(&ready.plan, &estimates, &mut out)?;
+    } else {
+        write!(out, "{}", show::text(&ready.plan, &estimates, args.trials, &Terminal::stdout()))?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

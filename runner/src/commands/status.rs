@@ -1,0 +1,22 @@
+//! `clr-run status`
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use super::output;
+use crate::cli::StatusArgs;
+use crate::status;
+use crate::terminal::Terminal;
+
+pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let report = status::read(&output(&args.output, "status")?)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", status::text(&report, args.trials, &Terminal::stdout()))?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
