@@ -7,7 +7,7 @@ use std::time::Duration;
 use clr_run::event::example::events;
 use clr_run::plan::Plan;
 use clr_run::plan::example::Grid;
-use clr_run::store::schema::FORMAT;
+use clr_run::store::names::FORMAT;
 use clr_run::store::{Cut, Limits, RunInfo, Status, Store, StoreError};
 use clr_run::terminal::Terminal;
 use tempfile::TempDir;

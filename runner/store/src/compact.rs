@@ -16,11 +16,11 @@ use super::derived::complete;
 use super::files::Unnamed;
 use super::flight::epochs;
 use super::manifest::{Manifest, Segment, Segments, TrialRecord};
-use super::schema::{Columns, FAILED, FORMAT, Layout, Table};
+use super::schema::{Columns, Layout, Table};
 use super::source::Sources;
-use super::table::Cut;
-use super::table::{Owner, TableWriter};
+use super::table::{Cut, Owner, TableWriter};
 use super::{StoreError, swap};
+use crate::names::{FAILED, FORMAT};
 
 /// New files, and where rows are once those have their names. Nothing is visible until the caller names them.
 pub struct Compaction {

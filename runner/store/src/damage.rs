@@ -15,11 +15,12 @@ use clr_spec::Keep;
 use clr_terminal::words;
 
 use super::files::FileEntry;
-use super::folder::Damage;
 use super::manifest::{BACKUP, Manifest, NAME, Segment};
+use super::names::is_checkpoint;
 use super::schema::Table;
-use super::sound::{Depth, Unsound, check};
-use super::{StoreError, saved, swap};
+use super::sound::{Depth, check};
+use super::{StoreError, swap};
+use crate::unsound::{Damage, Unsound};
 
 /// Files of so many bytes in all are read to their end where nothing is to be trained: a tenth of a second, once they are in
 /// memory. What is beyond is known by its length and its footer.
@@ -192,7 +193,7 @@ fn consequence(file: &str, loss: Loss, manifest: &Manifest, plan: &Plan, planned
     };
     let mut parts = Vec::new();
     if !again.is_empty() {
-        let mut part = match saved::is_path(file) {
+        let mut part = match is_checkpoint(file) {
             true => count(&again, "whose state it kept is trained again", "whose states it kept are trained again"),
             false => count(&again, "with rows in it is trained again", "with rows in it are trained again"),
         };
@@ -212,7 +213,7 @@ fn consequence(file: &str, loss: Loss, manifest: &Manifest, plan: &Plan, planned
     match (parts.is_empty(), file) {
         (false, _) => parts.join("; "),
         (true, NAME) => format!("its copy, {BACKUP}, is used instead"),
-        (true, _) if saved::is_path(file) => "the state that it kept is lost".to_owned(),
+        (true, _) if is_checkpoint(file) => "the state that it kept is lost".to_owned(),
         (true, _) => "it is written again".to_owned(),
     }
 }

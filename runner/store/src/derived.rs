@@ -7,12 +7,17 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, new_null_array};
 use arrow_schema::DataType;
-use clr_plan::Trial;
+use clr_plan::{DataPlan, Trial};
 
 use super::schema::{Columns, Table};
 
 /// Columns before the hyper-parameters: `iteration` and `epoch`.
 const BEFORE: usize = 2;
+
+/// Iterations that see an image of one epoch, at the most.
+pub fn rows_per_epoch(data: &DataPlan) -> usize {
+    usize::try_from(data.iterations_per_epoch().ceil()).unwrap_or(usize::MAX)
+}
 
 /// Fills in what follows from the other `values` of rows of `trial`: all value columns of `table`, in order.
 pub fn complete(trial: &Trial, columns: &Columns, table: Table, values: &mut [ArrayRef]) {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clr_event::checkpoint::CheckpointError;
 use clr_plan::NoTrial;
 
-use super::schema::{FORMAT, OLDEST_FORMAT};
 use crate::holder::Holder;
+use crate::names::{FORMAT, OLDEST_FORMAT};
 
 /// Why results could not be kept or found.
 #[derive(Debug, thiserror::Error)]

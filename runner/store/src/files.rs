@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 
 use super::StoreError;
+use super::names::ASIDE;
 use crate::holder::Holder;
 
 /// A file's entry in the manifest.
@@ -179,6 +180,21 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Moves a file, or whatever has its place, to the folder of what is damaged. Returns whether there was something.
+pub fn set_aside(folder: &Path, path: &str) -> Result<bool, StoreError> {
+    let from = folder.join(path);
+    if fs::symlink_metadata(&from).is_err() {
+        return Ok(false);
+    }
+    create_directory(&folder.join(ASIDE))?;
+    let name = path.replace('/', "-");
+    let free = |name: &String| fs::symlink_metadata(folder.join(ASIDE).join(name)).is_err();
+    let numbered = (2u32..).map(|number| format!("{name}-{number}"));
+    let Some(name) = std::iter::once(name.clone()).chain(numbered).find(free) else { return Ok(false) };
+    move_to(&from, &folder.join(ASIDE).join(name))?;
+    Ok(true)
 }
 
 /// How a folder can take the place of another.

@@ -13,7 +13,7 @@ use clr_schedule::ratio::Ratio;
 use clr_spec::Keep;
 use jiff::Timestamp;
 
-use super::derived::complete;
+use super::derived::{complete, rows_per_epoch};
 use super::manifest::{Segment, TrialRecord};
 use super::result::{NonFinite, Numbers, Status, best_iteration};
 use super::resume::Resumable;
@@ -355,9 +355,4 @@ fn singles(values: Vec<f32>) -> ArrayRef {
 fn mean(losses: &VecDeque<f32>) -> Option<f64> {
     let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();
     (!losses.is_empty() && sum.is_finite()).then(|| sum / losses.len() as f64)
-}
-
-/// Iterations that see an image of one epoch, at the most.
-pub fn rows_per_epoch(data: &DataPlan) -> usize {
-    usize::try_from(data.iterations_per_epoch().ceil()).unwrap_or(usize::MAX)
 }

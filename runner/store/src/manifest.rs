@@ -21,11 +21,12 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::files::{self, Digesting, FileEntry};
-use super::folder::Damage;
+use super::names::is_checkpoint;
 use super::result::{Numbers, Status, TrialResult};
-use super::schema::{FAILED, FORMAT, OLDEST_FORMAT, Table};
-use super::sound::Unsound;
-use super::{RunInfo, StoreError, saved};
+use super::schema::Table;
+use super::{RunInfo, StoreError};
+use crate::names::{FAILED, FORMAT, OLDEST_FORMAT};
+use crate::unsound::{Damage, Unsound};
 
 pub const NAME: &str = "manifest.json";
 
@@ -484,7 +485,7 @@ impl Manifest {
         }
         let ids = self.trials.keys().chain(self.unfinished.keys());
         for (id, path) in ids.flat_map(|id| self.checkpoints_of(*id).into_iter().map(move |path| (id, path))) {
-            if !saved::is_path(&path) {
+            if !is_checkpoint(&path) {
                 return Err(wrong(format!("trial {id} has a checkpoint `{path}`")));
             }
         }

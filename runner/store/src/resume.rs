@@ -17,7 +17,7 @@ use clr_host::Split;
 use clr_plan::{Names, Plan, Trial};
 use clr_terminal::words;
 
-use super::flight::rows_per_epoch;
+use super::derived::rows_per_epoch;
 use super::manifest::{Manifest, UnfinishedRecord};
 use super::result::NonFinite;
 use super::schema::{Table, text_type};

@@ -77,19 +77,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 
 use super::StoreError;
-
-/// Version of the folder's layout: of the manifest and of what the tables' columns mean.
-///
-/// 2: a column's type follows from its key, and not from its values; evaluations have the hyper-parameters in force; rows
-/// above `max_loss` are marked, and rows that are not finite counted; rows of trials that failed are kept;
-/// each trial knows the build of its plugin.
-pub const FORMAT: u32 = 2;
-
-/// The oldest version that is read. Whatever writes a folder brings it to [`FORMAT`].
-pub const OLDEST_FORMAT: u32 = 1;
-
-/// The folder of the rows of trials that failed.
-pub const FAILED: &str = "failed";
+use super::names::FORMAT;
 
 /// One of the two tables that grow with the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

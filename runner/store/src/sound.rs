@@ -1,13 +1,13 @@
 //! One file of an output: is it there, whole, as it was written, and Parquet with the rows that it should have?
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use clr_system::contain::contain;
 
 use super::files::{FileEntry, digest};
 use super::source::open_table;
+use super::unsound::Unsound;
 
 /// How closely a file is looked at. Each depth includes those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,38 +18,6 @@ pub enum Depth {
     Footer,
     /// Its digest: it is read to its end, before its content is interpreted.
     Digest,
-}
-
-/// Why a file does not count.
-#[derive(Debug)]
-pub enum Unsound {
-    /// It is not what was written.
-    Damaged(String),
-    /// It may be what was written, and this process may not or cannot look: rights, or what the system lacks.
-    Unreadable(io::Error),
-}
-
-impl Unsound {
-    /// Tells a damaged file from a look that failed. What is not there is damaged, and so is what its disk does not
-    /// give back; what the process lacks is no fault of the file.
-    pub fn of(error: io::Error) -> Unsound {
-        let is_of_disk = cfg!(unix) && error.raw_os_error() == Some(5);
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unsound::Damaged("it is missing".to_owned()),
-            io::ErrorKind::IsADirectory => Unsound::Damaged("it is no file".to_owned()),
-            _ if is_of_disk => Unsound::Damaged(format!("it cannot be read: {error}")),
-            _ => Unsound::Unreadable(error),
-        }
-    }
-}
-
-impl std::fmt::Display for Unsound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Unsound::Damaged(what) => write!(f, "{what}"),
-            Unsound::Unreadable(error) => write!(f, "it cannot be read: {error}"),
-        }
-    }
 }
 
 /// Compares a file with its entry, as far as `depth` says.

@@ -425,9 +425,7 @@ fn dash() -> String {
 mod tests {
     use std::sync::Arc;
 
-    use clr_plan::example::Grid;
-    use clr_plan::example::MANY_AXES;
-    use clr_plan::example::planned;
+    use clr_plan::example::{Grid, MANY_AXES, planned};
     use clr_plan::{DataPlan, Shape};
     use expect_test::{Expect, expect};
 

@@ -12,11 +12,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::Way;
-use super::folder::{is_ours, set_aside};
+use super::StoreError;
+use super::files::{self, Way};
 use super::manifest::Manifest;
-use super::schema::FAILED;
-use super::{StoreError, files};
+use crate::files::set_aside;
+use crate::names::{FAILED, is_ours};
 
 /// The folders that are replaced, in this order.
 pub const TABLES: [&str; 3] = [FAILED, "metrics", "evals"];

@@ -4,11 +4,11 @@ use clr_event::checkpoint::Checkpoint;
 use clr_plan::TrialId;
 use clr_spec::Keep;
 
-use super::flight::{Flight, State};
-use super::manifest::{Manifest, TrialRecord, UnfinishedRecord};
-use super::result::Status;
-use super::schema::Table;
-use super::{Store, StoreError, saved};
+use crate::flight::{Flight, State};
+use crate::manifest::{Manifest, TrialRecord, UnfinishedRecord};
+use crate::result::Status;
+use crate::schema::Table;
+use crate::{Store, StoreError, saved};
 
 impl Store {
     /// Enters a trial that is done, all of whose rows are sealed, with the checkpoint that is kept of it.

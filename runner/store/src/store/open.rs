@@ -9,17 +9,26 @@ use std::time::{Duration, Instant};
 use clr_plan::Plan;
 use clr_plan::show::{Estimates, write_json};
 
-use super::damage::{self, QUICK_BYTES};
-use super::files::FileEntry;
-use super::folder::Damage;
-use super::folder::{
-    ASIDE, PLAN, SPEC, TABLES, delete_unlisted, folder_name, forget_unused, is_of_recipe, is_output_without_manifest,
-    is_summary, set_all_aside, set_aside, set_intruders_aside,
+use super::now;
+use crate::KeptSpec;
+use crate::Limits;
+use crate::RunInfo;
+use crate::Store;
+use crate::StoreError;
+use crate::compact;
+use crate::damage::{self, QUICK_BYTES};
+use crate::files::{self, FileEntry, set_aside};
+use crate::folder::{
+    delete_unlisted, folder_name, forget_unused, is_output_without_manifest, set_all_aside, set_intruders_aside,
 };
-use super::manifest::{BACKUP, Manifest, NAME, Recovered, RunHistory, RunRecord};
-use super::schema::{Columns, FORMAT};
-use super::trials::TrialsBatch;
-use super::{KeptSpec, Limits, RunInfo, Store, StoreError, compact, files, notes, now, resume, swap, trials};
+use crate::manifest::{BACKUP, Manifest, NAME, Recovered, RunHistory, RunRecord};
+use crate::names::{ASIDE, FORMAT, PLAN, SPEC, TABLES, is_of_recipe, is_summary};
+use crate::notes;
+use crate::resume;
+use crate::schema::Columns;
+use crate::swap;
+use crate::trials::{self, TrialsBatch};
+use crate::unsound::Damage;
 
 /// Digits of a digest before the name of each file of a `table` schedule.
 const TABLE_DIGITS: usize = 12;
@@ -32,7 +41,7 @@ pub fn table_path(file: &Path, text: &str) -> String {
 }
 
 /// The findings of a look at a folder.
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The manifest tells of all that a run of the plan would leave.
     is_complete: bool,
     pub damage: Vec<Damage>,
@@ -65,7 +74,7 @@ impl Store {
     }
 
     /// A store that has not looked at its folder.
-    pub(super) fn unopened(outputs: &Path, plan: &Plan, run: &RunInfo, limits: Limits) -> Result<Store, StoreError> {
+    pub(crate) fn unopened(outputs: &Path, plan: &Plan, run: &RunInfo, limits: Limits) -> Result<Store, StoreError> {
         let columns = Columns::of(plan)?;
         let numerics = numerics_of_trials(plan, run)?;
         let builds = builds_of_trials(plan, run);
@@ -102,7 +111,7 @@ impl Store {
     }
 
     /// Looks at the folder without a lock, and takes its manifest, if it has one.
-    pub(super) fn look(&mut self, retry_failed: bool) -> Result<Option<Seen>, StoreError> {
+    pub(crate) fn look(&mut self, retry_failed: bool) -> Result<Option<Seen>, StoreError> {
         let Some(Recovered { manifest, damage }) = Manifest::recover(&self.folder)? else { return Ok(None) };
         let failed = notes::failed(&self.plan, &manifest).filter(|_| !retry_failed);
         self.notes = failed.into_iter().chain(notes::not_kept(&self.plan, &manifest)).collect();
@@ -116,7 +125,7 @@ impl Store {
     }
 
     /// The store of a folder that cannot be written, because of `source`: where no row is lost or missing, what is there does.
-    pub(super) fn only_read(mut self, damage: Vec<Damage>, source: io::Error) -> Result<Store, StoreError> {
+    pub(crate) fn only_read(mut self, damage: Vec<Damage>, source: io::Error) -> Result<Store, StoreError> {
         let folder = self.folder.clone();
         if let Some(Damage { file, what }) = damage.iter().find(|damage| damage.costs_rows()).cloned() {
             return Err(StoreError::DamagedReadOnly { folder, file, what, source });
@@ -238,7 +247,7 @@ impl Store {
     }
 
     /// Replaces the copy of the manifest.
-    pub(super) fn back_up(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn back_up(&mut self) -> Result<(), StoreError> {
         self.backed_up = Instant::now();
         self.manifest.back_up(&self.folder)
     }

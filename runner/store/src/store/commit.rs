@@ -7,14 +7,21 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 
-use super::files::{FileEntry, ParquetFile};
-use super::flight::Flight;
-use super::folder::{delete_unlisted, forget_unused};
-use super::manifest::Segment;
-use super::schema::Table;
-use super::table::{Owner, TableWriter};
-use super::trials::TrialsBatch;
-use super::{Limits, Store, StoreError, Summary, compact, files, now, saved, swap, trials};
+use super::now;
+use crate::Limits;
+use crate::Store;
+use crate::StoreError;
+use crate::Summary;
+use crate::compact;
+use crate::files::{self, FileEntry, ParquetFile};
+use crate::flight::Flight;
+use crate::folder::{delete_unlisted, forget_unused};
+use crate::manifest::Segment;
+use crate::names::CHECKPOINTS;
+use crate::schema::Table;
+use crate::swap;
+use crate::table::{Owner, TableWriter};
+use crate::trials::{self, TrialsBatch};
 
 impl Store {
     /// Puts on the disk what has waited long enough for company. Also for when nothing happens: what ended last would else
@@ -95,7 +102,7 @@ impl Store {
 
     /// Writes the rows and evaluations of trials that are over or were saved, each table's as one part, and then their
     /// checkpoints; with `everything`, the rows of all others too. The manifest in memory speaks of it, the file not yet.
-    pub(super) fn seal(&mut self, everything: bool) -> Result<(), StoreError> {
+    pub(crate) fn seal(&mut self, everything: bool) -> Result<(), StoreError> {
         for table in [Table::Metrics, Table::Evals] {
             self.seal_table(table, everything)?;
         }
@@ -120,7 +127,7 @@ impl Store {
             }
         }
         if std::mem::take(&mut self.has_new_checkpoints) {
-            files::sync_directory(&self.folder.join(saved::DIRECTORY))?;
+            files::sync_directory(&self.folder.join(CHECKPOINTS))?;
         }
         Ok(())
     }
