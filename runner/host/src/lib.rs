@@ -17,8 +17,8 @@ mod discovery;
 mod error;
 mod info;
 mod library;
+mod local;
 mod raw;
-mod session;
 mod split;
 mod stream;
 
@@ -31,6 +31,6 @@ pub use error::{Blame, Function, HostError};
 pub use info::check_sizes;
 pub use info::{Footprint, MOST_STATE_VALUES, ModelInfo, OptimizerInfo, ParameterInfo, PluginInfo, Role, TensorInfo};
 pub use library::Plugin;
-pub use session::Session;
+pub use local::Session;
 pub use split::Split;
 pub use stream::{LoadRequest, Loader};
