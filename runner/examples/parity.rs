@@ -16,7 +16,7 @@ use anyhow::{Context, anyhow};
 use clr_run::dataset::places;
 use clr_run::event::Event;
 use clr_run::gather::{Data, Search, gather};
-use clr_run::host::{SearchPath, Split};
+use clr_run::host::{SearchPath, Session, Split};
 use clr_run::plan::{Group, Plan, Trial, plan};
 use clr_run::spec::duration::Period;
 use clr_run::spec::{self, SourceFile};

@@ -11,11 +11,11 @@ use thiserror::Error;
 
 use crate::checkpoint::Checkpoint;
 use crate::dataset::order::Sampler;
-use crate::host::{Completion, HostError, Role, Session, Split};
+use crate::host::{Completion, HostError, LocalSession, Role, Split};
 use crate::plan::{Names, Plan, Trial, names};
 use crate::ready::Ready;
 use crate::store::{Snapshots, StoreError};
-use crate::train::Feed;
+use crate::train::{self, Feed};
 
 /// Samples whose scores are asked for in one call, so that it ends soon enough when it is cancelled.
 const SAMPLES_PER_CALL: u64 = 10_000;
@@ -158,12 +158,11 @@ pub fn evaluate(
 }
 
 /// Puts a state into the session's lane.
-fn load(session: &mut Session, state: &Checkpoint, label: &impl Fn() -> String) -> Result<(), EnsembleError> {
-    let places = state.places(session.tensors(0)?).ok_or_else(|| EnsembleError::Tensors { label: label() })?;
-    for (tensor, place) in state.tensors.iter().zip(places) {
-        session.load(0, place, &tensor.values)?;
+fn load(session: &mut LocalSession, state: &Checkpoint, label: &impl Fn() -> String) -> Result<(), EnsembleError> {
+    match train::state::load(session, 0, state)? {
+        true => Ok(()),
+        false => Err(EnsembleError::Tensors { label: label() }),
     }
-    Ok(())
 }
 
 /// The last state, with the mean of all states' weights, which have the same tensors.
@@ -203,7 +202,7 @@ struct Votes<'a> {
 
 impl Votes<'_> {
     /// `[samples][classes]`: what the session's lane says of each sample.
-    fn probabilities(&self, session: &mut Session) -> Result<Vec<f64>, EnsembleError> {
+    fn probabilities(&self, session: &mut LocalSession) -> Result<Vec<f64>, EnsembleError> {
         let classes = self.feed.data.class_count as usize;
         let total = self.feed.data.splits[self.split as usize].count;
         let mut probabilities = Vec::with_capacity(total as usize * classes);

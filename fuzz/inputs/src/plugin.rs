@@ -431,7 +431,7 @@ fn leaves_broken(error: &HostError) -> bool {
     }
 }
 
-fn step(session: &mut Session) -> Result<(), HostError> {
+fn step(session: &mut dyn Session) -> Result<(), HostError> {
     const STEPS: usize = 2;
     let lane_steps = [u32::from(byte() % 3), u32::from(byte() % 3)];
     let call = StepCall {
@@ -458,7 +458,7 @@ fn step(session: &mut Session) -> Result<(), HostError> {
     Ok(())
 }
 
-fn evaluate(session: &mut Session) -> Result<(), HostError> {
+fn evaluate(session: &mut dyn Session) -> Result<(), HostError> {
     let active = [byte() & 1 == 1, byte() & 1 == 1];
     let mut metrics = [0.0; LANES * METRICS];
     let cancelled = AtomicBool::new(byte() & 1 == 1);
@@ -470,7 +470,7 @@ fn evaluate(session: &mut Session) -> Result<(), HostError> {
     Ok(())
 }
 
-fn copy_tensors(session: &mut Session, lane: usize) -> Result<(), HostError> {
+fn copy_tensors(session: &mut dyn Session, lane: usize) -> Result<(), HostError> {
     let tensors = session.tensors(lane)?.to_vec();
     for (index, tensor) in tensors.iter().enumerate() {
         assert_eq!(tensor.element_count as u128, tensor.shape.iter().map(|&size| u128::from(size)).product());

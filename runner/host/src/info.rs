@@ -109,6 +109,15 @@ pub struct ParameterInfo {
 /// more has a bug, or wants all memory.
 pub const MOST_STATE_VALUES: usize = 1 << 30;
 
+/// The number of a tensor of a lane, which has so many values.
+pub fn check_tensor(tensors: &[TensorInfo], tensor: usize, value_count: usize) -> Result<u32, String> {
+    match tensors.get(tensor).map(|tensor| tensor.element_count) {
+        Some(count) if count == value_count => Ok(tensor as u32),
+        Some(count) => Err(format!("{value_count} values for a tensor of {count}")),
+        None => Err(format!("tensor {tensor} of {}", tensors.len())),
+    }
+}
+
 /// That a lane's tensors have as many values as their shapes say, and no more than can be copied.
 pub fn check_sizes(tensors: &[TensorInfo]) -> Result<(), String> {
     let mut total = 0usize;

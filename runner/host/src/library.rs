@@ -12,7 +12,6 @@ use clr_system::regular;
 use super::config::{BorrowedConfig, SessionConfig};
 use super::describe;
 use super::info::{ParameterInfo, PluginInfo};
-use super::local::{BorrowedConfig, Session, SessionConfig};
 use super::raw;
 use super::{Footprint, HostError};
 

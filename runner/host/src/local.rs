@@ -1,4 +1,4 @@
-//! A session: K trials that train together in a plugin.
+//! A session in this process.
 #![allow(unsafe_code)]
 
 use std::collections::HashSet;
@@ -8,14 +8,15 @@ use clr_abi::floating_point::kept;
 
 use super::call::{CallSizes, Completion, StepCall};
 use super::config::{BorrowedConfig, Lane, SessionConfig};
-use super::info::{Role, TensorInfo, check_sizes};
+use super::info::{Role, TensorInfo, check_sizes, check_tensor};
 use super::library::{EnsembleFunctions, Plugin, StateFunctions};
+use super::session::Session;
 use super::{HostError, raw};
 use crate::Split;
 
-/// K trials that train together. Ends with the plugin's `session_destroy` when it is dropped.
+/// K trials that train together in a plugin of this process. Ends with the plugin's `session_destroy` when it is dropped.
 #[derive(Debug)]
-pub struct Session {
+pub struct LocalSession {
     pointer: *mut clr_abi::Session,
     plugin: Plugin,
     sizes: CallSizes,
@@ -26,27 +27,22 @@ pub struct Session {
 }
 
 // SAFETY: a session may be called from any thread, one call at a time: each call takes `&mut self`.
-unsafe impl Send for Session {}
+unsafe impl Send for LocalSession {}
 
 impl Plugin {
     /// A session with every lane at step 0.
-    pub fn session(&self, config: SessionConfig) -> Result<Session, HostError> {
-        Session::new(self.clone(), config)
+    pub fn session(&self, config: SessionConfig) -> Result<LocalSession, HostError> {
+        LocalSession::new(self.clone(), config)
     }
 }
 
-impl Session {
-    fn new(plugin: Plugin, config: SessionConfig) -> Result<Session, HostError> {
+impl LocalSession {
+    fn new(plugin: Plugin, config: SessionConfig) -> Result<LocalSession, HostError> {
         let function = "session_create";
         let Some(model) = plugin.info().model(&config.model) else {
             return Err(plugin.argument(function, format!("there is no model `{}`", config.model)));
         };
-        let sizes = CallSizes {
-            lane_count: config.lanes.len(),
-            batch_size: config.batch_size as usize,
-            hyper_count: model.hypers.len(),
-            metric_count: model.metrics.len(),
-        };
+        let sizes = CallSizes::new(model, &config);
         let borrowed = BorrowedConfig::new(&config, true).map_err(|message| plugin.argument(function, message))?;
         let mut pointer = std::ptr::null_mut();
         let mut error = clr_abi::Error::new();
@@ -58,164 +54,7 @@ impl Session {
             return Err(plugin.answer(function, "no session, and no error".to_owned()));
         }
         plugin.check_left(function, left)?;
-        Ok(Session { pointer, plugin, sizes, tensors: vec![None; sizes.lane_count], is_broken: false, borrowed })
-    }
-
-    /// K.
-    pub fn lane_count(&self) -> usize {
-        self.sizes.lane_count
-    }
-
-    /// The dimensions of its calls' tables.
-    pub fn sizes(&self) -> CallSizes {
-        self.sizes
-    }
-
-    /// Trains. `steps_done` (`[K]`) says how many steps each lane made: all that it was asked, unless `cancel` was
-    /// raised. `metrics` is `[S][K][metrics of the model]`; rows of steps that were not made are NaN.
-    pub fn step(
-        &mut self,
-        call: &StepCall<'_>,
-        steps_done: &mut [u32],
-        metrics: &mut [f32],
-        cancel: &AtomicBool,
-    ) -> Result<Completion, HostError> {
-        let function = "session_step";
-        self.check_usable(function)?;
-        self.check_step(call, steps_done, metrics).map_err(|message| self.plugin.argument(function, message))?;
-        steps_done.fill(0);
-        metrics.fill(f32::NAN);
-        let mut step = raw::sized::<clr_abi::Step>();
-        step.step_count = call.step_count;
-        step.sample_lane_count = if call.shared_samples { 1 } else { self.sizes.lane_count as u32 };
-        step.first_steps = call.first_steps.as_ptr();
-        step.lane_steps = call.lane_steps.as_ptr();
-        step.sample_counts = call.sample_counts.as_ptr();
-        step.samples = call.samples.as_ptr();
-        step.epochs = call.epochs.as_ptr();
-        step.hypers = call.hypers.as_ptr();
-        step.cancel = cancel.as_ptr().cast();
-        step.lane_steps_done = steps_done.as_mut_ptr();
-        step.metrics = metrics.as_mut_ptr();
-        let mut error = clr_abi::Error::new();
-        // SAFETY: the tables have the sizes that the header states, as checked; the session is ours.
-        let make = || unsafe { (self.plugin.functions().session_step)(self.pointer, &raw mut step, &raw mut error) };
-        let (status, left) = kept(make);
-        let completion = self.finish(function, status, &error, left, cancel)?;
-        if let Err(message) = completion.check_steps(steps_done, call.lane_steps) {
-            self.is_broken = true;
-            return Err(self.plugin.answer(function, message));
-        }
-        for (lane, &done) in steps_done.iter().enumerate() {
-            // Whatever it wrote there: no step, no metrics.
-            for step in done as usize..call.step_count as usize {
-                let row = step * self.sizes.lane_count + lane;
-                metrics[row * self.sizes.metric_count..][..self.sizes.metric_count].fill(f32::NAN);
-            }
-        }
-        Ok(completion)
-    }
-
-    /// Measures the active lanes on `count` samples of a split. `metrics` is `[K][metrics of the model]`; rows of other
-    /// lanes are NaN, and all are when it was cancelled.
-    pub fn evaluate(
-        &mut self,
-        split: Split,
-        first: u64,
-        count: u64,
-        active: &[bool],
-        metrics: &mut [f32],
-        cancel: &AtomicBool,
-    ) -> Result<Completion, HostError> {
-        let function = "session_evaluate";
-        self.check_usable(function)?;
-        self.check_samples(function, split, first, count)?;
-        self.sizes.check_evaluate(active, metrics).map_err(|message| self.plugin.argument(function, message))?;
-        metrics.fill(f32::NAN);
-        let mut evaluate = raw::sized::<clr_abi::Evaluate>();
-        evaluate.split = split as u32;
-        evaluate.first = first;
-        evaluate.count = count;
-        evaluate.active = active.as_ptr().cast();
-        evaluate.cancel = cancel.as_ptr().cast();
-        evaluate.metrics = metrics.as_mut_ptr();
-        let mut error = clr_abi::Error::new();
-        // SAFETY: the tables have the sizes that the header states, as checked; the session is ours.
-        let make =
-            || unsafe { (self.plugin.functions().session_evaluate)(self.pointer, &raw const evaluate, &raw mut error) };
-        let (status, left) = kept(make);
-        let completion = self.finish(function, status, &error, left, cancel)?;
-        for (lane, &is_active) in active.iter().enumerate() {
-            if !is_active || completion == Completion::Cancelled {
-                metrics[lane * self.sizes.metric_count..][..self.sizes.metric_count].fill(f32::NAN);
-            }
-        }
-        Ok(completion)
-    }
-
-    /// Starts another trial in a lane, at step 0.
-    pub fn reset_lane(&mut self, lane: usize, trial: &Lane) -> Result<(), HostError> {
-        let function = "session_lane_reset";
-        self.check_usable(function)?;
-        let number = self.check_lane(function, lane)?;
-        let mut raw_lane = raw::sized::<clr_abi::Lane>();
-        raw_lane.options = clr_abi::Str::new(&trial.options_json);
-        raw_lane.init_seed = trial.init_seed;
-        raw_lane.data_seed = trial.data_seed;
-        let mut error = clr_abi::Error::new();
-        // SAFETY: the struct and its text live through the call; the session is ours.
-        let (status, left) = kept(|| unsafe {
-            (self.plugin.functions().session_lane_reset)(self.pointer, number, &raw const raw_lane, &raw mut error)
-        });
-        self.finish_plain(function, status, &error, left)?;
-        self.tensors[lane] = None;
-        Ok(())
-    }
-
-    /// The tensors that are a lane's state. An error where the plugin has no `clr.state/1`.
-    pub fn tensors(&mut self, lane: usize) -> Result<&[TensorInfo], HostError> {
-        let function = "clr.state/1 tensors";
-        self.check_usable(function)?;
-        let state = self.state(function)?;
-        let number = self.check_lane(function, lane)?;
-        if self.tensors[lane].is_none() {
-            let (mut table, mut count) = (std::ptr::null(), 0);
-            let mut error = clr_abi::Error::new();
-            // SAFETY: both places live through the call; the session is ours.
-            let make =
-                || unsafe { (state.tensors)(self.pointer, number, &raw mut table, &raw mut count, &raw mut error) };
-            let (status, left) = kept(make);
-            self.finish_plain(function, status, &error, left)?;
-            // SAFETY: as filled by the plugin.
-            let tensors = unsafe { read_tensors(table, count) }.map_err(|message| {
-                self.is_broken = true;
-                self.plugin.answer(function, message)
-            })?;
-            self.tensors[lane] = Some(tensors);
-        }
-        Ok(self.tensors[lane].as_deref().unwrap_or_default())
-    }
-
-    /// Copies a tensor out of a lane; `values` has its number of elements.
-    pub fn save(&mut self, lane: usize, tensor: usize, values: &mut [f32]) -> Result<(), HostError> {
-        let function = "clr.state/1 save";
-        let (state, lane, tensor) = self.check_tensor(function, lane, tensor, values.len())?;
-        let mut error = clr_abi::Error::new();
-        // SAFETY: there are as many values as the tensor has; the session is ours.
-        let make = || unsafe { (state.save)(self.pointer, lane, tensor, values.as_mut_ptr(), &raw mut error) };
-        let (status, left) = kept(make);
-        self.finish_plain(function, status, &error, left)
-    }
-
-    /// Copies a tensor into a lane; `values` has its number of elements.
-    pub fn load(&mut self, lane: usize, tensor: usize, values: &[f32]) -> Result<(), HostError> {
-        let function = "clr.state/1 load";
-        let (state, lane, tensor) = self.check_tensor(function, lane, tensor, values.len())?;
-        let mut error = clr_abi::Error::new();
-        // SAFETY: there are as many values as the tensor has; the session is ours.
-        let make = || unsafe { (state.load)(self.pointer, lane, tensor, values.as_ptr(), &raw mut error) };
-        let (status, left) = kept(make);
-        self.finish_plain(function, status, &error, left)
+        Ok(LocalSession { pointer, plugin, sizes, tensors: vec![None; sizes.lane_count], is_broken: false, borrowed })
     }
 
     /// Writes what a lane says of `count` samples of a split: `logits` is `[count][classes]`, and the softmax of a row are the
@@ -232,9 +71,9 @@ impl Session {
         let function = "clr.ensemble/1 scores";
         self.check_usable(function)?;
         let ensemble = self.ensemble(function)?;
-        let number = self.check_lane(function, lane)?;
+        let number = self.argument(function, self.sizes.check_lane(lane))?;
         let classes = self.borrowed.data.class_count;
-        self.check_samples(function, split, first, count)?;
+        self.argument(function, self.sizes.check_samples(split, first, count))?;
         if u64::try_from(logits.len()).ok() != count.checked_mul(u64::from(classes)) {
             let message = format!("{} logits for {count} samples of {classes} classes", logits.len());
             return Err(self.plugin.argument(function, message));
@@ -259,11 +98,8 @@ impl Session {
         let function = "clr.ensemble/1 average_statistics";
         self.check_usable(function)?;
         let ensemble = self.ensemble(function)?;
-        let number = self.check_lane(function, lane)?;
-        let total = self.borrowed.data.splits[Split::Train as usize].count;
-        if let Some(sample) = samples.iter().find(|&&sample| u64::from(sample) >= total) {
-            return Err(self.plugin.argument(function, format!("sample {sample} of a train split of {total}")));
-        }
+        let number = self.argument(function, self.sizes.check_lane(lane))?;
+        self.argument(function, self.sizes.check_train_samples(samples))?;
         let mut error = clr_abi::Error::new();
         // SAFETY: there are as many samples as is said; the session is ours.
         let (status, left) = kept(|| unsafe {
@@ -271,16 +107,6 @@ impl Session {
             (ensemble.average_statistics)(self.pointer, number, samples.as_ptr(), count, &raw mut error)
         });
         self.finish_plain(function, status, &error, left)
-    }
-
-    /// Checks that a split has these samples, and that there are any.
-    fn check_samples(&self, function: &'static str, split: Split, first: u64, count: u64) -> Result<(), HostError> {
-        let total = self.borrowed.data.splits[split as usize].count;
-        if count == 0 || first.checked_add(count).is_none_or(|end| end > total) {
-            let message = format!("{count} samples from {first} of a split of {total}");
-            return Err(self.plugin.argument(function, message));
-        }
-        Ok(())
     }
 
     fn ensemble(&self, function: &'static str) -> Result<EnsembleFunctions, HostError> {
@@ -295,13 +121,6 @@ impl Session {
         Ok(())
     }
 
-    fn check_lane(&self, function: &'static str, lane: usize) -> Result<u32, HostError> {
-        if lane >= self.sizes.lane_count {
-            return Err(self.plugin.argument(function, format!("lane {lane} of {}", self.sizes.lane_count)));
-        }
-        Ok(lane as u32)
-    }
-
     fn state(&self, function: &'static str) -> Result<StateFunctions, HostError> {
         let state = self.plugin.functions().state;
         state.ok_or_else(|| self.plugin.argument(function, "the plugin does not have it".to_owned()))
@@ -314,39 +133,13 @@ impl Session {
         tensor: usize,
         value_count: usize,
     ) -> Result<(StateFunctions, u32, u32), HostError> {
-        self.tensors(lane)?;
-        let tensors = self.tensors[lane].as_deref().unwrap_or_default();
-        match tensors.get(tensor).map(|tensor| tensor.element_count) {
-            Some(count) if count == value_count => Ok((self.state(function)?, lane as u32, tensor as u32)),
-            Some(count) => Err(self.plugin.argument(function, format!("{value_count} values for a tensor of {count}"))),
-            None => Err(self.plugin.argument(function, format!("tensor {tensor} of {}", tensors.len()))),
-        }
+        let checked = check_tensor(self.tensors(lane)?, tensor, value_count);
+        Ok((self.state(function)?, lane as u32, self.argument(function, checked)?))
     }
 
-    fn check_step(&self, call: &StepCall<'_>, steps_done: &[u32], metrics: &[f32]) -> Result<(), String> {
-        self.sizes.check_step(call, steps_done, metrics)?;
-        // What a plugin may rely on: checked in each batch that a lane will see.
-        let CallSizes { lane_count, batch_size, .. } = self.sizes;
-        let sample_lanes = if call.shared_samples { 1 } else { lane_count };
-        let train_count = self.borrowed.data.splits[Split::Train as usize].count;
-        let most_steps = call.lane_steps.iter().copied().max().unwrap_or(0) as usize;
-        for step in 0..most_steps {
-            for batch in 0..sample_lanes {
-                if !call.shared_samples && step >= call.lane_steps[batch] as usize {
-                    continue;
-                }
-                let index = step * sample_lanes + batch;
-                let count = call.sample_counts[index] as usize;
-                if count == 0 || count > batch_size {
-                    return Err(format!("a batch of {count} samples, expected 1 to {batch_size}"));
-                }
-                let samples = &call.samples[index * batch_size..][..count];
-                if let Some(sample) = samples.iter().find(|&&sample| u64::from(sample) >= train_count) {
-                    return Err(format!("sample {sample} of a train split of {train_count}"));
-                }
-            }
-        }
-        Ok(())
+    /// What a check of a call's arguments gives, or what is wrong with them.
+    fn argument<T>(&self, function: &'static str, checked: Result<T, String>) -> Result<T, HostError> {
+        checked.map_err(|message| self.plugin.argument(function, message))
     }
 
     /// Judges the status of a call that may be cancelled.
@@ -389,7 +182,152 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Session for LocalSession {
+    fn sizes(&self) -> CallSizes {
+        self.sizes
+    }
+
+    fn step(
+        &mut self,
+        call: &StepCall<'_>,
+        steps_done: &mut [u32],
+        metrics: &mut [f32],
+        cancel: &AtomicBool,
+    ) -> Result<Completion, HostError> {
+        let function = "session_step";
+        self.check_usable(function)?;
+        let checked = self.sizes.check_step(call, steps_done, metrics).and_then(|()| self.sizes.check_batches(call));
+        self.argument(function, checked)?;
+        steps_done.fill(0);
+        metrics.fill(f32::NAN);
+        let mut step = raw::sized::<clr_abi::Step>();
+        step.step_count = call.step_count;
+        step.sample_lane_count = if call.shared_samples { 1 } else { self.sizes.lane_count as u32 };
+        step.first_steps = call.first_steps.as_ptr();
+        step.lane_steps = call.lane_steps.as_ptr();
+        step.sample_counts = call.sample_counts.as_ptr();
+        step.samples = call.samples.as_ptr();
+        step.epochs = call.epochs.as_ptr();
+        step.hypers = call.hypers.as_ptr();
+        step.cancel = cancel.as_ptr().cast();
+        step.lane_steps_done = steps_done.as_mut_ptr();
+        step.metrics = metrics.as_mut_ptr();
+        let mut error = clr_abi::Error::new();
+        // SAFETY: the tables have the sizes that the header states, as checked; the session is ours.
+        let make = || unsafe { (self.plugin.functions().session_step)(self.pointer, &raw mut step, &raw mut error) };
+        let (status, left) = kept(make);
+        let completion = self.finish(function, status, &error, left, cancel)?;
+        if let Err(message) = completion.check_steps(steps_done, call.lane_steps) {
+            self.is_broken = true;
+            return Err(self.plugin.answer(function, message));
+        }
+        for (lane, &done) in steps_done.iter().enumerate() {
+            // Whatever it wrote there: no step, no metrics.
+            for step in done as usize..call.step_count as usize {
+                let row = step * self.sizes.lane_count + lane;
+                metrics[row * self.sizes.metric_count..][..self.sizes.metric_count].fill(f32::NAN);
+            }
+        }
+        Ok(completion)
+    }
+
+    fn evaluate(
+        &mut self,
+        split: Split,
+        first: u64,
+        count: u64,
+        active: &[bool],
+        metrics: &mut [f32],
+        cancel: &AtomicBool,
+    ) -> Result<Completion, HostError> {
+        let function = "session_evaluate";
+        self.check_usable(function)?;
+        self.argument(function, self.sizes.check_evaluate(split, first, count, active, metrics))?;
+        metrics.fill(f32::NAN);
+        let mut evaluate = raw::sized::<clr_abi::Evaluate>();
+        evaluate.split = split as u32;
+        evaluate.first = first;
+        evaluate.count = count;
+        evaluate.active = active.as_ptr().cast();
+        evaluate.cancel = cancel.as_ptr().cast();
+        evaluate.metrics = metrics.as_mut_ptr();
+        let mut error = clr_abi::Error::new();
+        // SAFETY: the tables have the sizes that the header states, as checked; the session is ours.
+        let make =
+            || unsafe { (self.plugin.functions().session_evaluate)(self.pointer, &raw const evaluate, &raw mut error) };
+        let (status, left) = kept(make);
+        let completion = self.finish(function, status, &error, left, cancel)?;
+        for (lane, &is_active) in active.iter().enumerate() {
+            if !is_active || completion == Completion::Cancelled {
+                metrics[lane * self.sizes.metric_count..][..self.sizes.metric_count].fill(f32::NAN);
+            }
+        }
+        Ok(completion)
+    }
+
+    fn reset_lane(&mut self, lane: usize, trial: &Lane) -> Result<(), HostError> {
+        let function = "session_lane_reset";
+        self.check_usable(function)?;
+        let number = self.argument(function, self.sizes.check_lane(lane))?;
+        let mut raw_lane = raw::sized::<clr_abi::Lane>();
+        raw_lane.options = clr_abi::Str::new(&trial.options_json);
+        raw_lane.init_seed = trial.init_seed;
+        raw_lane.data_seed = trial.data_seed;
+        let mut error = clr_abi::Error::new();
+        // SAFETY: the struct and its text live through the call; the session is ours.
+        let (status, left) = kept(|| unsafe {
+            (self.plugin.functions().session_lane_reset)(self.pointer, number, &raw const raw_lane, &raw mut error)
+        });
+        self.finish_plain(function, status, &error, left)?;
+        self.tensors[lane] = None;
+        Ok(())
+    }
+
+    fn tensors(&mut self, lane: usize) -> Result<&[TensorInfo], HostError> {
+        let function = "clr.state/1 tensors";
+        self.check_usable(function)?;
+        let state = self.state(function)?;
+        let number = self.argument(function, self.sizes.check_lane(lane))?;
+        if self.tensors[lane].is_none() {
+            let (mut table, mut count) = (std::ptr::null(), 0);
+            let mut error = clr_abi::Error::new();
+            // SAFETY: both places live through the call; the session is ours.
+            let make =
+                || unsafe { (state.tensors)(self.pointer, number, &raw mut table, &raw mut count, &raw mut error) };
+            let (status, left) = kept(make);
+            self.finish_plain(function, status, &error, left)?;
+            // SAFETY: as filled by the plugin.
+            let tensors = unsafe { read_tensors(table, count) }.map_err(|message| {
+                self.is_broken = true;
+                self.plugin.answer(function, message)
+            })?;
+            self.tensors[lane] = Some(tensors);
+        }
+        Ok(self.tensors[lane].as_deref().unwrap_or_default())
+    }
+
+    fn save(&mut self, lane: usize, tensor: usize, values: &mut [f32]) -> Result<(), HostError> {
+        let function = "clr.state/1 save";
+        let (state, lane, tensor) = self.check_tensor(function, lane, tensor, values.len())?;
+        let mut error = clr_abi::Error::new();
+        // SAFETY: there are as many values as the tensor has; the session is ours.
+        let make = || unsafe { (state.save)(self.pointer, lane, tensor, values.as_mut_ptr(), &raw mut error) };
+        let (status, left) = kept(make);
+        self.finish_plain(function, status, &error, left)
+    }
+
+    fn load(&mut self, lane: usize, tensor: usize, values: &[f32]) -> Result<(), HostError> {
+        let function = "clr.state/1 load";
+        let (state, lane, tensor) = self.check_tensor(function, lane, tensor, values.len())?;
+        let mut error = clr_abi::Error::new();
+        // SAFETY: there are as many values as the tensor has; the session is ours.
+        let make = || unsafe { (state.load)(self.pointer, lane, tensor, values.as_ptr(), &raw mut error) };
+        let (status, left) = kept(make);
+        self.finish_plain(function, status, &error, left)
+    }
+}
+
+impl Drop for LocalSession {
     fn drop(&mut self) {
         // SAFETY: the session is ours and used no more; what it borrows is dropped after.
         let (_, left) = kept(|| unsafe { (self.plugin.functions().session_destroy)(self.pointer) });

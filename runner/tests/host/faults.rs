@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clr_run::host::{HostError, Plugin, SearchPath};
+use clr_run::host::{HostError, Plugin, SearchPath, Session};
 use expect_test::{Expect, expect};
 use tempfile::tempdir;
 

@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use clr_run::host::{
-    Completion, Data, HostError, Images, Lane, LoadRequest, Loader, Plugin, SessionConfig, Split, SplitData, StepCall,
-    Transform,
+    Completion, Data, HostError, Images, Lane, LoadRequest, Loader, Plugin, Session, SessionConfig, Split, SplitData,
+    StepCall, Transform,
 };
 use tempfile::tempdir;
 

@@ -7,9 +7,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use clr_run::host::{Completion, Death, HostError, Split, StepCall};
+use clr_run::host::{Completion, Death, HostError, Session, Split, StepCall};
 use clr_run::spec::Limits;
-use clr_run::train::Engine;
 use clr_run::worker::{Launch, Worker};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -28,7 +27,7 @@ fn pid(id: u32) -> Pid {
 }
 
 /// A call that takes minutes, unless something comes between.
-fn long_call(engine: &mut Engine<'_>, prepared: &Prepared, cancel: &AtomicBool) -> Result<Completion, HostError> {
+fn long_call(session: &mut dyn Session, prepared: &Prepared, cancel: &AtomicBool) -> Result<Completion, HostError> {
     let (steps, shape) = (4096, prepared.shape());
     let batch_size = shape.data.batch_size as usize;
     let call = StepCall {
@@ -41,7 +40,7 @@ fn long_call(engine: &mut Engine<'_>, prepared: &Prepared, cancel: &AtomicBool) 
         epochs: &vec![0; steps * batch_size],
         hypers: &vec![0.001; steps * shape.hypers.len()],
     };
-    engine.step(&call, &mut [0], &mut vec![0.0; steps * shape.metrics.len()], cancel)
+    session.step(&call, &mut [0], &mut vec![0.0; steps * shape.metrics.len()], cancel)
 }
 
 /// Calls, and meanwhile does something to the worker.
@@ -54,12 +53,12 @@ fn disturbed(
     let id = pid(worker.process_id().unwrap());
     let cancel = AtomicBool::new(false);
     let result = std::thread::scope(|scope| {
-        let mut engine = prepared.there(&mut worker, 1).unwrap();
+        let mut session = prepared.there(&mut worker, 1).unwrap();
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(100));
             disturb(id, &cancel);
         });
-        long_call(&mut engine, prepared, &cancel)
+        long_call(&mut session, prepared, &cancel)
     });
     assert_eq!(test_kill_process(id).is_ok(), worker.is_alive(), "a worker that is given up is gone");
     (result, worker.is_alive())
@@ -109,7 +108,7 @@ fn too_much_memory_is_noticed() {
     // On a busy machine it is noticed before there is a session.
     let result = prepared
         .there(&mut worker, 1)
-        .and_then(|mut engine| long_call(&mut engine, &prepared, &AtomicBool::new(false)));
+        .and_then(|mut session| long_call(&mut session, &prepared, &AtomicBool::new(false)));
     let is_alive = worker.is_alive();
     if !std::path::Path::new("/proc/self/statm").exists() {
         eprintln!("SKIPPED: no /proc here");
@@ -126,18 +125,18 @@ fn after_a_death_there_is_no_session_and_another_worker_helps() {
     let prepared = Prepared::new(BOWL);
     let mut worker = prepared.worker();
     let id = pid(worker.process_id().unwrap());
-    let mut engine = prepared.there(&mut worker, 1).unwrap();
+    let mut session = prepared.there(&mut worker, 1).unwrap();
     kill_process(id, Signal::KILL).unwrap();
     let cancel = AtomicBool::new(false);
-    let mut evaluate = || engine.evaluate(Split::Test, 0, 20, &[true], &mut [0.0; 3], &cancel);
+    let mut evaluate = || session.evaluate(Split::Test, 0, 20, &[true], &mut [0.0; 3], &cancel);
     let first = evaluate().unwrap_err();
     assert!(first.is_death() && first.to_string().contains("killed by SIGKILL (signal 9)"), "{first}");
     assert!(matches!(evaluate().unwrap_err(), HostError::Broken { .. }));
-    drop(engine);
+    drop(session);
     assert!(!worker.is_alive() && worker.process_id().is_none());
     let mut worker = prepared.worker();
-    let mut engine = prepared.there(&mut worker, 1).unwrap();
-    engine.evaluate(Split::Test, 0, 20, &[true], &mut [0.0; 3], &cancel).unwrap();
+    let mut session = prepared.there(&mut worker, 1).unwrap();
+    session.evaluate(Split::Test, 0, 20, &[true], &mut [0.0; 3], &cancel).unwrap();
 }
 
 #[track_caller]

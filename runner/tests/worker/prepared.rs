@@ -7,12 +7,12 @@ use std::sync::atomic::AtomicBool;
 
 use clr_run::event::{Event, Outcome};
 use clr_run::gather::{Data, Search, gather};
-use clr_run::host::{HostError, PluginInfo, SearchPath, SessionConfig};
+use clr_run::host::{HostError, LocalSession, PluginInfo, SearchPath, SessionConfig};
 use clr_run::plan::{Plan, Shape, plan};
 use clr_run::spec::{SourceFile, parse};
-use clr_run::train::{self, Engine, Isolation, Layout, Resources};
+use clr_run::train::{self, Isolation, Layout, Resources};
 use clr_run::work::Work;
-use clr_run::worker::{Launch, Worker};
+use clr_run::worker::{Launch, RemoteSession, Worker};
 
 use crate::world::{World, plugins};
 
@@ -82,12 +82,12 @@ impl Prepared {
         self.resources.session_config(&self.plan, &self.plan.groups[0].trials[..lanes], &layout, "cpu")
     }
 
-    pub fn here(&self, lanes: usize) -> Engine<'static> {
-        Engine::InProcess(self.resources.plugin(self.shape()).session(self.config(lanes)).unwrap())
+    pub fn here(&self, lanes: usize) -> LocalSession {
+        self.resources.plugin(self.shape()).session(self.config(lanes)).unwrap()
     }
 
-    pub fn there<'w>(&self, worker: &'w mut Worker, lanes: usize) -> Result<Engine<'w>, HostError> {
-        worker.open(self.plugin(), &self.config(lanes), &self.shape().data).map(Engine::Worker)
+    pub fn there<'w>(&self, worker: &'w mut Worker, lanes: usize) -> Result<RemoteSession<'w>, HostError> {
+        worker.open(self.plugin(), &self.config(lanes), &self.shape().data)
     }
 
     /// Trains everything; in workers where `isolated`.

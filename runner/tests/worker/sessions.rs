@@ -2,51 +2,51 @@
 
 use std::sync::atomic::AtomicBool;
 
-use clr_run::host::{Completion, HostError, Lane, Split, StepCall};
-use clr_run::train::{Engine, Layout};
+use clr_run::host::{Completion, HostError, Lane, Session, Split, StepCall};
+use clr_run::train::Layout;
 
 use crate::prepared::Prepared;
 use crate::world::{BOWL, MIX};
 
-/// Everything that `engine` answers to some calls of every kind, as bits.
-fn exercise(engine: &mut Engine<'_>, prepared: &Prepared) -> Vec<u32> {
-    let lanes = engine.lane_count();
+/// Everything that `session` answers to some calls of every kind, as bits.
+fn exercise(session: &mut dyn Session, prepared: &Prepared) -> Vec<u32> {
+    let lanes = session.lane_count();
     let mut answers = Vec::new();
     for (round, shared) in [(0, false), (1, true), (2, false)] {
-        answers.extend(step(engine, prepared, 5 * round, shared).into_iter().map(f32::to_bits));
+        answers.extend(step(session, prepared, 5 * round, shared).into_iter().map(f32::to_bits));
         let active: Vec<bool> = (0..lanes).map(|lane| lane != 1).collect();
         let mut metrics = vec![0.0; lanes * prepared.shape().metrics.len()];
         let cancel = AtomicBool::new(false);
-        let completion = engine.evaluate(Split::Test, 3, 11, &active, &mut metrics, &cancel).unwrap();
+        let completion = session.evaluate(Split::Test, 3, 11, &active, &mut metrics, &cancel).unwrap();
         assert_eq!(completion, Completion::Complete);
         answers.extend(metrics.into_iter().map(f32::to_bits));
         for lane in 0..lanes {
-            answers.extend(state(engine, lane).into_iter().flatten().map(f32::to_bits));
+            answers.extend(state(session, lane).into_iter().flatten().map(f32::to_bits));
         }
-        for (tensor, values) in state(engine, lanes - 1).iter().enumerate() {
+        for (tensor, values) in state(session, lanes - 1).iter().enumerate() {
             let halves: Vec<f32> = values.iter().map(|value| value / 2.0).collect();
-            engine.load(lanes - 1, tensor, &halves).unwrap();
+            session.load(lanes - 1, tensor, &halves).unwrap();
         }
         let trial = &prepared.plan.trials[prepared.plan.groups[0].trials[1]];
         let trial = Lane { options_json: trial.optimizer.json.clone(), init_seed: 7, data_seed: round };
-        engine.reset_lane(1, &trial).unwrap();
+        session.reset_lane(1, &trial).unwrap();
     }
     answers
 }
 
-fn state(engine: &mut Engine<'_>, lane: usize) -> Vec<Vec<f32>> {
-    let sizes: Vec<usize> = engine.tensors(lane).unwrap().iter().map(|tensor| tensor.element_count).collect();
+fn state(session: &mut dyn Session, lane: usize) -> Vec<Vec<f32>> {
+    let sizes: Vec<usize> = session.tensors(lane).unwrap().iter().map(|tensor| tensor.element_count).collect();
     assert!(!sizes.is_empty());
     let mut tensors: Vec<Vec<f32>> = sizes.iter().map(|&size| vec![0.0; size]).collect();
     for (tensor, values) in tensors.iter_mut().enumerate() {
-        engine.save(lane, tensor, values).unwrap();
+        session.save(lane, tensor, values).unwrap();
     }
     tensors
 }
 
 /// Five steps, one less in each lane.
-fn step(engine: &mut Engine<'_>, prepared: &Prepared, first_step: u64, shared: bool) -> Vec<f32> {
-    let (lanes, steps, shape) = (engine.lane_count(), 5, prepared.shape());
+fn step(session: &mut dyn Session, prepared: &Prepared, first_step: u64, shared: bool) -> Vec<f32> {
+    let (lanes, steps, shape) = (session.lane_count(), 5, prepared.shape());
     let batches = steps * if shared { 1 } else { lanes };
     let batch_size = shape.data.batch_size as usize;
     let samples: Vec<u32> =
@@ -65,7 +65,7 @@ fn step(engine: &mut Engine<'_>, prepared: &Prepared, first_step: u64, shared: b
     };
     let (mut done, mut metrics) = (vec![0; lanes], vec![0.0; steps * lanes * shape.metrics.len()]);
     let cancel = AtomicBool::new(false);
-    assert_eq!(engine.step(&call, &mut done, &mut metrics, &cancel).unwrap(), Completion::Complete);
+    assert_eq!(session.step(&call, &mut done, &mut metrics, &cancel).unwrap(), Completion::Complete);
     assert_eq!(done, lane_steps);
     metrics
 }
@@ -123,13 +123,13 @@ fn what_no_session_allows_is_not_sent() {
     let mut session = prepared.there(&mut worker, 2).unwrap();
     let mut here = prepared.here(2);
     let cancel = AtomicBool::new(false);
-    for engine in [&mut session, &mut here] {
+    for session in [&mut session as &mut dyn Session, &mut here] {
         let problems = [
-            engine.evaluate(Split::Test, 0, 101, &[true, true], &mut [0.0; 6], &cancel).unwrap_err(),
-            engine.evaluate(Split::Test, 0, 20, &[true], &mut [0.0; 6], &cancel).unwrap_err(),
-            engine.save(2, 0, &mut []).unwrap_err(),
-            engine.save(0, 99, &mut []).unwrap_err(),
-            engine.load(0, 0, &[1.0]).unwrap_err(),
+            session.evaluate(Split::Test, 0, 101, &[true, true], &mut [0.0; 6], &cancel).unwrap_err(),
+            session.evaluate(Split::Test, 0, 20, &[true], &mut [0.0; 6], &cancel).unwrap_err(),
+            session.save(2, 0, &mut []).unwrap_err(),
+            session.save(0, 99, &mut []).unwrap_err(),
+            session.load(0, 0, &[1.0]).unwrap_err(),
         ];
         for problem in problems {
             assert!(matches!(problem, HostError::Argument { .. }), "{problem}");

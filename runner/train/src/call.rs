@@ -3,11 +3,9 @@
 use std::sync::atomic::AtomicBool;
 
 use clr_dataset::order::Sampler;
-use clr_host::{Completion, HostError, StepCall};
+use clr_host::{Completion, HostError, Session, StepCall};
 use clr_plan::{Shape, Trial};
 use clr_schedule::Schedule;
-
-use super::engine::Engine;
 
 /// No table of samples is longer than this, whatever the batch size: 16 MiB of indices and epochs.
 const SAMPLES_PER_CALL: u64 = 2 << 20;
@@ -100,7 +98,7 @@ impl Tables {
     /// Makes the call. `shared`: all lanes see the same samples.
     pub fn call(
         &mut self,
-        session: &mut Engine<'_>,
+        session: &mut dyn Session,
         shared: bool,
         cancel: &AtomicBool,
     ) -> Result<Completion, HostError> {

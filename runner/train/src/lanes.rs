@@ -8,7 +8,7 @@ use clr_dataset::order::Sampler;
 use clr_event::checkpoint::Checkpoint;
 use clr_event::work::Work;
 use clr_event::{Evaluation, Event, Outcome, Rows};
-use clr_host::{Completion, HostError, Split};
+use clr_host::{Completion, HostError, Session, Split};
 use clr_plan::{Divergence, Plan, Shape, Trial};
 use clr_spec::duration::Period;
 use clr_spec::{Every, Keep};
@@ -16,7 +16,6 @@ use clr_terminal::words;
 use crossbeam_channel::Sender;
 
 use super::call::Tables;
-use super::engine::Engine;
 use super::feed::Feed;
 use super::pace::{Pace, Standing};
 use super::queue::Queue;
@@ -40,7 +39,7 @@ pub struct Driver<'a> {
     group: usize,
     shape: &'a Shape,
     feed: &'a Feed,
-    session: Engine<'a>,
+    session: Box<dyn Session + 'a>,
     queue: Option<&'a Queue>,
     advances: &'a AtomicU64,
     cancel: &'a AtomicBool,
@@ -89,7 +88,7 @@ impl<'a> Driver<'a> {
         plan: &'a Plan,
         group: usize,
         feed: &'a Feed,
-        session: Engine<'a>,
+        session: Box<dyn Session + 'a>,
         has_state: bool,
         queue: Option<&'a Queue>,
         advances: &'a AtomicU64,
@@ -180,7 +179,7 @@ impl<'a> Driver<'a> {
     fn begin(&mut self, lane: usize) -> Result<(), HostError> {
         let Some(in_flight) = &mut self.lanes[lane] else { return Ok(()) };
         if let Some(checkpoint) = &in_flight.checkpoint
-            && (checkpoint.step > in_flight.trial.iterations || !state::load(&mut self.session, lane, checkpoint)?)
+            && (checkpoint.step > in_flight.trial.iterations || !state::load(&mut *self.session, lane, checkpoint)?)
         {
             in_flight.start_over();
         }
@@ -327,7 +326,7 @@ impl<'a> Driver<'a> {
 
     fn take(&mut self, lane: usize, evaluated: Option<u64>) -> Result<Arc<Checkpoint>, HostError> {
         let started = Instant::now();
-        let tensors = state::save(&mut self.session, lane)?;
+        let tensors = state::save(&mut *self.session, lane)?;
         self.pace.note_cost(started.elapsed());
         let (trial_id, step) = self.lanes[lane].as_ref().map(|it| (it.trial.id, it.step)).expect("a lane with a trial");
         Ok(Arc::new(Checkpoint { trial_id, step, evaluated, tensors }))
@@ -363,7 +362,7 @@ impl<'a> Driver<'a> {
         }
 
         let started = Instant::now();
-        self.tables.call(&mut self.session, shared, self.cancel)?;
+        self.tables.call(&mut *self.session, shared, self.cancel)?;
         let seconds = started.elapsed().as_secs_f64();
         self.seconds_per_step = Some(seconds / step_count as f64);
         tracing::debug!(lanes = self.lanes.iter().flatten().count(), steps = step_count, seconds, "called");

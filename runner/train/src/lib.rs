@@ -1,13 +1,12 @@
 //! Training: a plan's unfinished trials to a stream of events.
 //!
-//! [`run`] keeps every CPU thread busy: each [`slot`] is a thread that opens a session, in a worker process or in this one
-//! ([`engine`]), and drives it ([`lanes`]), refilling a lane with the next trial of the group as soon as its trial is over.
+//! [`run`] keeps every CPU thread busy: each [`slot`] is a thread that opens a session, in a worker process or in this one, and
+//! drives it ([`lanes`]), refilling a lane with the next trial of the group as soon as its trial is over.
 //! Slots take trials from one [`queue`], so none idles while trials are left. Events come back over a channel to the calling
 //! thread, which alone shows and stores them. [`trouble`] says when a failure is a trial's and when the machine's.
 
 mod call;
 pub mod device;
-mod engine;
 mod feed;
 mod lanes;
 mod layout;
@@ -15,7 +14,7 @@ mod pace;
 mod queue;
 mod resources;
 mod slot;
-mod state;
+pub mod state;
 mod trouble;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +26,6 @@ use clr_event::work::Work;
 use clr_plan::Plan;
 pub use clr_worker::Isolation;
 use crossbeam_channel::RecvTimeoutError;
-pub use engine::Engine;
 pub use feed::Feed;
 pub use layout::Layout;
 use queue::Queue;

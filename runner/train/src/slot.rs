@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 
 use clr_event::work::Work;
 use clr_event::{Event, Outcome};
-use clr_host::{Blame, Death, HostError, PluginInfo};
+use clr_host::{Blame, Death, HostError, PluginInfo, Session};
 use clr_plan::Plan;
 use clr_spec::Limits;
 use clr_terminal::words;
 use clr_worker::{Launch, Worker};
 use crossbeam_channel::Sender;
 
-use super::engine::Engine;
 use super::lanes::{Driver, FailedSession};
 use super::queue::{Queue, Set};
 use super::trouble::{CONVICTION, Failure, TRIES, Trouble};
@@ -114,17 +113,17 @@ impl<'a> Slot<'a> {
         let (plugin, feed) = (self.resources.plugin(shape), self.resources.feed(shape));
         let trials: Vec<usize> = work.iter().map(|work| work.trial).collect();
         let config = self.resources.session_config(self.plan, &trials, self.layout, self.device);
-        let opened = match &self.layout.isolation {
-            Isolation::None => plugin.session(config).map(Engine::InProcess),
+        let opened: Result<Box<dyn Session + '_>, HostError> = match &self.layout.isolation {
+            Isolation::None => plugin.session(config).map(boxed),
             Isolation::Process(launch) => living(&mut self.worker, launch, self.plan.limits)
                 .map_err(|death| not_started(plugin.info(), death))
                 .and_then(|worker| worker.open(plugin.info(), &config, &shape.data))
-                .map(Engine::Worker),
+                .map(boxed),
         };
-        let engine = match opened {
-            Ok(engine) => {
+        let session = match opened {
+            Ok(session) => {
                 tracing::debug!(group = set.group, lanes = work.len(), "session opened");
-                engine
+                session
             }
             Err(error) => return Err(FailedSession { error, in_flight: work }),
         };
@@ -133,7 +132,7 @@ impl<'a> Slot<'a> {
         let has_state = plugin.info().has_state;
         let advances = &self.queue.advances;
         let driver =
-            Driver::new(self.plan, set.group, feed, engine, has_state, queue, advances, self.cancel, &self.events);
+            Driver::new(self.plan, set.group, feed, session, has_state, queue, advances, self.cancel, &self.events);
         driver.drive(work, if step_by_step { 1 } else { self.layout.steps_per_call })
     }
 
@@ -203,6 +202,10 @@ impl<'a> Slot<'a> {
             let _ = self.events.send(Event::Ended { trial, outcome: outcome.clone(), elapsed: work.elapsed });
         }
     }
+}
+
+fn boxed<'s>(session: impl Session + 's) -> Box<dyn Session + 's> {
+    Box::new(session)
 }
 
 /// The worker, or where it is gone another.

@@ -1,12 +1,10 @@
 //! A lane's state in and out of a session.
 
 use clr_event::checkpoint::{Checkpoint, Tensor};
-use clr_host::HostError;
-
-use super::engine::Engine;
+use clr_host::{HostError, Session};
 
 /// Copies all tensors of a lane, by name.
-pub fn save(session: &mut Engine<'_>, lane: usize) -> Result<Vec<Tensor>, HostError> {
+pub fn save(session: &mut dyn Session, lane: usize) -> Result<Vec<Tensor>, HostError> {
     let infos = session.tensors(lane)?.to_vec();
     let mut tensors = Vec::with_capacity(infos.len());
     for (index, info) in infos.into_iter().enumerate() {
@@ -20,7 +18,7 @@ pub fn save(session: &mut Engine<'_>, lane: usize) -> Result<Vec<Tensor>, HostEr
 
 /// Puts a checkpoint into a lane. False, and the lane is as it was, where the plugin has other tensors now: it was
 /// changed without raising its numerics revision.
-pub fn load(session: &mut Engine<'_>, lane: usize, checkpoint: &Checkpoint) -> Result<bool, HostError> {
+pub fn load(session: &mut dyn Session, lane: usize, checkpoint: &Checkpoint) -> Result<bool, HostError> {
     let Some(places) = checkpoint.places(session.tensors(lane)?) else { return Ok(false) };
     for (tensor, place) in checkpoint.tensors.iter().zip(places) {
         session.load(lane, place, &tensor.values)?;

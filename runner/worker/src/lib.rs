@@ -2,10 +2,10 @@
 //! run.
 //!
 //! Everything that decides (schedules, samples, stop rules, what is stored) stays with the supervisor, the command that
-//! the user started. A worker is [`clr_host::Session`] behind a pipe, and gives the same bits:
+//! the user started. A worker is a [`clr_host::LocalSession`] behind a pipe, and gives the same bits:
 //!
 //! ```text
-//! train ──Session──▶ process ══stdin: requests══▶ serve ──host::Session──▶ plugin
+//! train ──RemoteSession──▶ process ══stdin: requests══▶ serve ──LocalSession──▶ plugin
 //!                            ◀═stdout: replies═══
 //!                            ◀═stderr: last words of a crash
 //! ```
@@ -42,7 +42,7 @@ use clr_dataset::Dataset;
 
 pub use probe::{Known, gpus};
 pub use serve::serve;
-pub use session::{Session, Worker};
+pub use session::{RemoteSession, Worker};
 pub use strays::adopt as adopt_strays;
 
 #[derive(Clone, Debug)]

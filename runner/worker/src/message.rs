@@ -34,14 +34,14 @@ pub enum Request {
     Data(DataSource),
     /// Open a session in place of the last, on the dataset that is open.
     Open(Open),
-    /// `host::Session::step`, with `first_steps`, `lane_steps`, `sample_counts`, `samples`, `epochs` and `hypers`.
+    /// `Session::step`, with `first_steps`, `lane_steps`, `sample_counts`, `samples`, `epochs` and `hypers`.
     Step {
         /// The number of steps, S.
         step_count: u32,
         /// True if all lanes see the same samples.
         shared_samples: bool,
     },
-    /// `host::Session::evaluate`.
+    /// `Session::evaluate`.
     Evaluate {
         split: SplitName,
         first: u64,
@@ -49,21 +49,21 @@ pub enum Request {
         /// `[K]`.
         active: Vec<bool>,
     },
-    /// `host::Session::reset_lane`.
+    /// `Session::reset_lane`.
     ResetLane {
         lane: u32,
         trial: LaneText,
     },
-    /// `host::Session::tensors`.
+    /// `Session::tensors`.
     Tensors {
         lane: u32,
     },
-    /// `host::Session::save`.
+    /// `Session::save`.
     Save {
         lane: u32,
         tensor: u32,
     },
-    /// `host::Session::load`, with the tensor's values.
+    /// `Session::load`, with the tensor's values.
     Load {
         lane: u32,
         tensor: u32,

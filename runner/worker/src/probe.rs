@@ -117,7 +117,7 @@ impl Known {
     }
 
     /// A session in this process, into which the plugin is loaded.
-    pub fn session(&self, config: SessionConfig) -> Result<clr_host::Session, HostError> {
+    pub fn session(&self, config: SessionConfig) -> Result<clr_host::LocalSession, HostError> {
         match self {
             Known::Here(plugin) => plugin.session(config),
             Known::There { info, .. } => clr_host::Plugin::load_pinned(&info.path, &info.digest)?.session(config),

@@ -1,6 +1,6 @@
 //! The worker's own side: holds a session and answers for it until the pipe closes.
 
-use clr_host::{Completion, HostError, Images, Plugin, Session, SplitData, StepCall, Transform};
+use clr_host::{Completion, HostError, Images, LocalSession, Plugin, Session, SplitData, StepCall, Transform};
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -60,7 +60,7 @@ struct Served {
     /// All that were ever loaded: libraries are not unloaded.
     plugins: Vec<Plugin>,
     data: Option<Arc<clr_host::Data>>,
-    session: Option<Session>,
+    session: Option<LocalSession>,
 }
 
 impl Served {
@@ -220,11 +220,11 @@ fn ran(completion: Completion) -> Reply {
     Reply::Ran { cancelled: completion == Completion::Cancelled }
 }
 
-fn open_session(session: &mut Option<Session>) -> &mut Session {
+fn open_session(session: &mut Option<LocalSession>) -> &mut LocalSession {
     session.as_mut().unwrap_or_else(|| misunderstood("a call before its session"))
 }
 
-fn element_count(session: &mut Session, lane: usize, tensor: usize) -> Result<usize, HostError> {
+fn element_count(session: &mut LocalSession, lane: usize, tensor: usize) -> Result<usize, HostError> {
     match session.tensors(lane)?.get(tensor) {
         Some(tensor) => Ok(tensor.element_count),
         None => misunderstood(&format!("there is no tensor {tensor}")),

@@ -1,4 +1,4 @@
-//! Workers, and sessions in them, as the supervisor sees them: the same functions as [`clr_host::Session`].
+//! Workers, and sessions in them, as the supervisor sees them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clr_host::{
-    CallSizes, Completion, Data, Death, Function, HostError, Lane, PluginInfo, SessionConfig, Split, StepCall,
-    TensorInfo, check_sizes,
+    CallSizes, Completion, Data, Death, Function, HostError, Lane, PluginInfo, Session, SessionConfig, Split, StepCall,
+    TensorInfo, check_sizes, check_tensor,
 };
 use clr_plan::DataPlan;
 use clr_spec::Limits;
@@ -34,11 +34,10 @@ pub struct Worker {
 
 /// K trials that train together in a worker.
 #[derive(Debug)]
-pub struct Session<'w> {
+pub struct RemoteSession<'w> {
     worker: &'w mut Worker,
     plugin: String,
     sizes: CallSizes,
-    split_counts: [u64; 3],
     tensors: Vec<Option<Vec<TensorInfo>>>,
 }
 
@@ -70,22 +69,16 @@ impl Worker {
         plugin: &PluginInfo,
         config: &SessionConfig,
         data: &DataPlan,
-    ) -> Result<Session<'_>, HostError> {
+    ) -> Result<RemoteSession<'_>, HostError> {
         let function = "session_create";
         let argument = |message| HostError::Argument { plugin: plugin.name.clone(), function, message };
         let Some(model) = plugin.model(&config.model) else {
             return Err(argument(format!("there is no model `{}`", config.model)));
         };
-        let sizes = CallSizes {
-            lane_count: config.lanes.len(),
-            batch_size: config.batch_size as usize,
-            hyper_count: model.hypers.len(),
-            metric_count: model.metrics.len(),
-        };
+        let sizes = CallSizes::new(model, config);
         if config.dataset.loader.is_some() {
             return Err(argument("images that are streamed cannot be sent to a worker".to_owned()));
         }
-        let split_counts = [0, 1, 2].map(|split: usize| config.dataset.splits[split].count);
         if let Some(process) = &mut self.process {
             process.forget_words();
             process.limit_memory(self.limits.memory.map(|bytes| bytes.saturating_mul(sizes.lane_count as u64)));
@@ -96,11 +89,11 @@ impl Worker {
             roots: self.roots.iter().map(|root| root.as_path().into()).collect(),
             cache: self.cache.as_deref().map(Into::into),
             checked: self.checked.clone(),
-            counts: split_counts,
+            counts: sizes.split_counts,
             transform: (&config.dataset.transform).into(),
         };
         let tensors = vec![None; sizes.lane_count];
-        let mut session = Session { worker: self, plugin: plugin.name.clone(), sizes, split_counts, tensors };
+        let mut session = RemoteSession { worker: self, plugin: plugin.name.clone(), sizes, tensors };
         let is_open = session.worker.data.as_ref().is_some_and(|(open, data)| {
             // The values last: mean images are large, and almost always the very same.
             *open == source && (Arc::ptr_eq(data, &config.dataset) || data.transform == config.dataset.transform)
@@ -116,14 +109,12 @@ impl Worker {
     }
 }
 
-impl Session<'_> {
-    /// The number of lanes, K.
-    pub fn lane_count(&self) -> usize {
-        self.sizes.lane_count
+impl Session for RemoteSession<'_> {
+    fn sizes(&self) -> CallSizes {
+        self.sizes
     }
 
-    /// [`clr_host::Session::step`].
-    pub fn step(
+    fn step(
         &mut self,
         call: &StepCall<'_>,
         steps_done: &mut [u32],
@@ -150,8 +141,7 @@ impl Session<'_> {
         }
     }
 
-    /// [`clr_host::Session::evaluate`].
-    pub fn evaluate(
+    fn evaluate(
         &mut self,
         split: Split,
         first: u64,
@@ -161,29 +151,24 @@ impl Session<'_> {
         cancel: &AtomicBool,
     ) -> Result<Completion, HostError> {
         let function = "session_evaluate";
-        self.sizes.check_evaluate(active, metrics).map_err(|message| self.argument(function, message))?;
-        let total = self.split_counts[split as usize];
-        if count == 0 || first.checked_add(count).is_none_or(|end| end > total) {
-            return Err(self.argument(function, format!("{count} samples from {first} of a split of {total}")));
-        }
+        let checked = self.sizes.check_evaluate(split, first, count, active, metrics);
+        checked.map_err(|message| self.argument(function, message))?;
         let request = Request::Evaluate { split: split.into(), first, count, active: active.to_vec() };
         let completion = self.ask_run(function, &request, &[], &mut [bytemuck::cast_slice_mut(metrics)], cancel)?;
         Ok(completion)
     }
 
-    /// [`clr_host::Session::reset_lane`].
-    pub fn reset_lane(&mut self, lane: usize, trial: &Lane) -> Result<(), HostError> {
+    fn reset_lane(&mut self, lane: usize, trial: &Lane) -> Result<(), HostError> {
         let function = "session_lane_reset";
-        let number = self.check_lane(function, lane)?;
+        let number = self.sizes.check_lane(lane).map_err(|message| self.argument(function, message))?;
         self.ask_done(function, &Request::ResetLane { lane: number, trial: trial.into() }, &[])?;
         self.tensors[lane] = None;
         Ok(())
     }
 
-    /// [`clr_host::Session::tensors`].
-    pub fn tensors(&mut self, lane: usize) -> Result<&[TensorInfo], HostError> {
+    fn tensors(&mut self, lane: usize) -> Result<&[TensorInfo], HostError> {
         let function = "clr.state/1 tensors";
-        let number = self.check_lane(function, lane)?;
+        let number = self.sizes.check_lane(lane).map_err(|message| self.argument(function, message))?;
         if self.tensors[lane].is_none() {
             match self.ask(function, &Request::Tensors { lane: number }, &[], &mut [], None)? {
                 // `host` has checked this in the worker too, where a plugin may have changed it since.
@@ -197,8 +182,7 @@ impl Session<'_> {
         Ok(self.tensors[lane].as_deref().unwrap_or_default())
     }
 
-    /// [`clr_host::Session::save`].
-    pub fn save(&mut self, lane: usize, tensor: usize, values: &mut [f32]) -> Result<(), HostError> {
+    fn save(&mut self, lane: usize, tensor: usize, values: &mut [f32]) -> Result<(), HostError> {
         let function = "clr.state/1 save";
         let (lane, tensor) = self.check_tensor(function, lane, tensor, values.len())?;
         let filled: &mut [&mut [u8]] = &mut [bytemuck::cast_slice_mut(values)];
@@ -208,20 +192,14 @@ impl Session<'_> {
         }
     }
 
-    /// [`clr_host::Session::load`].
-    pub fn load(&mut self, lane: usize, tensor: usize, values: &[f32]) -> Result<(), HostError> {
+    fn load(&mut self, lane: usize, tensor: usize, values: &[f32]) -> Result<(), HostError> {
         let function = "clr.state/1 load";
         let (lane, tensor) = self.check_tensor(function, lane, tensor, values.len())?;
         self.ask_done(function, &Request::Load { lane, tensor }, &[bytemuck::cast_slice(values)])
     }
+}
 
-    fn check_lane(&self, function: Function, lane: usize) -> Result<u32, HostError> {
-        if lane >= self.sizes.lane_count {
-            return Err(self.argument(function, format!("lane {lane} of {}", self.sizes.lane_count)));
-        }
-        Ok(lane as u32)
-    }
-
+impl RemoteSession<'_> {
     fn check_tensor(
         &mut self,
         function: Function,
@@ -229,13 +207,8 @@ impl Session<'_> {
         tensor: usize,
         value_count: usize,
     ) -> Result<(u32, u32), HostError> {
-        let tensors = self.tensors(lane)?;
-        let problem = match tensors.get(tensor).map(|tensor| tensor.element_count) {
-            Some(count) if count == value_count => return Ok((lane as u32, tensor as u32)),
-            Some(count) => format!("{value_count} values for a tensor of {count}"),
-            None => format!("tensor {tensor} of {}", tensors.len()),
-        };
-        Err(self.argument(function, problem))
+        let checked = check_tensor(self.tensors(lane)?, tensor, value_count);
+        Ok((lane as u32, checked.map_err(|message| self.argument(function, message))?))
     }
 
     fn ask_run(
@@ -321,7 +294,7 @@ impl Session<'_> {
     }
 }
 
-impl Drop for Session<'_> {
+impl Drop for RemoteSession<'_> {
     fn drop(&mut self) {
         if self.worker.is_alive() {
             // A worker that cannot end a session is ended itself; the session's results are unaffected.
