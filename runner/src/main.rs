@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clr_run::arguments::{self, Mistake};
 use clr_run::cli::Command;
 use clr_run::commands::{self, BAD_INPUT};
+use clr_run::console::tell;
 use clr_run::logs;
-use clr_run::show::tell;
 use clr_run::signals::Signals;
 
 fn main() -> ExitCode {

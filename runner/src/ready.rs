@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::cli::{self, DeviceArgs, IsolationArgs, SearchArgs, SpecArgs};
+use crate::console::{Refused, say, tell};
 use crate::device::{self, Devices};
 use crate::gather::{Data, Gathered, Search, gather};
 use crate::host::{HostError, SearchPath};
 use crate::plan::{self, Plan};
-use crate::show::{self, Refused, say, tell};
 use crate::spec::{self, SourceFile};
 use crate::train::{Layout, Resources};
 use crate::verify::{Recipe, recipe};
 use crate::words::counted;
 use crate::worker::{self, Isolation, Launch};
-use crate::{arguments, dataset, regular};
+use crate::{arguments, console, dataset, regular};
 
 /// A spec, what it names, and the plan that follows.
 pub struct Planned {
@@ -46,7 +46,7 @@ impl Planned {
         let planned = Planned::new(recipe, &args.search, args.isolation, data)?;
         let (warnings, source) = (&planned.plan.warnings, &planned.recipe.source);
         if !warnings.is_empty() && (!is_quiet || args.deny_warnings) {
-            say(&(show::problems(warnings, source) + "\n"));
+            say(&(console::problems(warnings, source) + "\n"));
         }
         if args.deny_warnings && !warnings.is_empty() {
             tell("error", &format!("{}, and --deny-warnings is set", counted(warnings.len(), "warning")));
@@ -96,7 +96,7 @@ impl Planned {
             Err(more) => problems.extend(more),
         }
         problems.sort_by(|a, b| a.span.cmp(&b.span));
-        say(&show::problems(&problems, source));
+        say(&console::problems(&problems, source));
         Err(Refused.into())
     }
 

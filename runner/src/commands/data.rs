@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::cli::{DataCommand, SearchArgs};
+use crate::console::{print, tell};
 use crate::gather::Search;
 use crate::ready::{data_roots, search};
-use crate::show::{print, tell};
 use crate::terminal::Terminal;
 use crate::{arguments, dataset, show};
 

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use super::{Program, output};
 use crate::cli::{self, DeviceArgs, EvaluateArgs, EvaluateSplit, IsolationArgs};
+use crate::console::print;
 use crate::device;
 use crate::ensemble::{self, EnsembleError};
 use crate::host::Split;
 use crate::ready::Planned;
-use crate::show::{self, print};
+use crate::show;
 use crate::store::Snapshots;
 use crate::terminal::Terminal;
 

@@ -22,7 +22,7 @@ use anyhow::Context;
 
 use crate::arguments;
 use crate::cli::{Cli, Command, LogArgs};
-use crate::show::{Refused, tell};
+use crate::console::{Refused, tell};
 use crate::signals::Signals;
 
 /// The exit code for bad input, and for nothing that could run.

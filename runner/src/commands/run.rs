@@ -8,11 +8,12 @@ use anyhow::Context;
 
 use super::Program;
 use crate::cli::RunArgs;
+use crate::console::{print_note, tell};
 use crate::gather::Data;
 use crate::journal::{Ending, Journal};
 use crate::progress::{Progress, Style};
 use crate::ready::{Planned, Ready};
-use crate::show::{self, print_note, tell};
+use crate::show;
 use crate::spec::Keep;
 use crate::store::{RunInfo, Store, Summary};
 use crate::terminal::Terminal;

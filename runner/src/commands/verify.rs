@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use super::again::Again;
 use super::{BAD_INPUT, Program, output};
 use crate::cli::VerifyArgs;
-use crate::show::{self, print};
+use crate::console::print;
+use crate::show;
 use crate::spec::Keep;
 use crate::verify::{self, Wanted};
 
