@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::plan::example::planned_of;
     use crate::plan::{Axis, AxisKind, DataPlan, Divergence, Shape as PlanShape, TrialOptimizer};
-    use crate::schedule::{Amplitude, Cyclic};
+    use crate::schedule::{Amplitude, Cyclic, Linear, Points};
     use crate::spec::duration::Period;
     use crate::spec::table::{self, Values};
     use crate::spec::{LastBatch, Normalize, Order};
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn csv_has_every_so_many_iterations_and_the_last() {
-        let lr = Schedule::Linear { from: 0.1, to: 0.3, steps: 5 };
+        let lr = Schedule::Linear(Linear { from: 0.1, to: 0.3, steps: 5 });
         let momentum = Schedule::Constant(0.9);
         let plan = plan(&[
             ("warm", "sgd", 5, &[("lr", lr.clone()), ("momentum", momentum)]),
@@ -472,7 +472,7 @@ mod tests {
             let (_, original) = plan.trials[0].schedules().find(|(name, _)| *name == hyper).unwrap();
             let schedule = match table::parse(&text, hyper, None).unwrap() {
                 Values::EachStep(values) => Schedule::Table(values),
-                Values::From { rows, .. } => Schedule::Points { points: rows, linear: false },
+                Values::From { rows, .. } => Schedule::Points(Points { points: rows, linear: false }),
             };
             for step in (0..1003).filter(|step| step % every == 0 || *step == 1002) {
                 assert_eq!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clr_schedule::Schedule;
+use clr_schedule::{Linear, Schedule};
 use clr_spec::duration::Unit;
 use clr_spec::table::Values;
 use clr_spec::{Checkpointing, LastBatch, Limits, Normalize, Order, SourceFile, Spec, TableColumn, parse, render};
@@ -286,7 +286,7 @@ impl Grid<'_> {
             iterations: self.iterations,
             eval_every: 4.into(),
             divergence: Divergence { non_finite: true, loss_above: None },
-            lr: Schedule::Linear { from: max_lr, to: 0.0, steps: self.iterations },
+            lr: Schedule::Linear(Linear { from: max_lr, to: 0.0, steps: self.iterations }),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clr_schedule::ratio::Ratio;
-use clr_schedule::{Schedule, Stage, Ticks};
+use clr_schedule::{Cosine, Linear, PerEpoch, Points, Schedule, Stage, Ticks};
 use clr_spec::duration::{self, Duration, Unit};
 use clr_spec::keys::Key;
 use clr_spec::kinds::{
@@ -94,7 +94,7 @@ pub fn schedule(
     let (iterations_per_epoch, epochs) = clock.epochs()?;
     reader.clock = epochs;
     let inner = Box::new(reader.warmed_up()?);
-    Some(Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner })
+    Some(Schedule::PerEpoch(PerEpoch { iterations_per_epoch, first_epoch, inner }))
 }
 
 /// The error of a duration whose exact value in iterations 64 bits do not hold.
@@ -139,8 +139,8 @@ impl Reader<'_, '_, '_> {
         let to = then.at(0);
         let from = self.number(&WARMUP_FROM).or_else(|| Some(self.number(&WARMUP_FACTOR)? * to)).unwrap_or(0.0);
         let rise = match WARMUP_IS_COSINE.of(&WARMUP_SHAPE, self) {
-            true => Schedule::Cosine { max: from, min: to, steps },
-            false => Schedule::Linear { from, to, steps },
+            true => Schedule::Cosine(Cosine { max: from, min: to, steps }),
+            false => Schedule::Linear(Linear { from, to, steps }),
         };
         let mut stages = vec![Stage { steps, schedule: rise }];
         match then {
@@ -366,7 +366,7 @@ impl Fields for Reader<'_, '_, '_> {
             self.report(problem.help(format!("add a row for {unit} {begins}, where the schedule begins")));
             return None;
         }
-        Some(Schedule::Points { points, linear })
+        Some(Schedule::Points(Points { points, linear }))
     }
 
     fn place(&self, key: &Key) -> Span {

@@ -2,7 +2,10 @@
 //! cuts, and splits too small to tell trials apart.
 
 use clr_schedule::ratio::Ratio;
-use clr_schedule::{Cycle, Cyclic, OneCycleForm, Schedule};
+use clr_schedule::{
+    Cosine, Cycle, Cyclic, Decay, Linear, MultiStep, OneCycleForm, PerEpoch, Points, Poly, RangeTest, Schedule,
+    Sigmoid, Step,
+};
 use clr_spec::kinds::Naming;
 use clr_spec::{Diagnostic, Problems};
 use clr_terminal::words::{self, Number, thousands};
@@ -34,24 +37,24 @@ impl Warner<'_, '_, '_> {
     /// Warns about the schedule below `path`, which is followed for so many steps.
     pub fn schedule(&mut self, schedule: &Schedule, path: &str, steps: u64) {
         match schedule {
-            Schedule::Step { step_size, .. } if step_size.count(steps.saturating_sub(1)) == 0 => {
+            Schedule::Step(Step { step_size, .. }) if step_size.count(steps.saturating_sub(1)) == 0 => {
                 self.beyond(path, "step_size", step_size.period.to_f64(), steps, "the value never falls");
             }
-            Schedule::Sigmoid { step_size, .. } if *step_size >= steps => {
+            Schedule::Sigmoid(Sigmoid { step_size, .. }) if *step_size >= steps => {
                 self.beyond(path, "step_size", *step_size as f64, steps, "the value is not half way by then");
             }
-            Schedule::MultiStep { milestones, .. } => {
+            Schedule::MultiStep(MultiStep { milestones, .. }) => {
                 if let Some(milestone) = milestones.iter().find(|milestone| **milestone >= steps) {
                     self.beyond(path, "milestones", *milestone as f64, steps, "the last of them is not reached");
                 }
             }
-            Schedule::Decay { step_size, .. } if *step_size > steps => {
+            Schedule::Decay(Decay { step_size, .. }) if *step_size > steps => {
                 self.beyond(path, "step_size", *step_size as f64, steps, "`base_lr` is not reached");
             }
-            Schedule::Poly { steps: length, .. }
-            | Schedule::Cosine { steps: length, .. }
-            | Schedule::Linear { steps: length, .. }
-            | Schedule::RangeTest { steps: length, .. }
+            Schedule::Poly(Poly { steps: length, .. })
+            | Schedule::Cosine(Cosine { steps: length, .. })
+            | Schedule::Linear(Linear { steps: length, .. })
+            | Schedule::RangeTest(RangeTest { steps: length, .. })
                 if *length > steps =>
             {
                 self.beyond(path, "steps", *length as f64, steps, "the last value is not reached");
@@ -72,7 +75,7 @@ impl Warner<'_, '_, '_> {
             Schedule::Table(values) if (values.len() as u64) < steps => {
                 self.table_ends(path, values.len() as f64 - 1.0, steps);
             }
-            Schedule::Points { points, .. } => {
+            Schedule::Points(Points { points, .. }) => {
                 if let Some((last, _)) = points.last().filter(|(last, _)| *last < steps as f64 - 1.0) {
                     self.table_ends(path, *last, steps);
                 }
@@ -137,7 +140,7 @@ impl Warner<'_, '_, '_> {
                     begun = begun.saturating_add(stage.steps);
                 }
             }
-            Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner } => {
+            Schedule::PerEpoch(PerEpoch { iterations_per_epoch, first_epoch, inner }) => {
                 let epochs = iterations_per_epoch.count(steps.saturating_sub(1)).saturating_add(1);
                 // Cycles last so many epochs; a point is met by its number.
                 let counted = match **inner {

@@ -7,226 +7,43 @@
 //! a list as its length (u64) and its items, a fraction as both its parts (u64). Periods and lengths were whole numbers
 //! once: where they are, a value has the tag and the form that it had then. No value is a prefix of another, so no two share their bytes.
 
-use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Stage, Ticks, Window};
+use super::{Schedule, Ticks};
 use crate::ratio::Ratio;
 
 impl Schedule {
     /// Appends the canonical bytes: equal for equal schedules (floats compared by their bits), different for any two
     /// others, the same on every machine and in every version of the program.
     pub fn canonical(&self, out: &mut Vec<u8>) {
-        match self {
-            Schedule::Constant(value) => {
-                out.push(0);
-                float(*value, out);
-            }
-            Schedule::Step { base, gamma, step_size } => {
-                out.push(if step_size.whole().is_some() { 1 } else { 18 });
-                floats(&[*base, *gamma], out);
-                ticks(*step_size, out);
-            }
-            Schedule::MultiStep { base, gamma, milestones } => {
-                out.push(2);
-                floats(&[*base, *gamma], out);
-                integer(milestones.len() as u64, out);
-                milestones.iter().for_each(|&milestone| integer(milestone, out));
-            }
-            Schedule::Exp { base, gamma } => {
-                out.push(3);
-                floats(&[*base, *gamma], out);
-            }
-            Schedule::Inv { base, gamma, power } => {
-                out.push(4);
-                floats(&[*base, *gamma, *power], out);
-            }
-            Schedule::Poly { base, power, steps } => {
-                out.push(5);
-                floats(&[*base, *power], out);
-                integer(*steps, out);
-            }
-            Schedule::Sigmoid { base, gamma, step_size } => {
-                out.push(6);
-                floats(&[*base, *gamma], out);
-                integer(*step_size, out);
-            }
-            Schedule::Decay { base, max, step_size } => {
-                out.push(7);
-                floats(&[*base, *max], out);
-                integer(*step_size, out);
-            }
-            Schedule::Cyclic(cyclic) => {
-                out.push(if cyclic.mult == 1.0 { 8 } else { 21 });
-                cyclic.canonical(out);
-            }
-            Schedule::OneCycle(one_cycle) => {
-                out.push(9);
-                one_cycle.canonical(out);
-            }
-            Schedule::Cosine { max, min, steps } => {
-                out.push(10);
-                floats(&[*max, *min], out);
-                integer(*steps, out);
-            }
-            Schedule::Sgdr(Sgdr { max, min, first_cycle, mult, peak }) => match (mult.whole(), peak) {
-                (Some(mult), Peak::Constant) => {
-                    out.push(if first_cycle.whole().is_some() { 11 } else { 19 });
-                    floats(&[*max, *min], out);
-                    ratio(*first_cycle, out);
-                    integer(mult, out);
-                }
-                _ => {
-                    out.push(22);
-                    floats(&[*max, *min], out);
-                    both_parts(*first_cycle, out);
-                    both_parts(*mult, out);
-                    match peak {
-                        Peak::Constant => out.push(0),
-                        Peak::Factor(factor) => {
-                            out.push(1);
-                            float(*factor, out);
-                        }
-                        Peak::AmplitudeFactor(factor) => {
-                            out.push(2);
-                            float(*factor, out);
-                        }
-                    }
-                }
-            },
-            Schedule::Linear { from, to, steps } => {
-                out.push(12);
-                floats(&[*from, *to], out);
-                integer(*steps, out);
-            }
-            Schedule::RangeTest { min, max, steps, geometric } => {
-                out.push(13);
-                floats(&[*min, *max], out);
-                integer(*steps, out);
-                out.push(u8::from(*geometric));
-            }
-            Schedule::Table(values) => {
-                out.push(14);
-                integer(values.len() as u64, out);
-                floats(values, out);
-            }
-            Schedule::Points { points, linear } => {
-                out.push(17);
-                integer(points.len() as u64, out);
-                points.iter().for_each(|(step, value)| floats(&[*step, *value], out));
-                out.push(u8::from(*linear));
-            }
-            Schedule::Sequence(stages) => {
-                out.push(15);
-                integer(stages.len() as u64, out);
-                for Stage { steps, schedule } in stages {
-                    integer(*steps, out);
-                    schedule.canonical(out);
-                }
-            }
-            Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner } => {
-                out.push(if iterations_per_epoch.whole().is_some() { 16 } else { 20 });
-                ticks(*iterations_per_epoch, out);
-                integer(*first_epoch, out);
-                inner.canonical(out);
-            }
-        }
+        self.formula().canonical(out);
     }
 }
 
-impl Cyclic {
-    fn canonical(&self, out: &mut Vec<u8>) {
-        let Cyclic { base, max, up, down, window, mult, amplitude, decline, cycles } = self;
-        floats(&[*base, *max, *up, *down], out);
-        out.push(match window {
-            Window::Linear => 0,
-            Window::Welch => 1,
-            Window::Hann => 2,
-        });
-        match amplitude {
-            Amplitude::Constant => out.push(0),
-            Amplitude::HalfPerCycle => out.push(1),
-            Amplitude::OneOverCycle => out.push(2),
-            Amplitude::Factor(factor) => {
-                out.push(3);
-                float(*factor, out);
-            }
-        }
-        match decline {
-            None => out.push(0),
-            Some(Decline::Boundaries { gamma }) => {
-                out.extend([1, 0]);
-                float(*gamma, out);
-            }
-            Some(Decline::Amplitude { gamma }) => {
-                out.extend([1, 1]);
-                float(*gamma, out);
-            }
-        }
-        match cycles {
-            None => out.push(0),
-            Some(cycles) => {
-                out.push(1);
-                float(*cycles, out);
-            }
-        }
-        if *mult != 1.0 {
-            float(*mult, out);
-        }
-    }
-}
-
-impl OneCycle {
-    fn canonical(&self, out: &mut Vec<u8>) {
-        let OneCycle { initial, max, last, steps, form, cosine } = self;
-        floats(&[*initial, *max, *last], out);
-        integer(*steps, out);
-        match form {
-            OneCycleForm::TwoPhase { pct_start } => {
-                // Without a way down the last value was once that of the end of it: those trials were others.
-                out.push(if *pct_start >= 1.0 { 5 } else { 0 });
-                float(*pct_start, out);
-            }
-            OneCycleForm::ThreePhase { pct_start } => {
-                out.push(1);
-                float(*pct_start, out);
-            }
-            OneCycleForm::Smith { step_size } => {
-                out.push(if step_size.whole().is_some() { 2 } else { 4 });
-                ratio(*step_size, out);
-            }
-            OneCycleForm::Fraction { pct_start } => {
-                out.push(3);
-                float(*pct_start, out);
-            }
-        }
-        out.push(u8::from(*cosine));
-    }
-}
-
-fn float(value: f64, out: &mut Vec<u8>) {
+pub(super) fn float(value: f64, out: &mut Vec<u8>) {
     out.extend(value.to_bits().to_le_bytes());
 }
 
-fn floats(values: &[f64], out: &mut Vec<u8>) {
+pub(super) fn floats(values: &[f64], out: &mut Vec<u8>) {
     values.iter().for_each(|&value| float(value, out));
 }
 
-fn integer(value: u64, out: &mut Vec<u8>) {
+pub(super) fn integer(value: u64, out: &mut Vec<u8>) {
     out.extend(value.to_le_bytes());
 }
 
 /// Of a whole number the number alone: the tag says which it is.
-fn ratio(value: Ratio, out: &mut Vec<u8>) {
+pub(super) fn ratio(value: Ratio, out: &mut Vec<u8>) {
     integer(value.numerator(), out);
     if value.whole().is_none() {
         integer(value.denominator(), out);
     }
 }
 
-fn both_parts(value: Ratio, out: &mut Vec<u8>) {
+pub(super) fn both_parts(value: Ratio, out: &mut Vec<u8>) {
     integer(value.numerator(), out);
     integer(value.denominator(), out);
 }
 
-fn ticks(value: Ticks, out: &mut Vec<u8>) {
+pub(super) fn ticks(value: Ticks, out: &mut Vec<u8>) {
     match value.whole() {
         Some(whole) => integer(whole, out),
         None => {
@@ -242,6 +59,7 @@ mod tests {
 
     use super::*;
     use crate::properties::any_schedule;
+    use crate::*;
 
     fn bytes(schedule: &Schedule) -> Vec<u8> {
         let mut out = Vec::new();
@@ -278,25 +96,25 @@ mod tests {
         fn schedule(&mut self) -> Schedule {
             match self.byte() {
                 0 => Schedule::Constant(self.float()),
-                1 => Schedule::Step { base: self.float(), gamma: self.float(), step_size: self.integer().into() },
-                18 => Schedule::Step { base: self.float(), gamma: self.float(), step_size: self.ticks() },
+                1 => Schedule::Step(Step { base: self.float(), gamma: self.float(), step_size: self.integer().into() }),
+                18 => Schedule::Step(Step { base: self.float(), gamma: self.float(), step_size: self.ticks() }),
                 2 => {
                     let (base, gamma) = (self.float(), self.float());
                     let milestones = (0..self.integer()).map(|_| self.integer()).collect();
-                    Schedule::MultiStep { base, gamma, milestones }
+                    Schedule::MultiStep(MultiStep { base, gamma, milestones })
                 }
-                3 => Schedule::Exp { base: self.float(), gamma: self.float() },
-                4 => Schedule::Inv { base: self.float(), gamma: self.float(), power: self.float() },
-                5 => Schedule::Poly { base: self.float(), power: self.float(), steps: self.integer() },
-                6 => Schedule::Sigmoid { base: self.float(), gamma: self.float(), step_size: self.integer() },
-                7 => Schedule::Decay { base: self.float(), max: self.float(), step_size: self.integer() },
+                3 => Schedule::Exp(Exp { base: self.float(), gamma: self.float() }),
+                4 => Schedule::Inv(Inv { base: self.float(), gamma: self.float(), power: self.float() }),
+                5 => Schedule::Poly(Poly { base: self.float(), power: self.float(), steps: self.integer() }),
+                6 => Schedule::Sigmoid(Sigmoid { base: self.float(), gamma: self.float(), step_size: self.integer() }),
+                7 => Schedule::Decay(Decay { base: self.float(), max: self.float(), step_size: self.integer() }),
                 8 => Schedule::Cyclic(self.cyclic()),
                 21 => {
                     let cyclic = self.cyclic();
                     Schedule::Cyclic(Cyclic { mult: self.float(), ..cyclic })
                 }
                 9 => Schedule::OneCycle(self.one_cycle()),
-                10 => Schedule::Cosine { max: self.float(), min: self.float(), steps: self.integer() },
+                10 => Schedule::Cosine(Cosine { max: self.float(), min: self.float(), steps: self.integer() }),
                 11 => Schedule::Sgdr(Sgdr::new(self.float(), self.float(), self.integer(), self.integer())),
                 19 => {
                     let (max, min, first_cycle) = (self.float(), self.float(), self.ratio());
@@ -313,33 +131,33 @@ mod tests {
                         _ => Peak::AmplitudeFactor(self.float()),
                     },
                 }),
-                12 => Schedule::Linear { from: self.float(), to: self.float(), steps: self.integer() },
-                13 => Schedule::RangeTest {
+                12 => Schedule::Linear(Linear { from: self.float(), to: self.float(), steps: self.integer() }),
+                13 => Schedule::RangeTest(RangeTest {
                     min: self.float(),
                     max: self.float(),
                     steps: self.integer(),
                     geometric: self.byte() == 1,
-                },
+                }),
                 14 => Schedule::Table((0..self.integer()).map(|_| self.float()).collect()),
                 15 => {
                     let stage_count = self.integer();
                     let stages = (0..stage_count).map(|_| Stage { steps: self.integer(), schedule: self.schedule() });
                     Schedule::Sequence(stages.collect())
                 }
-                16 => Schedule::PerEpoch {
+                16 => Schedule::PerEpoch(PerEpoch {
                     iterations_per_epoch: self.integer().into(),
                     first_epoch: self.integer(),
                     inner: Box::new(self.schedule()),
-                },
-                20 => Schedule::PerEpoch {
+                }),
+                20 => Schedule::PerEpoch(PerEpoch {
                     iterations_per_epoch: self.ticks(),
                     first_epoch: self.integer(),
                     inner: Box::new(self.schedule()),
-                },
-                17 => Schedule::Points {
+                }),
+                17 => Schedule::Points(Points {
                     points: (0..self.integer()).map(|_| (self.float(), self.float())).collect(),
                     linear: self.byte() == 1,
-                },
+                }),
                 tag => panic!("unknown tag {tag}"),
             }
         }
@@ -409,28 +227,28 @@ mod tests {
         check(Schedule::Constant(1.0), "00 000000000000f03f");
         check(Schedule::Constant(-0.0), "00 0000000000000080");
         check(
-            Schedule::Step { base: 1.0, gamma: 0.5, step_size: 258.into() },
+            Schedule::Step(Step { base: 1.0, gamma: 0.5, step_size: 258.into() }),
             "01 000000000000f03f 000000000000e03f 0201000000000000",
         );
         check(
-            Schedule::MultiStep { base: 1.0, gamma: 0.5, milestones: vec![3, 4] },
+            Schedule::MultiStep(MultiStep { base: 1.0, gamma: 0.5, milestones: vec![3, 4] }),
             "02 000000000000f03f 000000000000e03f 0200000000000000 0300000000000000 0400000000000000",
         );
-        check(Schedule::Exp { base: 1.0, gamma: 0.5 }, "03 000000000000f03f 000000000000e03f");
+        check(Schedule::Exp(Exp { base: 1.0, gamma: 0.5 }), "03 000000000000f03f 000000000000e03f");
         check(
-            Schedule::Inv { base: 1.0, gamma: 0.5, power: 2.0 },
+            Schedule::Inv(Inv { base: 1.0, gamma: 0.5, power: 2.0 }),
             "04 000000000000f03f 000000000000e03f 0000000000000040",
         );
         check(
-            Schedule::Poly { base: 1.0, power: 2.0, steps: 9 },
+            Schedule::Poly(Poly { base: 1.0, power: 2.0, steps: 9 }),
             "05 000000000000f03f 0000000000000040 0900000000000000",
         );
         check(
-            Schedule::Sigmoid { base: 1.0, gamma: 0.5, step_size: 9 },
+            Schedule::Sigmoid(Sigmoid { base: 1.0, gamma: 0.5, step_size: 9 }),
             "06 000000000000f03f 000000000000e03f 0900000000000000",
         );
         check(
-            Schedule::Decay { base: 1.0, max: 2.0, step_size: 9 },
+            Schedule::Decay(Decay { base: 1.0, max: 2.0, step_size: 9 }),
             "07 000000000000f03f 0000000000000040 0900000000000000",
         );
         let cyclic = Cyclic {
@@ -477,7 +295,7 @@ mod tests {
             "09 000000000000f03f 0000000000000040 000000000000e03f 0900000000000000 02 0400000000000000 00",
         );
         check(
-            Schedule::Cosine { max: 2.0, min: 1.0, steps: 9 },
+            Schedule::Cosine(Cosine { max: 2.0, min: 1.0, steps: 9 }),
             "0a 0000000000000040 000000000000f03f 0900000000000000",
         );
         check(
@@ -485,33 +303,33 @@ mod tests {
             "0b 0000000000000040 000000000000f03f 0900000000000000 0200000000000000",
         );
         check(
-            Schedule::Linear { from: 1.0, to: 2.0, steps: 9 },
+            Schedule::Linear(Linear { from: 1.0, to: 2.0, steps: 9 }),
             "0c 000000000000f03f 0000000000000040 0900000000000000",
         );
         check(
-            Schedule::RangeTest { min: 1.0, max: 2.0, steps: 9, geometric: true },
+            Schedule::RangeTest(RangeTest { min: 1.0, max: 2.0, steps: 9, geometric: true }),
             "0d 000000000000f03f 0000000000000040 0900000000000000 01",
         );
         check(Schedule::Table([1.0, 2.0].into()), "0e 0200000000000000 000000000000f03f 0000000000000040");
         check(
-            Schedule::Points { points: [(2.0, 1.0)].into(), linear: true },
+            Schedule::Points(Points { points: [(2.0, 1.0)].into(), linear: true }),
             "11 0100000000000000 0000000000000040 000000000000f03f 01",
         );
         let stage = Stage { steps: 9, schedule: Schedule::Constant(1.0) };
         check(Schedule::Sequence(vec![stage]), "0f 0100000000000000 0900000000000000 00 000000000000f03f");
         check(
-            Schedule::PerEpoch {
+            Schedule::PerEpoch(PerEpoch {
                 iterations_per_epoch: 9.into(),
                 first_epoch: 1,
                 inner: Box::new(Schedule::Constant(1.0)),
-            },
+            }),
             "10 0900000000000000 0100000000000000 00 000000000000f03f",
         );
 
         let fraction = Ratio::new(9, 4).unwrap();
         let later = Ticks { period: 9.into(), ahead: Ratio::new(1, 2).unwrap() };
         check(
-            Schedule::Step { base: 1.0, gamma: 0.5, step_size: fraction.into() },
+            Schedule::Step(Step { base: 1.0, gamma: 0.5, step_size: fraction.into() }),
             "12 000000000000f03f 000000000000e03f 0900000000000000 0400000000000000 0000000000000000 0100000000000000",
         );
         check(
@@ -519,11 +337,11 @@ mod tests {
             "13 0000000000000040 000000000000f03f 0900000000000000 0400000000000000 0200000000000000",
         );
         check(
-            Schedule::PerEpoch {
+            Schedule::PerEpoch(PerEpoch {
                 iterations_per_epoch: later,
                 first_epoch: 1,
                 inner: Box::new(Schedule::Constant(1.0)),
-            },
+            }),
             "14 0900000000000000 0100000000000000 0100000000000000 0200000000000000
              0100000000000000 00 000000000000f03f",
         );

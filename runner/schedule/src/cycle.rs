@@ -13,6 +13,14 @@ pub struct Cycle {
     pub end: u64,
 }
 
+impl Cycle {
+    /// The cycle of a kind that has one, which lasts so long.
+    pub(super) fn only(length: f64, step: u64) -> Option<Cycle> {
+        let end = length.ceil() as u64;
+        (step < end).then_some(Cycle { index: 0.0, since: step as f64, length, end })
+    }
+}
+
 /// The cycle that a time falls into, of cycles that begin at 0 and of which the first lasts `first` and each other one
 /// `mult` times as long as the one before. `None` where no cycle is left: shorter and shorter ones are all over after
 /// `first / (1 - mult)`.

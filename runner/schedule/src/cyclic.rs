@@ -2,13 +2,22 @@
 
 use std::f64::consts::PI;
 
+use super::Formula;
+use super::canonical::{float, floats};
 use super::cycle::{Cycle, cycle_at, cycle_start};
+use super::extent::hull_of;
 use super::line::between;
 
-/// Cyclical learning rates and their family.
+/// Cyclical learning rates and their family: rises from `base` to `max` and falls back, again and again. (Smith 2017, section 3.)
 ///
 /// Momentum cycles the other way: `base`, the value at step 0, is then the higher bound, and `max`, the value at the
 /// peak of the learning rate, the lower. So `base = 0.95, max = 0.85` goes with a learning rate of equal `up` and `down`.
+///
+/// ```
+/// use clr_schedule::{Cyclic, Schedule};
+/// let schedule = Schedule::Cyclic(Cyclic::new(0.1, 3.0, 100.0));
+/// assert_eq!([0, 50, 100, 200].map(|step| schedule.at(step)), [0.1, 1.55, 3.0, 0.1]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cyclic {
     /// The value at the start and the end of each cycle; for a learning rate the lower bound.
@@ -87,8 +96,47 @@ impl Cyclic {
         }
     }
 
+    /// When the value begins to stay where it is, if a number of cycles says so.
+    fn end(&self) -> Option<f64> {
+        self.cycles
+            .filter(|cycles| cycles.is_finite())
+            .map(|cycles| cycle_start(self.up + self.down, self.mult, cycles))
+    }
+
+    /// The index of the cycle of a step, that of the last one after its end; infinite after all of ever shorter ones.
+    pub fn index(&self, step: u64) -> f64 {
+        let (period, step) = (self.up + self.down, step as f64);
+        match self.cycles {
+            Some(cycles) if self.end().is_some_and(|end| step >= end) => (cycles.max(0.0).ceil() - 1.0).max(0.0),
+            _ => cycle_at(period, self.mult, step).map_or(f64::INFINITY, |cycle| cycle.index),
+        }
+    }
+
+    /// The value at the peak of the cycle of this index, but for what [`Amplitude::of_cycle`] takes of its height.
+    fn peak_of(&self, index: f64) -> f64 {
+        match self.amplitude {
+            Amplitude::Factor(factor) if index > 0.0 && self.max != self.base => {
+                self.base + (self.max - self.base) * libm::pow(factor, index)
+            }
+            _ => self.max,
+        }
+    }
+
+    /// How far up a triangle of height 1 is, so many steps into the cycle.
+    fn rise(&self, position: f64, period: f64) -> f64 {
+        if position < self.up {
+            position / self.up
+        } else if self.down > 0.0 {
+            (period - position) / self.down
+        } else {
+            1.0
+        }
+    }
+}
+
+impl Formula for Cyclic {
     /// The value at `step`, between `base` and `max` (or what has become of them), `base` if a cycle has no length.
-    pub fn at(&self, step: u64) -> f64 {
+    fn at(&self, step: u64) -> f64 {
         let period = self.up + self.down;
         if period <= 0.0 {
             return self.base;
@@ -117,24 +165,89 @@ impl Cyclic {
         }
     }
 
-    /// When the value begins to stay where it is, if a number of cycles says so.
-    pub(super) fn end(&self) -> Option<f64> {
-        self.cycles
-            .filter(|cycles| cycles.is_finite())
-            .map(|cycles| cycle_start(self.up + self.down, self.mult, cycles))
-    }
-
-    /// The index of the cycle of a step, that of the last one after its end; infinite after all of ever shorter ones.
-    pub fn index(&self, step: u64) -> f64 {
-        let (period, step) = (self.up + self.down, step as f64);
-        match self.cycles {
-            Some(cycles) if self.end().is_some_and(|end| step >= end) => (cycles.max(0.0).ceil() - 1.0).max(0.0),
-            _ => cycle_at(period, self.mult, step).map_or(f64::INFINITY, |cycle| cycle.index),
+    fn canonical(&self, out: &mut Vec<u8>) {
+        out.push(if self.mult == 1.0 { 8 } else { 21 });
+        let Cyclic { base, max, up, down, window, mult, amplitude, decline, cycles } = self;
+        floats(&[*base, *max, *up, *down], out);
+        out.push(match window {
+            Window::Linear => 0,
+            Window::Welch => 1,
+            Window::Hann => 2,
+        });
+        match amplitude {
+            Amplitude::Constant => out.push(0),
+            Amplitude::HalfPerCycle => out.push(1),
+            Amplitude::OneOverCycle => out.push(2),
+            Amplitude::Factor(factor) => {
+                out.push(3);
+                float(*factor, out);
+            }
+        }
+        match decline {
+            None => out.push(0),
+            Some(Decline::Boundaries { gamma }) => {
+                out.extend([1, 0]);
+                float(*gamma, out);
+            }
+            Some(Decline::Amplitude { gamma }) => {
+                out.extend([1, 1]);
+                float(*gamma, out);
+            }
+        }
+        match cycles {
+            None => out.push(0),
+            Some(cycles) => {
+                out.push(1);
+                float(*cycles, out);
+            }
+        }
+        if *mult != 1.0 {
+            float(*mult, out);
         }
     }
 
+    fn hull(&self, last: u64) -> Option<(f64, f64)> {
+        if !(self.up + self.down).is_finite() {
+            return None;
+        }
+        let factor = if let Amplitude::Factor(factor) = self.amplitude { factor } else { 1.0 };
+        let peaks = hull_of([self.base, self.max, self.peak_of(self.index(last))]);
+        let (low, high) = peaks.filter(|_| factor >= 0.0)?;
+        match self.decline {
+            None => Some((low, high)),
+            Some(Decline::Amplitude { gamma }) => {
+                // Times a height of 0, infinity is no number.
+                libm::pow(gamma, last as f64).is_finite().then_some((low, high))
+            }
+            Some(Decline::Boundaries { gamma }) => {
+                let power = libm::pow(gamma, last as f64);
+                hull_of([low, high, low * power, high * power]).filter(|_| gamma >= 0.0)
+            }
+        }
+    }
+
+    fn piece_end(&self, step: u64) -> u64 {
+        let period = self.up + self.down;
+        if period <= 0.0 {
+            return u64::MAX;
+        }
+        if self.decline.is_some() {
+            return step;
+        }
+        let here = step as f64;
+        if self.end().is_some_and(|end| here >= end) {
+            return u64::MAX;
+        }
+        let Some(Cycle { since, length, .. }) = cycle_at(period, self.mult, here) else { return u64::MAX };
+        let up = if self.mult == 1.0 { self.up } else { self.up / period * length };
+        let turn = here + if since < up { up - since } else { length - since };
+        let turn = self.end().map_or(turn, |end| turn.min(end));
+        // Short of it, whatever the rounding; the steps around it are pieces of their own.
+        (turn.floor() - 1.0).max(here) as u64
+    }
+
     /// The cycle of a step, its length rounded as a spec's is: what is whole but for that is whole. None after the last.
-    pub(super) fn cycle(&self, step: u64) -> Option<Cycle> {
+    fn cycle(&self, step: u64) -> Option<Cycle> {
         let (period, here) = (self.up + self.down, step as f64);
         let is_over = |index: f64| self.cycles.is_some_and(|cycles| index + 1.0 > cycles);
         let end_of = |index: f64| {
@@ -148,27 +261,6 @@ impl Cyclic {
         let end = end_of(cycle.index);
         cycle.end = end as u64;
         (!is_over(cycle.index) && end > here && end < u64::MAX as f64).then_some(cycle)
-    }
-
-    /// The value at the peak of the cycle of this index, but for what [`Amplitude::of_cycle`] takes of its height.
-    pub(super) fn peak_of(&self, index: f64) -> f64 {
-        match self.amplitude {
-            Amplitude::Factor(factor) if index > 0.0 && self.max != self.base => {
-                self.base + (self.max - self.base) * libm::pow(factor, index)
-            }
-            _ => self.max,
-        }
-    }
-
-    /// How far up a triangle of height 1 is, so many steps into the cycle.
-    fn rise(&self, position: f64, period: f64) -> f64 {
-        if position < self.up {
-            position / self.up
-        } else if self.down > 0.0 {
-            (period - position) / self.down
-        } else {
-            1.0
-        }
     }
 }
 
@@ -197,7 +289,7 @@ impl Amplitude {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Schedule, Stage};
+    use crate::*;
 
     #[track_caller]
     fn check(schedule: impl Fn(u64) -> f64, expected: &[(u64, f64)]) {

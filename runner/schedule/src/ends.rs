@@ -12,72 +12,20 @@ impl Schedule {
     /// assert_eq!([0, 9, 10, 30].map(|after| sgdr.next_cycle_end(after)), [Some(10), Some(10), Some(30), Some(70)]);
     /// ```
     pub fn next_cycle_end(&self, after: u64) -> Option<u64> {
-        match self {
-            Schedule::Sequence(stages) => {
-                let mut begun: u64 = 0;
-                for (index, stage) in stages.iter().enumerate() {
-                    let end = if index + 1 == stages.len() { u64::MAX } else { begun.saturating_add(stage.steps) };
-                    if after < end {
-                        let inner = stage.schedule.next_cycle_end(after.saturating_sub(begun));
-                        let inner = inner.map(|inner| inner.saturating_add(begun)).filter(|inner| *inner <= end);
-                        if inner.is_some() {
-                            return inner;
-                        }
-                    }
-                    begun = end;
-                }
-                None
-            }
-            Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner } => {
-                let epoch = |step: u64| first_epoch.saturating_add(iterations_per_epoch.count(step));
-                let end = inner.next_cycle_end(epoch(after))?;
-                // The first iteration of that epoch: epochs only rise.
-                let (mut low, mut high) = (after, u64::MAX);
-                while high - low > 1 {
-                    let middle = low + (high - low) / 2;
-                    if epoch(middle) >= end { high = middle } else { low = middle }
-                }
-                Some(high)
-            }
-            _ => self.cycle(after).map(|cycle| cycle.end),
-        }
+        self.formula().next_cycle_end(after)
     }
 
     /// The cycle that a step is in, of a schedule that itself has cycles; `None` where none is left. Stages and epochs
     /// have those of what they hold.
     pub fn cycle(&self, step: u64) -> Option<Cycle> {
-        let only = |length: f64| {
-            let end = length.ceil() as u64;
-            (step < end).then_some(Cycle { index: 0.0, since: step as f64, length, end })
-        };
-        match self {
-            Schedule::Cyclic(cyclic) => cyclic.cycle(step),
-            Schedule::Sgdr(sgdr) => sgdr.cycle(step),
-            Schedule::OneCycle(one_cycle) => only(one_cycle.length()),
-            Schedule::Cosine { steps, .. } => only(*steps as f64),
-            Schedule::Constant(_)
-            | Schedule::Step { .. }
-            | Schedule::MultiStep { .. }
-            | Schedule::Exp { .. }
-            | Schedule::Inv { .. }
-            | Schedule::Poly { .. }
-            | Schedule::Sigmoid { .. }
-            | Schedule::Decay { .. }
-            | Schedule::Linear { .. }
-            | Schedule::RangeTest { .. }
-            | Schedule::Table(_)
-            | Schedule::Points { .. }
-            | Schedule::Sequence(_)
-            | Schedule::PerEpoch { .. } => None,
-        }
+        self.formula().cycle(step)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::ratio::Ratio;
-    use crate::{Cyclic, Sgdr, Stage};
+    use crate::*;
 
     #[track_caller]
     fn check(schedule: Schedule, steps: u64, expected: &[u64]) {
@@ -100,7 +48,7 @@ mod tests {
         let sgdr = |mult| Schedule::Sgdr(Sgdr { mult: Ratio::of_float(mult).unwrap(), ..Sgdr::new(1.0, 0.0, 10, 1) });
         check(sgdr(1.0), 45, &[10, 20, 30, 40]);
         check(sgdr(2.0), 200, &[10, 30, 70, 150]);
-        check(Schedule::Cosine { max: 1.0, min: 0.0, steps: 30 }, 100, &[30]);
+        check(Schedule::Cosine(Cosine { max: 1.0, min: 0.0, steps: 30 }), 100, &[30]);
         check(Schedule::Constant(0.1), 100, &[]);
     }
 
@@ -109,11 +57,11 @@ mod tests {
         let stage = |steps, size| Stage { steps, schedule: Schedule::Cyclic(Cyclic::new(0.0, 1.0, size)) };
         let table2 = Schedule::Sequence(vec![stage(160, 20.0), stage(60, 10.0), stage(30, 5.0)]);
         check(table2, 250, &[40, 80, 120, 160, 180, 200, 220, 230, 240, 250]);
-        let warmup = Stage { steps: 7, schedule: Schedule::Linear { from: 0.0, to: 1.0, steps: 7 } };
+        let warmup = Stage { steps: 7, schedule: Schedule::Linear(Linear { from: 0.0, to: 1.0, steps: 7 }) };
         check(Schedule::Sequence(vec![warmup, stage(1, 20.0)]), 100, &[47, 87]);
         let inner = Box::new(Schedule::Cyclic(Cyclic::new(0.0, 1.0, 1.0)));
         let iterations_per_epoch = Ratio::new(625, 4).unwrap().into();
         // Two epochs a cycle: the first iterations of epochs 2, 4, 6.
-        check(Schedule::PerEpoch { iterations_per_epoch, first_epoch: 0, inner }, 1000, &[313, 625, 938]);
+        check(Schedule::PerEpoch(PerEpoch { iterations_per_epoch, first_epoch: 0, inner }), 1000, &[313, 625, 938]);
     }
 }

@@ -4,8 +4,7 @@
 //! Where the hull is inside the range there is nothing to find. And its **monotone pieces**: between two turning points a
 //! value does not leave the range if it is inside at both ends, and where it does leave it, halving finds the step.
 
-use super::cycle::{Cycle, cycle_at};
-use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Stage};
+use super::Schedule;
 
 /// Where a schedule leaves a range.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,200 +46,19 @@ impl Schedule {
         let (low, high) = self.hull(steps - 1).unwrap_or((f64::NAN, f64::NAN));
         Some(Outside { step: None, value: if inside(low) { high } else { low } })
     }
-
-    /// Bounds of the values at the steps up to `last`; `None` where they are not known.
-    fn hull(&self, last: u64) -> Option<(f64, f64)> {
-        match self {
-            Schedule::Table(values) => {
-                let used = values.iter().take(usize::try_from(last).unwrap_or(usize::MAX).saturating_add(1));
-                used.copied().try_fold((f64::INFINITY, f64::NEG_INFINITY), join)
-            }
-            Schedule::Points { points, .. } => {
-                if points.windows(2).any(|pair| pair[0].0 >= pair[1].0 || !(pair[1].0 - pair[0].0).is_finite()) {
-                    return None;
-                }
-                let used = points.iter().take_while(|(start, _)| *start <= last as f64).map(|(_, value)| *value);
-                let ends = [self.at(0), self.at(last)];
-                ends.into_iter().chain(used).try_fold((f64::INFINITY, f64::NEG_INFINITY), join)
-            }
-            Schedule::Cyclic(cyclic) => cyclic.hull(last),
-            Schedule::OneCycle(one_cycle) => one_cycle.hull(),
-            Schedule::Sgdr(sgdr) => sgdr.hull(last),
-            Schedule::Sequence(stages) => {
-                let mut hull = (f64::INFINITY, f64::NEG_INFINITY);
-                let mut last = last;
-                for (index, Stage { steps, schedule }) in stages.iter().enumerate() {
-                    let ends_here = index + 1 == stages.len() || last < *steps;
-                    if ends_here || *steps > 0 {
-                        let (low, high) = schedule.hull(if ends_here { last } else { steps - 1 })?;
-                        hull = join(join(hull, low)?, high)?;
-                    }
-                    if ends_here {
-                        break;
-                    }
-                    last -= steps;
-                }
-                Some(hull)
-            }
-            Schedule::PerEpoch { inner, .. } => inner.hull(self.counted(last)),
-            _ if self.is_monotone() => hull_of([self.at(0), self.at(last)]),
-            _ => None,
-        }
-    }
-
-    /// The last step of a monotone piece that begins at `step`; it may go on.
-    fn piece_end(&self, step: u64) -> u64 {
-        match self {
-            // The last value stays.
-            Schedule::Table(values) if step >= values.len() as u64 => u64::MAX,
-            Schedule::Cyclic(cyclic) => cyclic.piece_end(step),
-            Schedule::OneCycle(one_cycle) => one_cycle.piece_end(step),
-            Schedule::Sgdr(sgdr) => sgdr.cycle(step).map_or(u64::MAX, |cycle| cycle.end - 1),
-            Schedule::Sequence(stages) => {
-                let mut start = 0_u64;
-                for (index, Stage { steps, schedule }) in stages.iter().enumerate() {
-                    let end = start.saturating_add(*steps);
-                    if index + 1 == stages.len() {
-                        return schedule.piece_end(step - start).saturating_add(start);
-                    }
-                    if step < end {
-                        return schedule.piece_end(step - start).saturating_add(start).min(end - 1);
-                    }
-                    start = end;
-                }
-                u64::MAX
-            }
-            Schedule::PerEpoch { inner, .. } => {
-                let end = inner.piece_end(self.counted(step));
-                first_where(step, u64::MAX, |step| self.counted(step) > end).saturating_sub(1)
-            }
-            _ if self.is_monotone() => u64::MAX,
-            _ => step,
-        }
-    }
-
-    /// Whether the value never turns, given the fields that a spec can give.
-    fn is_monotone(&self) -> bool {
-        match *self {
-            Schedule::Constant(_) | Schedule::Decay { .. } | Schedule::Cosine { .. } | Schedule::Linear { .. } => true,
-            Schedule::Step { gamma, .. } | Schedule::MultiStep { gamma, .. } | Schedule::Exp { gamma, .. } => {
-                gamma >= 0.0
-            }
-            Schedule::Inv { gamma, .. } => gamma >= 0.0,
-            Schedule::Poly { .. } => true,
-            Schedule::Sigmoid { gamma, .. } => gamma.is_finite(),
-            Schedule::RangeTest { min, max, geometric, .. } => {
-                !geometric || (max / min > 0.0 && (max / min).is_finite())
-            }
-            _ => false,
-        }
-    }
-
-    /// The epoch of a step, where the value changes once an epoch.
-    fn counted(&self, step: u64) -> u64 {
-        match self {
-            Schedule::PerEpoch { iterations_per_epoch, first_epoch, .. } => {
-                first_epoch.saturating_add(iterations_per_epoch.count(step))
-            }
-            _ => step,
-        }
-    }
-}
-
-impl Cyclic {
-    fn hull(&self, last: u64) -> Option<(f64, f64)> {
-        if !(self.up + self.down).is_finite() {
-            return None;
-        }
-        let factor = if let Amplitude::Factor(factor) = self.amplitude { factor } else { 1.0 };
-        let peaks = hull_of([self.base, self.max, self.peak_of(self.index(last))]);
-        let (low, high) = peaks.filter(|_| factor >= 0.0)?;
-        match self.decline {
-            None => Some((low, high)),
-            Some(Decline::Amplitude { gamma }) => {
-                // Times a height of 0, infinity is no number.
-                libm::pow(gamma, last as f64).is_finite().then_some((low, high))
-            }
-            Some(Decline::Boundaries { gamma }) => {
-                let power = libm::pow(gamma, last as f64);
-                hull_of([low, high, low * power, high * power]).filter(|_| gamma >= 0.0)
-            }
-        }
-    }
-
-    fn piece_end(&self, step: u64) -> u64 {
-        let period = self.up + self.down;
-        if period <= 0.0 {
-            return u64::MAX;
-        }
-        if self.decline.is_some() {
-            return step;
-        }
-        let here = step as f64;
-        if self.end().is_some_and(|end| here >= end) {
-            return u64::MAX;
-        }
-        let Some(Cycle { since, length, .. }) = cycle_at(period, self.mult, here) else { return u64::MAX };
-        let up = if self.mult == 1.0 { self.up } else { self.up / period * length };
-        let turn = here + if since < up { up - since } else { length - since };
-        let turn = self.end().map_or(turn, |end| turn.min(end));
-        // Short of it, whatever the rounding; the steps around it are pieces of their own.
-        (turn.floor() - 1.0).max(here) as u64
-    }
-}
-
-impl Sgdr {
-    fn hull(&self, last: u64) -> Option<(f64, f64)> {
-        let factor = match self.peak {
-            Peak::Constant => 1.0,
-            Peak::Factor(factor) | Peak::AmplitudeFactor(factor) => factor,
-        };
-        hull_of([self.max, self.min, self.peak_of(self.index(last))]).filter(|_| factor >= 0.0)
-    }
-}
-
-impl OneCycle {
-    fn hull(&self) -> Option<(f64, f64)> {
-        let ordinary = self.turns().iter().all(|turn| turn.is_finite());
-        hull_of([self.initial, self.max, self.last]).filter(|_| ordinary)
-    }
-
-    fn piece_end(&self, step: u64) -> u64 {
-        let here = step as f64;
-        match self.turns().into_iter().filter(|turn| *turn >= here).reduce(f64::min) {
-            Some(turn) => (turn.floor() - 1.0).max(here) as u64,
-            None => u64::MAX,
-        }
-    }
-
-    /// Where phases end.
-    fn turns(&self) -> [f64; 3] {
-        let steps = self.steps as f64;
-        match self.form {
-            OneCycleForm::TwoPhase { pct_start } => [pct_start * steps - 1.0, steps - 1.0, steps],
-            OneCycleForm::ThreePhase { pct_start } => {
-                [pct_start * steps - 1.0, 2.0 * pct_start * steps - 2.0, steps - 1.0]
-            }
-            OneCycleForm::Fraction { pct_start } => [pct_start * steps, steps, steps],
-            OneCycleForm::Smith { step_size } => {
-                let size = step_size.max(1.into()).to_f64();
-                [size, 2.0 * size, 2.0 * size]
-            }
-        }
-    }
 }
 
 /// The least and the largest; `None` where one is not a number.
-fn hull_of<const N: usize>(values: [f64; N]) -> Option<(f64, f64)> {
+pub(super) fn hull_of<const N: usize>(values: [f64; N]) -> Option<(f64, f64)> {
     values.into_iter().try_fold((f64::INFINITY, f64::NEG_INFINITY), join)
 }
 
-fn join((low, high): (f64, f64), value: f64) -> Option<(f64, f64)> {
+pub(super) fn join((low, high): (f64, f64), value: f64) -> Option<(f64, f64)> {
     (!value.is_nan()).then(|| (low.min(value), high.max(value)))
 }
 
 /// The first from `start` to before `end` for which `holds`, given that it does for all after the first; else `end`.
-fn first_where(start: u64, end: u64, holds: impl Fn(u64) -> bool) -> u64 {
+pub(super) fn first_where(start: u64, end: u64, holds: impl Fn(u64) -> bool) -> u64 {
     let (mut low, mut high) = (start, end);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -257,9 +75,8 @@ fn first_where(start: u64, end: u64, holds: impl Fn(u64) -> bool) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
-    use crate::Window;
     use crate::properties::{any_cyclic, any_schedule, any_sgdr};
+    use crate::*;
 
     fn fraction(value: f64) -> bool {
         (0.0..1.0).contains(&value)
@@ -281,13 +98,13 @@ mod tests {
         const LONG: u64 = 1_000_000_000;
         check(Schedule::Constant(0.9), LONG, fraction, None);
         check(Schedule::Constant(1.0), LONG, fraction, Some(0));
-        check(Schedule::Exp { base: 1.0, gamma: 2.0 }, LONG, finite, Some(128));
-        check(Schedule::Exp { base: 1.0, gamma: 2.0 }, 128, finite, None);
-        check(Schedule::Poly { base: 0.1, power: -1.0, steps: 1000 }, LONG, finite, Some(1000));
-        check(Schedule::Poly { base: 0.1, power: -1.0, steps: 1000 }, 1000, finite, None);
-        check(Schedule::Linear { from: 0.0, to: 2.0, steps: 1000 }, LONG, fraction, Some(500));
-        check(Schedule::Step { base: 0.25, gamma: 2.0, step_size: 100.into() }, LONG, fraction, Some(200));
-        check(Schedule::Inv { base: 1.0, gamma: 1.0, power: -2.0 }, LONG, |value| value <= 100.0, Some(10));
+        check(Schedule::Exp(Exp { base: 1.0, gamma: 2.0 }), LONG, finite, Some(128));
+        check(Schedule::Exp(Exp { base: 1.0, gamma: 2.0 }), 128, finite, None);
+        check(Schedule::Poly(Poly { base: 0.1, power: -1.0, steps: 1000 }), LONG, finite, Some(1000));
+        check(Schedule::Poly(Poly { base: 0.1, power: -1.0, steps: 1000 }), 1000, finite, None);
+        check(Schedule::Linear(Linear { from: 0.0, to: 2.0, steps: 1000 }), LONG, fraction, Some(500));
+        check(Schedule::Step(Step { base: 0.25, gamma: 2.0, step_size: 100.into() }), LONG, fraction, Some(200));
+        check(Schedule::Inv(Inv { base: 1.0, gamma: 1.0, power: -2.0 }), LONG, |value| value <= 100.0, Some(10));
         let momentum = Cyclic { base: 0.95, max: 1.1, ..Cyclic::new(0.0, 0.0, 300.0) };
         check(Schedule::Cyclic(momentum.clone()), LONG, fraction, Some(100));
         check(Schedule::Cyclic(Cyclic { max: 0.85, ..momentum.clone() }), LONG, fraction, None);
@@ -303,13 +120,13 @@ mod tests {
         check(Schedule::Cyclic(amplitude), LONG, finite, Some(1036));
         let stages = vec![
             Stage { steps: 100, schedule: Schedule::Constant(0.5) },
-            Stage { steps: 1, schedule: Schedule::Exp { base: 0.4, gamma: 3.0 } },
+            Stage { steps: 1, schedule: Schedule::Exp(Exp { base: 0.4, gamma: 3.0 }) },
         ];
         check(Schedule::Sequence(stages.clone()), LONG, fraction, Some(101));
         check(Schedule::Sequence(stages.clone()), 101, fraction, None);
-        let inner = Box::new(Schedule::Linear { from: 0.0, to: 1.0, steps: 10 });
+        let inner = Box::new(Schedule::Linear(Linear { from: 0.0, to: 1.0, steps: 10 }));
         check(
-            Schedule::PerEpoch { iterations_per_epoch: 391.into(), first_epoch: 1, inner },
+            Schedule::PerEpoch(PerEpoch { iterations_per_epoch: 391.into(), first_epoch: 1, inner }),
             LONG,
             fraction,
             Some(9 * 391),

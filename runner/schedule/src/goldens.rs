@@ -1,7 +1,7 @@
 //! Schedules against other implementations, by tables that `goldens/make_goldens.py` made from them.
 
-use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Window};
-use crate::ratio::Ratio;
+use super::ratio::Ratio;
+use super::*;
 
 const GOLDENS: &str = include_str!("goldens/goldens.csv");
 
@@ -80,7 +80,7 @@ fn cyclic_is_caffes() {
 #[test]
 fn cyclic_by_epoch_is_torch7s() {
     let inner = Box::new(Schedule::Cyclic(cyclic(0.1, 0.3, 8.2, 8.2)));
-    let torch7 = Schedule::PerEpoch { iterations_per_epoch: 3.into(), first_epoch: 1, inner };
+    let torch7 = Schedule::PerEpoch(PerEpoch { iterations_per_epoch: 3.into(), first_epoch: 1, inner });
     check("torch7_triangular_8.2_epochs", torch7);
 }
 
@@ -122,7 +122,7 @@ fn cosines_are_pytorchs() {
         let sgdr = Schedule::Sgdr(Sgdr::new(1.0, 0.01, 5, mult));
         check(&format!("torch_warm_restarts_5_{mult}"), sgdr);
     }
-    check("torch_cosine_40", Schedule::Cosine { max: 0.1, min: 0.001, steps: 40 });
+    check("torch_cosine_40", Schedule::Cosine(Cosine { max: 0.1, min: 0.001, steps: 40 }));
 }
 
 /// Keras and timm subtract sums of powers from the step: what is left has errors in the step's last places.
@@ -166,16 +166,16 @@ fn peaks_by_any_factor_are_those_of_pytorchs_scale_fn() {
 
 #[test]
 fn decays_are_pytorchs() {
-    check("torch_polynomial_30_2", Schedule::Poly { base: 0.01, power: 2.0, steps: 30 });
-    check("torch_multistep_10_25", Schedule::MultiStep { base: 0.01, gamma: 0.1, milestones: vec![10, 25] });
-    check("torch_step_8", Schedule::Step { base: 0.01, gamma: 0.5, step_size: 8.into() });
-    check("torch_exponential", Schedule::Exp { base: 0.01, gamma: 0.97 });
-    check("torch_linear_20", Schedule::Linear { from: 0.1 * 0.3, to: 0.3, steps: 20 });
+    check("torch_polynomial_30_2", Schedule::Poly(Poly { base: 0.01, power: 2.0, steps: 30 }));
+    check("torch_multistep_10_25", Schedule::MultiStep(MultiStep { base: 0.01, gamma: 0.1, milestones: vec![10, 25] }));
+    check("torch_step_8", Schedule::Step(Step { base: 0.01, gamma: 0.5, step_size: 8.into() }));
+    check("torch_exponential", Schedule::Exp(Exp { base: 0.01, gamma: 0.97 }));
+    check("torch_linear_20", Schedule::Linear(Linear { from: 0.1 * 0.3, to: 0.3, steps: 20 }));
 }
 
 #[test]
 fn range_tests_are_those_of_the_finders() {
-    let range = |steps, geometric, min, max| Schedule::RangeTest { min, max, steps, geometric };
+    let range = |steps, geometric, min, max| Schedule::RangeTest(RangeTest { min, max, steps, geometric });
     check("lr_finder_linear", range(29, false, 1e-4, 1.0));
     check("lr_finder_exponential", range(29, true, 1e-7, 10.0));
     check("fastai_lr_find", range(30, true, 1e-7, 10.0));
@@ -227,12 +227,12 @@ fn cycles_of_a_step_or_two_and_equal_bounds_are_pytorchs_and_kerass() {
 #[test]
 fn decays_of_one_to_three_steps_are_pytorchs() {
     for steps in 1..=3 {
-        check(&format!("edge_cosine_{steps}"), Schedule::Cosine { max: 1.0, min: 0.1, steps });
-        check(&format!("edge_polynomial_{steps}"), Schedule::Poly { base: 1.0, power: 2.0, steps });
-        check(&format!("edge_linear_{steps}"), Schedule::Linear { from: 0.5, to: 1.0, steps });
-        check(&format!("edge_step_{steps}"), Schedule::Step { base: 1.0, gamma: 0.5, step_size: steps.into() });
+        check(&format!("edge_cosine_{steps}"), Schedule::Cosine(Cosine { max: 1.0, min: 0.1, steps }));
+        check(&format!("edge_polynomial_{steps}"), Schedule::Poly(Poly { base: 1.0, power: 2.0, steps }));
+        check(&format!("edge_linear_{steps}"), Schedule::Linear(Linear { from: 0.5, to: 1.0, steps }));
+        check(&format!("edge_step_{steps}"), Schedule::Step(Step { base: 1.0, gamma: 0.5, step_size: steps.into() }));
         let milestones = vec![steps, steps + 1];
-        check(&format!("edge_multistep_{steps}"), Schedule::MultiStep { base: 1.0, gamma: 0.5, milestones });
+        check(&format!("edge_multistep_{steps}"), Schedule::MultiStep(MultiStep { base: 1.0, gamma: 0.5, milestones }));
     }
 }
 
@@ -240,17 +240,17 @@ fn decays_of_one_to_three_steps_are_pytorchs() {
 #[test]
 fn kerass_own_decays_are_these_kinds() {
     for steps in [1, 2, 10_u64] {
-        check(&format!("keras_cosine_decay_{steps}"), Schedule::Cosine { max: 0.5, min: 0.05, steps });
-        check(&format!("keras_polynomial_decay_{steps}"), Schedule::Poly { base: 0.5, power: 2.0, steps });
-        check(&format!("keras_linear_decay_{steps}"), Schedule::Linear { from: 0.5, to: 0.1, steps });
+        check(&format!("keras_cosine_decay_{steps}"), Schedule::Cosine(Cosine { max: 0.5, min: 0.05, steps }));
+        check(&format!("keras_polynomial_decay_{steps}"), Schedule::Poly(Poly { base: 0.5, power: 2.0, steps }));
+        check(&format!("keras_linear_decay_{steps}"), Schedule::Linear(Linear { from: 0.5, to: 0.1, steps }));
         let gamma = libm::pow(0.9, 1.0 / steps as f64);
-        check(&format!("keras_exponential_decay_{steps}"), Schedule::Exp { base: 0.5, gamma });
+        check(&format!("keras_exponential_decay_{steps}"), Schedule::Exp(Exp { base: 0.5, gamma }));
         check(
             &format!("keras_staircase_decay_{steps}"),
-            Schedule::Step { base: 0.5, gamma: 0.9, step_size: steps.into() },
+            Schedule::Step(Step { base: 0.5, gamma: 0.9, step_size: steps.into() }),
         );
-        let inv = Schedule::Inv { base: 0.5, gamma: 0.9 / steps as f64, power: 1.0 };
+        let inv = Schedule::Inv(Inv { base: 0.5, gamma: 0.9 / steps as f64, power: 1.0 });
         check(&format!("keras_inverse_time_decay_{steps}"), inv);
     }
-    check("keras_piecewise_3_7", Schedule::MultiStep { base: 1.0, gamma: 0.5, milestones: vec![4, 8] });
+    check("keras_piecewise_3_7", Schedule::MultiStep(MultiStep { base: 1.0, gamma: 0.5, milestones: vec![4, 8] }));
 }

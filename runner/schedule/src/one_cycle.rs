@@ -1,15 +1,24 @@
 //! The one-cycle policy: one rise, one fall, and a last stretch far below the start.
 
+use super::canonical::{float, floats, integer, ratio};
 use super::cosine::half_cosine;
+use super::extent::hull_of;
 use super::line::between;
-use super::ticks::Ticks;
-use crate::ratio::Ratio;
+use super::ratio::Ratio;
+use super::{Cycle, Formula, Ticks};
 
 /// The one-cycle policy. (Smith and Topin 2018, arXiv 1708.07120; Smith 2018, arXiv 1803.09820.)
 ///
 /// Its momentum goes the other way: `initial = 0.95, max = 0.85, last = 0.95`, in PyTorch and fastai in the same form
 /// as the learning rate. Smith's own code cycles momentum on a step size of its own: [`super::Cyclic`], with `base`
 /// above `max` and [`super::Amplitude::HalfPerCycle`].
+///
+/// ```
+/// use clr_schedule::{OneCycle, OneCycleForm, Schedule};
+/// let form = OneCycleForm::TwoPhase { pct_start: 0.25 };
+/// let schedule = Schedule::OneCycle(OneCycle { initial: 1.0, max: 5.0, last: 0.5, steps: 20, form, cosine: false });
+/// assert_eq!([0, 2, 4, 19, 20].map(|step| schedule.at(step)), [1.0, 3.0, 5.0, 0.5, 0.5]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct OneCycle {
     /// The first value.
@@ -55,8 +64,50 @@ pub enum OneCycleForm {
 }
 
 impl OneCycle {
+    /// The steps that the cycle takes, the last stretch of Smith's form left out.
+    fn length(&self) -> f64 {
+        match self.form {
+            OneCycleForm::Smith { step_size } => 2.0 * step_size.to_f64(),
+            OneCycleForm::TwoPhase { .. } | OneCycleForm::ThreePhase { .. } | OneCycleForm::Fraction { .. } => {
+                self.steps as f64
+            }
+        }
+    }
+
+    /// Where phases end.
+    fn turns(&self) -> [f64; 3] {
+        let steps = self.steps as f64;
+        match self.form {
+            OneCycleForm::TwoPhase { pct_start } => [pct_start * steps - 1.0, steps - 1.0, steps],
+            OneCycleForm::ThreePhase { pct_start } => {
+                [pct_start * steps - 1.0, 2.0 * pct_start * steps - 2.0, steps - 1.0]
+            }
+            OneCycleForm::Fraction { pct_start } => [pct_start * steps, steps, steps],
+            OneCycleForm::Smith { step_size } => {
+                let size = step_size.max(1.into()).to_f64();
+                [size, 2.0 * size, 2.0 * size]
+            }
+        }
+    }
+
+    /// From `initial` at step 0 through the ends of the phases, each a (step, value); then the last of them. At its own end
+    /// a phase has its own value, also where the next one is empty. A phase that is empty itself is skipped.
+    fn through(&self, step: f64, ends: &[(f64, f64)]) -> f64 {
+        let (mut start, mut from) = (0.0, self.initial);
+        for &(end, to) in ends {
+            if step <= end && start < end {
+                let done = (step - start) / (end - start);
+                return if self.cosine { half_cosine(from, to, done) } else { between(from, to, done) };
+            }
+            (start, from) = (end, to);
+        }
+        from
+    }
+}
+
+impl Formula for OneCycle {
     /// The value at `step`. From the end on it stays, where PyTorch's goes up again.
-    pub fn at(&self, step: u64) -> f64 {
+    fn at(&self, step: u64) -> f64 {
         let steps = self.steps as f64;
         let last_step = self.steps.saturating_sub(1);
         match self.form {
@@ -87,34 +138,55 @@ impl OneCycle {
         }
     }
 
-    /// The steps that the cycle takes, the last stretch of Smith's form left out.
-    pub(super) fn length(&self) -> f64 {
-        match self.form {
-            OneCycleForm::Smith { step_size } => 2.0 * step_size.to_f64(),
-            OneCycleForm::TwoPhase { .. } | OneCycleForm::ThreePhase { .. } | OneCycleForm::Fraction { .. } => {
-                self.steps as f64
+    fn canonical(&self, out: &mut Vec<u8>) {
+        out.push(9);
+        let OneCycle { initial, max, last, steps, form, cosine } = self;
+        floats(&[*initial, *max, *last], out);
+        integer(*steps, out);
+        match form {
+            OneCycleForm::TwoPhase { pct_start } => {
+                // Without a way down the last value was once that of the end of it: those trials were others.
+                out.push(if *pct_start >= 1.0 { 5 } else { 0 });
+                float(*pct_start, out);
             }
+            OneCycleForm::ThreePhase { pct_start } => {
+                out.push(1);
+                float(*pct_start, out);
+            }
+            OneCycleForm::Smith { step_size } => {
+                out.push(if step_size.whole().is_some() { 2 } else { 4 });
+                ratio(*step_size, out);
+            }
+            OneCycleForm::Fraction { pct_start } => {
+                out.push(3);
+                float(*pct_start, out);
+            }
+        }
+        out.push(u8::from(*cosine));
+    }
+
+    fn hull(&self, _last: u64) -> Option<(f64, f64)> {
+        let ordinary = self.turns().iter().all(|turn| turn.is_finite());
+        hull_of([self.initial, self.max, self.last]).filter(|_| ordinary)
+    }
+
+    fn piece_end(&self, step: u64) -> u64 {
+        let here = step as f64;
+        match self.turns().into_iter().filter(|turn| *turn >= here).reduce(f64::min) {
+            Some(turn) => (turn.floor() - 1.0).max(here) as u64,
+            None => u64::MAX,
         }
     }
 
-    /// From `initial` at step 0 through the ends of the phases, each a (step, value); then the last of them. At its own end
-    /// a phase has its own value, also where the next one is empty. A phase that is empty itself is skipped.
-    fn through(&self, step: f64, ends: &[(f64, f64)]) -> f64 {
-        let (mut start, mut from) = (0.0, self.initial);
-        for &(end, to) in ends {
-            if step <= end && start < end {
-                let done = (step - start) / (end - start);
-                return if self.cosine { half_cosine(from, to, done) } else { between(from, to, done) };
-            }
-            (start, from) = (end, to);
-        }
-        from
+    fn cycle(&self, step: u64) -> Option<Cycle> {
+        Cycle::only(self.length(), step)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::*;
 
     #[track_caller]
     fn check(schedule: &OneCycle, expected: &[(u64, f64)]) {

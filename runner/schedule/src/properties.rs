@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{Amplitude, Cyclic, Decline, OneCycle, OneCycleForm, Peak, Schedule, Sgdr, Stage, Ticks, Window};
-use crate::ratio::Ratio;
+use super::ratio::Ratio;
+use super::*;
 
 /// Any float at all: zeros, infinities, subnormal ones and NaN too; ordinary ones often.
 fn any_float() -> impl Strategy<Value = f64> {
@@ -78,39 +78,43 @@ pub(super) fn any_schedule() -> impl Strategy<Value = Schedule> {
     let float = any_float;
     let leaf = prop_oneof![
         float().prop_map(Schedule::Constant),
-        (float(), float(), any_ticks()).prop_map(|(base, gamma, step_size)| Schedule::Step { base, gamma, step_size }),
-        (float(), float(), prop::collection::vec(any_integer(), 0..5))
-            .prop_map(|(base, gamma, milestones)| Schedule::MultiStep { base, gamma, milestones }),
-        (float(), float()).prop_map(|(base, gamma)| Schedule::Exp { base, gamma }),
-        (float(), float(), float()).prop_map(|(base, gamma, power)| Schedule::Inv { base, gamma, power }),
-        (float(), float(), any_integer()).prop_map(|(base, power, steps)| Schedule::Poly { base, power, steps }),
-        (float(), float(), any_integer()).prop_map(|(base, gamma, step_size)| Schedule::Sigmoid {
+        (float(), float(), any_ticks()).prop_map(|(base, gamma, step_size)| Schedule::Step(Step {
             base,
             gamma,
             step_size
-        }),
-        (float(), float(), any_integer()).prop_map(|(base, max, step_size)| Schedule::Decay { base, max, step_size }),
+        })),
+        (float(), float(), prop::collection::vec(any_integer(), 0..5))
+            .prop_map(|(base, gamma, milestones)| Schedule::MultiStep(MultiStep { base, gamma, milestones })),
+        (float(), float()).prop_map(|(base, gamma)| Schedule::Exp(Exp { base, gamma })),
+        (float(), float(), float()).prop_map(|(base, gamma, power)| Schedule::Inv(Inv { base, gamma, power })),
+        (float(), float(), any_integer()).prop_map(|(base, power, steps)| Schedule::Poly(Poly { base, power, steps })),
+        (float(), float(), any_integer()).prop_map(|(base, gamma, step_size)| Schedule::Sigmoid(Sigmoid {
+            base,
+            gamma,
+            step_size
+        })),
+        (float(), float(), any_integer()).prop_map(|(base, max, step_size)| Schedule::Decay(Decay {
+            base,
+            max,
+            step_size
+        })),
         any_cyclic(),
         any_one_cycle(),
-        (float(), float(), any_integer()).prop_map(|(max, min, steps)| Schedule::Cosine { max, min, steps }),
+        (float(), float(), any_integer()).prop_map(|(max, min, steps)| Schedule::Cosine(Cosine { max, min, steps })),
         any_sgdr(),
-        (float(), float(), any_integer()).prop_map(|(from, to, steps)| Schedule::Linear { from, to, steps }),
-        (float(), float(), any_integer(), any::<bool>()).prop_map(|(min, max, steps, geometric)| Schedule::RangeTest {
-            min,
-            max,
-            steps,
-            geometric
-        }),
+        (float(), float(), any_integer()).prop_map(|(from, to, steps)| Schedule::Linear(Linear { from, to, steps })),
+        (float(), float(), any_integer(), any::<bool>())
+            .prop_map(|(min, max, steps, geometric)| Schedule::RangeTest(RangeTest { min, max, steps, geometric })),
         prop::collection::vec(float(), 0..5).prop_map(|values| Schedule::Table(values.into())),
         (prop::collection::vec((float(), float()), 0..5), any::<bool>())
-            .prop_map(|(points, linear)| Schedule::Points { points: points.into(), linear }),
+            .prop_map(|(points, linear)| Schedule::Points(Points { points: points.into(), linear })),
     ];
     leaf.prop_recursive(3, 8, 3, |inner| {
         let stage = (any_integer(), inner.clone()).prop_map(|(steps, schedule)| Stage { steps, schedule });
         prop_oneof![
             prop::collection::vec(stage, 0..4).prop_map(Schedule::Sequence),
             (any_ticks(), any_integer(), inner).prop_map(|(iterations_per_epoch, first_epoch, inner)| {
-                Schedule::PerEpoch { iterations_per_epoch, first_epoch, inner: Box::new(inner) }
+                Schedule::PerEpoch(PerEpoch { iterations_per_epoch, first_epoch, inner: Box::new(inner) })
             }),
         ]
     })
@@ -227,11 +231,11 @@ proptest! {
     fn falling_schedules_fall_and_stay((one, other) in bounds(), steps in 1..5000_u64, step in 0..10_000_u64) {
         let (low, high) = (one.min(other), one.max(other));
         for schedule in [
-            Schedule::Linear { from: high, to: low, steps },
-            Schedule::Decay { base: low, max: high, step_size: steps },
-            Schedule::Cosine { max: high, min: low, steps },
-            Schedule::RangeTest { min: high, max: low, steps, geometric: false },
-            Schedule::RangeTest { min: high, max: low, steps, geometric: true },
+            Schedule::Linear(Linear { from: high, to: low, steps }),
+            Schedule::Decay(Decay { base: low, max: high, step_size: steps }),
+            Schedule::Cosine(Cosine { max: high, min: low, steps }),
+            Schedule::RangeTest(RangeTest { min: high, max: low, steps, geometric: false }),
+            Schedule::RangeTest(RangeTest { min: high, max: low, steps, geometric: true }),
         ] {
             prop_assert_eq!(schedule.at(0), high);
             prop_assert!(schedule.at(step + 1) <= schedule.at(step) * (1.0 + 1e-15), "{:?}", schedule);
@@ -244,7 +248,7 @@ proptest! {
         let sgdr = Schedule::Sgdr(Sgdr::new(1.0, 0.01, first_cycle, mult));
         let (mut since_restart, mut length) = (0, first_cycle);
         for step in 0..steps {
-            let expected = Schedule::Cosine { max: 1.0, min: 0.01, steps: length }.at(since_restart);
+            let expected = Schedule::Cosine(Cosine { max: 1.0, min: 0.01, steps: length }).at(since_restart);
             prop_assert_eq!(sgdr.at(step), expected, "step {}", step);
             since_restart += 1;
             if since_restart == length {
@@ -325,7 +329,7 @@ proptest! {
     /// Caffe keeps a counter, advances it by at most one an update, and reads it after that.
     #[test]
     fn multistep_agrees_with_caffes_counter(milestones in prop::collection::vec(0..60_u64, 0..6)) {
-        let schedule = Schedule::MultiStep { base: 1.0, gamma: 0.5, milestones: milestones.clone() };
+        let schedule = Schedule::MultiStep(MultiStep { base: 1.0, gamma: 0.5, milestones: milestones.clone() });
         let mut counter = 0;
         let mut expected = 1.0;
         for step in 0..80 {

@@ -1,12 +1,19 @@
-//! Cosine annealing, once or with warm restarts.
+//! Cosine annealing with warm restarts.
 
-use std::f64::consts::PI;
-
+use super::Formula;
+use super::canonical::{both_parts, float, floats, integer, ratio};
+use super::cosine::half_cosine;
 use super::cycle::{Cycle, cycle_at};
-use super::line::between;
-use crate::ratio::Ratio;
+use super::extent::hull_of;
+use super::ratio::Ratio;
 
-/// Cosine annealing with warm restarts, SGDR. (Loshchilov and Hutter 2017, equation 5.)
+/// Cosine with warm restarts: cycle i lasts `first_cycle * mult^i` steps. (Loshchilov and Hutter 2017, equation 5.)
+///
+/// ```
+/// use clr_schedule::{Schedule, Sgdr};
+/// let schedule = Schedule::Sgdr(Sgdr::new(1.0, 0.0, 4, 2));
+/// assert_eq!([0, 2, 4, 8, 12].map(|step| schedule.at(step)), [1.0, 0.5, 1.0, 0.5, 1.0]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sgdr {
     /// The value at the start, and at each restart what [`Sgdr::peak`] makes of it.
@@ -36,19 +43,6 @@ impl Sgdr {
     /// Whole cycles, and restarts that come back to `max`.
     pub fn new(max: f64, min: f64, first_cycle: u64, mult: u64) -> Sgdr {
         Sgdr { max, min, first_cycle: first_cycle.into(), mult: mult.into(), peak: Peak::Constant }
-    }
-
-    /// The value at `step`; `min` after the last cycle, where they become shorter and shorter.
-    pub fn at(&self, step: u64) -> f64 {
-        match self.position(step) {
-            Some((cycle, done)) => half_cosine(self.peak_of(cycle.index), self.min, done),
-            None => self.min,
-        }
-    }
-
-    /// The cycle of a step; none after the last one.
-    pub(super) fn cycle(&self, step: u64) -> Option<Cycle> {
-        self.position(step).map(|(cycle, _)| cycle)
     }
 
     /// The index of the cycle of a step; infinite after all of ever shorter ones.
@@ -96,7 +90,7 @@ impl Sgdr {
     }
 
     /// The value at which the cycle of this index begins.
-    pub(super) fn peak_of(&self, index: f64) -> f64 {
+    fn peak_of(&self, index: f64) -> f64 {
         let Sgdr { max, min, .. } = *self;
         let peak = match self.peak {
             Peak::Constant => return max,
@@ -110,15 +104,62 @@ impl Sgdr {
     }
 }
 
-/// Half a cosine: `to + (from - to) * (1 + cos(pi t)) / 2`, exactly `from` at t = 0 and `to` at t = 1.
-pub(super) fn half_cosine(from: f64, to: f64, t: f64) -> f64 {
-    between(to, from, (1.0 + libm::cos(PI * t)) / 2.0)
+impl Formula for Sgdr {
+    /// The value at `step`; `min` after the last cycle, where they become shorter and shorter.
+    fn at(&self, step: u64) -> f64 {
+        match self.position(step) {
+            Some((cycle, done)) => half_cosine(self.peak_of(cycle.index), self.min, done),
+            None => self.min,
+        }
+    }
+
+    fn canonical(&self, out: &mut Vec<u8>) {
+        let Sgdr { max, min, first_cycle, mult, peak } = *self;
+        if let (Some(mult), Peak::Constant) = (mult.whole(), peak) {
+            out.push(if first_cycle.whole().is_some() { 11 } else { 19 });
+            floats(&[max, min], out);
+            ratio(first_cycle, out);
+            integer(mult, out);
+            return;
+        }
+        out.push(22);
+        floats(&[max, min], out);
+        both_parts(first_cycle, out);
+        both_parts(mult, out);
+        match peak {
+            Peak::Constant => out.push(0),
+            Peak::Factor(factor) => {
+                out.push(1);
+                float(factor, out);
+            }
+            Peak::AmplitudeFactor(factor) => {
+                out.push(2);
+                float(factor, out);
+            }
+        }
+    }
+
+    fn hull(&self, last: u64) -> Option<(f64, f64)> {
+        let factor = match self.peak {
+            Peak::Constant => 1.0,
+            Peak::Factor(factor) | Peak::AmplitudeFactor(factor) => factor,
+        };
+        hull_of([self.max, self.min, self.peak_of(self.index(last))]).filter(|_| factor >= 0.0)
+    }
+
+    fn piece_end(&self, step: u64) -> u64 {
+        self.cycle(step).map_or(u64::MAX, |cycle| cycle.end - 1)
+    }
+
+    fn cycle(&self, step: u64) -> Option<Cycle> {
+        self.position(step).map(|(cycle, _)| cycle)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Schedule;
+    use crate::*;
 
     #[track_caller]
     fn check(schedule: Schedule, expected: &[(u64, f64)]) {
@@ -126,13 +167,6 @@ mod tests {
             let got = schedule.at(step);
             assert!((got - value).abs() <= 1e-15, "step {step}: got {got}, expected {value}");
         }
-    }
-
-    #[test]
-    fn cosine_falls_once() {
-        let cosine = Schedule::Cosine { max: 1.0, min: 0.2, steps: 10 };
-        check(cosine, &[(0, 1.0), (5, 0.6), (10, 0.2), (11, 0.2), (20, 0.2), (u64::MAX, 0.2)]);
-        check(Schedule::Cosine { max: 1.0, min: 0.2, steps: 0 }, &[(0, 0.2)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `cosine`: half a cosine down.
 
-use clr_schedule::Schedule;
+use clr_schedule::{Cosine, Schedule};
 use serde_json::{Value as Json, json};
 
 use super::{MAX, MIN, STEPS, ScheduleKind};
@@ -12,10 +12,11 @@ pub const KIND: ScheduleKind = ScheduleKind {
     examples: &["[policies.cosine]\nkind   = \"cosine\"\nmax_lr = 0.1\nmin_lr = 0.001\nsteps  = \"50%\""],
     build: |fields| {
         let (min, max) = fields.bounds(&MIN, &MAX)?;
-        Some(Schedule::Cosine { max, min, steps: fields.steps(&STEPS)? })
+        Some(Schedule::Cosine(Cosine { max, min, steps: fields.steps(&STEPS)? }))
     },
 };
 
-pub fn json(max: f64, min: f64, steps: u64) -> Json {
+pub fn json(cosine: &Cosine) -> Json {
+    let Cosine { max, min, steps } = cosine;
     json!({ "kind": KIND.name, "max": max, "min": min, "steps": steps })
 }

@@ -1,6 +1,6 @@
 //! `decay`: a line down, then level.
 
-use clr_schedule::Schedule;
+use clr_schedule::{Decay, Schedule};
 use serde_json::{Value as Json, json};
 
 use super::{BASE, MAX, STEP_SIZE, ScheduleKind};
@@ -12,10 +12,11 @@ pub const KIND: ScheduleKind = ScheduleKind {
     examples: &["[policies.decay]\nkind      = \"decay\"\nmax_lr    = 0.007\nbase_lr   = 0.001\nstep_size = 4000"],
     build: |fields| {
         let (base, max) = fields.bounds(&BASE, &MAX)?;
-        Some(Schedule::Decay { base, max, step_size: fields.point(&STEP_SIZE)? })
+        Some(Schedule::Decay(Decay { base, max, step_size: fields.point(&STEP_SIZE)? }))
     },
 };
 
-pub fn json(base: f64, max: f64, step_size: u64) -> Json {
+pub fn json(decay: &Decay) -> Json {
+    let Decay { base, max, step_size } = decay;
     json!({ "kind": KIND.name, "base": base, "max": max, "step_size": step_size })
 }

@@ -1,6 +1,6 @@
 //! `inv`: falls by a power of the step.
 
-use clr_schedule::Schedule;
+use clr_schedule::{Inv, Schedule};
 use serde_json::{Value as Json, json};
 
 use super::{BASE, GAMMA, POWER, ScheduleKind};
@@ -11,14 +11,15 @@ pub const KIND: ScheduleKind = ScheduleKind {
     keys: &[BASE, GAMMA, POWER],
     examples: &["[policies.inv]\nkind    = \"inv\"\nbase_lr = 0.01\ngamma   = 0.0001\npower   = 0.75"],
     build: |fields| {
-        Some(Schedule::Inv {
+        Some(Schedule::Inv(Inv {
             base: fields.number(&BASE)?,
             gamma: fields.number(&GAMMA)?,
             power: fields.number(&POWER)?,
-        })
+        }))
     },
 };
 
-pub fn json(base: f64, gamma: f64, power: f64) -> Json {
+pub fn json(inv: &Inv) -> Json {
+    let Inv { base, gamma, power } = inv;
     json!({ "kind": KIND.name, "base": base, "gamma": gamma, "power": power })
 }

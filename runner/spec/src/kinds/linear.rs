@@ -1,6 +1,6 @@
 //! `linear`: a line.
 
-use clr_schedule::Schedule;
+use clr_schedule::{Linear, Schedule};
 use serde_json::{Value as Json, json};
 
 use super::{STEPS, ScheduleKind};
@@ -15,10 +15,15 @@ pub const KIND: ScheduleKind = ScheduleKind {
     keys: &[FROM, TO, STEPS],
     examples: &["[policies.linear]\nkind    = \"linear\"\nfrom_lr = 0.1\nto_lr   = 0.0\nsteps   = 20_000"],
     build: |fields| {
-        Some(Schedule::Linear { from: fields.number(&FROM)?, to: fields.number(&TO)?, steps: fields.steps(&STEPS)? })
+        Some(Schedule::Linear(Linear {
+            from: fields.number(&FROM)?,
+            to: fields.number(&TO)?,
+            steps: fields.steps(&STEPS)?,
+        }))
     },
 };
 
-pub fn json(from: f64, to: f64, steps: u64) -> Json {
+pub fn json(linear: &Linear) -> Json {
+    let Linear { from, to, steps } = linear;
     json!({ "kind": KIND.name, "from": from, "to": to, "steps": steps })
 }

@@ -25,7 +25,7 @@ mod step;
 mod table;
 
 use clr_schedule::ratio::Ratio;
-use clr_schedule::{Schedule, Ticks};
+use clr_schedule::{PerEpoch, Schedule, Ticks};
 use serde_json::{Value as Json, json};
 
 pub use fields::{Fields, Words};
@@ -77,27 +77,27 @@ pub fn find(name: &str) -> Option<&'static ScheduleKind> {
 
 /// A schedule as JSON: the kind under `kind`, and the values with all that was left to a default; a constant is its value.
 pub fn json(schedule: &Schedule) -> Json {
-    match *schedule {
+    match schedule {
         Schedule::Constant(value) => json!(value),
-        Schedule::Step { base, gamma, step_size } => step::json(base, gamma, step_size),
-        Schedule::MultiStep { base, gamma, ref milestones } => multistep::json(base, gamma, milestones),
-        Schedule::Exp { base, gamma } => exp::json(base, gamma),
-        Schedule::Inv { base, gamma, power } => inv::json(base, gamma, power),
-        Schedule::Poly { base, power, steps } => poly::json(base, power, steps),
-        Schedule::Sigmoid { base, gamma, step_size } => sigmoid::json(base, gamma, step_size),
-        Schedule::Decay { base, max, step_size } => decay::json(base, max, step_size),
-        Schedule::Cyclic(ref cyclic) => cyclic::json(cyclic),
-        Schedule::OneCycle(ref one_cycle) => one_cycle::json(one_cycle),
-        Schedule::Cosine { max, min, steps } => cosine::json(max, min, steps),
-        Schedule::Sgdr(ref sgdr) => sgdr::json(sgdr),
-        Schedule::Linear { from, to, steps } => linear::json(from, to, steps),
-        Schedule::RangeTest { min, max, steps, geometric } => range_test::json(min, max, steps, geometric),
-        Schedule::Table(ref values) => table::json(values),
-        Schedule::Points { ref points, linear } => table::json_of_points(points, linear),
-        Schedule::Sequence(ref stages) => sequence::json(stages),
-        Schedule::PerEpoch { iterations_per_epoch, first_epoch, ref inner } => json!({
+        Schedule::Step(step) => step::json(step),
+        Schedule::MultiStep(multistep) => multistep::json(multistep),
+        Schedule::Exp(exp) => exp::json(exp),
+        Schedule::Inv(inv) => inv::json(inv),
+        Schedule::Poly(poly) => poly::json(poly),
+        Schedule::Sigmoid(sigmoid) => sigmoid::json(sigmoid),
+        Schedule::Decay(decay) => decay::json(decay),
+        Schedule::Cyclic(cyclic) => cyclic::json(cyclic),
+        Schedule::OneCycle(one_cycle) => one_cycle::json(one_cycle),
+        Schedule::Cosine(cosine) => cosine::json(cosine),
+        Schedule::Sgdr(sgdr) => sgdr::json(sgdr),
+        Schedule::Linear(linear) => linear::json(linear),
+        Schedule::RangeTest(range_test) => range_test::json(range_test),
+        Schedule::Table(values) => table::json(values),
+        Schedule::Points(points) => table::json_of_points(points),
+        Schedule::Sequence(stages) => sequence::json(stages),
+        Schedule::PerEpoch(PerEpoch { iterations_per_epoch, first_epoch, inner }) => json!({
             "kind": "per_epoch", "iterations_per_epoch": number(iterations_per_epoch.period),
-            "ahead": ahead(iterations_per_epoch), "first_epoch": first_epoch, "schedule": json(inner),
+            "ahead": ahead(*iterations_per_epoch), "first_epoch": first_epoch, "schedule": json(inner),
         }),
     }
 }

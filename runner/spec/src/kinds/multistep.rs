@@ -1,6 +1,6 @@
 //! `multistep`: falls at milestones.
 
-use clr_schedule::Schedule;
+use clr_schedule::{MultiStep, Schedule};
 use serde_json::{Value as Json, json};
 
 use super::{BASE, GAMMA, ScheduleKind};
@@ -18,14 +18,15 @@ base_lr    = 0.001
 gamma      = 0.1
 milestones = [16_000, 22_000]"#],
     build: |fields| {
-        Some(Schedule::MultiStep {
+        Some(Schedule::MultiStep(MultiStep {
             base: fields.number(&BASE)?,
             gamma: fields.number(&GAMMA)?,
             milestones: fields.points(&MILESTONES)?,
-        })
+        }))
     },
 };
 
-pub fn json(base: f64, gamma: f64, milestones: &[u64]) -> Json {
+pub fn json(multistep: &MultiStep) -> Json {
+    let MultiStep { base, gamma, milestones } = multistep;
     json!({ "kind": KIND.name, "base": base, "gamma": gamma, "milestones": milestones })
 }

@@ -1,6 +1,6 @@
 //! `poly`: falls to 0 by a power of what is left.
 
-use clr_schedule::Schedule;
+use clr_schedule::{Poly, Schedule};
 use serde_json::{Value as Json, json};
 
 use super::{BASE, POWER, STEPS, ScheduleKind};
@@ -13,14 +13,15 @@ pub const KIND: ScheduleKind = ScheduleKind {
         "[policies.poly]\nkind    = \"poly\"\nbase_lr = 0.01\npower   = 0.5\nsteps   = 20_000    # absent: all of the training",
     ],
     build: |fields| {
-        Some(Schedule::Poly {
+        Some(Schedule::Poly(Poly {
             base: fields.number(&BASE)?,
             power: fields.number(&POWER)?,
             steps: fields.steps(&STEPS)?,
-        })
+        }))
     },
 };
 
-pub fn json(base: f64, power: f64, steps: u64) -> Json {
+pub fn json(poly: &Poly) -> Json {
+    let Poly { base, power, steps } = poly;
     json!({ "kind": KIND.name, "base": base, "power": power, "steps": steps })
 }

@@ -1,6 +1,6 @@
 //! `range_test`: from low to high, to find the bounds of a learning rate.
 
-use clr_schedule::Schedule;
+use clr_schedule::{RangeTest, Schedule};
 use serde_json::{Value as Json, json};
 
 use super::{STEPS, ScheduleKind, Words};
@@ -32,10 +32,11 @@ steps   = 25_000"#],
             fields.report(problem);
             return None;
         }
-        Some(Schedule::RangeTest { min, max, steps: fields.steps(&STEPS)?, geometric })
+        Some(Schedule::RangeTest(RangeTest { min, max, steps: fields.steps(&STEPS)?, geometric }))
     },
 };
 
-pub fn json(min: f64, max: f64, steps: u64, geometric: bool) -> Json {
-    json!({ "kind": KIND.name, "min": min, "max": max, "steps": steps, "spacing": IS_GEOMETRIC.name(geometric) })
+pub fn json(range_test: &RangeTest) -> Json {
+    let RangeTest { min, max, steps, geometric } = range_test;
+    json!({ "kind": KIND.name, "min": min, "max": max, "steps": steps, "spacing": IS_GEOMETRIC.name(*geometric) })
 }

@@ -1,6 +1,6 @@
 //! `sigmoid`: from one level to another.
 
-use clr_schedule::Schedule;
+use clr_schedule::{Schedule, Sigmoid};
 use serde_json::{Value as Json, json};
 
 use super::{BASE, STEP_SIZE, ScheduleKind};
@@ -16,14 +16,15 @@ pub const KIND: ScheduleKind = ScheduleKind {
         "[policies.sigmoid]\nkind      = \"sigmoid\"\nbase_lr   = 0.01\ngamma     = -0.001\nstep_size = 12_000",
     ],
     build: |fields| {
-        Some(Schedule::Sigmoid {
+        Some(Schedule::Sigmoid(Sigmoid {
             base: fields.number(&BASE)?,
             gamma: fields.number(&GAMMA)?,
             step_size: fields.point(&STEP_SIZE)?,
-        })
+        }))
     },
 };
 
-pub fn json(base: f64, gamma: f64, step_size: u64) -> Json {
+pub fn json(sigmoid: &Sigmoid) -> Json {
+    let Sigmoid { base, gamma, step_size } = sigmoid;
     json!({ "kind": KIND.name, "base": base, "gamma": gamma, "step_size": step_size })
 }

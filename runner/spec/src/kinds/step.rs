@@ -1,6 +1,6 @@
 //! `step`: falls in equal steps.
 
-use clr_schedule::{Schedule, Ticks};
+use clr_schedule::{Schedule, Step};
 use serde_json::{Value as Json, json};
 
 use super::{BASE, GAMMA, STEP_SIZE, ScheduleKind, ahead, number};
@@ -15,14 +15,15 @@ base_lr   = 0.1
 gamma     = 0.1
 step_size = "30 epochs""#],
     build: |fields| {
-        Some(Schedule::Step {
+        Some(Schedule::Step(Step {
             base: fields.number(&BASE)?,
             gamma: fields.number(&GAMMA)?,
             step_size: fields.ticks(&STEP_SIZE)?,
-        })
+        }))
     },
 };
 
-pub fn json(base: f64, gamma: f64, step_size: Ticks) -> Json {
-    json!({ "kind": KIND.name, "base": base, "gamma": gamma, "step_size": number(step_size.period), "ahead": ahead(step_size) })
+pub fn json(step: &Step) -> Json {
+    let Step { base, gamma, step_size } = step;
+    json!({ "kind": KIND.name, "base": base, "gamma": gamma, "step_size": number(step_size.period), "ahead": ahead(*step_size) })
 }

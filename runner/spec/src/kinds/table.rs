@@ -1,5 +1,6 @@
 //! `table`: values from a file.
 
+use clr_schedule::Points;
 use serde_json::{Value as Json, json};
 
 use super::{ScheduleKind, Words};
@@ -44,7 +45,7 @@ pub fn json(values: &[f64]) -> Json {
     json!({ "kind": KIND.name, "values": values })
 }
 
-pub fn json_of_points(points: &[(f64, f64)], linear: bool) -> Json {
+pub fn json_of_points(Points { points, linear }: &Points) -> Json {
     let (steps, values): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
-    json!({ "kind": KIND.name, "steps": steps, "values": values, "between": IS_LINEAR.name(linear) })
+    json!({ "kind": KIND.name, "steps": steps, "values": values, "between": IS_LINEAR.name(*linear) })
 }
