@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use clr_kernels::conv2d::{self, Activation, Algorithm, Conv2d, Epilogue, OutputGradient};
+use clr_kernels::conv2d::{self, Algorithm, Conv2d, Epilogue, OutputGradient};
 use clr_kernels::{Cpu, CpuError, Isa};
 
 /// How long calls of one operation are repeated.
@@ -87,7 +87,7 @@ fn times(cpu: &Cpu, geometry: &Conv2d) -> [Duration; 3] {
     let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
     let bias = buffer(geometry.out_c);
     let mut db = bias.clone();
-    let epilogue = Epilogue { bias: Some(&bias), activation: Activation::None };
+    let epilogue = Epilogue { bias: Some(&bias), relu: false };
     let dy = OutputGradient { dy: &dy, relu_y: None };
     let mut scratch = vec![0.0; geometry.scratch_len(cpu.thread_count())];
     [

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use clr_kernels::batch_norm::{self, BatchNorm};
+use clr_kernels::batch_norm::{self, Backward, BatchNorm, Forward};
 use clr_kernels::lrn::{self, Lrn, Region};
 use clr_kernels::pool::{self, Pool2d};
 use clr_kernels::{Activation, Cpu, CpuError, add};
@@ -39,13 +39,13 @@ fn main() -> Result<(), CpuError> {
 
 fn pooling(cpu: &Cpu, pool: Pool2d) {
     let (x, mut dy) = (values(pool.input_len()), values(pool.output_len()));
-    let (mut y, mut dx, mut choice) = (dy.clone(), x.clone(), vec![0; dy.len()]);
+    let (mut y, mut dx, mut argmax) = (dy.clone(), x.clone(), vec![0; dy.len()]);
     let name = format!("{0}x{0}x{1}", pool.in_h, pool.channels);
     let floats = x.len() + y.len();
     let relu = Activation::Relu;
-    report(&format!("max pool+relu {name}"), floats, || pool::max_forward(cpu, &pool, relu, &x, &mut y, &mut choice));
+    report(&format!("max pool+relu {name}"), floats, || pool::max_forward(cpu, &pool, relu, &x, &mut y, &mut argmax));
     report(&format!("max pool {name} backward"), floats, || {
-        pool::max_backward(cpu, &pool, relu, &y, &choice, &mut dy, &mut dx)
+        pool::max_backward(cpu, &pool, relu, &y, &argmax, &mut dy, &mut dx)
     });
     report(&format!("average pool {name}"), floats, || pool::average_forward(cpu, &pool, &x, &mut y));
     report(&format!("average pool {name} backward, slope of relu"), floats + x.len(), || {
@@ -73,26 +73,23 @@ fn batch_normalisation(cpu: &Cpu, shape: BatchNorm, activation: Activation) {
         batch_norm::statistics(cpu, &shape, &x, &mut mean, &mut variance, &mut scratch);
     });
     report(&format!("batch norm {name}, {activation:?}"), 2 * len, || {
-        batch_norm::forward(cpu, &shape, &x, &mean, &variance, affine, activation, &mut y, &mut scratch);
+        let arrays = Forward { x: &x, mean: &mean, variance: &variance, affine, y: &mut y, scratch: &mut scratch };
+        batch_norm::forward(cpu, &shape, activation, arrays);
     });
     report(&format!("batch norm {name} backward, {activation:?}"), 5 * len, || {
-        let (dy, dx) = (&mut dy[..], Some(&mut dx[..]));
-        let sums = (&mut dweight[..], &mut dbias[..]);
-        batch_norm::backward(
-            cpu,
-            &shape,
-            &x,
-            &mean,
-            &variance,
+        let arrays = Backward {
+            x: &x,
+            mean: &mean,
+            variance: &variance,
             affine,
-            activation,
-            &y,
-            dy,
-            dx,
-            sums.0,
-            sums.1,
-            &mut scratch,
-        );
+            y: &y,
+            dy: &mut dy,
+            dx: Some(&mut dx),
+            dweight: &mut dweight,
+            dbias: &mut dbias,
+            scratch: &mut scratch,
+        };
+        batch_norm::backward(cpu, &shape, activation, arrays);
     });
 }
 

@@ -358,6 +358,11 @@ __device__ __forceinline__ float differentiate(u32 activation, float y, float gr
 // What a lane does in one step: written by `step_begin`, read by all that differs between steps. Mirrors `LaneStep` in
 // step/mod.rs.
 
+/// Mirrors `Hypers` in step/mod.rs.
+struct Hypers {
+    float lr, momentum, weight_decay, beta1, beta2;
+};
+
 struct LaneStep {
     /// Updates before this one.
     u64 step;
@@ -365,7 +370,7 @@ struct LaneStep {
     u32 row;
     /// Of its batch. Where it is not the batch that a launch works on, the lane's state stays as it is.
     u32 samples;
-    float lr, momentum, weight_decay, beta1, beta2;
+    Hypers hypers;
     /// 1 / sqrt(1 - beta2^t), with t = step + 1.
     float second_correction;
     /// 1 / (1 - beta1^t), and that times sqrt(1 - beta2^t).

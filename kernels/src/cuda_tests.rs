@@ -1,5 +1,7 @@
 //! The device layer on the emulated driver.
 
+#![allow(unsafe_code)]
+
 use crate::Activation;
 use crate::activation::cuda::forward;
 use crate::cuda::*;
@@ -81,4 +83,17 @@ fn lanes_that_overlap_are_not_written() {
     let Some(gpu) = gpu() else { panic!("lanes of 4 values written 0 apart: not checked here") };
     let y = gpu.alloc::<f32>(8).unwrap();
     let _ = forward(&gpu, 2, Activation::Relu, 4, y.lanes(4), y.shared());
+}
+
+#[test]
+#[should_panic(expected = "the arguments of `activation_forward`, as given and as declared")]
+fn a_launch_with_two_numbers_exchanged_is_refused() {
+    let Some(gpu) = gpu() else {
+        panic!("the arguments of `activation_forward`, as given and as declared: not checked")
+    };
+    let y = gpu.alloc::<f32>(4).unwrap();
+    let launch = gpu.launch("activation_forward", 1).threads_for(4, 256).value("width", 1_u32).value("groups", 4_u32);
+    let launch = launch.value("activation", 0_u32).read("x", y.shared(), 4).write("y", y.shared(), 4);
+    // SAFETY: nothing is launched.
+    let _ = unsafe { launch.run() };
 }

@@ -1,4 +1,4 @@
-//! What the tests of all operations share.
+//! Helpers of the tests of all operations.
 
 use bytemuck::{Pod, bytes_of, bytes_of_mut};
 use clr_rng::{Philox, Stream, uniform};
@@ -39,7 +39,7 @@ pub(crate) struct Tensors<T> {
     stride: usize,
 }
 
-/// Where tensors begin: at multiples of 4 values, if their length is one, or at odd places.
+/// The placing of tensors: at multiples of 4 values, if their length is one, or at odd places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placing {
     Aligned,
@@ -127,7 +127,7 @@ pub(crate) fn lane_values(lanes: &[u64], seed: u64, len: usize) -> Vec<Vec<f32>>
     lanes.iter().map(|lane| values(1000 * lane + seed, len)).collect()
 }
 
-/// What a CPU says, in f64, for comparison.
+/// A CPU's results in f64, for comparison.
 pub(crate) fn widened(values: &[f32]) -> Vec<f64> {
     values.iter().copied().map(f64::from).collect()
 }

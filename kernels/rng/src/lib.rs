@@ -21,7 +21,7 @@ pub struct Philox {
     stream: u32,
 }
 
-/// What random bits are for. Each purpose draws from its own stream, so that adding a use shifts no other.
+/// The purpose of random bits. Each purpose draws from its own stream, so that adding a use shifts no other.
 ///
 /// The numbers are part of every result's bits: append, never renumber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

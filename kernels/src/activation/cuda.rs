@@ -21,10 +21,11 @@ pub fn forward(
 ) -> Result<(), GpuError> {
     let width = width(len, [x.is_aligned(), y.is_aligned()]);
     let groups = len / width;
-    let launch = gpu.launch("activation_forward").blocks([groups.div_ceil(THREADS), lanes, 1]).threads(THREADS);
-    let launch = launch.value(count(groups)).value(width as u32).value(activation as u32);
+    let launch = gpu.launch("activation_forward", lanes).threads_for(groups, THREADS);
+    let launch = launch.value("groups", count(groups)).value("width", width as u32);
+    let launch = launch.value("activation", activation as u32).read("x", x, len).write("y", y, len);
     // SAFETY: the arguments of `activation_forward`.
-    unsafe { launch.read(x, lanes, len).write(y, lanes, len).run() }
+    unsafe { launch.run() }
 }
 
 /// `dx`: the gradient of the input, from that of the output, `dy`, and the output `y`. `dx` may be `dy`.
@@ -42,10 +43,11 @@ pub fn backward(
 ) -> Result<(), GpuError> {
     let width = width(len, [y.is_aligned(), dy.is_aligned(), dx.is_aligned()]);
     let groups = len / width;
-    let launch = gpu.launch("activation_backward").blocks([groups.div_ceil(THREADS), lanes, 1]).threads(THREADS);
-    let launch = launch.value(count(groups)).value(width as u32).value(activation as u32);
+    let launch = gpu.launch("activation_backward", lanes).threads_for(groups, THREADS);
+    let launch = launch.value("groups", count(groups)).value("width", width as u32);
+    let launch = launch.value("activation", activation as u32).read("y", y, len).read("dy", dy, len);
     // SAFETY: the arguments of `activation_backward`.
-    unsafe { launch.read(y, lanes, len).read(dy, lanes, len).write(dx, lanes, len).run() }
+    unsafe { launch.write("dx", dx, len).run() }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What follows an operation element by element, done in the same pass over memory.
+//! Activations: functions of each value by itself, done in the pass over memory of the operation before them.
 
 pub mod cuda;
 
@@ -10,12 +10,12 @@ use crate::{relu, sigmoid};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Activation {
-    /// The value itself.
+    /// No function: the value itself.
     #[default]
     None = 0,
-    /// [`crate::relu`].
+    /// Values below 0 become 0: see [`crate::relu`].
     Relu = 1,
-    /// [`crate::sigmoid`].
+    /// The logistic function: see [`crate::sigmoid`].
     Sigmoid = 2,
 }
 
@@ -25,8 +25,8 @@ impl Activation {
     pub(crate) fn apply(self, values: &mut [f32]) {
         match self {
             Activation::None => {}
-            Activation::Relu => relu::rectify(values),
-            Activation::Sigmoid => sigmoid::squash(values),
+            Activation::Relu => relu::apply(values),
+            Activation::Sigmoid => sigmoid::apply(values),
         }
     }
 
@@ -35,8 +35,8 @@ impl Activation {
     pub(crate) fn differentiate(self, y: &[f32], gradients: &mut [f32]) {
         match self {
             Activation::None => {}
-            Activation::Relu => relu::pass_positive(y, gradients),
-            Activation::Sigmoid => sigmoid::multiply_by_slope(y, gradients),
+            Activation::Relu => relu::differentiate(y, gradients),
+            Activation::Sigmoid => sigmoid::differentiate(y, gradients),
         }
     }
 }

@@ -23,10 +23,11 @@ pub fn forward(
 ) -> Result<(), GpuError> {
     let width = width(len, [a.is_aligned(), b.is_aligned(), y.is_aligned()]);
     let groups = len / width;
-    let launch = gpu.launch("add_forward").blocks([groups.div_ceil(THREADS), lanes, 1]).threads(THREADS);
-    let launch = launch.value(count(groups)).value(width as u32).value(activation as u32);
+    let launch = gpu.launch("add_forward", lanes).threads_for(groups, THREADS);
+    let launch = launch.value("groups", count(groups)).value("width", width as u32);
+    let launch = launch.value("activation", activation as u32).read("a", a, len).read("b", b, len);
     // SAFETY: the arguments of `add_forward`.
-    unsafe { launch.read(a, lanes, len).read(b, lanes, len).write(y, lanes, len).run() }
+    unsafe { launch.write("y", y, len).run() }
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ constexpr u32 ROWS = 8;
 /// Channels of a block, at most.
 constexpr u32 MOST_CHANNELS = 32;
 
-/// Mirrors `Shape` in cuda.rs.
-struct Shape {
+/// Mirrors `LaunchShape` in cuda.rs.
+struct LaunchShape {
     u32 rows, channels;
     /// Rows of a chunk, a multiple of 8 x 256 / columns, and how many chunks there are.
     u32 chunk_rows, chunks;
@@ -46,7 +46,7 @@ struct Position {
     bool inside;
 };
 
-__device__ __forceinline__ Position position(const Shape& shape) {
+__device__ __forceinline__ Position position(const LaunchShape& shape) {
     Position at;
     at.first_row = blockIdx.x * shape.chunk_rows;
     at.end_row = min(at.first_row + shape.chunk_rows, shape.rows);
@@ -60,7 +60,7 @@ __device__ __forceinline__ Position position(const Shape& shape) {
 
 /// Sums each thread's values over the rows of the block: the threads of the first row have the result.
 template <int N>
-__device__ __forceinline__ void sum_rows(const Shape& shape, Floats<N>& values, Floats<4>* shared) {
+__device__ __forceinline__ void sum_rows(const LaunchShape& shape, Floats<N>& values, Floats<4>* shared) {
     Floats<4>& own = shared[threadIdx.x];
 #pragma unroll
     for (int i = 0; i < N; ++i) own.at[i] = values.at[i];
@@ -79,7 +79,7 @@ __device__ __forceinline__ void sum_rows(const Shape& shape, Floats<N>& values, 
 
 /// Mean and sum of squared differences to it, of one channel of a chunk: `[chunk][2][channels]`.
 template <int N>
-__device__ __forceinline__ void statistics(const Shape& shape, const float* x, float* partial, Floats<4>* shared) {
+__device__ __forceinline__ void statistics(const LaunchShape& shape, const float* x, float* partial, Floats<4>* shared) {
     const Position at = position(shape);
     Floats<N> mean = filled<N>(0.0f), squares = filled<N>(0.0f);
     float before = 0.0f;
@@ -134,7 +134,7 @@ struct Moments {
 };
 
 /// The chunks' put together, in order.
-__device__ __forceinline__ Moments join(const Shape& shape, const float* partial, u32 channel) {
+__device__ __forceinline__ Moments join(const LaunchShape& shape, const float* partial, u32 channel) {
     double sum = 0.0, squares = 0.0;
     for (u32 chunk = 0; chunk < shape.chunks; ++chunk) {
         const u32 rows = min(shape.chunk_rows, shape.rows - chunk * shape.chunk_rows);
@@ -155,7 +155,7 @@ struct Constants {
     float mean[MOST_CHANNELS], scale[MOST_CHANNELS], shift[MOST_CHANNELS];
 };
 
-__device__ __forceinline__ void set(Constants& constants, const Shape& shape, const Moments& moments, const float* affine,
+__device__ __forceinline__ void set(Constants& constants, const LaunchShape& shape, const Moments& moments, const float* affine,
                                     u32 channel) {
     const float weight = shape.affine ? affine[channel] : 1.0f;
     constants.mean[threadIdx.x] = moments.mean;
@@ -164,7 +164,7 @@ __device__ __forceinline__ void set(Constants& constants, const Shape& shape, co
 }
 
 template <int N>
-__device__ __forceinline__ void normalise(const Shape& shape, const Constants& constants, u32 activation, const float* x,
+__device__ __forceinline__ void normalise(const LaunchShape& shape, const Constants& constants, u32 activation, const float* x,
                                           float* y) {
     const Position at = position(shape);
     if (!at.inside) return;
@@ -181,7 +181,7 @@ __device__ __forceinline__ void normalise(const Shape& shape, const Constants& c
     }
 }
 
-/// The gradient of what the activation was applied to. The rectifier's slope follows from `x`, the sigmoid's from `y`.
+/// The gradient of what the activation was applied to. ReLU's slope follows from `x`, the sigmoid's from `y`.
 template <int N>
 __device__ __forceinline__ Floats<N> gradient(const Constants& constants, u32 activation, u32 column,
                                               const Floats<N>& difference, const float* y, const float* dy) {
@@ -202,7 +202,7 @@ __device__ __forceinline__ Floats<N> gradient(const Constants& constants, u32 ac
 
 /// `Σ g` and `Σ g (x - mean)` of a chunk: `[chunk][2][channels]`.
 template <int N>
-__device__ __forceinline__ void sums(const Shape& shape, const Constants& constants, u32 activation, const float* x,
+__device__ __forceinline__ void sums(const LaunchShape& shape, const Constants& constants, u32 activation, const float* x,
                                      const float* y, const float* dy, float* partial, Floats<4>* shared) {
     const Position at = position(shape);
     Floats<N> sum = filled<N>(0.0f), product = filled<N>(0.0f);
@@ -229,7 +229,7 @@ __device__ __forceinline__ void sums(const Shape& shape, const Constants& consta
 
 /// `dx = weight / sqrt(variance + epsilon) (g - Σ g / rows - (x - mean) slope)`.
 template <int N>
-__device__ __forceinline__ void gradients(const Shape& shape, const Constants& constants, const float* constant,
+__device__ __forceinline__ void gradients(const LaunchShape& shape, const Constants& constants, const float* constant,
                                           const float* slope, u32 activation, const float* x, const float* y,
                                           const float* dy, float* dx) {
     const Position at = position(shape);
@@ -256,7 +256,7 @@ struct Own {
     bool exists;
 };
 
-__device__ __forceinline__ Own own_channel(const Shape& shape) {
+__device__ __forceinline__ Own own_channel(const LaunchShape& shape) {
     const u32 tile = shape.columns * shape.width, channel = blockIdx.y * tile + threadIdx.x;
     return {channel, threadIdx.x < tile && channel < shape.channels};
 }
@@ -265,7 +265,7 @@ __device__ __forceinline__ Own own_channel(const Shape& shape) {
 
 /// `partial`: mean and squares of each chunk.
 extern "C" __global__ void __launch_bounds__(batch_norm::THREADS)
-    batch_norm_statistics(batch_norm::Shape shape, Lanes<const float> x, Lanes<float> partial) {
+    batch_norm_statistics(batch_norm::LaunchShape shape, Lanes<const float> x, Lanes<float> partial) {
     __shared__ Floats<4> shared[batch_norm::THREADS];
     const u32 lane = blockIdx.z;
     if (shape.width == 4) {
@@ -279,7 +279,7 @@ extern "C" __global__ void __launch_bounds__(batch_norm::THREADS)
 /// pass, and take them into `running`: `[2][channels]`, and one more for Caffe's sum of weights. `affine` is
 /// `[2][channels]`, weights and biases.
 extern "C" __global__ void __launch_bounds__(batch_norm::THREADS)
-    batch_norm_forward(batch_norm::Shape shape, batch_norm::Memory memory, u32 activation, u32 batch,
+    batch_norm_forward(batch_norm::LaunchShape shape, batch_norm::Memory memory, u32 activation, u32 update,
                        const LaneStep* steps, Lanes<const float> x, Lanes<const float> partial,
                        Lanes<const float> affine, Lanes<float> moments, Lanes<float> running, Lanes<float> y) {
     __shared__ batch_norm::Constants constants;
@@ -291,7 +291,7 @@ extern "C" __global__ void __launch_bounds__(batch_norm::THREADS)
         if (blockIdx.x == 0) {
             moments[lane][own.channel] = found.mean;
             moments[lane][shape.channels + own.channel] = found.variance;
-            if (steps[lane].samples == batch) {
+            if (steps[lane].samples == update) {
                 float* mean = running[lane] + own.channel;
                 float* variance = mean + shape.channels;
                 *mean = memory.keep * *mean + memory.add * found.mean;
@@ -313,7 +313,7 @@ extern "C" __global__ void __launch_bounds__(batch_norm::THREADS)
 
 /// `y`, from what is remembered.
 extern "C" __global__ void __launch_bounds__(batch_norm::THREADS)
-    batch_norm_evaluate(batch_norm::Shape shape, batch_norm::Memory memory, u32 activation, Lanes<const float> x,
+    batch_norm_evaluate(batch_norm::LaunchShape shape, batch_norm::Memory memory, u32 activation, Lanes<const float> x,
                         Lanes<const float> affine, Lanes<const float> running, Lanes<float> y) {
     __shared__ batch_norm::Constants constants;
     const u32 lane = blockIdx.z;
@@ -339,7 +339,7 @@ extern "C" __global__ void __launch_bounds__(batch_norm::THREADS)
 
 /// `partial`: sums of gradients, and of gradients times differences, of each chunk.
 extern "C" __global__ void __launch_bounds__(batch_norm::THREADS)
-    batch_norm_sums(batch_norm::Shape shape, u32 activation, Lanes<const float> x, Lanes<const float> moments,
+    batch_norm_sums(batch_norm::LaunchShape shape, u32 activation, Lanes<const float> x, Lanes<const float> moments,
                     Lanes<const float> affine, Lanes<const float> y, Lanes<const float> dy, Lanes<float> partial) {
     __shared__ Floats<4> shared[batch_norm::THREADS];
     __shared__ batch_norm::Constants constants;
@@ -360,7 +360,7 @@ extern "C" __global__ void __launch_bounds__(batch_norm::THREADS)
 /// `dx`, where it is asked for, from the chunks' sums. The blocks of the first chunk also write `daffine`, `[2][channels]`,
 /// where there are weights.
 extern "C" __global__ void __launch_bounds__(batch_norm::THREADS)
-    batch_norm_backward(batch_norm::Shape shape, u32 activation, Lanes<const float> x, Lanes<const float> moments,
+    batch_norm_backward(batch_norm::LaunchShape shape, u32 activation, Lanes<const float> x, Lanes<const float> moments,
                         Lanes<const float> affine, Lanes<const float> y, Lanes<const float> dy,
                         Lanes<const float> partial, Lanes<float> daffine, Lanes<float> dx) {
     __shared__ batch_norm::Constants constants;

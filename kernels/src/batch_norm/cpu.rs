@@ -1,7 +1,7 @@
 //! Batch normalisation on the CPU. Sums run over chunks of rows, which are then added in order, in f64.
 
 use super::{BatchNorm, ROWS_PER_CHUNK};
-use crate::cpu::{Lanes, Task, for_each_block};
+use crate::cpu::{Simd, Task, for_each_block};
 use crate::{Activation, Cpu};
 
 /// `mean` and biased `variance` of each channel. The variance comes from differences to each chunk's own mean, and the
@@ -36,21 +36,27 @@ pub fn statistics(
     }
 }
 
+/// The arrays of [`forward`].
+#[derive(Debug)]
+pub struct Forward<'a> {
+    /// `[rows][channels]`.
+    pub x: &'a [f32],
+    /// `[channels]`.
+    pub mean: &'a [f32],
+    /// `[channels]`.
+    pub variance: &'a [f32],
+    /// Weights and biases, `[channels]` each, if there are any.
+    pub affine: Option<(&'a [f32], &'a [f32])>,
+    /// `[rows][channels]`.
+    pub y: &'a mut [f32],
+    /// At least [`BatchNorm::scratch_len`] floats.
+    pub scratch: &'a mut [f32],
+}
+
 /// `y = (x - mean) / sqrt(variance + epsilon)`, then times weight plus bias where there is an `affine` pair of them, then
 /// the `activation`.
-#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
-pub fn forward(
-    cpu: &Cpu,
-    shape: &BatchNorm,
-    x: &[f32],
-    mean: &[f32],
-    variance: &[f32],
-    affine: Option<(&[f32], &[f32])>,
-    activation: Activation,
-    y: &mut [f32],
-    scratch: &mut [f32],
-) {
-    let channels = shape.channels;
+pub fn forward(cpu: &Cpu, shape: &BatchNorm, activation: Activation, arrays: Forward<'_>) {
+    let (channels, Forward { x, mean, variance, affine, y, scratch }) = (shape.channels, arrays);
     assert_eq!((x.len(), y.len(), mean.len(), variance.len()), (shape.len(), shape.len(), channels, channels));
     let (scale, rest) = scratch.split_at_mut(channels);
     let shift = &mut rest[..channels];
@@ -65,28 +71,39 @@ pub fn forward(
     });
 }
 
+/// The arrays of [`backward`].
+#[derive(Debug)]
+pub struct Backward<'a> {
+    /// `[rows][channels]`.
+    pub x: &'a [f32],
+    /// `[channels]`: the batch's own.
+    pub mean: &'a [f32],
+    /// `[channels]`: the batch's own.
+    pub variance: &'a [f32],
+    /// Weights and biases, `[channels]` each, if there are any.
+    pub affine: Option<(&'a [f32], &'a [f32])>,
+    /// `[rows][channels]`: read for the sigmoid alone; else it may be empty.
+    pub y: &'a [f32],
+    /// `[rows][channels]`: the gradient of the output, which the sigmoid's slope is multiplied into.
+    pub dy: &'a mut [f32],
+    /// `[rows][channels]`: the gradient of the input, where it is asked for.
+    pub dx: Option<&'a mut [f32]>,
+    /// `[channels]`.
+    pub dweight: &'a mut [f32],
+    /// `[channels]`.
+    pub dbias: &'a mut [f32],
+    /// At least [`BatchNorm::scratch_len`] floats.
+    pub scratch: &'a mut [f32],
+}
+
 /// Through the batch's own statistics, with h the normalised x and g the gradient of what the `activation` was applied to:
 /// `dbias = Σ g`, `dweight = Σ g h`, and `dx = weight / sqrt(variance + epsilon) (g - dbias / rows - h dweight / rows)`.
 /// Without `affine` weights both sums are still computed.
 ///
-/// The rectifier's slope follows from `x`, which is read anyway. The sigmoid's follows from its output `y`, and is multiplied
-/// into `dy`; otherwise `dy` stays as it is and `y` may be empty.
-#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
-pub fn backward(
-    cpu: &Cpu,
-    shape: &BatchNorm,
-    x: &[f32],
-    mean: &[f32],
-    variance: &[f32],
-    affine: Option<(&[f32], &[f32])>,
-    activation: Activation,
-    y: &[f32],
-    dy: &mut [f32],
-    dx: Option<&mut [f32]>,
-    dweight: &mut [f32],
-    dbias: &mut [f32],
-    scratch: &mut [f32],
-) {
+/// ReLU's slope follows from `x`, which is read anyway. The sigmoid's follows from its output `y`, and is multiplied into `dy`;
+/// otherwise `dy` stays as it is.
+pub fn backward(cpu: &Cpu, shape: &BatchNorm, activation: Activation, arrays: Backward<'_>) {
+    let Backward { x, mean, variance, affine, y, dy, dx, dweight, dbias, scratch } = arrays;
     let channels = shape.channels;
     assert_eq!((x.len(), dy.len(), mean.len(), variance.len()), (shape.len(), shape.len(), channels, channels));
     let (partial, constants) = scratch.split_at_mut(2 * shape.rows.div_ceil(ROWS_PER_CHUNK) * channels);
@@ -122,16 +139,16 @@ pub fn backward(
     let (dy, constant, slope) = (&*dy, &*constant, &*slope);
     cpu.for_each_chunk_mut(dx, ROWS_PER_CHUNK * channels, |chunk, dx| {
         let (x, dy) = (chunk_of(x, channels, chunk), chunk_of(dy, channels, chunk));
-        cpu.isa().run(ChunkGradients { normalised: &normalised, constant, slope, x, dy, dx });
+        cpu.isa().run(ChunkGradients { normalised: &normalised, lines: (constant, slope), x, dy, dx });
     });
 }
 
-/// What the normalisation makes of x before the activation: `(x - mean) scale + shift`.
+/// Normalised values before the activation: `(x - mean) scale + shift`.
 struct Normalised<'a> {
     mean: &'a [f32],
     scale: &'a [f32],
     shift: Option<&'a [f32]>,
-    /// Whether a rectifier follows.
+    /// True if ReLU follows.
     relu: bool,
 }
 
@@ -144,38 +161,38 @@ struct ChunkStatistics<'a> {
 
 impl Task for ChunkStatistics<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
+    fn run<S: Simd>(self, simd: S) {
         let ChunkStatistics { x, means, squares } = self;
         let channels = means.len();
-        for_each_block!(lanes, channel in channels, block_statistics(x, channel, means, squares));
+        for_each_block!(simd, channel in channels, block_statistics(x, channel, means, squares));
     }
 }
 
 #[inline(always)]
-fn block_statistics<L: Lanes>(lanes: L, x: &[f32], channel: usize, means: &mut [f32], squares: &mut [f32]) {
+fn block_statistics<S: Simd>(simd: S, x: &[f32], channel: usize, means: &mut [f32], squares: &mut [f32]) {
     let channels = means.len();
     let rows = (x.len() / channels) as f32;
     let [sum] = sum_rows(
-        lanes,
+        simd,
         x.len() / channels,
         #[inline(always)]
-        |row| [lanes.load(&x[row * channels + channel..])],
+        |row| [simd.load(&x[row * channels + channel..])],
     );
-    lanes.store(&mut means[channel..], sum);
-    for mean in &mut means[channel..channel + L::LEN] {
+    simd.store(&mut means[channel..], sum);
+    for mean in &mut means[channel..channel + S::LEN] {
         *mean /= rows;
     }
-    let mean = lanes.load(&means[channel..]);
+    let mean = simd.load(&means[channel..]);
     let [square] = sum_rows(
-        lanes,
+        simd,
         x.len() / channels,
         #[inline(always)]
         |row| {
-            let difference = lanes.sub(lanes.load(&x[row * channels + channel..]), mean);
-            [lanes.mul(difference, difference)]
+            let difference = simd.sub(simd.load(&x[row * channels + channel..]), mean);
+            [simd.mul(difference, difference)]
         },
     );
-    lanes.store(&mut squares[channel..], square);
+    simd.store(&mut squares[channel..], square);
 }
 
 /// `y` of a chunk of rows.
@@ -188,11 +205,11 @@ struct ChunkForward<'a> {
 
 impl Task for ChunkForward<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
+    fn run<S: Simd>(self, simd: S) {
         let ChunkForward { normalised, activation, x, y } = self;
         let channels = normalised.mean.len();
         for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
-            for_each_block!(lanes, channel in channels, block_forward(normalised, x, channel, y));
+            for_each_block!(simd, channel in channels, block_forward(normalised, x, channel, y));
         }
         if activation == Activation::Sigmoid {
             activation.apply(y);
@@ -201,12 +218,12 @@ impl Task for ChunkForward<'_> {
 }
 
 #[inline(always)]
-fn block_forward<L: Lanes>(lanes: L, normalised: &Normalised<'_>, x: &[f32], channel: usize, y: &mut [f32]) {
-    let constants = normalised.constants(lanes, channel);
-    let (_, value) = constants.of(lanes, lanes.load(&x[channel..]));
-    let zero = lanes.splat(0.0);
-    let value = if normalised.relu { lanes.select(lanes.greater(zero, value), zero, value) } else { value };
-    lanes.store(&mut y[channel..], value);
+fn block_forward<S: Simd>(simd: S, normalised: &Normalised<'_>, x: &[f32], channel: usize, y: &mut [f32]) {
+    let constants = normalised.constants(simd, channel);
+    let (_, value) = constants.of(simd, simd.load(&x[channel..]));
+    let zero = simd.splat(0.0);
+    let value = if normalised.relu { simd.select(simd.greater(zero, value), zero, value) } else { value };
+    simd.store(&mut y[channel..], value);
 }
 
 /// `Σ g` and `Σ g (x - mean)` of a chunk of rows.
@@ -220,16 +237,16 @@ struct ChunkSums<'a> {
 
 impl Task for ChunkSums<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
+    fn run<S: Simd>(self, simd: S) {
         let ChunkSums { normalised, x, dy, sums, products } = self;
         let channels = sums.len();
-        for_each_block!(lanes, channel in channels, block_sums(normalised, x, dy, channel, sums, products));
+        for_each_block!(simd, channel in channels, block_sums(normalised, x, dy, channel, sums, products));
     }
 }
 
 #[inline(always)]
-fn block_sums<L: Lanes>(
-    lanes: L,
+fn block_sums<S: Simd>(
+    simd: S,
     normalised: &Normalised<'_>,
     x: &[f32],
     dy: &[f32],
@@ -238,27 +255,27 @@ fn block_sums<L: Lanes>(
     products: &mut [f32],
 ) {
     let channels = sums.len();
-    let constants = normalised.constants(lanes, channel);
+    let constants = normalised.constants(simd, channel);
     let [sum, product] = sum_rows(
-        lanes,
+        simd,
         x.len() / channels,
         #[inline(always)]
         |row| {
             let first = row * channels + channel;
-            let (difference, value) = constants.of(lanes, lanes.load(&x[first..]));
-            let gradient = normalised.gradient(lanes, value, lanes.load(&dy[first..]));
-            [gradient, lanes.mul(gradient, difference)]
+            let (difference, value) = constants.of(simd, simd.load(&x[first..]));
+            let gradient = normalised.gradient(simd, value, simd.load(&dy[first..]));
+            [gradient, simd.mul(gradient, difference)]
         },
     );
-    lanes.store(&mut sums[channel..], sum);
-    lanes.store(&mut products[channel..], product);
+    simd.store(&mut sums[channel..], sum);
+    simd.store(&mut products[channel..], product);
 }
 
 /// `dx` of a chunk of rows.
 struct ChunkGradients<'a> {
     normalised: &'a Normalised<'a>,
-    constant: &'a [f32],
-    slope: &'a [f32],
+    /// `constant` and `slope` of each channel: dx is `scale (gradient - constant - slope (x - mean))`.
+    lines: (&'a [f32], &'a [f32]),
     x: &'a [f32],
     dy: &'a [f32],
     dx: &'a mut [f32],
@@ -266,103 +283,101 @@ struct ChunkGradients<'a> {
 
 impl Task for ChunkGradients<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let ChunkGradients { normalised, constant, slope, x, dy, dx } = self;
-        let channels = constant.len();
+    fn run<S: Simd>(self, simd: S) {
+        let ChunkGradients { normalised, lines, x, dy, dx } = self;
+        let channels = lines.0.len();
         let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels)).zip(dx.chunks_exact_mut(channels));
         for ((x, dy), dx) in rows {
-            for_each_block!(lanes, channel in channels, block_gradients(normalised, constant, slope, x, dy, channel, dx));
+            for_each_block!(simd, channel in channels, block_gradients(normalised, lines, x, dy, channel, dx));
         }
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
 #[inline(always)]
-fn block_gradients<L: Lanes>(
-    lanes: L,
+fn block_gradients<S: Simd>(
+    simd: S,
     normalised: &Normalised<'_>,
-    constant: &[f32],
-    slope: &[f32],
+    (constant, slope): (&[f32], &[f32]),
     x: &[f32],
     dy: &[f32],
     channel: usize,
     dx: &mut [f32],
 ) {
-    let constants = normalised.constants(lanes, channel);
-    let (difference, value) = constants.of(lanes, lanes.load(&x[channel..]));
-    let gradient = normalised.gradient(lanes, value, lanes.load(&dy[channel..]));
-    let rest = lanes.sub(gradient, lanes.load(&constant[channel..]));
-    let rest = lanes.sub(rest, lanes.mul(difference, lanes.load(&slope[channel..])));
-    lanes.store(&mut dx[channel..], lanes.mul(constants.scale, rest));
+    let constants = normalised.constants(simd, channel);
+    let (difference, value) = constants.of(simd, simd.load(&x[channel..]));
+    let gradient = normalised.gradient(simd, value, simd.load(&dy[channel..]));
+    let rest = simd.sub(gradient, simd.load(&constant[channel..]));
+    let rest = simd.sub(rest, simd.mul(difference, simd.load(&slope[channel..])));
+    simd.store(&mut dx[channel..], simd.mul(constants.scale, rest));
 }
 
 /// The constants of a block of channels.
 #[derive(Clone, Copy)]
-struct Constants<L: Lanes> {
-    mean: L::Floats,
-    scale: L::Floats,
-    shift: L::Floats,
+struct Constants<S: Simd> {
+    mean: S::Floats,
+    scale: S::Floats,
+    shift: S::Floats,
 }
 
 impl Normalised<'_> {
     #[inline(always)]
-    fn constants<L: Lanes>(&self, lanes: L, channel: usize) -> Constants<L> {
+    fn constants<S: Simd>(&self, simd: S, channel: usize) -> Constants<S> {
         Constants {
-            mean: lanes.load(&self.mean[channel..]),
-            scale: lanes.load(&self.scale[channel..]),
-            shift: self.shift.map_or(lanes.splat(0.0), |shift| lanes.load(&shift[channel..])),
+            mean: simd.load(&self.mean[channel..]),
+            scale: simd.load(&self.scale[channel..]),
+            shift: self.shift.map_or(simd.splat(0.0), |shift| simd.load(&shift[channel..])),
         }
     }
 
-    /// The gradient of the normalised value, from that of what the rectifier made of it.
+    /// The gradient of the normalised value, from that of what ReLU made of it.
     #[inline(always)]
-    fn gradient<L: Lanes>(&self, lanes: L, value: L::Floats, dy: L::Floats) -> L::Floats {
-        let zero = lanes.splat(0.0);
-        if self.relu { lanes.select(lanes.greater(value, zero), dy, zero) } else { dy }
+    fn gradient<S: Simd>(&self, simd: S, value: S::Floats, dy: S::Floats) -> S::Floats {
+        let zero = simd.splat(0.0);
+        if self.relu { simd.select(simd.greater(value, zero), dy, zero) } else { dy }
     }
 }
 
-impl<L: Lanes> Constants<L> {
+impl<S: Simd> Constants<S> {
     /// The difference to the mean, and the normalised value.
     #[inline(always)]
-    fn of(&self, lanes: L, x: L::Floats) -> (L::Floats, L::Floats) {
-        let difference = lanes.sub(x, self.mean);
-        (difference, lanes.add(lanes.mul(difference, self.scale), self.shift))
+    fn of(&self, simd: S, x: S::Floats) -> (S::Floats, S::Floats) {
+        let difference = simd.sub(x, self.mean);
+        (difference, simd.add(simd.mul(difference, self.scale), self.shift))
     }
 }
 
 /// Sums of what `terms` makes of each of so many rows. Every fourth row is summed apart, so that an addition need not wait for
 /// the one before it.
 #[inline(always)]
-fn sum_rows<L: Lanes, const TERMS: usize>(
-    lanes: L,
+fn sum_rows<S: Simd, const TERMS: usize>(
+    simd: S,
     rows: usize,
-    terms: impl Fn(usize) -> [L::Floats; TERMS],
-) -> [L::Floats; TERMS] {
-    let mut sums = [[lanes.splat(0.0); TERMS]; 4];
+    terms: impl Fn(usize) -> [S::Floats; TERMS],
+) -> [S::Floats; TERMS] {
+    let mut sums = [[simd.splat(0.0); TERMS]; 4];
     let mut row = 0;
     while row + 4 <= rows {
         for (offset, sums) in sums.iter_mut().enumerate() {
-            *sums = add(lanes, *sums, terms(row + offset));
+            *sums = add(simd, *sums, terms(row + offset));
         }
         row += 4;
     }
     while row < rows {
-        sums[0] = add(lanes, sums[0], terms(row));
+        sums[0] = add(simd, sums[0], terms(row));
         row += 1;
     }
     let [a, b, c, d] = sums;
-    add(lanes, add(lanes, a, b), add(lanes, c, d))
+    add(simd, add(simd, a, b), add(simd, c, d))
 }
 
 #[inline(always)]
-fn add<L: Lanes, const TERMS: usize>(
-    lanes: L,
-    mut sums: [L::Floats; TERMS],
-    terms: [L::Floats; TERMS],
-) -> [L::Floats; TERMS] {
+fn add<S: Simd, const TERMS: usize>(
+    simd: S,
+    mut sums: [S::Floats; TERMS],
+    terms: [S::Floats; TERMS],
+) -> [S::Floats; TERMS] {
     for (sum, term) in sums.iter_mut().zip(terms) {
-        *sum = lanes.add(*sum, term);
+        *sum = simd.add(*sum, term);
     }
     sums
 }
@@ -373,7 +388,7 @@ fn chunk_of(values: &[f32], channels: usize, chunk: usize) -> &[f32] {
 }
 
 impl BatchNorm {
-    /// What the differences to the mean are multiplied by.
+    /// The factors of the differences to the mean.
     fn scales(&self, variance: &[f32], affine: Option<(&[f32], &[f32])>, scales: &mut [f32]) {
         for (channel, (scale, variance)) in scales.iter_mut().zip(variance).enumerate() {
             *scale = affine.map_or(1.0, |(weight, _)| weight[channel]) / (variance + self.epsilon).sqrt();

@@ -2,11 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use bytemuck::{Pod, Zeroable};
-
 use super::BatchNorm;
 use crate::Activation;
-use crate::cuda::{Buffer, Gpu, GpuError, Lanes, Launch, count, width};
+use crate::cuda::{Buffer, Gpu, GpuError, Lanes, Launch, count, mirror, width};
 use crate::step::LaneStep;
 
 const THREADS: usize = 256;
@@ -20,14 +18,14 @@ const MOST_COLUMNS: usize = 8;
 /// Chunks of rows, at most: every block of the second launch adds them all.
 const MOST_CHUNKS: usize = 32;
 
-/// What becomes of a batch's statistics between steps. `running` is `[2][channels]`: means and variances; for Caffe's form one
+/// The statistics that are remembered between steps. `running` is `[2][channels]`: means and variances; for Caffe's form one
 /// more value, the sum of weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Running {
     /// With f the fraction and s the sum of weights, each step makes `s = f s + 1`, and likewise sums of means and of unbiased
     /// variances; evaluation divides those by s.
     Caffe {
-        /// What is kept of the sums.
+        /// The share of the sums that is kept.
         moving_average_fraction: f32,
     },
     /// Means and unbiased variances move by `momentum` of the way.
@@ -37,28 +35,28 @@ pub enum Running {
     },
 }
 
-/// Mirrors `batch_norm::Shape` in batch_norm.cu.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Shape {
-    rows: u32,
-    channels: u32,
-    chunk_rows: u32,
-    chunks: u32,
-    columns: u32,
-    width: u32,
-    epsilon: f32,
-    affine: u32,
+mirror! {
+    /// Mirrors `batch_norm::LaunchShape` in batch_norm.cu.
+    struct LaunchShape = "batch_norm::LaunchShape" {
+        rows: u32,
+        channels: u32,
+        chunk_rows: u32,
+        chunks: u32,
+        columns: u32,
+        width: u32,
+        epsilon: f32,
+        affine: u32,
+    }
 }
 
-/// Mirrors `batch_norm::Memory` in batch_norm.cu.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Memory {
-    form: u32,
-    keep: f32,
-    add: f32,
-    unbiased: f32,
+mirror! {
+    /// Mirrors `batch_norm::Memory` in batch_norm.cu.
+    struct Memory = "batch_norm::Memory" {
+        form: u32,
+        keep: f32,
+        add: f32,
+        unbiased: f32,
+    }
 }
 
 /// Floats of scratch memory that each lane needs for [`forward`] and for [`backward`].
@@ -66,109 +64,145 @@ pub fn scratch_len(shape: &BatchNorm) -> usize {
     2 * MOST_CHUNKS * shape.channels
 }
 
-/// As [`super::statistics`] and [`super::forward`], in each lane. Writes `moments`, `[2][channels]`, mean and variance, for the
-/// backward pass. Lanes whose batch has `batch` samples take them into `running`. `affine` is `[2][channels]`, weights and
-/// biases.
+/// The arrays of [`forward`].
+#[derive(Clone, Copy, Debug)]
+pub struct Forward<'a> {
+    /// `[lanes]`: the step at hand.
+    pub steps: &'a Buffer<LaneStep>,
+    /// `[rows][channels]`.
+    pub x: Lanes<'a>,
+    /// `[2][channels]`: weights and biases, if there are any.
+    pub affine: Option<Lanes<'a>>,
+    /// `[2][channels]`: mean and variance, written for the backward pass.
+    pub moments: Lanes<'a>,
+    /// The remembered statistics, of [`Running::running_len`].
+    pub running: Lanes<'a>,
+    /// `[rows][channels]`.
+    pub y: Lanes<'a>,
+    /// At least [`scratch_len`] floats.
+    pub scratch: Lanes<'a>,
+}
+
+/// As [`super::statistics`] and [`super::forward`], in each lane. Lanes whose update has `update` samples take the moments into
+/// what is remembered.
 ///
 /// # Errors
 /// What the driver says.
-#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
 pub fn forward(
     gpu: &Gpu,
     lanes: usize,
     shape: &BatchNorm,
     form: Running,
     activation: Activation,
-    batch: usize,
-    steps: &Buffer<LaneStep>,
-    x: Lanes<'_>,
-    affine: Option<Lanes<'_>>,
-    moments: Lanes<'_>,
-    running: Lanes<'_>,
-    y: Lanes<'_>,
-    scratch: Lanes<'_>,
+    update: usize,
+    arrays: &Forward<'_>,
 ) -> Result<(), GpuError> {
+    let &Forward { steps, x, affine, moments, running, y, scratch } = arrays;
     let (len, channels) = (shape.len(), shape.channels);
-    let device = Shape::new(shape, affine.is_some(), [x.is_aligned(), y.is_aligned(), scratch.is_aligned()]);
-    let launch = device.begin(gpu, "batch_norm_statistics", lanes).read(x, lanes, len);
+    let device = LaunchShape::new(shape, affine.is_some(), [x.is_aligned(), y.is_aligned(), scratch.is_aligned()]);
+    let launch = device.begin(gpu, "batch_norm_statistics", lanes).read("x", x, len);
     // SAFETY: the arguments of `batch_norm_statistics`.
-    unsafe { launch.write(scratch, lanes, device.partial_len()).run()? };
-    let launch = device.begin(gpu, "batch_norm_forward", lanes).value(form.memory(shape.rows));
-    let launch = launch.value(activation as u32).value(count(batch)).buffer(steps, lanes);
-    let launch = launch.read(x, lanes, len).read(scratch, lanes, device.partial_len());
-    let launch = launch.read_optional(affine, lanes, 2 * channels).write(moments, lanes, 2 * channels);
+    unsafe { launch.write("partial", scratch, device.partial_len()).run()? };
+    let launch = device.begin(gpu, "batch_norm_forward", lanes).value("memory", form.memory(shape.rows));
+    let launch = launch.value("activation", activation as u32).value("update", count(update));
+    let launch = launch.table("steps", steps, lanes).read("x", x, len).read("partial", scratch, device.partial_len());
+    let launch = launch.read_optional("affine", affine, 2 * channels).write("moments", moments, 2 * channels);
+    let launch = launch.write("running", running, form.running_len(channels)).write("y", y, len);
     // SAFETY: the arguments of `batch_norm_forward`.
-    unsafe { launch.write(running, lanes, form.running_len(channels)).write(y, lanes, len).run() }
+    unsafe { launch.run() }
+}
+
+/// The arrays of [`evaluate`]: as those of [`Forward`].
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the same as in `Forward`")]
+pub struct Evaluate<'a> {
+    pub x: Lanes<'a>,
+    pub affine: Option<Lanes<'a>>,
+    pub running: Lanes<'a>,
+    pub y: Lanes<'a>,
 }
 
 /// As [`super::forward`], in each lane, with the statistics that are remembered.
 ///
 /// # Errors
 /// What the driver says.
-#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
 pub fn evaluate(
     gpu: &Gpu,
     lanes: usize,
     shape: &BatchNorm,
     form: Running,
     activation: Activation,
-    x: Lanes<'_>,
-    affine: Option<Lanes<'_>>,
-    running: Lanes<'_>,
-    y: Lanes<'_>,
+    arrays: &Evaluate<'_>,
 ) -> Result<(), GpuError> {
+    let &Evaluate { x, affine, running, y } = arrays;
     let (len, channels) = (shape.len(), shape.channels);
-    let device = Shape::new(shape, affine.is_some(), [x.is_aligned(), y.is_aligned(), true]);
-    let launch = device.begin(gpu, "batch_norm_evaluate", lanes).value(form.memory(shape.rows));
-    let launch = launch.value(activation as u32).read(x, lanes, len).read_optional(affine, lanes, 2 * channels);
+    let device = LaunchShape::new(shape, affine.is_some(), [x.is_aligned(), y.is_aligned(), true]);
+    let launch = device.begin(gpu, "batch_norm_evaluate", lanes).value("memory", form.memory(shape.rows));
+    let launch = launch.value("activation", activation as u32).read("x", x, len);
+    let launch = launch.read_optional("affine", affine, 2 * channels);
+    let launch = launch.read("running", running, form.running_len(channels)).write("y", y, len);
     // SAFETY: the arguments of `batch_norm_evaluate`.
-    unsafe { launch.read(running, lanes, form.running_len(channels)).write(y, lanes, len).run() }
+    unsafe { launch.run() }
 }
 
-/// As [`super::backward`], in each lane; `dy` stays as it is, and `y` is read for the sigmoid alone. `daffine` is
-/// `[2][channels]`, as `affine`: there are both or neither.
+/// The arrays of [`backward`].
+#[derive(Clone, Copy, Debug)]
+pub struct Backward<'a> {
+    /// `[rows][channels]`.
+    pub x: Lanes<'a>,
+    /// `[2][channels]`: what [`forward`] wrote.
+    pub moments: Lanes<'a>,
+    /// `[2][channels]`: weights and biases, if there are any.
+    pub affine: Option<Lanes<'a>>,
+    /// `[rows][channels]`: read for the sigmoid alone, and needed there.
+    pub y: Option<Lanes<'a>>,
+    /// `[rows][channels]`: the gradient of the output, which stays as it is.
+    pub dy: Lanes<'a>,
+    /// `[2][channels]`: the gradients of weights and biases; as many as there are of these.
+    pub daffine: Option<Lanes<'a>>,
+    /// `[rows][channels]`: the gradient of the input, where it is asked for.
+    pub dx: Option<Lanes<'a>>,
+    /// At least [`scratch_len`] floats.
+    pub scratch: Lanes<'a>,
+}
+
+/// As [`super::backward`], in each lane.
 ///
 /// # Errors
 /// What the driver says.
 ///
 /// # Panics
 /// If the activation is the sigmoid and there is no `y`, or there are weights without gradients.
-#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
 pub fn backward(
     gpu: &Gpu,
     lanes: usize,
     shape: &BatchNorm,
     activation: Activation,
-    x: Lanes<'_>,
-    moments: Lanes<'_>,
-    affine: Option<Lanes<'_>>,
-    y: Option<Lanes<'_>>,
-    dy: Lanes<'_>,
-    daffine: Option<Lanes<'_>>,
-    dx: Option<Lanes<'_>>,
-    scratch: Lanes<'_>,
+    arrays: &Backward<'_>,
 ) -> Result<(), GpuError> {
+    let &Backward { x, moments, affine, y, dy, daffine, dx, scratch } = arrays;
     let y = y.filter(|_| activation == Activation::Sigmoid);
     assert!(y.is_some() || activation != Activation::Sigmoid, "the sigmoid's slope follows from its output");
     assert_eq!(affine.is_some(), daffine.is_some(), "weights and their gradients");
     let (len, channels) = (shape.len(), shape.channels);
     let others = y.is_none_or(|y| y.is_aligned()) && dx.is_none_or(|dx| dx.is_aligned()) && dy.is_aligned();
-    let device = Shape::new(shape, affine.is_some(), [x.is_aligned(), others, scratch.is_aligned()]);
-    let launch = device.begin(gpu, "batch_norm_sums", lanes).value(activation as u32);
-    let launch = launch.read(x, lanes, len).read(moments, lanes, 2 * channels);
-    let launch = launch.read_optional(affine, lanes, 2 * channels).read_optional(y, lanes, len);
+    let device = LaunchShape::new(shape, affine.is_some(), [x.is_aligned(), others, scratch.is_aligned()]);
+    let begin = |kernel| {
+        let launch = device.begin(gpu, kernel, lanes).value("activation", activation as u32).read("x", x, len);
+        let launch = launch.read("moments", moments, 2 * channels).read_optional("affine", affine, 2 * channels);
+        launch.read_optional("y", y, len).read("dy", dy, len)
+    };
+    let launch = begin("batch_norm_sums").write("partial", scratch, device.partial_len());
     // SAFETY: the arguments of `batch_norm_sums`.
-    unsafe { launch.read(dy, lanes, len).write(scratch, lanes, device.partial_len()).run()? };
-    let mut launch = device.begin(gpu, "batch_norm_backward", lanes);
+    unsafe { launch.run()? };
+    let mut launch = begin("batch_norm_backward").read("partial", scratch, device.partial_len());
     if dx.is_none() {
         // The blocks of the first chunk, for the gradients of the weights.
         launch = launch.blocks([1, device.tiles(), lanes]);
     }
-    let launch = launch.value(activation as u32).read(x, lanes, len).read(moments, lanes, 2 * channels);
-    let launch = launch.read_optional(affine, lanes, 2 * channels).read_optional(y, lanes, len);
-    let launch = launch.read(dy, lanes, len).read(scratch, lanes, device.partial_len());
+    let launch = launch.write_optional("daffine", daffine, 2 * channels).write_optional("dx", dx, len);
     // SAFETY: the arguments of `batch_norm_backward`.
-    unsafe { launch.write_optional(daffine, lanes, 2 * channels).write_optional(dx, lanes, len).run() }
+    unsafe { launch.run() }
 }
 
 impl Running {
@@ -190,14 +224,14 @@ impl Running {
     }
 }
 
-impl Shape {
-    fn new(shape: &BatchNorm, affine: bool, aligned: [bool; 3]) -> Shape {
+impl LaunchShape {
+    fn new(shape: &BatchNorm, affine: bool, aligned: [bool; 3]) -> LaunchShape {
         let width = width(shape.channels, aligned);
         let columns = (shape.channels / width).next_power_of_two().min(MOST_COLUMNS);
         // Chunks are cut by the shape alone: their sums' order, and so the bits, are those of every number of lanes.
         let sweep = ROWS_PER_THREAD * THREADS / columns;
         let chunk_rows = shape.rows.div_ceil(MOST_CHUNKS).next_multiple_of(sweep).max(sweep);
-        Shape {
+        LaunchShape {
             rows: count(shape.rows),
             channels: count(shape.channels),
             chunk_rows: count(chunk_rows),
@@ -210,10 +244,10 @@ impl Shape {
     }
 
     fn begin<'a>(&self, gpu: &'a Gpu, kernel: &'static str, lanes: usize) -> Launch<'a> {
-        gpu.launch(kernel).blocks([self.chunks as usize, self.tiles(), lanes]).threads(THREADS).value(*self)
+        let launch = gpu.launch(kernel, lanes).blocks([self.chunks as usize, self.tiles(), lanes]).threads(THREADS);
+        launch.value("shape", *self)
     }
 
-    /// Tiles of channels.
     fn tiles(&self) -> usize {
         self.channels.div_ceil(self.columns * self.width) as usize
     }
@@ -227,8 +261,8 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Cpu;
     use crate::testing::{Tensors, assert_close, join, lane_values, on_the_gpu, values, widened};
+    use crate::{Cpu, batch_norm};
 
     const BATCH: usize = 2;
 
@@ -253,16 +287,27 @@ mod tests {
             let (x, y, dy) = (x.lanes(), y.lanes(), dy.lanes());
             let weights = has_affine.then(|| affine.lanes());
             let (kept, sums) = (moments.lanes(), scratch.lanes());
-            forward(gpu, count, shape, form, activation, BATCH, &steps, x, weights, kept, running.lanes(), y, sums)
-                .unwrap();
-            let dweights = has_affine.then(|| daffine.lanes());
-            let dx_lanes = Some(dx.lanes());
-            backward(gpu, count, shape, activation, x, kept, weights, Some(y), dy, dweights, dx_lanes, sums).unwrap();
-            evaluate(gpu, count, shape, form, activation, x, weights, running.lanes(), evaluated.lanes()).unwrap();
+            let (affine, running_lanes) = (weights, running.lanes());
+            let arrays = Forward { steps: &steps, x, affine, moments: kept, running: running_lanes, y, scratch: sums };
+            forward(gpu, count, shape, form, activation, BATCH, &arrays).unwrap();
+            let daffine_lanes = has_affine.then(|| daffine.lanes());
+            let all = Backward {
+                x,
+                moments: kept,
+                affine,
+                y: Some(y),
+                dy,
+                daffine: daffine_lanes,
+                dx: Some(dx.lanes()),
+                scratch: sums,
+            };
+            backward(gpu, count, shape, activation, &all).unwrap();
+            let arrays = Evaluate { x, affine, running: running_lanes, y: evaluated.lanes() };
+            evaluate(gpu, count, shape, form, activation, &arrays).unwrap();
             let dx_values = dx.read(gpu);
             if has_affine {
                 let before = daffine.read(gpu);
-                backward(gpu, count, shape, activation, x, kept, weights, Some(y), dy, dweights, None, sums).unwrap();
+                backward(gpu, count, shape, activation, &Backward { dx: None, ..all }).unwrap();
                 assert_eq!(daffine.read(gpu), before, "with and without dx");
             }
             let daffine = if has_affine { daffine.read(gpu) } else { vec![Vec::new(); count] };
@@ -275,24 +320,25 @@ mod tests {
             let [mut y, mut dx, mut evaluated] = [(); 3].map(|()| vec![f32::NAN; len]);
             let [mut mean, mut variance, mut dweight, mut dbias] = [(); 4].map(|()| vec![f32::NAN; channels]);
             let mut scratch = vec![0.0; shape.scratch_len()];
-            super::super::statistics(&cpu, shape, &x, &mut mean, &mut variance, &mut scratch);
-            super::super::forward(&cpu, shape, &x, &mean, &variance, affine, activation, &mut y, &mut scratch);
-            let sums = (&mut dweight[..], &mut dbias[..]);
-            super::super::backward(
-                &cpu,
-                shape,
-                &x,
-                &mean,
-                &variance,
+            batch_norm::statistics(&cpu, shape, &x, &mut mean, &mut variance, &mut scratch);
+            let mut forward = |mean: &[f32], variance: &[f32], y: &mut [f32]| {
+                let arrays = batch_norm::Forward { x: &x, mean, variance, affine, y, scratch: &mut scratch };
+                batch_norm::forward(&cpu, shape, activation, arrays);
+            };
+            forward(&mean, &variance, &mut y);
+            let arrays = batch_norm::Backward {
+                x: &x,
+                mean: &mean,
+                variance: &variance,
                 affine,
-                activation,
-                &y,
-                &mut dy,
-                Some(&mut dx),
-                sums.0,
-                sums.1,
-                &mut scratch,
-            );
+                y: &y,
+                dy: &mut dy,
+                dx: Some(&mut dx),
+                dweight: &mut dweight,
+                dbias: &mut dbias,
+                scratch: &mut vec![0.0; shape.scratch_len()],
+            };
+            batch_norm::backward(&cpu, shape, activation, arrays);
             let mut running = vec![0.5; running_len];
             if samples(lane) > 0 {
                 let Memory { keep, add, unbiased, .. } = form.memory(shape.rows);
@@ -305,7 +351,7 @@ mod tests {
             let scale = running.get(2 * channels).map_or(1.0, |weights| 1.0 / weights);
             let remembered: Vec<f32> = running[..2 * channels].iter().map(|value| scale * value).collect();
             let (means, variances) = remembered.split_at(channels);
-            super::super::forward(&cpu, shape, &x, means, variances, affine, activation, &mut evaluated, &mut scratch);
+            forward(means, variances, &mut evaluated);
             let daffine = if has_affine { [dweight, dbias].concat() } else { Vec::new() };
             let expected = widened(&[y, dx, daffine, mean, variance, running, evaluated].concat());
             assert_close(&format!("{shape:?} {form:?} {activation:?} {placing:?}"), &result, &expected, 1e-5);
@@ -348,7 +394,9 @@ mod tests {
         let steps = gpu.alloc(1).unwrap();
         let (x, y, scratch) = (x.shared(), y.shared(), scratch.shared());
         let (form, none) = (Running::Torch { momentum: 1.0 }, Activation::None);
-        forward(&gpu, 1, &shape, form, none, 1, &steps, x, None, kept.shared(), running.shared(), y, scratch).unwrap();
+        let (moments, running) = (kept.shared(), running.shared());
+        let arrays = Forward { steps: &steps, x, affine: None, moments, running, y, scratch };
+        forward(&gpu, 1, &shape, form, none, 1, &arrays).unwrap();
         assert_eq!(read_lanes(&gpu, kept.shared(), 1, 2), [[1000.0, 0.25]]);
     }
 }

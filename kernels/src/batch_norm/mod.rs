@@ -6,7 +6,7 @@
 mod cpu;
 pub mod cuda;
 
-pub use cpu::{backward, forward, statistics};
+pub use cpu::{Backward, Forward, backward, forward, statistics};
 
 /// The shapes: a batch of NHWC images is `[rows][channels]`, a row for each pixel.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,10 +58,21 @@ mod tests {
         // More than is needed, as from a network whose largest layer is another.
         let mut scratch = vec![f32::NAN; shape.scratch_len() + 7];
         statistics(cpu, shape, x, &mut mean, &mut variance, &mut scratch);
-        forward(cpu, shape, x, &mean, &variance, affine, activation, &mut y, &mut scratch);
-        let sums = (&mut dweight[..], &mut dbias[..]);
-        let (dy, dx_) = (&mut dy[..], Some(&mut dx[..]));
-        backward(cpu, shape, x, &mean, &variance, affine, activation, &y, dy, dx_, sums.0, sums.1, &mut scratch);
+        let arrays = Forward { x, mean: &mean, variance: &variance, affine, y: &mut y, scratch: &mut scratch };
+        forward(cpu, shape, activation, arrays);
+        let arrays = Backward {
+            x,
+            mean: &mean,
+            variance: &variance,
+            affine,
+            y: &y,
+            dy: &mut dy,
+            dx: Some(&mut dx),
+            dweight: &mut dweight,
+            dbias: &mut dbias,
+            scratch: &mut scratch,
+        };
+        backward(cpu, shape, activation, arrays);
         [y, dx, dweight, dbias, mean, variance].concat()
     }
 
@@ -108,7 +119,7 @@ mod tests {
         }
     }
 
-    /// What is fused has the bits of one operation after the other.
+    /// Fused operations have the bits of one operation after the other.
     #[test]
     fn activations_change_no_bit() {
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();

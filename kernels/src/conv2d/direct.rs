@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::side::{Segment, Side};
-use super::{Activation, Conv2d, Epilogue, OutputGradient};
+use super::{Conv2d, Epilogue, OutputGradient};
 use crate::cpu::{Ahead, Cpu, Depth, Isa, Level, Packed, Planes, Product, Rows, Start, pack, packed_len, sum_partials};
 use crate::pool::{Pool2d, max_backward_image};
 
@@ -44,7 +44,7 @@ pub(super) fn forward(
     geometry: &Conv2d,
     x: &[f32],
     w: &[f32],
-    Epilogue { bias, activation }: Epilogue<'_>,
+    Epilogue { bias, relu }: Epilogue<'_>,
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
@@ -73,7 +73,7 @@ pub(super) fn forward(
                 target_strides: [y_len, out_w * out_c, out_c],
                 weights: Packed { floats: packed, depth: taps, columns: group_out, first: 0 },
                 start: bias.map_or(Start::Zero, |bias| Start::Bias(&bias[group * group_out..][..group_out])),
-                relu: activation == Activation::Relu,
+                relu,
             };
             correlation.run(cpu.isa(), &x[group * group_in..], &mut y[group * group_out..]);
         }
@@ -156,13 +156,16 @@ pub(super) fn backward_input(
     });
 }
 
-/// Where the gradient of the output comes from.
+/// The source of the gradient of the output.
 #[derive(Clone, Copy)]
 pub(super) enum Gradient<'a> {
-    /// From memory.
     Stored(OutputGradient<'a>),
     /// From that of its max pooling, `dy`, by way of the pixels that were chosen.
-    Pooled { pool: &'a Pool2d, choice: &'a [u8], dy: &'a [f32] },
+    Pooled {
+        pool: &'a Pool2d,
+        argmax: &'a [u8],
+        dy: &'a [f32],
+    },
 }
 
 /// The images are summed in order within each part of the batch, and the parts in a tree.
@@ -200,9 +203,9 @@ pub(super) fn backward_weight(
             // The gradients from here on, the first of these images, and where the outputs are that mask them.
             let (all_dy, first_dy, relu_y) = match gradient {
                 Gradient::Stored(OutputGradient { dy, relu_y }) => (dy, first * dy_len, relu_y),
-                Gradient::Pooled { pool, choice, dy } => {
+                Gradient::Pooled { pool, argmax, dy } => {
                     for (image, target) in unpooled[..images * dy_len].chunks_exact_mut(dy_len).enumerate() {
-                        max_backward_image(cpu.isa(), pool, first + image, choice, dy, target);
+                        max_backward_image(cpu.isa(), pool, first + image, argmax, dy, target);
                     }
                     (&*unpooled, 0, None)
                 }
@@ -249,7 +252,7 @@ pub(super) fn weight_scratch_len(geometry: &Conv2d, gradient: Gradient<'_>, thre
 struct WeightMemory {
     /// The gradients of weights and bias, of a part of the batch.
     part_len: usize,
-    /// What a thread needs: framed images, gradients that were unpooled, that were masked, and that were packed.
+    /// Floats of each thread: framed images, gradients that were unpooled, that were masked, and that were packed.
     frames_len: usize,
     unpooled_len: usize,
     masked_len: usize,
@@ -289,7 +292,7 @@ struct Band<'a> {
     /// The gradient of these rows.
     dy: &'a [f32],
     start: Start<'a>,
-    /// What the next band takes.
+    /// Memory that the next band reads.
     ahead: [Ahead; 2],
 }
 
@@ -485,7 +488,7 @@ impl Conv2d {
         (images, (PIXEL_BLOCK / out_w).clamp(1, out_h))
     }
 
-    /// Whether the weights' gradient multiplies all taps of a kernel row at once, so that their channels fill a tile.
+    /// True if the weights' gradient multiplies all taps of a kernel row at once, so that their channels fill a tile.
     fn multiplies_taps_together(&self) -> bool {
         self.pad == 0 || self.in_c / self.groups < FEW_CHANNELS
     }

@@ -8,7 +8,7 @@ mod side;
 mod winograd;
 
 pub use cpu::{backward_input, backward_weight, forward};
-pub use pooled::PooledConv2d;
+pub use pooled::{PooledBackward, PooledConv2d, PooledForward};
 
 /// The shapes of a convolution. Images are NHWC, weights `[kernel_h][kernel_w][in_c / groups][out_c]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ pub struct Conv2d {
     pub pad: usize,
     /// Output channels of group g see the input channels of group g alone. Usually 1.
     pub groups: usize,
-    /// Which algorithm computes it.
+    /// The algorithm on the CPU.
     pub algorithm: Algorithm,
 }
 
@@ -48,23 +48,13 @@ pub enum Algorithm {
     Direct,
 }
 
-/// What [`forward`] does to a sum before it stores it: first the bias, then the activation.
+/// The end of [`forward`]: first the bias, then ReLU, before a sum is stored.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// One value for each output channel, added to every pixel.
     pub bias: Option<&'a [f32]>,
-    /// Applied last.
-    pub activation: Activation,
-}
-
-/// An element-wise function that [`forward`] may end in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// The sum itself.
-    #[default]
-    None,
-    /// `max(sum, 0)`, as [`relu::forward`](crate::relu::forward): NaN stays.
-    Relu,
+    /// True if negative sums become 0, as in [`relu::forward`](crate::relu::forward).
+    pub relu: bool,
 }
 
 /// The gradient of what [`forward`] wrote.
@@ -72,7 +62,7 @@ pub enum Activation {
 pub struct OutputGradient<'a> {
     /// One value for each output.
     pub dy: &'a [f32],
-    /// Where [`forward`] ended in ReLU: what it wrote. `dy` then counts where this is positive and is zero elsewhere, as if
+    /// The output of [`forward`], if that ended in ReLU. `dy` then counts where this is positive and is zero elsewhere, as if
     /// [`relu::backward`](crate::relu::backward) had run before.
     pub relu_y: Option<&'a [f32]>,
 }

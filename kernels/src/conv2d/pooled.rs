@@ -16,6 +16,42 @@ pub struct PooledConv2d {
     activation: Activation,
 }
 
+/// The arrays of [`PooledConv2d::forward`].
+#[derive(Debug)]
+pub struct PooledForward<'a> {
+    /// The input of the convolution.
+    pub x: &'a [f32],
+    /// The weights of the convolution.
+    pub w: &'a [f32],
+    /// `[out_c]`.
+    pub bias: Option<&'a [f32]>,
+    /// The output of the pooling.
+    pub y: &'a mut [f32],
+    /// As long as `y`: see [`pool::max_forward`].
+    pub argmax: &'a mut [u8],
+    /// At least [`PooledConv2d::scratch_len`] floats.
+    pub scratch: &'a mut [f32],
+}
+
+/// The arrays of [`PooledConv2d::backward_weight`].
+#[derive(Debug)]
+pub struct PooledBackward<'a> {
+    /// The input of the convolution.
+    pub x: &'a [f32],
+    /// The pooling's output: read for the sigmoid alone; else it may be empty.
+    pub y: &'a [f32],
+    /// The output of the forward pass.
+    pub argmax: &'a [u8],
+    /// The gradient of `y`, which the sigmoid's slope is multiplied into.
+    pub dy: &'a mut [f32],
+    /// The gradient of the weights.
+    pub dw: &'a mut [f32],
+    /// `[out_c]`: the gradient of the bias, if there is one.
+    pub db: Option<&'a mut [f32]>,
+    /// At least [`PooledConv2d::scratch_len`] floats.
+    pub scratch: &'a mut [f32],
+}
+
 impl PooledConv2d {
     /// Both as one, if the convolution is of those that can be: its gradient must be computed by the direct method.
     ///
@@ -34,12 +70,12 @@ impl PooledConv2d {
         PooledConv2d { convolution: Conv2d { batch, ..convolution }, pool: Pool2d { batch, ..pool }, activation }
     }
 
-    /// The pooling.
+    /// The pooling of the convolution's output.
     pub fn pool(&self) -> Pool2d {
         self.pool
     }
 
-    /// The activation.
+    /// The activation of the pooling's output.
     pub fn activation(&self) -> Activation {
         self.activation
     }
@@ -48,7 +84,7 @@ impl PooledConv2d {
     pub fn scratch_len(&self, thread_count: usize) -> usize {
         let some = self.of(self.images_at_once(thread_count)).convolution;
         let forward = some.output_len() + some.scratch_len(thread_count);
-        let gradient = direct::Gradient::Pooled { pool: &self.pool, choice: &[], dy: &[] };
+        let gradient = direct::Gradient::Pooled { pool: &self.pool, argmax: &[], dy: &[] };
         forward.max(direct::weight_scratch_len(&self.convolution, gradient, thread_count))
     }
 
@@ -56,18 +92,9 @@ impl PooledConv2d {
     ///
     /// # Panics
     /// If a slice does not have the length that the shapes say.
-    #[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
-    pub fn forward(
-        &self,
-        cpu: &Cpu,
-        x: &[f32],
-        w: &[f32],
-        bias: Option<&[f32]>,
-        y: &mut [f32],
-        choice: &mut [u8],
-        scratch: &mut [f32],
-    ) {
-        self.check(x, w, y.len(), choice);
+    pub fn forward(&self, cpu: &Cpu, arrays: PooledForward<'_>) {
+        let PooledForward { x, w, bias, y, argmax, scratch } = arrays;
+        self.check(x, w, y.len(), argmax);
         let epilogue = Epilogue { bias, ..Epilogue::default() };
         let batch = self.convolution.batch;
         let (x_len, y_len) = (x.len() / batch.max(1), y.len() / batch.max(1));
@@ -78,7 +105,7 @@ impl PooledConv2d {
             let (between, scratch) = scratch.split_at_mut(convolution.output_len());
             super::forward(cpu, &convolution, &x[first * x_len..][..count * x_len], w, epilogue, between, scratch);
             let pooled = first * y_len..(first + count) * y_len;
-            pool::max_forward(cpu, &pool, activation, between, &mut y[pooled.clone()], &mut choice[pooled]);
+            pool::max_forward(cpu, &pool, activation, between, &mut y[pooled.clone()], &mut argmax[pooled]);
         }
     }
 
@@ -86,26 +113,16 @@ impl PooledConv2d {
     ///
     /// # Panics
     /// If a slice does not have the length that the shapes say.
-    #[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
-    pub fn backward_weight(
-        &self,
-        cpu: &Cpu,
-        x: &[f32],
-        y: &[f32],
-        choice: &[u8],
-        dy: &mut [f32],
-        dw: &mut [f32],
-        db: Option<&mut [f32]>,
-        scratch: &mut [f32],
-    ) {
+    pub fn backward_weight(&self, cpu: &Cpu, arrays: PooledBackward<'_>) {
+        let PooledBackward { x, y, argmax, dy, dw, db, scratch } = arrays;
         let PooledConv2d { convolution, pool, activation } = self;
-        self.check(x, dw, dy.len(), choice);
+        self.check(x, dw, dy.len(), argmax);
         if dy.is_empty() {
             dw.fill(0.0);
             return db.into_iter().for_each(|db| db.fill(0.0));
         }
         max_slope(cpu, pool, *activation, y, dy);
-        let gradient = direct::Gradient::Pooled { pool, choice, dy };
+        let gradient = direct::Gradient::Pooled { pool, argmax, dy };
         direct::backward_weight(cpu, convolution, x, gradient, dw, db, scratch);
     }
 
@@ -113,9 +130,9 @@ impl PooledConv2d {
         (IMAGES_AT_ONCE * thread_count).min(self.convolution.batch).max(1)
     }
 
-    fn check(&self, x: &[f32], w: &[f32], pooled_len: usize, choice: &[u8]) {
+    fn check(&self, x: &[f32], w: &[f32], pooled_len: usize, argmax: &[u8]) {
         self.convolution.check(x.len(), w.len(), self.convolution.output_len());
-        assert_eq!([pooled_len, choice.len()], [self.pool.output_len(); 2], "pooled pixels of {:?}", self.pool);
+        assert_eq!([pooled_len, argmax.len()], [self.pool.output_len(); 2], "pooled pixels of {:?}", self.pool);
     }
 }
 
@@ -149,25 +166,30 @@ mod tests {
         let (x, w, bias) =
             (values(1, convolution.input_len()), values(2, convolution.weight_len()), values(3, convolution.out_c));
         let (mut dy, nan) = (values(4, pool.output_len()), |len| vec![f32::NAN; len]);
-        let (mut y, mut choice) = (nan(pool.output_len()), vec![0; pool.output_len()]);
+        let (mut y, mut argmax) = (nan(pool.output_len()), vec![0; pool.output_len()]);
         let (mut dw, mut db) = (nan(w.len()), nan(bias.len()));
         if as_one {
             let pooled = PooledConv2d::new(*convolution, *pool, activation).unwrap();
             let mut scratch = nan(pooled.scratch_len(cpu.thread_count()));
-            pooled.forward(cpu, &x, &w, Some(&bias), &mut y, &mut choice, &mut scratch);
+            let (y_, choice_, scratch_) = (&mut y[..], &mut argmax[..], &mut scratch[..]);
+            let arrays = PooledForward { x: &x, w: &w, bias: Some(&bias), y: y_, argmax: choice_, scratch: scratch_ };
+            pooled.forward(cpu, arrays);
             scratch.fill(f32::NAN);
-            pooled.backward_weight(cpu, &x, &y, &choice, &mut dy, &mut dw, Some(&mut db), &mut scratch);
+            let (db_, scratch_) = (Some(&mut db[..]), &mut scratch[..]);
+            let arrays =
+                PooledBackward { x: &x, y: &y, argmax: &argmax, dy: &mut dy, dw: &mut dw, db: db_, scratch: scratch_ };
+            pooled.backward_weight(cpu, arrays);
         } else {
             let mut scratch = nan(convolution.scratch_len(cpu.thread_count()));
             let (mut made, mut gradient) = (nan(convolution.output_len()), nan(convolution.output_len()));
             let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
             conv2d::forward(cpu, convolution, &x, &w, epilogue, &mut made, &mut scratch);
-            pool::max_forward(cpu, pool, activation, &made, &mut y, &mut choice);
-            pool::max_backward(cpu, pool, activation, &y, &choice, &mut dy, &mut gradient);
+            pool::max_forward(cpu, pool, activation, &made, &mut y, &mut argmax);
+            pool::max_backward(cpu, pool, activation, &y, &argmax, &mut dy, &mut gradient);
             let gradient = OutputGradient { dy: &gradient, relu_y: None };
             conv2d::backward_weight(cpu, convolution, &x, gradient, &mut dw, Some(&mut db), &mut scratch);
         }
-        [y, choice.into_iter().map(f32::from).collect(), dw, db].concat()
+        [y, argmax.into_iter().map(f32::from).collect(), dw, db].concat()
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) struct Side {
 pub(super) struct Segment {
     pub positions: Range<usize>,
     pub taps: Range<usize>,
-    /// What the first position meets by its first tap; 0 if it meets none.
+    /// The source of the first position by its first tap; 0 if it has none.
     pub source: usize,
 }
 
@@ -53,7 +53,7 @@ impl Side {
         inside(self.positions, (self.first + tap, self.step), self.before, self.len)
     }
 
-    /// What a position meets by a tap, if it meets anything.
+    /// The source of a position by a tap, if there is one.
     pub fn source(&self, position: usize, tap: usize) -> usize {
         self.first + position * self.step + tap - self.before
     }

@@ -91,7 +91,7 @@ fn run(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, dy: &[
     let mut scratch = nan(g.scratch_len(cpu.thread_count()));
     let (mut y, mut dx, mut dw, mut db) =
         (nan(g.output_len()), nan(g.input_len()), nan(g.weight_len()), bias.map(|bias| nan(bias.len())));
-    forward(cpu, g, x, w, Epilogue { bias, activation: Activation::None }, &mut y, &mut scratch);
+    forward(cpu, g, x, w, Epilogue { bias, relu: false }, &mut y, &mut scratch);
     let dy = OutputGradient { dy, relu_y: None };
     scratch.fill(f32::NAN);
     backward_input(cpu, g, dy, w, &mut dx, &mut scratch);
@@ -240,8 +240,7 @@ fn relu_in_the_epilogue_is_relu_after_it() {
             let (mut y, mut dx, mut dw, mut db) =
                 (nan(g.output_len()), nan(g.input_len()), nan(g.weight_len()), nan(g.out_c));
             let mut scratch = nan(g.scratch_len(cpu.thread_count()));
-            let activation = if fused { Activation::Relu } else { Activation::None };
-            forward(cpu, &g, &x, &w, Epilogue { bias: Some(&bias), activation }, &mut y, &mut scratch);
+            forward(cpu, &g, &x, &w, Epilogue { bias: Some(&bias), relu: fused }, &mut y, &mut scratch);
             let mut masked = dy.clone();
             if !fused {
                 relu::forward(cpu, &mut y);

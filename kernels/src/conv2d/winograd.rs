@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::direct::{IMAGE_TASKS, WEIGHT_PARTS, copy_where_positive};
-use super::{Activation, Algorithm, Conv2d, Epilogue, OutputGradient};
+use super::{Algorithm, Conv2d, Epilogue, OutputGradient};
 use crate::cpu::winograd::{EightPoints, Finish, Patch, Planes as Points2d, Points, SixPoints, Strides, Transform};
 use crate::cpu::winograd::{from_points, to_points};
 use crate::cpu::{
@@ -22,7 +22,7 @@ const OUTPUTS: usize = 4;
 /// weights too.
 const FLOATS_AT_ONCE: usize = 1 << 15;
 
-/// Whether this algorithm is used, by the shape of images and kernels alone.
+/// True if this algorithm is used, by the shape of images and kernels alone.
 pub(super) fn is_chosen(geometry: &Conv2d) -> bool {
     let &Conv2d { kernel_h, kernel_w, stride, groups, in_c, out_c, algorithm, .. } = geometry;
     let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
@@ -37,17 +37,16 @@ pub(super) fn is_chosen(geometry: &Conv2d) -> bool {
         && 2 * computed <= 3 * out_h * out_w
 }
 
-/// As [`super::forward`].
 pub(super) fn forward(
     cpu: &Cpu,
     geometry: &Conv2d,
     x: &[f32],
     w: &[f32],
-    Epilogue { bias, activation }: Epilogue<'_>,
+    Epilogue { bias, relu }: Epilogue<'_>,
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let finish = Finish { bias, relu: activation == Activation::Relu };
+    let finish = Finish { bias, relu };
     let filter = Filter::forward(geometry);
     match filter.taps {
         3 => filter.run::<SixPoints>(cpu, (x, None), w, finish, y, scratch),
@@ -72,7 +71,6 @@ pub(super) fn backward_input(
     }
 }
 
-/// Images of NHWC.
 #[derive(Clone, Copy)]
 struct Images {
     h: usize,
@@ -124,7 +122,7 @@ struct Filter {
     target: Images,
     taps: usize,
     pad: usize,
-    /// Whether the weights are turned around, their channels of input and output exchanged.
+    /// True if the weights are turned around, their channels of input and output exchanged.
     turned: bool,
     /// Images whose gradients are masked at once.
     masked_at_once: usize,

@@ -12,7 +12,7 @@ pub enum Isa {
     Avx512,
     /// AVX2 and FMA: vectors of 8.
     Avx2,
-    /// Whatever the target has by default: arrays of 8, separate multiply and add.
+    /// The default of the target: arrays of 4, separate multiply and add.
     Portable,
 }
 
@@ -25,7 +25,7 @@ impl Isa {
         Self::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Self::Portable)
     }
 
-    /// Whether this machine has it.
+    /// True if this machine has it.
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]

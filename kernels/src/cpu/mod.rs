@@ -1,7 +1,7 @@
 //! The CPU as a device: one pool of threads and one instruction set.
 
+mod fused_simd;
 mod isa;
-mod lanes;
 mod product;
 mod simd;
 mod sum;
@@ -9,8 +9,8 @@ mod tile;
 pub(crate) mod winograd;
 
 pub use isa::Isa;
-pub(crate) use lanes::{Lanes, Task, for_each_block, lane_count};
 pub(crate) use product::{Ahead, Depth, Level, Packed, Planes, Product, Rows, Start, for_each_panel, pack, packed_len};
+pub(crate) use simd::{Simd, Task, for_each_block, vector_len};
 pub(crate) use sum::{add_rows, sum_partials};
 
 use std::fmt;
@@ -204,7 +204,7 @@ pub enum CpuError {
     Threads {
         /// How many were asked for.
         thread_count: usize,
-        /// What the system said.
+        /// The system's message for people.
         message: String,
     },
     /// No instruction set has this name.

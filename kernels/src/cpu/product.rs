@@ -1,6 +1,6 @@
 //! The matrix product that convolution and the fully connected layer are written in.
 //!
-//! `C[i][j] = start + sum over k of A[i][k] B[k][j]`, or the rectifier of that, where A is never laid out as a matrix: row i
+//! `C[i][j] = start + sum over k of A[i][k] B[k][j]`, or ReLU of that, where A is never laid out as a matrix: row i
 //! and depth k are offsets into a buffer, each with strides of its own. In NHWC memory a row of the kernel meets one
 //! contiguous run of floats, so a convolution is a few of these products as it stands, and so are both its gradients.
 
@@ -8,27 +8,26 @@
 
 use super::Isa;
 #[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
-use super::simd::{Portable, Simd};
+use super::fused_simd::{Avx2, Avx512};
+use super::fused_simd::{FusedSimd, Portable};
 use super::sum::add_rows;
-use super::tile;
 
 /// Columns of the widest panel: two vectors of AVX-512.
 pub(super) const MAX_WIDTH: usize = 32;
 
 /// One product `C = start + A B`, or `C += A B`.
 pub(crate) struct Product<'a> {
-    /// Where the rows of A begin, and where the rows of C.
+    /// The rows of A and of C.
     pub rows: Rows,
-    /// Where the elements of a row of A are, and which rows of B they meet.
+    /// The elements of a row of A, and the rows of B that they meet.
     pub depth: Depth,
     /// The buffer behind A.
     pub a: &'a [f32],
     /// B as [`pack`] wrote it.
     pub b: Packed<'a>,
-    /// What C holds before the sum.
+    /// The values of C before the sum.
     pub start: Start<'a>,
-    /// Whether negative elements of C become zero at the end.
+    /// True if negative elements of C become zero at the end.
     pub relu: bool,
     /// Products of the same shape that lie behind this one.
     pub planes: Planes,
@@ -47,7 +46,6 @@ pub(crate) struct Ahead {
 pub(super) const LINE: usize = 16;
 
 impl Ahead {
-    /// No memory.
     pub const NONE: Self = Self { first: std::ptr::null(), lines: 0 };
 
     /// This memory, or as much of it as exists.
@@ -74,7 +72,6 @@ pub(crate) struct Planes {
 }
 
 impl Planes {
-    /// One product.
     pub const ONE: Self = Self { count: 1, a: 0, b: 0, c: 0 };
 }
 
@@ -112,7 +109,7 @@ pub(crate) struct Packed<'a> {
     pub first: usize,
 }
 
-/// What C holds before the sum.
+/// The values of C before the sum.
 #[derive(Clone, Copy)]
 pub(crate) enum Start<'a> {
     Zero,
@@ -204,19 +201,19 @@ pub(crate) fn pack<'a>(
     column_stride: usize,
     offset: impl Fn(usize) -> usize,
 ) -> Packed<'a> {
-    pack_panels(lanes(isa), packed, source, (depth, columns), column_stride, offset);
+    pack_panels(vector_len(isa), packed, source, (depth, columns), column_stride, offset);
     Packed { floats: packed, depth, columns, first: 0 }
 }
 
 fn pack_panels(
-    lanes: usize,
+    vector_len: usize,
     packed: &mut [f32],
     source: &[f32],
     (depth, columns): (usize, usize),
     column_stride: usize,
     offset: impl Fn(usize) -> usize,
 ) {
-    for panel in panels(lanes, columns) {
+    for panel in panels(vector_len, columns) {
         let target = packed[depth * panel.first..][..depth * panel.width].chunks_exact_mut(panel.width);
         for (k, row) in target.enumerate() {
             let source = &source[offset(k) + panel.first * column_stride..];
@@ -239,14 +236,14 @@ impl<'a> Packed<'a> {
     /// B where it lies, if that is how [`pack`] would lay it out: one panel without padding. B[k][j] is
     /// `source[k * row_stride + j]`.
     pub fn in_place(isa: Isa, source: &'a [f32], (depth, columns): (usize, usize), row_stride: usize) -> Option<Self> {
-        let mut panels = panels(lanes(isa), columns);
+        let mut panels = panels(vector_len(isa), columns);
         let fills_a_panel = panels.next().is_some_and(|panel| panel.width == columns) && panels.next().is_none();
         (fills_a_panel && row_stride == columns).then_some(Self { floats: source, depth, columns, first: 0 })
     }
 
     /// `sums[j] +=` the sum of column j, in the order of [`add_rows`].
     pub fn add_columns(&self, isa: Isa, sums: &mut [f32]) {
-        for panel in panels(lanes(isa), self.columns) {
+        for panel in panels(vector_len(isa), self.columns) {
             let mut padded = [0.0; MAX_WIDTH];
             let rows = &self.floats[self.depth * panel.first..][..self.depth * panel.width];
             add_rows(isa, rows, &mut padded[..panel.width]);
@@ -258,28 +255,8 @@ impl<'a> Packed<'a> {
 }
 
 impl Product<'_> {
-    /// Computes the product into `c`.
-    ///
-    /// # Panics
-    /// If an offset lies outside its buffer.
-    pub fn run(&self, isa: Isa, c: &mut [f32]) {
-        if !self.check(lanes(isa), c.len()) {
-            return;
-        }
-        // SAFETY: a `Cpu` holds only instruction sets that the machine has; the offsets were checked above.
-        unsafe {
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => tile::run_avx512(self, c),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => tile::run_avx2(self, c),
-                _ => tile::run_portable(self, c),
-            }
-        }
-    }
-
     /// Asserts that every offset lies inside its buffer. False if C has no elements.
-    fn check(&self, lanes: usize, c_len: usize) -> bool {
+    pub(super) fn check(&self, vector_len: usize, c_len: usize) -> bool {
         let Self { rows, depth, b, planes, .. } = self;
         if rows.counts.contains(&0) || b.columns == 0 || planes.count == 0 {
             return false;
@@ -293,19 +270,20 @@ impl Product<'_> {
             let (last_a, last_b) = depth.last();
             assert!(plane_a + last_offset(&rows.counts, &rows.a_strides) + last_a < self.a.len(), "A is too short");
             assert!(b.first + last_b < b.depth, "B has too few rows");
-            assert!(b.floats.len() >= plane_b + b.depth * b.columns.next_multiple_of(lanes), "B is too short");
+            assert!(b.floats.len() >= plane_b + b.depth * b.columns.next_multiple_of(vector_len), "B is too short");
         }
         true
     }
 }
 
-pub(super) fn lanes(isa: Isa) -> usize {
+/// Floats of a vector.
+pub(super) fn vector_len(isa: Isa) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => Avx512::LANES,
+        Isa::Avx512 => Avx512::LEN,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => Avx2::LANES,
-        _ => Portable::LANES,
+        Isa::Avx2 => Avx2::LEN,
+        _ => Portable::LEN,
     }
 }
 
@@ -317,16 +295,16 @@ pub(super) struct Panel {
 }
 
 #[inline(always)]
-pub(super) fn panels(lanes: usize, columns: usize) -> impl Iterator<Item = Panel> {
-    (0..columns).step_by(2 * lanes).map(move |first| {
-        let columns = (columns - first).min(2 * lanes);
-        Panel { first, columns, width: if columns > lanes { 2 * lanes } else { lanes } }
+pub(super) fn panels(vector_len: usize, columns: usize) -> impl Iterator<Item = Panel> {
+    (0..columns).step_by(2 * vector_len).map(move |first| {
+        let columns = (columns - first).min(2 * vector_len);
+        Panel { first, columns, width: if columns > vector_len { 2 * vector_len } else { vector_len } }
     })
 }
 
 /// Calls `visit` with the first column of each panel of B, its columns, and these padded to whole vectors.
 pub(crate) fn for_each_panel(isa: Isa, columns: usize, mut visit: impl FnMut(usize, usize, usize)) {
-    panels(lanes(isa), columns).for_each(|panel| visit(panel.first, panel.columns, panel.width));
+    panels(vector_len(isa), columns).for_each(|panel| visit(panel.first, panel.columns, panel.width));
 }
 
 /// The largest offset that counts and strides reach.
@@ -336,7 +314,8 @@ fn last_offset(counts: &[usize], strides: &[usize]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::Plain;
+    use super::super::fused_simd::Plain;
+    use super::super::tile;
     use super::*;
 
     /// The kernel of AVX-512 has the widest tile. Here it runs with arrays, so that machines without AVX-512 test its shape.
@@ -372,7 +351,7 @@ mod tests {
         let isas: Vec<Isa> = Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect();
         let runs_of: Vec<_> =
             isas.iter().map(|&isa| move |product: &Product<'_>, c: &mut [f32]| product.run(isa, c)).collect();
-        kernels.extend(isas.iter().zip(&runs_of).map(|(&isa, run)| (lanes(isa), run as Run<'_>)));
+        kernels.extend(isas.iter().zip(&runs_of).map(|(&isa, run)| (vector_len(isa), run as Run<'_>)));
 
         for (start, from_bias, from_sum, relu) in [
             (Start::Zero, 0.0, 0.0, false),
@@ -397,9 +376,9 @@ mod tests {
                     }
                 }
             }
-            for (lanes, run) in &kernels {
+            for (vector_len, run) in &kernels {
                 let mut packed = vec![f32::NAN; packed_len(b_depth, columns)];
-                pack_panels(*lanes, &mut packed, &b, (b_depth, columns), 1, |k| k * columns);
+                pack_panels(*vector_len, &mut packed, &b, (b_depth, columns), 1, |k| k * columns);
                 let rows = Rows { counts, a_strides, c_strides };
                 let (depth, b) =
                     (Depth::new(levels, block), Packed { floats: &packed, depth: b_depth, columns, first: 0 });
@@ -408,7 +387,10 @@ mod tests {
                     &Product { rows, depth, a: &a, b, start, relu, planes: Planes::ONE, ahead: [Ahead::NONE; 2] },
                     &mut c,
                 );
-                assert_eq!(c, expected, "{counts:?} {depth_counts:?} {columns} columns, block {block}, {lanes} lanes");
+                assert_eq!(
+                    c, expected,
+                    "{counts:?} {depth_counts:?} {columns} columns, block {block}, vectors of {vector_len}"
+                );
             }
         }
     }

@@ -7,34 +7,55 @@
 
 #![allow(unsafe_code)]
 
-use super::product::{Ahead, Block, LINE, MAX_WIDTH, Panel, Product, Rows, Start, panels};
-use super::simd::Portable;
-use super::simd::Simd;
+use super::Isa;
+use super::fused_simd::FusedSimd;
+use super::fused_simd::Portable;
 #[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
+use super::fused_simd::{Avx2, Avx512};
+use super::product::{Ahead, Block, LINE, MAX_WIDTH, Panel, Product, Rows, Start, panels, vector_len};
 
 /// Rows of the highest tile.
 const MAX_HEIGHT: usize = 8;
 
+impl Product<'_> {
+    /// Computes the product into `c`.
+    ///
+    /// # Panics
+    /// If an offset lies outside its buffer.
+    pub fn run(&self, isa: Isa, c: &mut [f32]) {
+        if !self.check(vector_len(isa), c.len()) {
+            return;
+        }
+        // SAFETY: a `Cpu` holds only instruction sets that the machine has; the offsets were checked above.
+        unsafe {
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => run_avx512(self, c),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => run_avx2(self, c),
+                _ => run_portable(self, c),
+            }
+        }
+    }
+}
+
 // AVX-512 has 32 registers: 8 rows x 2 vectors need 16 sums, 2 of B, and broadcast A within the multiply-add.
-/// [`run`] with AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx2,fma")]
-pub(super) unsafe fn run_avx512(product: &Product<'_>, c: &mut [f32]) {
+unsafe fn run_avx512(product: &Product<'_>, c: &mut [f32]) {
     // SAFETY: compiled with the features of `Avx512`; the rest is the caller's.
     unsafe { run::<Avx512, 8>(product, c) }
 }
 
-/// [`run`] with AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn run_avx2(product: &Product<'_>, c: &mut [f32]) {
+unsafe fn run_avx2(product: &Product<'_>, c: &mut [f32]) {
     // SAFETY: compiled with the features of `Avx2`; the rest is the caller's.
     unsafe { run::<Avx2, 6>(product, c) }
 }
 
 /// [`run`] with what every target has.
-pub(super) unsafe fn run_portable(product: &Product<'_>, c: &mut [f32]) {
+unsafe fn run_portable(product: &Product<'_>, c: &mut [f32]) {
     // SAFETY: the caller's.
     unsafe { run::<Portable, 6>(product, c) }
 }
@@ -44,16 +65,16 @@ pub(super) unsafe fn run_portable(product: &Product<'_>, c: &mut [f32]) {
 /// # Safety
 /// The machine has the instructions of `S`, and `Product::check` has checked the offsets and given true.
 #[inline(always)]
-pub(super) unsafe fn run<S: Simd, const M: usize>(product: &Product<'_>, c: &mut [f32]) {
-    const { assert!(M <= MAX_HEIGHT && 2 * S::LANES <= MAX_WIDTH) };
+pub(super) unsafe fn run<S: FusedSimd, const M: usize>(product: &Product<'_>, c: &mut [f32]) {
+    const { assert!(M <= MAX_HEIGHT && 2 * S::LEN <= MAX_WIDTH) };
     let row_count: usize = product.rows.counts.iter().product();
-    let panel_count = product.b.columns.div_ceil(2 * S::LANES);
+    let panel_count = product.b.columns.div_ceil(2 * S::LEN);
     let mut fetch = Fetch::new(product.ahead, row_count.div_ceil(M) * panel_count * product.planes.count);
     for block in product.depth.blocks() {
-        for panel in panels(S::LANES, product.b.columns) {
+        for panel in panels(S::LEN, product.b.columns) {
             // SAFETY: the caller's; the block is part of the depth.
             unsafe {
-                if panel.width == S::LANES {
+                if panel.width == S::LEN {
                     run_panel::<S, M, 1>(product, block, panel, c, &mut fetch);
                 } else {
                     run_panel::<S, M, 2>(product, block, panel, c, &mut fetch);
@@ -65,7 +86,7 @@ pub(super) unsafe fn run<S: Simd, const M: usize>(product: &Product<'_>, c: &mut
 
 /// All rows of one panel, in all planes.
 #[inline(always)]
-unsafe fn run_panel<S: Simd, const M: usize, const N: usize>(
+unsafe fn run_panel<S: FusedSimd, const M: usize, const N: usize>(
     product: &Product<'_>,
     block: Block,
     panel: Panel,
@@ -134,7 +155,7 @@ unsafe fn run_panel<S: Simd, const M: usize, const N: usize>(
     }
 }
 
-/// What all tiles of a panel share.
+/// Constants of all tiles of a panel.
 struct Context<'a> {
     walk: Walk,
     start: Start<'a>,
@@ -145,7 +166,7 @@ struct Context<'a> {
 impl Context<'_> {
     /// One tile: its first `M` rows.
     #[inline(always)]
-    unsafe fn run_tile<S: Simd, const M: usize, const N: usize>(
+    unsafe fn run_tile<S: FusedSimd, const M: usize, const N: usize>(
         &self,
         a_rows: &[*const f32; MAX_HEIGHT],
         c_rows: &[*mut f32; MAX_HEIGHT],
@@ -154,7 +175,7 @@ impl Context<'_> {
     ) {
         let a: [*const f32; M] = std::array::from_fn(|i| a_rows[i]);
         let mut c: [*mut f32; M] = std::array::from_fn(|i| c_rows[i]);
-        let is_edge = self.columns < N * S::LANES;
+        let is_edge = self.columns < N * S::LEN;
         if is_edge {
             for (c, edge) in c.iter_mut().zip(edge.iter_mut()) {
                 if matches!(self.start, Start::Sum) {
@@ -180,7 +201,7 @@ impl Context<'_> {
             sums = self.walk.sum::<S, M, N>(sums, a, b);
             for i in 0..M {
                 for (n, sum) in sums[i].into_iter().enumerate() {
-                    S::store(c[i].add(n * S::LANES), if self.relu { S::relu(sum) } else { sum });
+                    S::store(c[i].add(n * S::LEN), if self.relu { S::relu(sum) } else { sum });
                 }
             }
         }
@@ -195,12 +216,12 @@ impl Context<'_> {
 }
 
 #[inline(always)]
-unsafe fn load_row<S: Simd, const N: usize>(from: *const f32) -> [S::Vector; N] {
+unsafe fn load_row<S: FusedSimd, const N: usize>(from: *const f32) -> [S::Vector; N] {
     // SAFETY: the caller's pointer is valid for N vectors.
     unsafe {
         let mut row = [S::splat(0.0); N];
         for (n, vector) in row.iter_mut().enumerate() {
-            *vector = S::load(from.add(n * S::LANES));
+            *vector = S::load(from.add(n * S::LEN));
         }
         row
     }
@@ -221,7 +242,7 @@ struct Walk {
     /// Runs until the outermost level takes a step, and how often one comes after that.
     runs_to_turn: usize,
     runs_per_turn: usize,
-    /// What that step adds to that of a run; wraps if it leads back.
+    /// The step's offset beyond that of a run; wraps if it leads back.
     a_turn: usize,
     b_turn: usize,
 }
@@ -250,7 +271,7 @@ impl Walk {
 
     /// The inner loop: `sums[i][..] += a[i][k] * b[k][..]` for all k of the block.
     #[inline(always)]
-    unsafe fn sum<S: Simd, const M: usize, const N: usize>(
+    unsafe fn sum<S: FusedSimd, const M: usize, const N: usize>(
         &self,
         mut sums: [[S::Vector; N]; M],
         a: [*const f32; M],

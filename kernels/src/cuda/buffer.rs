@@ -23,9 +23,9 @@ pub struct Buffer<T> {
 /// K tensors of one shape in a buffer: that of lane k begins at `offset + k * stride`.
 #[derive(Debug)]
 pub struct Lanes<'a, T = f32> {
-    /// What they lie in.
+    /// The buffer that holds them.
     pub buffer: &'a Buffer<T>,
-    /// Where lane 0 begins.
+    /// The place in the buffer at which lane 0 begins.
     pub offset: usize,
     /// From one lane to the next; 0 where all read the same tensor.
     pub stride: usize,
@@ -142,12 +142,12 @@ impl Gpu {
 }
 
 impl<T> Buffer<T> {
-    /// How many values.
+    /// How many values it holds.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it has no values.
+    /// True if it has no values.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -185,7 +185,7 @@ impl<T> Lanes<'_, T> {
         Lanes { offset: self.offset + offset, ..self }
     }
 
-    /// Whether every lane begins at a multiple of four values.
+    /// True if every lane begins at a multiple of four values.
     pub(crate) fn is_aligned(&self) -> bool {
         self.offset.is_multiple_of(4) && self.stride.is_multiple_of(4)
     }

@@ -12,44 +12,44 @@ pub enum GpuError {
     NoDriver,
     /// The driver is older than the kernels. Versions are those of CUDA, as (major, minor).
     DriverTooOld {
-        /// What the driver supports.
+        /// The newest CUDA version that the driver supports.
         found: (u32, u32),
-        /// What the kernels need.
+        /// The oldest that the kernels run on.
         needed: (u32, u32),
     },
     /// There is no GPU of this number.
     NoSuchGpu {
-        /// What was asked for.
+        /// The number that was asked for.
         ordinal: usize,
         /// How many there are.
         count: usize,
     },
     /// The GPU is older than the kernels.
     GpuTooOld {
-        /// What was asked for.
+        /// The number that was asked for.
         ordinal: usize,
-        /// The GPU's name.
+        /// The GPU, as the driver names it.
         name: String,
         /// Its compute capability, as (major, minor).
         found: (u32, u32),
-        /// What the kernels need.
+        /// The oldest that the kernels run on.
         needed: (u32, u32),
     },
     /// An allocation did not fit.
     OutOfMemory {
-        /// What was asked for; 0 where the driver does not say.
+        /// Bytes that were asked for; 0 where the driver does not say.
         bytes: usize,
-        /// What was free.
+        /// Bytes that were free.
         free: usize,
-        /// What the GPU has.
+        /// Bytes that the GPU has.
         total: usize,
     },
     /// The driver reported an error. Errors of a kernel show at the next copy or synchronisation, and leave the GPU unusable
     /// for this process.
     Failed {
-        /// What was being done.
+        /// The operation that failed.
         action: String,
-        /// The driver's words.
+        /// The driver's name for the error.
         message: String,
     },
 }
@@ -65,7 +65,7 @@ impl GpuError {
     }
 }
 
-/// Whether the driver had no room.
+/// True if the driver had no room.
 pub(super) fn is_out_of_memory(error: DriverError) -> bool {
     error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY
 }

@@ -13,7 +13,7 @@ use super::graph::Capture;
 use super::module::Module;
 use super::{GpuError, Launch};
 
-/// What the kernels were compiled with: drivers that support less cannot load them.
+/// The CUDA version that the kernels were compiled with: older drivers cannot load them.
 const NEEDED_CUDA: (u32, u32) = (12, 1);
 
 /// Ampere: asynchronous copies to shared memory, and the tensor cores' TF32 and BF16.
@@ -28,16 +28,16 @@ pub struct Gpu {
 /// Bytes of device memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// What nobody uses, other processes included.
+    /// Bytes that no process uses.
     pub free: usize,
-    /// What the GPU has.
+    /// Bytes that the GPU has.
     pub total: usize,
 }
 
 pub(super) struct Inner {
     pub stream: Arc<CudaStream>,
     pub module: Module,
-    /// What is being captured.
+    /// The capture in progress.
     pub capture: Mutex<Option<Capture>>,
     name: String,
     capability: (u32, u32),
@@ -123,7 +123,7 @@ impl Gpu {
         self.inner.capability
     }
 
-    /// What is free at this moment.
+    /// The memory that is free at this moment, and all that there is.
     ///
     /// # Errors
     /// What the driver says.
@@ -141,18 +141,17 @@ impl Gpu {
         self.inner.stream.synchronize().map_err(|error| GpuError::failed("waiting for the GPU", error))
     }
 
-    /// Begins the launch of a kernel.
-    pub(crate) fn launch(&self, kernel: &'static str) -> Launch<'_> {
-        Launch::new(self, kernel)
+    /// Begins the launch of a kernel for K lanes.
+    pub(crate) fn launch(&self, kernel: &'static str, lanes: usize) -> Launch<'_> {
+        Launch::new(self, kernel, lanes)
     }
 
-    /// Zeroed memory.
     pub(super) fn allocate(&self, bytes: usize) -> Result<Allocation, GpuError> {
         let failed = |error| self.failed(format!("allocating {bytes} bytes"), bytes, error);
         Allocation::new(&self.inner, bytes).map_err(failed)
     }
 
-    /// What the driver says of something that takes memory: `bytes`, or 0 where the driver alone knows.
+    /// The error of an operation that takes memory: `bytes`, or 0 where the driver alone knows.
     pub(super) fn failed(&self, action: impl Into<String>, bytes: usize, error: DriverError) -> GpuError {
         if !is_out_of_memory(error) {
             return GpuError::failed(action, error);

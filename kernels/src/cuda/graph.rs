@@ -21,7 +21,7 @@ pub struct Graph {
 // SAFETY: a graph may be used by one thread at a time, any of them; `cudarc` makes the GPU that thread's before each call.
 unsafe impl Send for Graph {}
 
-/// What a capture in progress uses.
+/// Allocations that a capture in progress uses.
 #[derive(Default)]
 pub(super) struct Capture {
     allocations: Vec<Arc<Allocation>>,

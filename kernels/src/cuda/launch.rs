@@ -9,26 +9,33 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 use cudarc::driver::result;
 
+use super::argument::Argument;
 use super::buffer::Allocation;
+#[cfg(test)]
+use super::declared;
 use super::{Buffer, Gpu, GpuError, Lanes};
 
-/// A launch in the making: arguments are added in the kernel's order.
+/// A launch in the making: arguments are added in the kernel's order, under the names that it has for them. Tests compare names,
+/// types and sizes with what the kernel declares.
 ///
 /// ```ignore
-/// let launch = gpu.launch("relu_forward").blocks([len.div_ceil(256), lanes, 1]).threads(256);
+/// let launch = gpu.launch("relu_forward", lanes).threads_for(len, 256).value("len", count(len));
 /// // SAFETY: the arguments of `relu_forward`.
-/// unsafe { launch.value(len as u32).write(y, lanes, len).run() }
+/// unsafe { launch.write("y", y, len).run() }
 /// ```
 #[must_use]
 pub(crate) struct Launch<'a> {
     gpu: &'a Gpu,
     kernel: &'static str,
+    lanes: usize,
     blocks: [usize; 3],
     threads: usize,
     shared_bytes: usize,
-    /// Each argument's bytes.
     arguments: Vec<Vec<u64>>,
     allocations: Vec<&'a Arc<Allocation>>,
+    /// Type, name and bytes of each argument.
+    #[cfg(test)]
+    given: Vec<(String, &'static str, usize)>,
 }
 
 /// `Lanes<T>` of `device.cuh`: where lane 0 begins, and how many values lie from one lane to the next.
@@ -55,9 +62,19 @@ pub(crate) fn width<const N: usize>(len: usize, aligned: [bool; N]) -> usize {
 }
 
 impl<'a> Launch<'a> {
-    pub(super) fn new(gpu: &'a Gpu, kernel: &'static str) -> Launch<'a> {
-        let (arguments, allocations) = (Vec::new(), Vec::new());
-        Launch { gpu, kernel, blocks: [1; 3], threads: 1, shared_bytes: 0, arguments, allocations }
+    pub(super) fn new(gpu: &'a Gpu, kernel: &'static str, lanes: usize) -> Launch<'a> {
+        Launch {
+            gpu,
+            kernel,
+            lanes,
+            blocks: [1; 3],
+            threads: 1,
+            shared_bytes: 0,
+            arguments: Vec::new(),
+            allocations: Vec::new(),
+            #[cfg(test)]
+            given: Vec::new(),
+        }
     }
 
     /// Blocks along x, y and z: at most 2^31 - 1 and twice 65,535.
@@ -70,69 +87,127 @@ impl<'a> Launch<'a> {
         Launch { threads, ..self }
     }
 
+    /// A thread for each of `items` in each lane: blocks of so many threads along x, lanes along y.
+    pub fn threads_for(self, items: usize, threads: usize) -> Self {
+        let lanes = self.lanes;
+        self.blocks([items.div_ceil(threads), lanes, 1]).threads(threads)
+    }
+
     /// Dynamic shared memory of a block.
     pub fn shared_bytes(self, shared_bytes: usize) -> Self {
         Launch { shared_bytes, ..self }
     }
 
-    /// A number, or a `#[repr(C)]` struct of numbers as the kernel declares it.
-    pub fn value<T: Pod>(mut self, value: T) -> Self {
-        const { assert!(align_of::<T>() <= align_of::<u64>()) };
-        let mut words = vec![0_u64; size_of::<T>().div_ceil(size_of::<u64>())];
-        bytemuck::cast_slice_mut(&mut words)[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
-        self.arguments.push(words);
-        self
+    /// A number, or a struct of numbers.
+    #[track_caller]
+    pub fn value<T: Argument>(self, name: &'static str, value: T) -> Self {
+        #[cfg(test)]
+        if !T::FIELDS.is_empty() {
+            declared::check_struct(T::TYPE, T::FIELDS);
+        }
+        self.push(name, || T::TYPE.to_owned(), value)
     }
 
-    /// A `Lanes<const T>`: `len` values that the kernel reads in each of `lanes` lanes.
+    /// A `Lanes<const T>`: `len` values that the kernel reads in each lane.
     ///
     /// # Panics
     /// If the buffer is too short, or another GPU's.
     #[track_caller]
-    pub fn read<T>(mut self, view: Lanes<'a, T>, lanes: usize, len: usize) -> Self {
-        let Lanes { buffer, offset, stride } = view;
-        buffer.check(self.gpu, offset, lanes.saturating_sub(1).saturating_mul(stride).saturating_add(len));
-        self.allocations.push(buffer.allocation());
-        self.value(DeviceLanes { pointer: buffer.pointer_at(offset), stride: stride as u64 })
+    pub fn read<T: Argument>(self, name: &'static str, view: Lanes<'a, T>, len: usize) -> Self {
+        self.read_optional(name, Some(view), len)
     }
 
-    /// A `Lanes<T>`: `len` values that the kernel writes in each of `lanes` lanes.
+    /// A `Lanes<T>`: `len` values that the kernel writes in each lane.
     ///
     /// # Panics
     /// If the buffer is too short or another GPU's, or lanes overlap.
     #[track_caller]
-    pub fn write<T>(self, view: Lanes<'a, T>, lanes: usize, len: usize) -> Self {
-        assert!(lanes <= 1 || view.stride >= len, "lanes of {len} values written {} apart", view.stride);
-        self.read(view, lanes, len)
+    pub fn write<T: Argument>(self, name: &'static str, view: Lanes<'a, T>, len: usize) -> Self {
+        self.write_optional(name, Some(view), len)
     }
 
     /// As [`Launch::read`]; null where there is none.
     #[track_caller]
-    pub fn read_optional<T>(self, view: Option<Lanes<'a, T>>, lanes: usize, len: usize) -> Self {
-        match view {
-            Some(view) => self.read(view, lanes, len),
-            None => self.value(DeviceLanes { pointer: 0, stride: 0 }),
-        }
+    pub fn read_optional<T: Argument>(self, name: &'static str, view: Option<Lanes<'a, T>>, len: usize) -> Self {
+        self.push_lanes(name, || format!("Lanes<const {}>", T::TYPE), view, len)
     }
 
     /// As [`Launch::write`]; null where there is none.
     #[track_caller]
-    pub fn write_optional<T>(self, view: Option<Lanes<'a, T>>, lanes: usize, len: usize) -> Self {
-        match view {
-            Some(view) => self.write(view, lanes, len),
-            None => self.value(DeviceLanes { pointer: 0, stride: 0 }),
+    pub fn write_optional<T: Argument>(self, name: &'static str, view: Option<Lanes<'a, T>>, len: usize) -> Self {
+        if let Some(Lanes { stride, .. }) = view {
+            assert!(self.lanes <= 1 || stride >= len, "lanes of {len} values written {stride} apart");
         }
+        self.push_lanes(name, || format!("Lanes<{}>", T::TYPE), view, len)
     }
 
-    /// A plain pointer to at least `len` values that the kernel reads or writes.
+    /// A `const T*`: at least `len` values that the kernel reads.
     ///
     /// # Panics
     /// If the buffer is too short, or another GPU's.
     #[track_caller]
-    pub fn buffer<T>(mut self, buffer: &'a Buffer<T>, len: usize) -> Self {
+    pub fn table<T: Argument>(self, name: &'static str, buffer: &'a Buffer<T>, len: usize) -> Self {
+        self.table_optional(name, Some(buffer), len)
+    }
+
+    /// As [`Launch::table`]; null where there is none.
+    #[track_caller]
+    pub fn table_optional<T: Argument>(self, name: &'static str, buffer: Option<&'a Buffer<T>>, len: usize) -> Self {
+        self.push_table(name, || format!("const {}*", T::TYPE), buffer, len)
+    }
+
+    /// A `T*`: at least `len` values that the kernel writes.
+    ///
+    /// # Panics
+    /// If the buffer is too short, or another GPU's.
+    #[track_caller]
+    pub fn table_mut<T: Argument>(self, name: &'static str, buffer: &'a Buffer<T>, len: usize) -> Self {
+        self.push_table(name, || format!("{}*", T::TYPE), Some(buffer), len)
+    }
+
+    #[track_caller]
+    fn push_lanes<T>(
+        mut self,
+        name: &'static str,
+        kind: impl Fn() -> String,
+        view: Option<Lanes<'a, T>>,
+        len: usize,
+    ) -> Self {
+        let Some(Lanes { buffer, offset, stride }) = view else {
+            return self.push(name, kind, DeviceLanes { pointer: 0, stride: 0 });
+        };
+        buffer.check(self.gpu, offset, self.lanes.saturating_sub(1).saturating_mul(stride).saturating_add(len));
+        self.allocations.push(buffer.allocation());
+        self.push(name, kind, DeviceLanes { pointer: buffer.pointer_at(offset), stride: stride as u64 })
+    }
+
+    #[track_caller]
+    fn push_table<T: Argument>(
+        mut self,
+        name: &'static str,
+        kind: impl Fn() -> String,
+        buffer: Option<&'a Buffer<T>>,
+        len: usize,
+    ) -> Self {
+        #[cfg(test)]
+        if !T::FIELDS.is_empty() {
+            declared::check_struct(T::TYPE, T::FIELDS);
+        }
+        let Some(buffer) = buffer else { return self.push(name, kind, 0_u64) };
         buffer.check(self.gpu, 0, len);
         self.allocations.push(buffer.allocation());
-        self.value(buffer.pointer_at(0))
+        self.push(name, kind, buffer.pointer_at(0))
+    }
+
+    #[cfg_attr(not(test), expect(unused_variables, reason = "tests look at them"))]
+    fn push<T: Pod>(mut self, name: &'static str, kind: impl Fn() -> String, value: T) -> Self {
+        const { assert!(align_of::<T>() <= align_of::<u64>()) };
+        let mut words = vec![0_u64; size_of::<T>().div_ceil(size_of::<u64>())];
+        bytemuck::cast_slice_mut(&mut words)[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
+        self.arguments.push(words);
+        #[cfg(test)]
+        self.given.push((kind(), name, size_of::<T>()));
+        self
     }
 
     /// Hands the launch to the stream, or to the graph that is being captured. Without blocks or threads there is nothing to
@@ -140,8 +215,11 @@ impl<'a> Launch<'a> {
     ///
     /// # Safety
     /// The arguments are those that the kernel declares, in its order, and with this grid it stays within their lengths.
+    #[track_caller]
     pub unsafe fn run(self) -> Result<(), GpuError> {
-        let Launch { gpu, kernel, blocks, threads, shared_bytes, mut arguments, allocations } = self;
+        #[cfg(test)]
+        declared::check_launch(self.kernel, &self.given);
+        let Launch { gpu, kernel, blocks, threads, shared_bytes, mut arguments, allocations, .. } = self;
         if threads == 0 || blocks.contains(&0) {
             return Ok(());
         }

@@ -7,7 +7,10 @@
 //! All operations work on K lanes at once: [`Lanes`] says where lane k's tensor begins. The lane is a dimension of the grid,
 //! and neither blocks nor the order of a sum depend on K: a lane's bits do not depend on its neighbours.
 
+mod argument;
 mod buffer;
+#[cfg(test)]
+mod declared;
 mod error;
 mod gpu;
 mod graph;
@@ -15,6 +18,7 @@ mod launch;
 mod module;
 mod precision;
 
+pub(crate) use argument::{Argument, mirror};
 pub use buffer::{Buffer, Lanes};
 pub use error::GpuError;
 pub use gpu::{Gpu, Memory};

@@ -19,7 +19,6 @@ const COMPUTE_80: &[u8] = include_bytes!("../../cuda/kernels.compute_80.ptx");
 /// Shared memory that a block has without asking.
 const SHARED_BYTES: u32 = 48 << 10;
 
-/// The loaded kernels.
 pub(super) struct Module {
     context: Arc<CudaContext>,
     module: sys::CUmodule,
@@ -29,7 +28,7 @@ pub(super) struct Module {
 #[derive(Clone, Copy)]
 struct Kernel {
     function: sys::CUfunction,
-    /// What it was allowed so far.
+    /// Dynamic shared memory that it was allowed so far.
     shared_bytes: u32,
 }
 

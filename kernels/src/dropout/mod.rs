@@ -7,12 +7,12 @@ pub use cpu::apply;
 
 use clr_rng::Philox;
 
-/// Which values are dropped, and how many. (Srivastava et al. 2014.)
+/// A mask: the values that are dropped. (Srivastava et al. 2014.)
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mask {
-    /// The random bits.
+    /// The source of random bits.
     pub philox: Philox,
-    /// The iteration.
+    /// The iteration, which keys the bits.
     pub step: u64,
     /// The random word of the first value; the others follow. A multiple of 4.
     pub first_word: u64,

@@ -2,9 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::cuda::{Buffer, Gpu, GpuError, Lanes, count};
+use crate::cuda::{Buffer, Gpu, GpuError, Lanes, count, mirror};
 use crate::step::LaneStep;
 
 const THREADS: usize = 256;
@@ -27,11 +25,11 @@ pub struct Images<'a> {
     pub pad: usize,
     /// Height and width of what the model sees.
     pub crop: [usize; 2],
-    /// Whether training flips images.
+    /// True if training flips images.
     pub flip: bool,
 }
 
-/// Which samples are in each batch of a call.
+/// The samples of each batch of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Batches<'a> {
     /// `[rows][lane_count][batch_size]`: places in the split.
@@ -44,61 +42,69 @@ pub struct Batches<'a> {
     pub lane_count: usize,
     /// Of the table; a batch may have fewer samples.
     pub batch_size: usize,
-    /// Where in a row of the table the batch begins.
+    /// The place in a row of the table at which the batch begins.
     pub first: usize,
     /// `[lanes]`: what keys each lane's draws. None: this is evaluation, where nothing is random.
     pub data_seeds: Option<&'a Buffer<u64>>,
 }
 
-/// Mirrors `input::Shape` in input.cu.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Shape {
-    sample_count: u32,
-    height: u32,
-    width: u32,
-    channels: u32,
-    crop_h: u32,
-    crop_w: u32,
-    pad: u32,
-    flip: u32,
-    mean_len: u32,
-    scale_len: u32,
-    row_count: u32,
-    sample_lanes: u32,
-    batch_size: u32,
-    first: u32,
-    augment: u32,
+mirror! {
+    /// Mirrors `input::LaunchShape` in input.cu.
+    struct LaunchShape = "input::LaunchShape" {
+        sample_count: u32,
+        height: u32,
+        width: u32,
+        channels: u32,
+        crop_h: u32,
+        crop_w: u32,
+        pad: u32,
+        flip: u32,
+        mean_len: u32,
+        scale_len: u32,
+        row_count: u32,
+        sample_lanes: u32,
+        batch_size: u32,
+        first: u32,
+        augment: u32,
+    }
 }
 
-/// Fills `images`, `[batch][crop][crop][channels]`, and `labels`, `[batch]`, of `lanes` lanes with the batch of the step at
-/// hand. One lane serves all, if all see the same samples with the same seed. A place that is no sample's gives zeros and the
-/// label -1.
+/// The batch that [`gather`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Samples of the batch.
+    pub len: usize,
+    /// `[len][crop height][crop width][channels]`.
+    pub images: Lanes<'a>,
+    /// `[len]`.
+    pub labels: Lanes<'a, i32>,
+}
+
+/// Fills the batch of the step at hand in each of `lanes` lanes. One lane serves all, if all see the same samples with the same
+/// seed. A place that is no sample's gives zeros and the label -1.
 ///
 /// # Errors
 /// What the driver says.
 ///
 /// # Panics
 /// If a buffer is too short, a crop larger than a padded image, or mean or scale of another length.
-#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
 pub fn gather(
     gpu: &Gpu,
     lanes: usize,
-    batch: usize,
     source: &Images<'_>,
     batches: &Batches<'_>,
     steps: &Buffer<LaneStep>,
-    images: Lanes<'_>,
-    labels: Lanes<'_, i32>,
+    to: Batch<'_>,
 ) -> Result<(), GpuError> {
     let &Images { shape: [height, width, channels], mean, scale, pad, crop: [crop_h, crop_w], flip, .. } = source;
     let &Batches { samples, epochs, rows, lane_count, batch_size, first, data_seeds } = batches;
+    let Batch { len: batch, images, labels } = to;
     let (stored_len, image_len) = (height * width * channels, crop_h * crop_w * channels);
     assert!([0, channels, stored_len].contains(&mean.len()), "a mean of {} values", mean.len());
     assert!([0, 1, channels].contains(&scale.len()), "a scale of {} values", scale.len());
     assert!(crop_h <= height + 2 * pad && crop_w <= width + 2 * pad, "a crop of {crop_h} x {crop_w}");
     assert!(first + batch <= batch_size && (lane_count == 1 || lane_count >= lanes));
-    let shape = Shape {
+    let shape = LaunchShape {
         sample_count: count(source.labels.len()),
         height: count(height),
         width: count(width),
@@ -116,17 +122,15 @@ pub fn gather(
         augment: u32::from(data_seeds.is_some()),
     };
     let table_len = rows * lane_count * batch_size;
-    let launch = gpu.launch("input_gather").blocks([image_len.div_ceil(THREADS), batch, lanes]).threads(THREADS);
-    let launch = launch.value(shape).buffer(source.images, source.labels.len() * stored_len);
-    let launch = launch.buffer(source.labels, source.labels.len()).buffer(mean, mean.len()).buffer(scale, scale.len());
-    let launch = launch.buffer(samples, table_len);
-    let launch = match data_seeds {
-        Some(seeds) => launch.buffer(epochs, table_len).buffer(seeds, lanes),
-        None => launch.value(0_u64).value(0_u64),
-    };
-    let launch = launch.buffer(steps, 1);
+    let launch = gpu.launch("input_gather", lanes).blocks([image_len.div_ceil(THREADS), batch, lanes]).threads(THREADS);
+    let launch = launch.value("shape", shape).table("stored", source.images, source.labels.len() * stored_len);
+    let launch = launch.table("stored_labels", source.labels, source.labels.len());
+    let launch = launch.table("mean", mean, mean.len()).table("scale", scale, scale.len());
+    let launch = launch.table("samples", samples, table_len);
+    let launch = launch.table_optional("epochs", data_seeds.map(|_| epochs), table_len);
+    let launch = launch.table_optional("seeds", data_seeds, lanes).table("steps", steps, 1);
     // SAFETY: the arguments of `input_gather`.
-    unsafe { launch.write(images, lanes, batch * image_len).write(labels, lanes, batch).run() }
+    unsafe { launch.write("images", images, batch * image_len).write("labels", labels, batch).run() }
 }
 
 #[cfg(test)]
@@ -141,7 +145,7 @@ mod tests {
     const BATCH: usize = 4;
     const ROWS: u64 = 2;
 
-    /// Which sample is at a place of a batch; the last one is none.
+    /// The sample at a place of a batch; the last one is none.
     fn sample(lane: u64, row: u64, place: usize) -> u32 {
         if place == BATCH - 1 { SAMPLES as u32 } else { ((7 * lane + 3 * row + place as u64) % SAMPLES as u64) as u32 }
     }
@@ -234,18 +238,19 @@ mod tests {
                 Tensors::unwritten(gpu, placing, count, BATCH),
             );
             let steps = gpu.alloc_from(&step(last_row as u32)).unwrap();
-            gather(gpu, count, BATCH, &source, &batches, &steps, batch.lanes(), targets.lanes()).unwrap();
+            let all = Batch { len: BATCH, images: batch.lanes(), labels: targets.lanes() };
+            gather(gpu, count, &source, &batches, &steps, all).unwrap();
             let found = targets.read(gpu).iter().map(|lane| lane.iter().map(|label| *label as f32).collect()).collect();
             let images = batch.read(gpu);
             // The last two samples alone are where the first two were.
             let half = Batches { first: BATCH / 2, ..batches };
-            gather(gpu, count, BATCH / 2, &source, &half, &steps, batch.lanes(), targets.lanes()).unwrap();
+            gather(gpu, count, &source, &half, &steps, Batch { len: BATCH / 2, ..all }).unwrap();
             for (whole, half) in images.iter().zip(batch.read(gpu)) {
                 assert_eq!(half[..BATCH / 2 * image_len], whole[BATCH / 2 * image_len..]);
             }
             // Beyond the table there are no samples.
             let steps = gpu.alloc_from(&step(ROWS as u32)).unwrap();
-            gather(gpu, count, BATCH, &source, &batches, &steps, batch.lanes(), targets.lanes()).unwrap();
+            gather(gpu, count, &source, &batches, &steps, all).unwrap();
             assert!(targets.read(gpu).iter().flatten().all(|label| *label == -1));
             join([images, found])
         }) {

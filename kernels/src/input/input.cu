@@ -8,8 +8,8 @@ constexpr u32 THREADS = 256;
 /// `clr_rng::Stream::Augment`.
 constexpr u32 STREAM = 1;
 
-/// Mirrors `Shape` in cuda.rs.
-struct Shape {
+/// Mirrors `LaunchShape` in cuda.rs.
+struct LaunchShape {
     u32 sample_count;
     u32 height, width, channels;
     u32 crop_h, crop_w, pad;
@@ -30,7 +30,7 @@ struct Shape {
 ///
 /// Grid: x = 256 values of an image, y = sample, z = lane.
 extern "C" __global__ void __launch_bounds__(input::THREADS)
-    input_gather(input::Shape shape, const u8* stored, const int* stored_labels, const float* mean, const float* scale,
+    input_gather(input::LaunchShape shape, const u8* stored, const int* stored_labels, const float* mean, const float* scale,
                  const u32* samples, const u32* epochs, const u64* seeds, const LaneStep* steps, Lanes<float> images,
                  Lanes<int> labels) {
     const u32 index = blockIdx.x * input::THREADS + threadIdx.x, place = blockIdx.y, lane = blockIdx.z;

@@ -2,37 +2,35 @@
 
 #![allow(unsafe_code)]
 
-use bytemuck::{Pod, Zeroable};
-
 use super::Linear;
-use crate::cuda::{Gpu, GpuError, Lanes, count};
+use crate::cuda::{Gpu, GpuError, Lanes, count, mirror};
 
 const THREADS: usize = 128;
 const WARPS: usize = THREADS / 32;
 
-/// What a warp computes of a product.
+/// The tile of a product that a warp computes.
 const ROWS: usize = 16;
 const COLUMNS: usize = 32;
 
 /// A depth from which on the warps of a block share it.
 const DEEP: usize = 256;
 
-/// Mirrors `linear::Product` in linear.cu.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Product {
-    rows: u32,
-    columns: u32,
-    depth: u32,
-    a_row: u32,
-    a_depth: u32,
-    b_depth: u32,
-    b_column: u32,
-    c_row: u32,
-    c_column: u32,
-    row_blocks: u32,
-    column_blocks: u32,
-    split: u32,
+mirror! {
+    /// Mirrors `linear::Product` in linear.cu.
+    struct Product = "linear::Product" {
+        rows: u32,
+        columns: u32,
+        depth: u32,
+        a_row: u32,
+        a_depth: u32,
+        b_depth: u32,
+        b_column: u32,
+        c_row: u32,
+        c_column: u32,
+        row_blocks: u32,
+        column_blocks: u32,
+        split: u32,
+    }
 }
 
 /// As [`super::forward`], in each lane.
@@ -53,10 +51,28 @@ pub fn forward(
 ) -> Result<(), GpuError> {
     let &Linear { batch, inputs, outputs } = shape;
     let product = Product::new([batch, outputs, inputs], [inputs, 1], [outputs, 1], [outputs, 1], 0);
-    let launch = gpu.launch("linear_forward").blocks([product.blocks(), lanes, 1]).threads(THREADS).value(product);
-    let launch = launch.read(x, lanes, batch * inputs).read(w, lanes, inputs * outputs);
+    let launch = gpu.launch("linear_forward", lanes).blocks([product.blocks(), lanes, 1]).threads(THREADS);
+    let launch = launch.value("product", product).read("x", x, batch * inputs).read("w", w, inputs * outputs);
+    let launch = launch.read_optional("bias", bias, outputs).write("y", y, batch * outputs);
     // SAFETY: the arguments of `linear_forward`.
-    unsafe { launch.read_optional(bias, lanes, outputs).write(y, lanes, batch * outputs).run() }
+    unsafe { launch.run() }
+}
+
+/// The arrays of [`backward`].
+#[derive(Clone, Copy, Debug)]
+pub struct Backward<'a> {
+    /// `[batch][inputs]`.
+    pub x: Lanes<'a>,
+    /// `[inputs][outputs]`.
+    pub w: Lanes<'a>,
+    /// `[batch][outputs]`: the gradient of the output.
+    pub dy: Lanes<'a>,
+    /// `[inputs][outputs]`: the gradient of `w`.
+    pub dw: Lanes<'a>,
+    /// `[outputs]`: the gradient of the bias, if there is one.
+    pub db: Option<Lanes<'a>>,
+    /// `[batch][inputs]`: the gradient of the input, where it is asked for.
+    pub dx: Option<Lanes<'a>>,
 }
 
 /// As [`super::backward_weight`] and, where `dx` is asked for, [`super::backward_input`], in each lane.
@@ -66,29 +82,18 @@ pub fn forward(
 ///
 /// # Panics
 /// If a size is 0 or a buffer is too short.
-#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
-pub fn backward(
-    gpu: &Gpu,
-    lanes: usize,
-    shape: &Linear,
-    x: Lanes<'_>,
-    w: Lanes<'_>,
-    dy: Lanes<'_>,
-    dw: Lanes<'_>,
-    db: Option<Lanes<'_>>,
-    dx: Option<Lanes<'_>>,
-) -> Result<(), GpuError> {
-    let &Linear { batch, inputs, outputs } = shape;
+pub fn backward(gpu: &Gpu, lanes: usize, shape: &Linear, arrays: &Backward<'_>) -> Result<(), GpuError> {
+    let (&Linear { batch, inputs, outputs }, &Backward { x, w, dy, dw, db, dx }) = (shape, arrays);
     // The transpose of dw, so that the many inputs are columns; a column of ones gives db.
     let weight = Product::new([outputs, inputs, batch], [1, outputs], [inputs, 1], [1, outputs], 1);
     let input = Product::new([batch, inputs, outputs], [outputs, 1], [1, outputs], [inputs, 1], 0);
     let blocks = weight.blocks() + if dx.is_some() { input.blocks() } else { 0 };
-    let launch = gpu.launch("linear_backward").blocks([blocks, lanes, 1]).threads(THREADS).value(weight).value(input);
-    let launch = launch.read(x, lanes, batch * inputs).read(w, lanes, inputs * outputs);
-    let launch = launch.read(dy, lanes, batch * outputs).write(dw, lanes, inputs * outputs);
-    let launch = launch.write_optional(db, lanes, outputs).write_optional(dx, lanes, batch * inputs);
+    let launch = gpu.launch("linear_backward", lanes).blocks([blocks, lanes, 1]).threads(THREADS);
+    let launch = launch.value("weight_product", weight).value("input_product", input);
+    let launch = launch.read("x", x, batch * inputs).read("w", w, inputs * outputs).read("dy", dy, batch * outputs);
+    let launch = launch.write("dw", dw, inputs * outputs).write_optional("db", db, outputs);
     // SAFETY: the arguments of `linear_backward`.
-    unsafe { launch.run() }
+    unsafe { launch.write_optional("dx", dx, batch * inputs).run() }
 }
 
 impl Product {
@@ -148,8 +153,9 @@ mod tests {
             let (x, w, dy) = (x.lanes(), w.lanes(), dy.lanes());
             forward(gpu, count, shape, x, w, Some(bias.lanes()), y.lanes()).unwrap();
             forward(gpu, count, shape, x, w, None, plain.lanes()).unwrap();
-            backward(gpu, count, shape, x, w, dy, dw.lanes(), Some(db.lanes()), Some(dx.lanes())).unwrap();
-            backward(gpu, count, shape, x, w, dy, dw_alone.lanes(), None, None).unwrap();
+            let all = Backward { x, w, dy, dw: dw.lanes(), db: Some(db.lanes()), dx: Some(dx.lanes()) };
+            backward(gpu, count, shape, &all).unwrap();
+            backward(gpu, count, shape, &Backward { dw: dw_alone.lanes(), db: None, dx: None, ..all }).unwrap();
             assert_eq!(dw.read(gpu), dw_alone.read(gpu), "with and without the others");
             join([y.read(gpu), plain.read(gpu), dx.read(gpu), dw.read(gpu), db.read(gpu)])
         }) {

@@ -4,10 +4,8 @@
 
 use std::mem::size_of;
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{Lrn, Region};
-use crate::cuda::{Gpu, GpuError, Lanes, count, width};
+use crate::cuda::{Gpu, GpuError, Lanes, count, mirror, width};
 
 const THREADS: usize = 256;
 
@@ -20,44 +18,44 @@ const TILE_VALUES: usize = 2048;
 /// Shared memory that every block has without asking.
 const SHARED_BYTES: usize = 48 << 10;
 
-/// Mirrors `lrn::Constants` in lrn.cu.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Constants {
-    k: f32,
-    factor: f32,
-    beta: f32,
-    slope: f32,
+mirror! {
+    /// Mirrors `lrn::Constants` in lrn.cu.
+    struct Constants = "lrn::Constants" {
+        k: f32,
+        factor: f32,
+        beta: f32,
+        slope: f32,
+    }
 }
 
-/// Mirrors `lrn::Within` in lrn.cu.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Within {
-    height: u32,
-    width: u32,
-    channels: u32,
-    groups: u32,
-    reach: u32,
-    tile_h: u32,
-    tile_w: u32,
-    tile_channels: u32,
-    tiles_y: u32,
-    tiles_x: u32,
-    tiles_channels: u32,
-    floats: u32,
+mirror! {
+    /// Mirrors `lrn::Within` in lrn.cu.
+    struct Within = "lrn::Within" {
+        height: u32,
+        width: u32,
+        channels: u32,
+        groups: u32,
+        reach: u32,
+        tile_h: u32,
+        tile_w: u32,
+        tile_channels: u32,
+        tiles_y: u32,
+        tiles_x: u32,
+        tiles_channels: u32,
+        floats: u32,
+    }
 }
 
-/// Mirrors `lrn::Across` in lrn.cu.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Across {
-    pixels: u32,
-    channels: u32,
-    reach: u32,
-    tile_pixels: u32,
-    tile_channels: u32,
-    tiles_channels: u32,
+mirror! {
+    /// Mirrors `lrn::Across` in lrn.cu.
+    struct Across = "lrn::Across" {
+        pixels: u32,
+        channels: u32,
+        reach: u32,
+        tile_pixels: u32,
+        tile_channels: u32,
+        tiles_channels: u32,
+    }
 }
 
 /// As [`super::forward`], in each lane.
@@ -69,16 +67,14 @@ pub fn forward(gpu: &Gpu, lanes: usize, lrn: &Lrn, x: Lanes<'_>, y: Lanes<'_>) -
     let launch = match lrn.region {
         Region::WithinChannel => {
             let shape = lrn.within(width(lrn.channels, [x.is_aligned(), y.is_aligned()]));
-            let blocks = (shape.groups as usize).div_ceil(THREADS);
-            gpu.launch("lrn_within_forward").blocks([blocks, lanes, 1]).threads(THREADS).value(shape)
+            gpu.launch("lrn_within_forward", lanes).threads_for(shape.groups as usize, THREADS).value("shape", shape)
         }
         Region::AcrossChannels => {
-            let blocks = len.div_ceil(THREADS);
-            gpu.launch("lrn_across_forward").blocks([blocks, lanes, 1]).threads(THREADS).value(lrn.across())
+            gpu.launch("lrn_across_forward", lanes).threads_for(len, THREADS).value("shape", lrn.across())
         }
     };
     // SAFETY: the arguments of `lrn_within_forward` and of `lrn_across_forward`, which differ in the shape.
-    unsafe { launch.value(lrn.constants()).read(x, lanes, len).write(y, lanes, len).run() }
+    unsafe { launch.value("constants", lrn.constants()).read("x", x, len).write("y", y, len).run() }
 }
 
 /// As [`super::backward`], in each lane. `dx` is neither `x` nor `dy`: a tile reads what lies around it.
@@ -99,20 +95,20 @@ pub fn backward(
             let shape = lrn.within(width(lrn.channels, [x.is_aligned(), dy.is_aligned(), dx.is_aligned()]));
             let blocks = lrn.batch * (shape.tiles_y * shape.tiles_x * shape.tiles_channels) as usize;
             let launch =
-                gpu.launch("lrn_within_backward").blocks([blocks, lanes, 1]).shared_bytes(shape.shared_bytes());
-            launch.threads(THREADS).value(shape)
+                gpu.launch("lrn_within_backward", lanes).blocks([blocks, lanes, 1]).shared_bytes(shape.shared_bytes());
+            launch.threads(THREADS).value("shape", shape)
         }
         Region::AcrossChannels => {
             let shape = lrn.across();
             let blocks = shape.pixels.div_ceil(shape.tile_pixels) as usize * shape.tiles_channels as usize;
             let launch =
-                gpu.launch("lrn_across_backward").blocks([blocks, lanes, 1]).shared_bytes(shape.shared_bytes());
-            launch.threads(THREADS).value(shape)
+                gpu.launch("lrn_across_backward", lanes).blocks([blocks, lanes, 1]).shared_bytes(shape.shared_bytes());
+            launch.threads(THREADS).value("shape", shape)
         }
     };
-    let launch = launch.value(lrn.constants()).read(x, lanes, len).read(dy, lanes, len);
+    let launch = launch.value("constants", lrn.constants()).read("x", x, len).read("dy", dy, len);
     // SAFETY: the arguments of `lrn_within_backward` and of `lrn_across_backward`, which differ in the shape.
-    unsafe { launch.write(dx, lanes, len).run() }
+    unsafe { launch.write("dx", dx, len).run() }
 }
 
 impl Lrn {

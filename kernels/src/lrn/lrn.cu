@@ -206,11 +206,11 @@ extern "C" __global__ void __launch_bounds__(lrn::THREADS)
 
 /// Grid: x = tile of pixels, tile of channels (fastest); y = lane. Shared memory: the products of a tile.
 extern "C" __global__ void __launch_bounds__(lrn::THREADS)
-    lrn_across_backward(lrn::Across shape, lrn::Constants constants, Lanes<const float> x_lanes,
-                        Lanes<const float> dy_lanes, Lanes<float> dx_lanes) {
+    lrn_across_backward(lrn::Across shape, lrn::Constants constants, Lanes<const float> x, Lanes<const float> dy,
+                        Lanes<float> dx) {
     DYNAMIC_SHARED(float, products);
-    const float* const x = x_lanes[blockIdx.y];
-    const float* const dy = dy_lanes[blockIdx.y];
+    const float* const own_x = x[blockIdx.y];
+    const float* const own_dy = dy[blockIdx.y];
     const u32 wide = shape.tile_channels + 2 * shape.reach;
     const u32 first_pixel = blockIdx.x / shape.tiles_channels * shape.tile_pixels;
     const u32 first_channel = blockIdx.x % shape.tiles_channels * shape.tile_channels;
@@ -221,8 +221,8 @@ extern "C" __global__ void __launch_bounds__(lrn::THREADS)
         float product = 0.0f;
         if (pixel < shape.pixels && channel < shape.channels) {
             const u64 first = u64{pixel} * shape.channels;
-            const float sum = lrn::squares_beside(shape, x + first, channel);
-            product = dy[first + channel] * x[first + channel] * lrn::powers_of(constants, sum).over;
+            const float sum = lrn::squares_beside(shape, own_x + first, channel);
+            product = own_dy[first + channel] * own_x[first + channel] * lrn::powers_of(constants, sum).over;
         }
         products[index] = product;
     }
@@ -235,7 +235,7 @@ extern "C" __global__ void __launch_bounds__(lrn::THREADS)
         float sum = 0.0f;
         for (u32 at = column; at <= column + 2 * shape.reach; ++at) sum += products[row * wide + at];
         const u64 first = u64{pixel} * shape.channels;
-        const float power = lrn::powers_of(constants, lrn::squares_beside(shape, x + first, channel)).power;
-        dx_lanes[blockIdx.y][first + channel] = dy[first + channel] * power - constants.slope * x[first + channel] * sum;
+        const float power = lrn::powers_of(constants, lrn::squares_beside(shape, own_x + first, channel)).power;
+        dx[blockIdx.y][first + channel] = own_dy[first + channel] * power - constants.slope * own_x[first + channel] * sum;
     }
 }

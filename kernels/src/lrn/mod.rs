@@ -16,7 +16,7 @@ pub struct Lrn {
     pub width: usize,
     /// Channels of an image.
     pub channels: usize,
-    /// What the sum is taken over.
+    /// The neighbours that the sum is taken over.
     pub region: Region,
     /// Channels, or pixels on a side, of the window around each value; odd.
     pub size: usize,
@@ -24,7 +24,7 @@ pub struct Lrn {
     pub alpha: f32,
     /// The exponent. 0.75 is fast.
     pub beta: f32,
-    /// What stands beside the mean square; 1 in Caffe's files.
+    /// The constant beside the mean square; 1 in Caffe's files.
     pub k: f32,
 }
 
@@ -86,7 +86,6 @@ impl Lrn {
         }
     }
 
-    /// `alpha / n`.
     fn alpha_over_n(&self) -> f32 {
         match self.region {
             Region::AcrossChannels => self.alpha / self.size as f32,

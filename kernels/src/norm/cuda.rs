@@ -29,11 +29,11 @@ pub fn partials(
     partial: Lanes<'_, f64>,
 ) -> Result<(), GpuError> {
     let chunks = partial_count(len);
-    let launch = gpu.launch("norm_partials").blocks([chunks, lanes, 1]).threads(THREADS);
-    let launch = launch.value(count(len)).value(count(chunk_len(len)));
-    let launch = launch.value(width(len, [values.is_aligned()]) as u32);
+    let launch = gpu.launch("norm_partials", lanes).blocks([chunks, lanes, 1]).threads(THREADS);
+    let launch = launch.value("len", count(len)).value("chunk_len", count(chunk_len(len)));
+    let launch = launch.value("width", width(len, [values.is_aligned()]) as u32).read("values", values, len);
     // SAFETY: the arguments of `norm_partials`.
-    unsafe { launch.read(values, lanes, len).write(partial, lanes, chunks).run() }
+    unsafe { launch.write("partial", partial, chunks).run() }
 }
 
 fn chunk_len(len: usize) -> usize {

@@ -1,4 +1,4 @@
-//! AdaGrad.
+//! The optimizer AdaGrad.
 
 use super::cpu::for_each_weight;
 use super::{Constant, DefaultValue, Descriptor, EPSILON, LR, Optimizer, Parameter, Step, WEIGHT_DECAY};

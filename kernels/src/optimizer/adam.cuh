@@ -11,7 +11,7 @@ struct AdamMoments {
     float m_scale, v_scale;
 
     __device__ __forceinline__ AdamMoments(const Rule& rule, const Step& step)
-        : beta1(step.lane.beta1), beta2(step.lane.beta2), epsilon(rule.constants[0]) {
+        : beta1(step.lane.hypers.beta1), beta2(step.lane.hypers.beta2), epsilon(rule.constants[0]) {
         const double correction = rule.torch ? step.lane.first_correction : step.lane.both_corrections;
         m_scale = static_cast<float>(static_cast<double>(step.lr) * correction);
         v_scale = rule.torch ? step.lane.second_correction : 1.0f;

@@ -40,7 +40,7 @@ fn adamw(cpu: &Cpu, optimizer: &Optimizer, step: &Step, parameter: Parameter<'_>
     });
 }
 
-/// What Adam and its relatives have in common.
+/// The moments of Adam and its relatives, with their hyper-parameters.
 #[derive(Clone, Copy)]
 pub(super) struct Moments {
     beta1: f32,
@@ -73,7 +73,7 @@ impl Moments {
         *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
     }
 
-    /// What is subtracted from a weight.
+    /// The amount that is subtracted from a weight.
     #[inline(always)]
     pub fn change(self, m: f32, v: f32) -> f32 {
         self.m_scale * m / (v.sqrt() * self.v_scale + self.epsilon)

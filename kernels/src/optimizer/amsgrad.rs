@@ -1,4 +1,4 @@
-//! AMSGrad.
+//! The optimizer AMSGrad.
 
 use super::adam::{ADAM, Moments};
 use super::cpu::for_each_weight;

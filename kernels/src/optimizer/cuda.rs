@@ -2,40 +2,38 @@
 
 #![allow(unsafe_code)]
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{ALL, Descriptor, Form, MOST_CONSTANTS, MOST_STATES, Optimizer};
-use crate::cuda::{Buffer, Gpu, GpuError, Lanes, count, width};
+use crate::cuda::{Buffer, Gpu, GpuError, Lanes, count, mirror, width};
 use crate::norm;
 use crate::step::{LaneStep, Metrics};
 
 const THREADS: usize = 256;
 
-/// A lane's optimizer as kernels read it: `Rule` of `optimizer.cuh`.
-#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct LaneRule {
-    /// Its place in [`ALL`].
-    optimizer: u32,
-    torch: u32,
-    max_grad_norm: f32,
-    constants: [f32; MOST_CONSTANTS],
+mirror! {
+    /// A lane's optimizer as kernels read it: `Rule` of `optimizer.cuh`.
+    pub struct LaneRule = "optimizer::Rule" {
+        /// Its place in [`ALL`].
+        optimizer: u32,
+        torch: u32,
+        max_grad_norm: f32,
+        constants: [f32; MOST_CONSTANTS],
+    }
 }
 
-/// A parameter of the network: where it ends in the list of all weights, and what its learning rate and weight decay are
-/// multiplied by.
-#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Slot {
-    /// The place after its last weight.
-    pub end: u32,
-    /// Of the learning rate.
-    pub lr_mult: f32,
-    /// Of the weight decay.
-    pub decay_mult: f32,
+mirror! {
+    /// A parameter of the network: where it ends in the list of all weights, and what its learning rate and weight decay are
+    /// multiplied by.
+    pub struct Slot = "optimizer::Slot" {
+        /// The place after its last weight.
+        pub end: u32,
+        /// Of the learning rate.
+        pub lr_mult: f32,
+        /// Of the weight decay.
+        pub decay_mult: f32,
+    }
 }
 
-/// What a session's lanes are updated by.
+/// The update of all lanes of a session: arrays, and tables by lane.
 #[derive(Clone, Copy, Debug)]
 pub struct Update<'a> {
     /// Floats of a lane's weights.
@@ -46,19 +44,19 @@ pub struct Update<'a> {
     pub slots: &'a Buffer<Slot>,
     /// The optimizers that lanes may have.
     pub optimizers: &'a [&'static Descriptor],
-    /// Each lane's.
+    /// `[lanes]`: the optimizer of each lane.
     pub rules: &'a Buffer<LaneRule>,
-    /// Each lane's.
+    /// `[lanes]`: the step at hand of each lane.
     pub steps: &'a Buffer<LaneStep>,
     /// Of the gradients, from [`norm::cuda::partials`].
     pub squares: Lanes<'a, f64>,
-    /// Weights.
+    /// `[len]`: the weights, updated in place.
     pub w: Lanes<'a>,
-    /// Gradients.
+    /// `[len]`: the gradients of the loss.
     pub g: Lanes<'a>,
     /// In the order of [`Descriptor::state`]; what no lane's optimizer keeps may be missing.
     pub state: [Option<Lanes<'a>>; MOST_STATES],
-    /// Where the gradient's norm goes, before clipping and weight decay.
+    /// The table for the gradient's norm, before clipping and weight decay.
     pub metrics: Metrics<'a>,
     /// The column of the metrics that it goes to.
     pub column: usize,
@@ -93,17 +91,19 @@ pub fn update(gpu: &Gpu, lanes: usize, update: &Update<'_>) -> Result<(), GpuErr
     let [first, second, third] = state;
     for descriptor in optimizers {
         assert!(state[..descriptor.state.len()].iter().all(Option::is_some), "the state of {}", descriptor.name);
-        let launch = gpu.launch(descriptor.kernel).blocks([groups.div_ceil(THREADS), lanes, 1]).threads(THREADS);
-        let launch = launch.value(number(descriptor)).value(count(groups)).value(width as u32).value(count(batch));
-        let launch =
-            launch.value(count(slot_count)).buffer(slots, slots.len()).buffer(rules, lanes).buffer(steps, lanes);
         let partials = norm::cuda::partial_count(len);
-        let launch = launch.value(count(partials)).read(squares, lanes, partials);
-        let launch = launch.value(count(metrics.rows)).value(count(metrics.columns)).value(count(column));
-        let launch = launch.buffer(metrics.values, metrics.len(lanes)).write(w, lanes, len).read(g, lanes, len);
-        let launch = launch.write_optional(first, lanes, len).write_optional(second, lanes, len);
+        let launch = gpu.launch(descriptor.kernel, lanes).threads_for(groups, THREADS);
+        let launch = launch.value("number", number(descriptor)).value("groups", count(groups));
+        let launch = launch.value("width", width as u32).value("batch", count(batch));
+        let launch = launch.value("slot_count", count(slot_count)).table("slots", slots, slots.len());
+        let launch = launch.table("rules", rules, lanes).table("steps", steps, lanes);
+        let launch = launch.value("square_count", count(partials)).read("squares", squares, partials);
+        let launch = launch.value("rows", count(metrics.rows)).value("columns", count(metrics.columns));
+        let launch = launch.value("column", count(column)).table_mut("metrics", metrics.values, metrics.len(lanes));
+        let launch = launch.write("w", w, len).read("g", g, len).write_optional("first", first, len);
+        let launch = launch.write_optional("second", second, len).write_optional("third", third, len);
         // SAFETY: the arguments of every kernel that `OPTIMIZER_KERNEL` of `optimizer.cuh` makes.
-        unsafe { launch.write_optional(third, lanes, len).run() }?;
+        unsafe { launch.run() }?;
     }
     Ok(())
 }

@@ -55,9 +55,9 @@ pub const MOST_CONSTANTS: usize = 2;
 /// A hyper-parameter: a column of the step table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hyper {
-    /// One of [`Hypers::NAMES`].
+    /// The name of its column, one of [`Hypers::NAMES`].
     pub name: &'static str,
-    /// Its values.
+    /// The values that a schedule may give it.
     pub range: Range,
     /// Its value where neither a spec nor an architecture says another.
     pub default: Option<f64>,
@@ -68,7 +68,7 @@ pub struct Hyper {
 pub struct Constant {
     /// The name that specs use.
     pub name: &'static str,
-    /// Its values.
+    /// The values that it may have.
     pub range: Range,
     /// Its value where a spec says none.
     pub default: DefaultValue,
@@ -79,7 +79,7 @@ pub struct Constant {
 /// The default of a [`Constant`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum DefaultValue {
-    /// In both forms.
+    /// The same in both forms.
     Always(f64),
     /// In Caffe's form, and in Torch's: no JSON Schema can say that, so the schema has no default.
     OfForm(f64, f64),
@@ -88,9 +88,9 @@ pub enum DefaultValue {
 /// The values that a number may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
-    /// 0 and more.
+    /// Zero, or any number above it.
     NotNegative,
-    /// More than 0.
+    /// Any number above zero.
     Positive,
     /// From 0 to 1, without 1: the share that is kept of an average.
     Share,
@@ -144,7 +144,7 @@ pub struct Step {
 /// A parameter, its gradient and the optimizer's state, all of one length.
 #[derive(Debug)]
 pub struct Parameter<'a> {
-    /// The weights.
+    /// The weights, which are updated in place.
     pub w: &'a mut [f32],
     /// The gradient of the loss.
     pub g: &'a [f32],
@@ -168,7 +168,7 @@ impl Optimizer {
         Optimizer { descriptor, form, constants, max_grad_norm }
     }
 
-    /// What is known of it.
+    /// The descriptor of its kind.
     pub fn descriptor(&self) -> &'static Descriptor {
         self.descriptor
     }
@@ -209,7 +209,6 @@ mod tests {
     use super::*;
     use crate::testing::{assert_close, goldens, on_every_cpu, values};
 
-    /// Those of `make_goldens_layers.py`.
     const HYPERS: Hypers = Hypers { lr: 0.1, momentum: 0.9, weight_decay: 0.1, beta1: 0.8, beta2: 0.95 };
 
     fn optimizer(name: &str, form: Form) -> Optimizer {

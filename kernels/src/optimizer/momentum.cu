@@ -11,7 +11,7 @@ struct Sgd {
     float lr, momentum;
 
     __device__ __forceinline__ Sgd(const Rule& rule, const Step& step)
-        : torch(rule.torch), lr(step.lr), momentum(step.lane.momentum) {}
+        : torch(rule.torch), lr(step.lr), momentum(step.lane.hypers.momentum) {}
 
     __device__ __forceinline__ void update(float& w, float g, float (&state)[STATES]) const {
         float& v = state[0];

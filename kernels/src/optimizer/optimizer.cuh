@@ -43,7 +43,7 @@ struct Step {
 };
 
 __device__ __forceinline__ Step step_of(const LaneStep& lane, const Slot& slot) {
-    return {lane.lr * slot.lr_mult, lane.weight_decay * slot.decay_mult, lane};
+    return {lane.hypers.lr * slot.lr_mult, lane.hypers.weight_decay * slot.decay_mult, lane};
 }
 
 /// The parameter that holds weight `index`: the first that ends after it.

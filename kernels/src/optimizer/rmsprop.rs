@@ -1,4 +1,4 @@
-//! RMSProp.
+//! The optimizer RMSProp.
 
 use super::cpu::for_each_weight;
 use super::{Constant, DefaultValue, Descriptor, EPSILON, LR, Optimizer, Parameter, Range, Step, WEIGHT_DECAY};

@@ -4,19 +4,19 @@
 use std::ops::Range;
 
 use super::{Pool2d, Window};
-use crate::cpu::{Lanes, Task, for_each_block};
+use crate::cpu::{Simd, Task, for_each_block};
 use crate::{Activation, Cpu, Isa};
 
-/// What is chosen where a rectifier lets no gradient through. Windows have fewer places.
+/// The argmax where ReLU lets no gradient through. Windows have fewer places.
 const NOTHING: u8 = u8::MAX;
 
 /// `y`: the `activation` of the largest value of each window; the first of equals, and NaN before all others, so that
-/// divergence shows. `choice`, as long as `y`: its place in the window, for [`max_backward`].
-pub fn max_forward(cpu: &Cpu, pool: &Pool2d, activation: Activation, x: &[f32], y: &mut [f32], choice: &mut [u8]) {
+/// divergence shows. `argmax`, as long as `y`: its place in the window, for [`max_backward`].
+pub fn max_forward(cpu: &Cpu, pool: &Pool2d, activation: Activation, x: &[f32], y: &mut [f32], argmax: &mut [u8]) {
     let (in_len, out_len) = image_lens(pool);
-    assert_eq!((x.len(), y.len(), choice.len()), (pool.input_len(), pool.output_len(), pool.output_len()));
-    cpu.for_each_chunk_pair_mut((y, out_len), (choice, out_len), |image, y, choice| {
-        cpu.isa().run(MaxForward { pool, activation, x: &x[image * in_len..][..in_len], y, choice });
+    assert_eq!((x.len(), y.len(), argmax.len()), (pool.input_len(), pool.output_len(), pool.output_len()));
+    cpu.for_each_chunk_pair_mut((y, out_len), (argmax, out_len), |image, y, argmax| {
+        cpu.isa().run(MaxForward { pool, activation, x: &x[image * in_len..][..in_len], y, argmax });
     });
 }
 
@@ -27,15 +27,15 @@ pub fn max_backward(
     pool: &Pool2d,
     activation: Activation,
     y: &[f32],
-    choice: &[u8],
+    argmax: &[u8],
     dy: &mut [f32],
     dx: &mut [f32],
 ) {
     let (in_len, _) = image_lens(pool);
-    assert_eq!((choice.len(), dy.len(), dx.len()), (pool.output_len(), pool.output_len(), pool.input_len()));
+    assert_eq!((argmax.len(), dy.len(), dx.len()), (pool.output_len(), pool.output_len(), pool.input_len()));
     max_slope(cpu, pool, activation, y, dy);
     let dy = &*dy;
-    cpu.for_each_chunk_mut(dx, in_len, |image, dx| max_backward_image(cpu.isa(), pool, image, choice, dy, dx));
+    cpu.for_each_chunk_mut(dx, in_len, |image, dx| max_backward_image(cpu.isa(), pool, image, argmax, dy, dx));
 }
 
 /// The part of [`max_backward`] that changes `dy`.
@@ -53,11 +53,11 @@ pub(crate) fn max_slope(cpu: &Cpu, pool: &Pool2d, activation: Activation, y: &[f
     });
 }
 
-/// The rest of [`max_backward`], of one image: `dx` is its gradient, `choice` and `dy` are of the whole batch.
-pub(crate) fn max_backward_image(isa: Isa, pool: &Pool2d, image: usize, choice: &[u8], dy: &[f32], dx: &mut [f32]) {
+/// The rest of [`max_backward`], of one image: `dx` is its gradient, `argmax` and `dy` are of the whole batch.
+pub(crate) fn max_backward_image(isa: Isa, pool: &Pool2d, image: usize, argmax: &[u8], dy: &[f32], dx: &mut [f32]) {
     let (_, out_len) = image_lens(pool);
-    let (choice, dy) = (&choice[image * out_len..][..out_len], &dy[image * out_len..][..out_len]);
-    isa.run(MaxBackward { pool, choice, dy, dx });
+    let (argmax, dy) = (&argmax[image * out_len..][..out_len], &dy[image * out_len..][..out_len]);
+    isa.run(MaxBackward { pool, argmax, dy, dx });
 }
 
 /// `y`: the mean of each window. Padding counts as zeros, what hangs over beyond it does not count.
@@ -91,27 +91,27 @@ struct MaxForward<'a> {
     activation: Activation,
     x: &'a [f32],
     y: &'a mut [f32],
-    choice: &'a mut [u8],
+    argmax: &'a mut [u8],
 }
 
 impl Task for MaxForward<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let MaxForward { pool, activation, x, y, choice } = self;
+    fn run<S: Simd>(self, simd: S) {
+        let MaxForward { pool, activation, x, y, argmax } = self;
         let channels = pool.channels;
         let row_len = pool.out_w() * channels;
-        let rows = y.chunks_exact_mut(row_len).zip(choice.chunks_exact_mut(row_len));
-        for (out_y, (y, choice)) in rows.enumerate() {
-            let pixels = y.chunks_exact_mut(channels).zip(choice.chunks_exact_mut(channels));
-            for (out_x, (y, choice)) in pixels.enumerate() {
+        let rows = y.chunks_exact_mut(row_len).zip(argmax.chunks_exact_mut(row_len));
+        for (out_y, (y, argmax)) in rows.enumerate() {
+            let pixels = y.chunks_exact_mut(channels).zip(argmax.chunks_exact_mut(channels));
+            for (out_x, (y, argmax)) in pixels.enumerate() {
                 let (window, relu) = (pool.window(out_y, out_x), activation == Activation::Relu);
                 match window.nine(pool, x) {
                     Some(pixels) => {
-                        for_each_block!(lanes, channel in channels, largest(pixels, relu, channel, y, choice));
+                        for_each_block!(simd, channel in channels, largest(pixels, relu, channel, y, argmax));
                     }
                     None => {
                         let pixels = || window.pixels(pool, x);
-                        for_each_block!(lanes, channel in channels, largest(pixels(), relu, channel, y, choice));
+                        for_each_block!(simd, channel in channels, largest(pixels(), relu, channel, y, argmax));
                     }
                 }
             }
@@ -124,28 +124,28 @@ impl Task for MaxForward<'_> {
 
 /// The largest of each channel of a block, among pixels and their places in the window.
 #[inline(always)]
-fn largest<'a, L: Lanes>(
-    lanes: L,
+fn largest<'a, S: Simd>(
+    simd: S,
     pixels: impl IntoIterator<Item = (&'a [f32], u32)>,
     relu: bool,
     channel: usize,
     y: &mut [f32],
-    choice: &mut [u8],
+    argmax: &mut [u8],
 ) {
-    let (mut best, mut place) = (lanes.splat(f32::NEG_INFINITY), lanes.splat(0.0));
+    let (mut best, mut place) = (simd.splat(f32::NEG_INFINITY), simd.splat(0.0));
     for (pixel, here) in pixels {
-        let values = lanes.load(&pixel[channel..]);
-        let larger = lanes.greater_or_nan(values, best);
-        best = lanes.select(larger, values, best);
-        place = lanes.select(larger, lanes.splat(here as f32), place);
+        let values = simd.load(&pixel[channel..]);
+        let larger = simd.greater_or_nan(values, best);
+        best = simd.select(larger, values, best);
+        place = simd.select(larger, simd.splat(here as f32), place);
     }
     if relu {
-        let zero = lanes.splat(0.0);
-        place = lanes.select(lanes.greater(best, zero), place, lanes.splat(f32::from(NOTHING)));
-        best = lanes.select(lanes.greater(zero, best), zero, best);
+        let zero = simd.splat(0.0);
+        place = simd.select(simd.greater(best, zero), place, simd.splat(f32::from(NOTHING)));
+        best = simd.select(simd.greater(zero, best), zero, best);
     }
-    lanes.store(&mut y[channel..], best);
-    lanes.store_bytes(&mut choice[channel..], place);
+    simd.store(&mut y[channel..], best);
+    simd.store_bytes(&mut argmax[channel..], place);
 }
 
 /// [`average_forward`] of an image.
@@ -157,7 +157,7 @@ struct AverageForward<'a> {
 
 impl Task for AverageForward<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
+    fn run<S: Simd>(self, simd: S) {
         let AverageForward { pool, x, y } = self;
         let channels = pool.channels;
         for (out_y, y) in y.chunks_exact_mut(pool.out_w() * channels).enumerate() {
@@ -165,10 +165,10 @@ impl Task for AverageForward<'_> {
                 let window = pool.window(out_y, out_x);
                 let share = pool.share(out_y, out_x);
                 match window.nine(pool, x) {
-                    Some(pixels) => for_each_block!(lanes, channel in channels, mean(pixels, share, channel, y)),
+                    Some(pixels) => for_each_block!(simd, channel in channels, mean(pixels, share, channel, y)),
                     None => {
                         let pixels = || window.pixels(pool, x);
-                        for_each_block!(lanes, channel in channels, mean(pixels(), share, channel, y));
+                        for_each_block!(simd, channel in channels, mean(pixels(), share, channel, y));
                     }
                 }
             }
@@ -178,18 +178,18 @@ impl Task for AverageForward<'_> {
 
 /// The mean of each channel of a block.
 #[inline(always)]
-fn mean<'a, L: Lanes>(
-    lanes: L,
+fn mean<'a, S: Simd>(
+    simd: S,
     pixels: impl IntoIterator<Item = (&'a [f32], u32)>,
     share: f32,
     channel: usize,
     y: &mut [f32],
 ) {
-    let mut sum = lanes.splat(0.0);
+    let mut sum = simd.splat(0.0);
     for (pixel, _) in pixels {
-        sum = lanes.add(sum, lanes.load(&pixel[channel..]));
+        sum = simd.add(sum, simd.load(&pixel[channel..]));
     }
-    lanes.store(&mut y[channel..], lanes.mul(sum, lanes.splat(share)));
+    simd.store(&mut y[channel..], simd.mul(sum, simd.splat(share)));
 }
 
 impl Window {
@@ -226,7 +226,7 @@ impl Window {
 }
 
 impl Pool2d {
-    /// What a window's sum is multiplied by to make its mean.
+    /// The factor that makes a window's sum its mean.
     #[inline(always)]
     fn share(&self, out_y: usize, out_x: usize) -> f32 {
         let is_whole = |index: usize, len: usize| index * self.stride + self.size <= len + 2 * self.pad;
@@ -244,7 +244,7 @@ impl Pool2d {
 macro_rules! for_each_group {
     (
         $tap:ident at ($y:ident, $x:ident) in ($rows:ident, $columns:ident) => $make:expr,
-        $dx:ident, $lanes:ident, $channel:ident in $channels:expr, $function:ident($($argument:expr),*)
+        $dx:ident, $simd:ident, $channel:ident in $channels:expr, $function:ident($($argument:expr),*)
     ) => {{
         $dx.fill(0.0);
         let make = |$y: usize, $x: usize| $make;
@@ -252,21 +252,21 @@ macro_rules! for_each_group {
         match ($rows.range.len(), $columns.range.len()) {
             (2, 2) => {
                 let $tap = [make(y, x), make(y, x + 1), make(y + 1, x), make(y + 1, x + 1)];
-                for_each_block!($lanes, $channel in $channels, $function($($argument),*));
+                for_each_block!($simd, $channel in $channels, $function($($argument),*));
             }
             (2, 1) => {
                 let $tap = [make(y, x), make(y + 1, x)];
-                for_each_block!($lanes, $channel in $channels, $function($($argument),*));
+                for_each_block!($simd, $channel in $channels, $function($($argument),*));
             }
             (1, 2) => {
                 let $tap = [make(y, x), make(y, x + 1)];
-                for_each_block!($lanes, $channel in $channels, $function($($argument),*));
+                for_each_block!($simd, $channel in $channels, $function($($argument),*));
             }
             _ => {
                 for y in $rows.range.clone() {
                     for x in $columns.range.clone() {
                         let $tap = [make(y, x)];
-                        for_each_block!($lanes, $channel in $channels, $function($($argument),*));
+                        for_each_block!($simd, $channel in $channels, $function($($argument),*));
                     }
                 }
             }
@@ -277,15 +277,15 @@ macro_rules! for_each_group {
 /// [`max_backward`] of an image.
 struct MaxBackward<'a> {
     pool: &'a Pool2d,
-    choice: &'a [u8],
+    argmax: &'a [u8],
     dy: &'a [f32],
     dx: &'a mut [f32],
 }
 
 impl Task for MaxBackward<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let MaxBackward { pool, choice, dy, dx } = self;
+    fn run<S: Simd>(self, simd: S) {
+        let MaxBackward { pool, argmax, dy, dx } = self;
         let channels = pool.channels;
         let mut rows = Windows::new(pool, pool.out_h());
         for row in dx.chunks_exact_mut(pool.in_w * channels) {
@@ -297,9 +297,9 @@ impl Task for MaxBackward<'_> {
                     tap at (out_y, out_x) in (rows, columns) => {
                         let first = (out_y * columns.count + out_x) * channels;
                         let place = (rows.at - out_y * pool.stride) * pool.size + columns.at - out_x * pool.stride;
-                        (&choice[first..][..channels], &dy[first..][..channels], place as u8)
+                        (&argmax[first..][..channels], &dy[first..][..channels], place as u8)
                     },
-                    dx, lanes, channel in channels,
+                    dx, simd, channel in channels,
                     chosen_gradients(tap, channel, dx)
                 );
             }
@@ -309,19 +309,19 @@ impl Task for MaxBackward<'_> {
 
 /// Adds the gradients of the windows that chose a pixel, for a block of channels.
 #[inline(always)]
-fn chosen_gradients<L: Lanes, const N: usize>(
-    lanes: L,
+fn chosen_gradients<S: Simd, const N: usize>(
+    simd: S,
     windows: [(&[u8], &[f32], u8); N],
     channel: usize,
     dx: &mut [f32],
 ) {
-    let zero = lanes.splat(0.0);
-    let mut sum = lanes.load(&dx[channel..]);
-    for (choice, dy, place) in windows {
-        let chosen = lanes.equal_bytes(&choice[channel..], place);
-        sum = lanes.add(sum, lanes.select(chosen, lanes.load(&dy[channel..]), zero));
+    let zero = simd.splat(0.0);
+    let mut sum = simd.load(&dx[channel..]);
+    for (argmax, dy, place) in windows {
+        let chosen = simd.equal_bytes(&argmax[channel..], place);
+        sum = simd.add(sum, simd.select(chosen, simd.load(&dy[channel..]), zero));
     }
-    lanes.store(&mut dx[channel..], sum);
+    simd.store(&mut dx[channel..], sum);
 }
 
 /// [`average_backward`] of an image.
@@ -335,7 +335,7 @@ struct AverageBackward<'a> {
 
 impl Task for AverageBackward<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
+    fn run<S: Simd>(self, simd: S) {
         let AverageBackward { pool, activation, x, dy, dx } = self;
         let channels = pool.channels;
         let mut rows = Windows::new(pool, pool.out_h());
@@ -349,7 +349,7 @@ impl Task for AverageBackward<'_> {
                         let first = (out_y * columns.count + out_x) * channels;
                         (&dy[first..][..channels], pool.share(out_y, out_x))
                     },
-                    dx, lanes, channel in channels,
+                    dx, simd, channel in channels,
                     shared_gradients(tap, channel, dx)
                 );
             }
@@ -362,12 +362,12 @@ impl Task for AverageBackward<'_> {
 
 /// Adds a pixel's share of the gradients of its windows, for a block of channels.
 #[inline(always)]
-fn shared_gradients<L: Lanes, const N: usize>(lanes: L, windows: [(&[f32], f32); N], channel: usize, dx: &mut [f32]) {
-    let mut sum = lanes.load(&dx[channel..]);
+fn shared_gradients<S: Simd, const N: usize>(simd: S, windows: [(&[f32], f32); N], channel: usize, dx: &mut [f32]) {
+    let mut sum = simd.load(&dx[channel..]);
     for (dy, share) in windows {
-        sum = lanes.add(sum, lanes.mul(lanes.load(&dy[channel..]), lanes.splat(share)));
+        sum = simd.add(sum, simd.mul(simd.load(&dy[channel..]), simd.splat(share)));
     }
-    lanes.store(&mut dx[channel..], sum);
+    simd.store(&mut dx[channel..], sum);
 }
 
 /// The windows that cover a row or a column of the input, one after the other, found without divisions: those would take
@@ -382,7 +382,6 @@ struct Windows {
 }
 
 impl Windows {
-    /// Before the first.
     #[inline(always)]
     fn new(pool: &Pool2d, count: usize) -> Windows {
         Windows { range: 0..0, count, at: pool.pad, next: pool.pad }

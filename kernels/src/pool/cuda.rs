@@ -2,28 +2,26 @@
 
 #![allow(unsafe_code)]
 
-use bytemuck::{Pod, Zeroable};
-
 use super::Pool2d;
 use crate::Activation;
-use crate::cuda::{Gpu, GpuError, Lanes, Launch, count, width};
+use crate::cuda::{Gpu, GpuError, Lanes, Launch, count, mirror, width};
 
 const THREADS: usize = 256;
 
-/// Mirrors `pool::Shape` in pool.cu.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Shape {
-    groups: u32,
-    channels: u32,
-    in_h: u32,
-    in_w: u32,
-    out_h: u32,
-    out_w: u32,
-    size: u32,
-    stride: u32,
-    pad: u32,
-    width: u32,
+mirror! {
+    /// Mirrors `pool::LaunchShape` in pool.cu.
+    struct LaunchShape = "pool::LaunchShape" {
+        groups: u32,
+        channels: u32,
+        in_h: u32,
+        in_w: u32,
+        out_h: u32,
+        out_w: u32,
+        size: u32,
+        stride: u32,
+        pad: u32,
+        width: u32,
+    }
 }
 
 /// As [`super::max_forward`], in each lane.
@@ -37,41 +35,53 @@ pub fn max_forward(
     activation: Activation,
     x: Lanes<'_>,
     y: Lanes<'_>,
-    choice: Lanes<'_, u8>,
+    argmax: Lanes<'_, u8>,
 ) -> Result<(), GpuError> {
     let len = pool.output_len();
-    let width = width(pool.channels, [x.is_aligned(), y.is_aligned(), choice.is_aligned()]);
-    let launch = begin(gpu, "pool_max_forward", lanes, pool, len, width).value(activation as u32);
+    let width = width(pool.channels, [x.is_aligned(), y.is_aligned(), argmax.is_aligned()]);
+    let launch = begin(gpu, "pool_max_forward", lanes, pool, len, width).value("activation", activation as u32);
+    let launch = launch.read("x", x, pool.input_len()).write("y", y, len).write("argmax", argmax, len);
     // SAFETY: the arguments of `pool_max_forward`.
-    unsafe { launch.read(x, lanes, pool.input_len()).write(y, lanes, len).write(choice, lanes, len).run() }
+    unsafe { launch.run() }
 }
 
-/// As [`super::max_backward`], in each lane; `dy` stays as it is, and `y` is read for the sigmoid alone.
+/// The arrays of [`max_backward`].
+#[derive(Clone, Copy, Debug)]
+pub struct MaxBackward<'a> {
+    /// `[outputs]`: read for the sigmoid alone, and needed there.
+    pub y: Option<Lanes<'a>>,
+    /// `[outputs]`: what the forward pass wrote.
+    pub argmax: Lanes<'a, u8>,
+    /// `[outputs]`: the gradient of the output, which stays as it is.
+    pub dy: Lanes<'a>,
+    /// `[inputs]`: the gradient of the input.
+    pub dx: Lanes<'a>,
+}
+
+/// As [`super::max_backward`], in each lane.
 ///
 /// # Errors
 /// What the driver says.
 ///
 /// # Panics
 /// If the activation is the sigmoid and there is no `y`.
-#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
 pub fn max_backward(
     gpu: &Gpu,
     lanes: usize,
     pool: &Pool2d,
     activation: Activation,
-    y: Option<Lanes<'_>>,
-    choice: Lanes<'_, u8>,
-    dy: Lanes<'_>,
-    dx: Lanes<'_>,
+    arrays: &MaxBackward<'_>,
 ) -> Result<(), GpuError> {
+    let &MaxBackward { y, argmax, dy, dx } = arrays;
     let (y, len) = (y.filter(|_| activation == Activation::Sigmoid), pool.output_len());
     assert!(y.is_some() || activation != Activation::Sigmoid, "the sigmoid's slope follows from its output");
-    let aligned = [y.is_none_or(|y| y.is_aligned()), choice.is_aligned(), dy.is_aligned(), dx.is_aligned()];
+    let aligned = [y.is_none_or(|y| y.is_aligned()), argmax.is_aligned(), dy.is_aligned(), dx.is_aligned()];
     let width = width(pool.channels, aligned);
-    let launch = begin(gpu, "pool_max_backward", lanes, pool, pool.input_len(), width).value(activation as u32);
-    let launch = launch.read_optional(y, lanes, len).read(choice, lanes, len).read(dy, lanes, len);
+    let launch = begin(gpu, "pool_max_backward", lanes, pool, pool.input_len(), width);
+    let launch = launch.value("activation", activation as u32).read_optional("y", y, len);
+    let launch = launch.read("argmax", argmax, len).read("dy", dy, len).write("dx", dx, pool.input_len());
     // SAFETY: the arguments of `pool_max_backward`.
-    unsafe { launch.write(dx, lanes, pool.input_len()).run() }
+    unsafe { launch.run() }
 }
 
 /// As [`super::average_forward`], in each lane.
@@ -82,7 +92,7 @@ pub fn average_forward(gpu: &Gpu, lanes: usize, pool: &Pool2d, x: Lanes<'_>, y: 
     let width = width(pool.channels, [x.is_aligned(), y.is_aligned()]);
     let launch = begin(gpu, "pool_average_forward", lanes, pool, pool.output_len(), width);
     // SAFETY: the arguments of `pool_average_forward`.
-    unsafe { launch.read(x, lanes, pool.input_len()).write(y, lanes, pool.output_len()).run() }
+    unsafe { launch.read("x", x, pool.input_len()).write("y", y, pool.output_len()).run() }
 }
 
 /// As [`super::average_backward`], in each lane; `x` is read where there is an activation.
@@ -105,16 +115,16 @@ pub fn average_backward(
     assert!(x.is_some() || activation == Activation::None, "a slope follows from the activation's output");
     let len = pool.input_len();
     let width = width(pool.channels, [x.is_none_or(|x| x.is_aligned()), dy.is_aligned(), dx.is_aligned()]);
-    let launch = begin(gpu, "pool_average_backward", lanes, pool, len, width).value(activation as u32);
-    let launch = launch.read_optional(x, lanes, len).read(dy, lanes, pool.output_len());
+    let launch = begin(gpu, "pool_average_backward", lanes, pool, len, width).value("activation", activation as u32);
+    let launch = launch.read_optional("x", x, len).read("dy", dy, pool.output_len()).write("dx", dx, len);
     // SAFETY: the arguments of `pool_average_backward`.
-    unsafe { launch.write(dx, lanes, len).run() }
+    unsafe { launch.run() }
 }
 
 /// A thread for each group of `width` of the target's `len` values.
 fn begin<'a>(gpu: &'a Gpu, kernel: &'static str, lanes: usize, pool: &Pool2d, len: usize, width: usize) -> Launch<'a> {
     let groups = len / width;
-    let shape = Shape {
+    let shape = LaunchShape {
         groups: count(groups),
         channels: count(pool.channels / width),
         in_h: count(pool.in_h),
@@ -126,7 +136,7 @@ fn begin<'a>(gpu: &'a Gpu, kernel: &'static str, lanes: usize, pool: &Pool2d, le
         pad: count(pool.pad),
         width: width as u32,
     };
-    gpu.launch(kernel).blocks([groups.div_ceil(THREADS), lanes, 1]).threads(THREADS).value(shape)
+    gpu.launch(kernel, lanes).threads_for(groups, THREADS).value("shape", shape)
 }
 
 #[cfg(test)]
@@ -146,16 +156,17 @@ mod tests {
             let dy = Tensors::new(gpu, placing, &lane_values(lanes, 2, out_len));
             let (y, dx) =
                 (Tensors::unwritten(gpu, placing, count, out_len), Tensors::unwritten(gpu, placing, count, in_len));
-            let choice = Tensors::<u8>::unwritten(gpu, placing, count, out_len);
-            max_forward(gpu, count, pool, activation, x.lanes(), y.lanes(), choice.lanes()).unwrap();
-            let (dy, choice) = (dy.lanes(), choice.lanes());
-            max_backward(gpu, count, pool, activation, Some(y.lanes()), choice, dy, dx.lanes()).unwrap();
+            let argmax = Tensors::<u8>::unwritten(gpu, placing, count, out_len);
+            max_forward(gpu, count, pool, activation, x.lanes(), y.lanes(), argmax.lanes()).unwrap();
+            let (dy, argmax) = (dy.lanes(), argmax.lanes());
+            let arrays = MaxBackward { y: Some(y.lanes()), argmax, dy, dx: dx.lanes() };
+            max_backward(gpu, count, pool, activation, &arrays).unwrap();
             join([y.read(gpu), dx.read(gpu)])
         }) {
             let (x, mut dy) = (values(1000 * lane + 1, in_len), values(1000 * lane + 2, out_len));
-            let (mut y, mut choice, mut dx) = (vec![0.0; out_len], vec![0; out_len], vec![0.0; in_len]);
-            crate::pool::max_forward(&cpu, pool, activation, &x, &mut y, &mut choice);
-            crate::pool::max_backward(&cpu, pool, activation, &y, &choice, &mut dy, &mut dx);
+            let (mut y, mut argmax, mut dx) = (vec![0.0; out_len], vec![0; out_len], vec![0.0; in_len]);
+            crate::pool::max_forward(&cpu, pool, activation, &x, &mut y, &mut argmax);
+            crate::pool::max_backward(&cpu, pool, activation, &y, &argmax, &mut dy, &mut dx);
             assert_close(&what("max", placing), &result, &widened(&[y, dx].concat()), 3e-7);
         }
         for (lane, placing, result) in on_the_gpu(|gpu, placing, lanes| {
@@ -192,11 +203,11 @@ mod tests {
         let Some(gpu) = crate::testing::gpu() else { return };
         let pool = Pool2d { batch: 1, in_h: 1, in_w: 4, channels: 1, size: 4, stride: 4, pad: 0 };
         let x = gpu.alloc_from(&[1.0, f32::NAN, 5.0, f32::NEG_INFINITY]).unwrap();
-        let (y, choice) = (gpu.alloc::<f32>(1).unwrap(), gpu.alloc::<u8>(1).unwrap());
-        max_forward(&gpu, 1, &pool, Activation::None, x.lanes(4), y.lanes(1), choice.lanes(1)).unwrap();
+        let (y, argmax) = (gpu.alloc::<f32>(1).unwrap(), gpu.alloc::<u8>(1).unwrap());
+        max_forward(&gpu, 1, &pool, Activation::None, x.lanes(4), y.lanes(1), argmax.lanes(1)).unwrap();
         let (mut largest, mut place) = ([0.0_f32], [0]);
         gpu.download(&y, 0, &mut largest).unwrap();
-        gpu.download(&choice, 0, &mut place).unwrap();
+        gpu.download(&argmax, 0, &mut place).unwrap();
         assert!(largest[0].is_nan() && place == [1]);
     }
 }

@@ -75,13 +75,13 @@ impl Pool2d {
     }
 }
 
-/// Where a window lies on the image, clipped to it.
+/// The place of a window on the image, clipped to it.
 struct Window {
     /// First row, and the row after the last.
     y: (usize, usize),
     /// First column, and the column after the last.
     x: (usize, usize),
-    /// What a sum is divided by: padding counts, what hangs over beyond the padding does not.
+    /// The divisor of a sum: padding counts, what hangs over beyond the padding does not.
     divisor: f32,
     /// Top left corner in padded coordinates.
     first_y: usize,
@@ -109,9 +109,9 @@ mod tests {
 
     fn activated_max_passes(cpu: &Cpu, pool: &Pool2d, activation: Activation, x: &[f32], dy: &[f32]) -> Vec<f32> {
         let (mut y, mut dx) = (vec![f32::NAN; pool.output_len()], vec![f32::NAN; pool.input_len()]);
-        let (mut choice, mut dy) = (vec![0; pool.output_len()], dy.to_vec());
-        max_forward(cpu, pool, activation, x, &mut y, &mut choice);
-        max_backward(cpu, pool, activation, &y, &choice, &mut dy, &mut dx);
+        let (mut argmax, mut dy) = (vec![0; pool.output_len()], dy.to_vec());
+        max_forward(cpu, pool, activation, x, &mut y, &mut argmax);
+        max_backward(cpu, pool, activation, &y, &argmax, &mut dy, &mut dx);
         [y, dx].concat()
     }
 
@@ -122,7 +122,7 @@ mod tests {
         [y, dx].concat()
     }
 
-    /// What is fused has the bits of one operation after the other.
+    /// Fused operations have the bits of one operation after the other.
     #[test]
     fn activations_before_and_after_change_no_bit() {
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
@@ -138,12 +138,12 @@ mod tests {
                 ),
                 (Activation::Sigmoid, sigmoid::forward, sigmoid::backward),
             ] {
-                let (mut y, mut choice) = (vec![f32::NAN; pool.output_len()], vec![0; pool.output_len()]);
+                let (mut y, mut argmax) = (vec![f32::NAN; pool.output_len()], vec![0; pool.output_len()]);
                 let (mut dy_then, mut dx) = (dy.clone(), vec![f32::NAN; pool.input_len()]);
-                max_forward(&cpu, &pool, Activation::None, &x, &mut y, &mut choice);
+                max_forward(&cpu, &pool, Activation::None, &x, &mut y, &mut argmax);
                 forward(&cpu, &mut y);
                 backward(&cpu, &y, &mut dy_then);
-                max_backward(&cpu, &pool, Activation::None, &[], &choice, &mut dy_then, &mut dx);
+                max_backward(&cpu, &pool, Activation::None, &[], &argmax, &mut dy_then, &mut dx);
                 let fused = activated_max_passes(&cpu, &pool, activation, &x, &dy);
                 assert_eq!(bits(&fused), bits(&[y, dx].concat()), "max, then {activation:?}");
 

@@ -8,11 +8,11 @@
 namespace pool {
 
 constexpr u32 THREADS = 256;
-/// What is chosen where a rectifier lets no gradient through. Windows have fewer places.
+/// The argmax where ReLU lets no gradient through. Windows have fewer places.
 constexpr u32 NOTHING = 255;
 
-/// Mirrors `Shape` in cuda.rs.
-struct Shape {
+/// Mirrors `LaunchShape` in cuda.rs.
+struct LaunchShape {
     /// Groups of the target of the pass.
     u32 groups;
     /// Groups of a pixel.
@@ -39,7 +39,7 @@ struct Span {
     u32 padded;
 };
 
-__device__ __forceinline__ Span span_of(const Shape& shape, u32 index, u32 len) {
+__device__ __forceinline__ Span span_of(const LaunchShape& shape, u32 index, u32 len) {
     // In padded coordinates, where the image begins at `pad`.
     const u32 first = index * shape.stride, end = min(first + shape.size, len + 2 * shape.pad);
     return {max(first, shape.pad) - shape.pad, max(min(end, len + shape.pad), shape.pad) - shape.pad, end - first};
@@ -50,7 +50,7 @@ struct Windows {
     u32 first, end;
 };
 
-__device__ __forceinline__ Windows windows_of(const Shape& shape, u32 index, u32 count) {
+__device__ __forceinline__ Windows windows_of(const LaunchShape& shape, u32 index, u32 count) {
     const u32 at = index + shape.pad;
     return {at < shape.size ? 0 : (at - shape.size) / shape.stride + 1, min(at / shape.stride + 1, count)};
 }
@@ -66,8 +66,8 @@ __device__ __forceinline__ u64 offset_of(u32 image, u32 y, u32 x, u32 group, u32
 }
 
 template <int N>
-__device__ __forceinline__ void max_forward(const Shape& shape, u32 activation, u32 index, const float* x, float* y,
-                                            u8* choice) {
+__device__ __forceinline__ void max_forward(const LaunchShape& shape, u32 activation, u32 index, const float* x, float* y,
+                                            u8* argmax) {
     const Place place = place_of(index, shape.out_w, shape.out_h, shape.channels);
     const Span rows = span_of(shape, place.y, shape.in_h), columns = span_of(shape, place.x, shape.in_w);
     Floats<N> best = filled<N>(-infinity());
@@ -97,15 +97,15 @@ __device__ __forceinline__ void max_forward(const Shape& shape, u32 activation, 
     }
     store(y + u64{index} * N, best);
     if constexpr (N == 4) {
-        *reinterpret_cast<u32*>(choice + u64{index} * N) = packed;
+        *reinterpret_cast<u32*>(argmax + u64{index} * N) = packed;
     } else {
-        choice[index] = static_cast<u8>(packed);
+        argmax[index] = static_cast<u8>(packed);
     }
 }
 
 template <int N>
-__device__ __forceinline__ void max_backward(const Shape& shape, u32 activation, u32 index, const float* y,
-                                             const u8* choice, const float* dy, float* dx) {
+__device__ __forceinline__ void max_backward(const LaunchShape& shape, u32 activation, u32 index, const float* y,
+                                             const u8* argmax, const float* dy, float* dx) {
     const Place place = place_of(index, shape.in_w, shape.in_h, shape.channels);
     const Windows rows = windows_of(shape, place.y, shape.out_h), columns = windows_of(shape, place.x, shape.out_w);
     Floats<N> sum = filled<N>(0.0f);
@@ -117,9 +117,9 @@ __device__ __forceinline__ void max_backward(const Shape& shape, u32 activation,
                 offset_of<N>(place.image, out_y, out_x, place.group, shape.out_h, shape.out_w, shape.channels);
             u32 chosen = 0;
             if constexpr (N == 4) {
-                chosen = *reinterpret_cast<const u32*>(choice + at);
+                chosen = *reinterpret_cast<const u32*>(argmax + at);
             } else {
-                chosen = choice[at];
+                chosen = argmax[at];
             }
             Floats<N> gradients = load<N>(dy + at);
             if (activation == SIGMOID) {
@@ -139,7 +139,7 @@ __device__ __forceinline__ void max_backward(const Shape& shape, u32 activation,
 }
 
 template <int N>
-__device__ __forceinline__ void average_forward(const Shape& shape, u32 index, const float* x, float* y) {
+__device__ __forceinline__ void average_forward(const LaunchShape& shape, u32 index, const float* x, float* y) {
     const Place place = place_of(index, shape.out_w, shape.out_h, shape.channels);
     const Span rows = span_of(shape, place.y, shape.in_h), columns = span_of(shape, place.x, shape.in_w);
     const float share = share_of(rows, columns);
@@ -158,7 +158,7 @@ __device__ __forceinline__ void average_forward(const Shape& shape, u32 index, c
 }
 
 template <int N>
-__device__ __forceinline__ void average_backward(const Shape& shape, u32 activation, u32 index, const float* x,
+__device__ __forceinline__ void average_backward(const LaunchShape& shape, u32 activation, u32 index, const float* x,
                                                  const float* dy, float* dx) {
     const Place place = place_of(index, shape.in_w, shape.in_h, shape.channels);
     const Windows rows = windows_of(shape, place.y, shape.out_h), columns = windows_of(shape, place.x, shape.out_w);
@@ -184,35 +184,35 @@ __device__ __forceinline__ void average_backward(const Shape& shape, u32 activat
 
 } // namespace pool
 
-/// `y`: the activation of the largest value of each window. `choice`: its place in the window.
+/// `y`: the activation of the largest value of each window. `argmax`: its place in the window.
 extern "C" __global__ void __launch_bounds__(pool::THREADS)
-    pool_max_forward(pool::Shape shape, u32 activation, Lanes<const float> x, Lanes<float> y, Lanes<u8> choice) {
+    pool_max_forward(pool::LaunchShape shape, u32 activation, Lanes<const float> x, Lanes<float> y, Lanes<u8> argmax) {
     const u32 index = blockIdx.x * pool::THREADS + threadIdx.x, lane = blockIdx.y;
     if (index >= shape.groups) return;
     if (shape.width == 4) {
-        pool::max_forward<4>(shape, activation, index, x[lane], y[lane], choice[lane]);
+        pool::max_forward<4>(shape, activation, index, x[lane], y[lane], argmax[lane]);
     } else {
-        pool::max_forward<1>(shape, activation, index, x[lane], y[lane], choice[lane]);
+        pool::max_forward<1>(shape, activation, index, x[lane], y[lane], argmax[lane]);
     }
 }
 
-/// `dx`: each gradient of `dy` goes to the pixel that was chosen. The rectifier's slope is in the choice; the sigmoid's
+/// `dx`: each gradient of `dy` goes to the pixel that was chosen. ReLU's slope is in the argmax; the sigmoid's
 /// follows from `y`, which is read for nothing else.
 extern "C" __global__ void __launch_bounds__(pool::THREADS)
-    pool_max_backward(pool::Shape shape, u32 activation, Lanes<const float> y, Lanes<const u8> choice,
+    pool_max_backward(pool::LaunchShape shape, u32 activation, Lanes<const float> y, Lanes<const u8> argmax,
                       Lanes<const float> dy, Lanes<float> dx) {
     const u32 index = blockIdx.x * pool::THREADS + threadIdx.x, lane = blockIdx.y;
     if (index >= shape.groups) return;
     if (shape.width == 4) {
-        pool::max_backward<4>(shape, activation, index, y[lane], choice[lane], dy[lane], dx[lane]);
+        pool::max_backward<4>(shape, activation, index, y[lane], argmax[lane], dy[lane], dx[lane]);
     } else {
-        pool::max_backward<1>(shape, activation, index, y[lane], choice[lane], dy[lane], dx[lane]);
+        pool::max_backward<1>(shape, activation, index, y[lane], argmax[lane], dy[lane], dx[lane]);
     }
 }
 
 /// `y`: the mean of each window.
 extern "C" __global__ void __launch_bounds__(pool::THREADS, 4)
-    pool_average_forward(pool::Shape shape, Lanes<const float> x, Lanes<float> y) {
+    pool_average_forward(pool::LaunchShape shape, Lanes<const float> x, Lanes<float> y) {
     const u32 index = blockIdx.x * pool::THREADS + threadIdx.x, lane = blockIdx.y;
     if (index >= shape.groups) return;
     if (shape.width == 4) {
@@ -225,7 +225,7 @@ extern "C" __global__ void __launch_bounds__(pool::THREADS, 4)
 /// `dx`: each gradient of `dy` is shared out among the pixels of its window, then goes through the slope of the activation
 /// whose output `x` is.
 extern "C" __global__ void __launch_bounds__(pool::THREADS)
-    pool_average_backward(pool::Shape shape, u32 activation, Lanes<const float> x, Lanes<const float> dy,
+    pool_average_backward(pool::LaunchShape shape, u32 activation, Lanes<const float> x, Lanes<const float> dy,
                           Lanes<float> dx) {
     const u32 index = blockIdx.x * pool::THREADS + threadIdx.x, lane = blockIdx.y;
     if (index >= shape.groups) return;

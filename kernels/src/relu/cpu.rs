@@ -1,4 +1,4 @@
-//! The rectifier on the CPU.
+//! ReLU on the CPU.
 
 use crate::{Cpu, ELEMENTS_PER_CHUNK};
 
@@ -7,7 +7,7 @@ pub fn forward(cpu: &Cpu, y: &mut [f32]) {
     cpu.for_each_chunk_mut(y, ELEMENTS_PER_CHUNK, |_, y| {
         cpu.isa().vectorize(
             #[inline(always)]
-            || rectify(y),
+            || apply(y),
         );
     });
 }
@@ -19,14 +19,14 @@ pub fn backward(cpu: &Cpu, y: &[f32], d: &mut [f32]) {
         let y = &y[chunk * ELEMENTS_PER_CHUNK..][..d.len()];
         cpu.isa().vectorize(
             #[inline(always)]
-            || pass_positive(y, d),
+            || differentiate(y, d),
         );
     });
 }
 
 /// [`forward`] within a thread, for what is fused with it.
 #[inline(always)]
-pub(crate) fn rectify(y: &mut [f32]) {
+pub(crate) fn apply(y: &mut [f32]) {
     for y in y {
         *y = if *y < 0.0 { 0.0 } else { *y };
     }
@@ -34,7 +34,7 @@ pub(crate) fn rectify(y: &mut [f32]) {
 
 /// [`backward`] within a thread.
 #[inline(always)]
-pub(crate) fn pass_positive(y: &[f32], d: &mut [f32]) {
+pub(crate) fn differentiate(y: &[f32], d: &mut [f32]) {
     for (d, &y) in d.iter_mut().zip(y) {
         *d = if y > 0.0 { *d } else { 0.0 };
     }

@@ -1,9 +1,9 @@
-//! The rectifier, in place.
+//! ReLU, in place.
 
 mod cpu;
 
+pub(crate) use cpu::{apply, differentiate};
 pub use cpu::{backward, forward};
-pub(crate) use cpu::{pass_positive, rectify};
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ pub fn forward(cpu: &Cpu, y: &mut [f32]) {
     cpu.for_each_chunk_mut(y, ELEMENTS_PER_CHUNK, |_, y| {
         cpu.isa().vectorize(
             #[inline(always)]
-            || squash(y),
+            || apply(y),
         );
     });
 }
@@ -19,14 +19,14 @@ pub fn backward(cpu: &Cpu, y: &[f32], d: &mut [f32]) {
         let y = &y[chunk * ELEMENTS_PER_CHUNK..][..d.len()];
         cpu.isa().vectorize(
             #[inline(always)]
-            || multiply_by_slope(y, d),
+            || differentiate(y, d),
         );
     });
 }
 
 /// [`forward`] within a thread, for what is fused with it.
 #[inline(always)]
-pub(crate) fn squash(y: &mut [f32]) {
+pub(crate) fn apply(y: &mut [f32]) {
     for y in y {
         *y = 1.0 / (1.0 + exp(-*y));
     }
@@ -34,7 +34,7 @@ pub(crate) fn squash(y: &mut [f32]) {
 
 /// [`backward`] within a thread.
 #[inline(always)]
-pub(crate) fn multiply_by_slope(y: &[f32], d: &mut [f32]) {
+pub(crate) fn differentiate(y: &[f32], d: &mut [f32]) {
     for (d, &y) in d.iter_mut().zip(y) {
         *d *= y * (1.0 - y);
     }

@@ -2,8 +2,8 @@
 
 mod cpu;
 
+pub(crate) use cpu::{apply, differentiate};
 pub use cpu::{backward, forward};
-pub(crate) use cpu::{multiply_by_slope, squash};
 
 #[cfg(test)]
 mod tests {

@@ -2,51 +2,59 @@
 
 #![allow(unsafe_code)]
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::cuda::{Buffer, Gpu, GpuError, Lanes, count};
+use crate::cuda::{Buffer, Gpu, GpuError, Lanes, count, mirror};
 use crate::step::{LaneStep, Metrics, Part};
 
 const THREADS: usize = 512;
 
-/// What an evaluation has summed up over its batches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Total {
-    /// Each batch's mean loss, times its samples.
-    pub loss: f64,
-    /// Samples whose largest logit is at their label.
-    pub correct: u64,
+mirror! {
+    /// The sums of an evaluation over its batches.
+    #[derive(Default)]
+    pub struct Total = "softmax_cross_entropy::Total" {
+        /// Each batch's mean loss, times its samples.
+        pub loss: f64,
+        /// Samples whose largest logit is at their label.
+        pub correct: u64,
+    }
 }
 
-/// Scores `logits`, `[batch][classes]`, against `labels`, `[batch]`, in each lane, as [`super::softmax_cross_entropy`] does.
-/// Writes `dlogits` where it is asked for, and mean loss and accuracy of lanes whose update has as many samples as `part` says to
-/// columns 0 and 1 of their row of `metrics`; where this is not the first part of the update, adds to them.
+/// A batch of an update, and where its scores go.
+#[derive(Clone, Copy, Debug)]
+pub struct Train<'a> {
+    /// Samples of the batch.
+    pub batch: usize,
+    /// The place of the batch in its update.
+    pub part: Part,
+    /// Classes that are told apart.
+    pub classes: usize,
+    /// `[lanes]`: the step at hand.
+    pub steps: &'a Buffer<LaneStep>,
+    /// `[batch][classes]`.
+    pub logits: Lanes<'a>,
+    /// `[batch]`.
+    pub labels: Lanes<'a, i32>,
+    /// `[batch][classes]`: the gradient of `logits`, where it is asked for.
+    pub dlogits: Option<Lanes<'a>>,
+    /// Columns 0 and 1 of a lane's row are mean loss and accuracy.
+    pub metrics: Metrics<'a>,
+}
+
+/// Scores each lane as [`super::softmax_cross_entropy`] does. Metrics are written for lanes whose update has as many samples as
+/// `part` says; where this is not the first part of the update, they are added.
 ///
 /// # Errors
 /// What the driver says.
-#[expect(clippy::too_many_arguments, reason = "the arrays of one operation")]
-pub fn train(
-    gpu: &Gpu,
-    lanes: usize,
-    batch: usize,
-    part: Part,
-    classes: usize,
-    steps: &Buffer<LaneStep>,
-    logits: Lanes<'_>,
-    labels: Lanes<'_, i32>,
-    dlogits: Option<Lanes<'_>>,
-    metrics: &Metrics<'_>,
-) -> Result<(), GpuError> {
+pub fn train(gpu: &Gpu, lanes: usize, train: &Train<'_>) -> Result<(), GpuError> {
+    let &Train { batch, part, classes, steps, logits, labels, dlogits, metrics } = train;
     assert!(metrics.columns >= 2, "loss and accuracy need two columns");
-    let launch = gpu.launch("softmax_cross_entropy_train").blocks([lanes, 1, 1]).threads(THREADS);
-    let launch = launch.value(count(batch)).value(count(part.of)).value(u32::from(part.first == 0));
-    let launch = launch.value(count(classes));
-    let launch = launch.value(count(metrics.rows)).value(count(metrics.columns));
-    let launch = launch.buffer(steps, lanes).read(logits, lanes, batch * classes).read(labels, lanes, batch);
-    let launch = launch.write_optional(dlogits, lanes, batch * classes);
+    let launch = gpu.launch("softmax_cross_entropy_train", lanes).blocks([lanes, 1, 1]).threads(THREADS);
+    let launch = launch.value("batch", count(batch)).value("of", count(part.of));
+    let launch = launch.value("is_first", u32::from(part.first == 0)).value("classes", count(classes));
+    let launch = launch.value("rows", count(metrics.rows)).value("columns", count(metrics.columns));
+    let launch = launch.table("steps", steps, lanes).read("logits", logits, batch * classes);
+    let launch = launch.read("labels", labels, batch).write_optional("dlogits", dlogits, batch * classes);
     // SAFETY: the arguments of `softmax_cross_entropy_train`.
-    unsafe { launch.buffer(metrics.values, metrics.len(lanes)).run() }
+    unsafe { launch.table_mut("metrics", metrics.values, metrics.len(lanes)).run() }
 }
 
 /// Adds each lane's score to its total.
@@ -62,11 +70,11 @@ pub fn evaluate(
     labels: Lanes<'_, i32>,
     totals: &Buffer<Total>,
 ) -> Result<(), GpuError> {
-    let launch = gpu.launch("softmax_cross_entropy_evaluate").blocks([lanes, 1, 1]).threads(THREADS);
-    let launch = launch.value(count(batch)).value(count(classes));
-    let launch = launch.read(logits, lanes, batch * classes).read(labels, lanes, batch);
+    let launch = gpu.launch("softmax_cross_entropy_evaluate", lanes).blocks([lanes, 1, 1]).threads(THREADS);
+    let launch = launch.value("batch", count(batch)).value("classes", count(classes));
+    let launch = launch.read("logits", logits, batch * classes).read("labels", labels, batch);
     // SAFETY: the arguments of `softmax_cross_entropy_evaluate`.
-    unsafe { launch.buffer(totals, lanes).run() }
+    unsafe { launch.table_mut("totals", totals, lanes).run() }
 }
 
 #[cfg(test)]
@@ -98,8 +106,9 @@ mod tests {
             let metrics = Metrics { values: &table, rows: ROWS, columns: 3 };
             let steps = gpu.alloc_from(&steps(lanes, batch)).unwrap();
             let (logits, labels) = (given.lanes(), targets.lanes());
-            let part = Part::whole(batch);
-            train(gpu, count, batch, part, classes, &steps, logits, labels, Some(dlogits.lanes()), &metrics).unwrap();
+            let (part, dlogits_lanes) = (Part::whole(batch), Some(dlogits.lanes()));
+            let all = Train { batch, part, classes, steps: &steps, logits, labels, dlogits: dlogits_lanes, metrics };
+            train(gpu, count, &all).unwrap();
             let totals = gpu.alloc_from(&vec![Total { loss: 0.5, correct: 2 }; count]).unwrap();
             evaluate(gpu, count, batch, classes, logits, labels, &totals).unwrap();
             evaluate(gpu, count, batch, classes, logits, labels, &totals).unwrap();
@@ -153,9 +162,17 @@ mod tests {
                 let given = Tensors::new(gpu, placing, &part(&logits));
                 let targets = Tensors::new(gpu, placing, &vec![labels[first..][..len].to_vec(); count]);
                 let dlogits = Tensors::unwritten(gpu, placing, count, len * classes);
-                let (part, written) = (Part { first, of: batch }, Some(dlogits.lanes()));
-                let (given, targets) = (given.lanes(), targets.lanes());
-                train(gpu, count, len, part, classes, &steps, given, targets, written, &metrics).unwrap();
+                let all = Train {
+                    batch: len,
+                    part: Part { first, of: batch },
+                    classes,
+                    steps: &steps,
+                    logits: given.lanes(),
+                    labels: targets.lanes(),
+                    dlogits: Some(dlogits.lanes()),
+                    metrics,
+                };
+                train(gpu, count, &all).unwrap();
                 gradients.iter_mut().zip(dlogits.read(gpu)).for_each(|(all, part)| all.extend(part));
                 first += len;
             }

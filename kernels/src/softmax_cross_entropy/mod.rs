@@ -5,7 +5,7 @@ pub mod cuda;
 
 pub use cpu::softmax_cross_entropy;
 
-/// What a batch of logits scored.
+/// The score of a batch of logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
     /// Mean over the batch of `-log(softmax(logits)[label])`, or its share in the mean over more samples. NaN if a logit is NaN

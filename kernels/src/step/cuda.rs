@@ -30,9 +30,10 @@ pub struct Tables<'a> {
 /// What the driver says.
 pub fn begin(gpu: &Gpu, lanes: usize, tables: &Tables<'_>, advance: bool) -> Result<(), GpuError> {
     let &Tables { rows, row_count, first_steps, row, steps } = tables;
-    let launch = gpu.launch("step_begin").blocks([1, 1, 1]).threads(THREADS);
-    let launch = launch.value(count(lanes)).value(count(row_count)).value(u32::from(advance));
-    let launch = launch.buffer(rows, row_count * lanes).buffer(first_steps, lanes);
+    let launch = gpu.launch("step_begin", lanes).threads(THREADS);
+    let launch = launch.value("lanes", count(lanes)).value("row_count", count(row_count));
+    let launch = launch.value("advance", u32::from(advance)).table("rows", rows, row_count * lanes);
+    let launch = launch.table("first_steps", first_steps, lanes).table_mut("row", row, 1);
     // SAFETY: the arguments of `step_begin`.
-    unsafe { launch.buffer(row, 1).buffer(steps, lanes).run() }
+    unsafe { launch.table_mut("steps", steps, lanes).run() }
 }

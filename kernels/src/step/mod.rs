@@ -1,4 +1,4 @@
-//! What differs from step to step of a captured graph, kept in tables on the GPU.
+//! Tables on the GPU of all that differs from step to step of a captured graph.
 //!
 //! A graph replays launches with the arguments that they were captured with. So its first launch, [`cuda::begin`], takes the
 //! next row of a table of hyper-parameters, and the others read what it wrote; what a step measures goes to a table too. The
@@ -9,22 +9,23 @@
 
 pub mod cuda;
 
-use bytemuck::{Pod, Zeroable};
+use crate::cuda::mirror;
 
-/// The hyper-parameters of a step: the columns of the step table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Hypers {
-    /// Learning rate.
-    pub lr: f32,
-    /// The share of the velocity that is kept.
-    pub momentum: f32,
-    /// Factor of the L2 penalty, or of what weights lose at each step.
-    pub weight_decay: f32,
-    /// The share of the mean gradient that is kept.
-    pub beta1: f32,
-    /// The share of the mean square that is kept.
-    pub beta2: f32,
+mirror! {
+    /// The hyper-parameters of a step: the columns of the step table.
+    #[derive(Default)]
+    pub struct Hypers = "Hypers" {
+        /// The learning rate of the step.
+        pub lr: f32,
+        /// The share of the velocity that is kept.
+        pub momentum: f32,
+        /// Factor of the L2 penalty, or of what weights lose at each step.
+        pub weight_decay: f32,
+        /// The share of the mean gradient that is kept.
+        pub beta1: f32,
+        /// The share of the mean square that is kept.
+        pub beta2: f32,
+    }
 }
 
 impl Hypers {
@@ -38,37 +39,39 @@ impl From<[f32; 5]> for Hypers {
     }
 }
 
-/// One step of one lane, as the host writes it: `Row` of `step.cu`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct StepRow {
-    /// Samples of its batch. 0: the lane makes no step.
-    pub samples: u32,
-    /// The hyper-parameters.
-    pub hypers: Hypers,
+mirror! {
+    /// One step of one lane, as the host writes it: `Row` of `step.cu`.
+    #[derive(Default)]
+    pub struct StepRow = "step::Row" {
+        /// Samples of its batch. 0: the lane makes no step.
+        pub samples: u32,
+        /// The hyper-parameters of the step.
+        pub hypers: Hypers,
+    }
 }
 
-/// The step at hand of one lane, as kernels read it: `LaneStep` of `device.cuh`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct LaneStep {
-    /// Updates before this one.
-    pub step: u64,
-    /// Place in the table of rows.
-    pub row: u32,
-    /// As in [`StepRow`]; 0 beyond the last row.
-    pub samples: u32,
-    /// The hyper-parameters.
-    pub hypers: Hypers,
-    /// `1 / sqrt(1 - beta2^t)`, with t = step + 1.
-    pub second_correction: f32,
-    /// `1 / (1 - beta1^t)`.
-    pub first_correction: f64,
-    /// `sqrt(1 - beta2^t) / (1 - beta1^t)`.
-    pub both_corrections: f64,
+mirror! {
+    /// The step at hand of one lane, as kernels read it: `LaneStep` of `device.cuh`.
+    #[derive(Default)]
+    pub struct LaneStep = "LaneStep" {
+        /// Updates before this one.
+        pub step: u64,
+        /// Place in the table of rows.
+        pub row: u32,
+        /// As in [`StepRow`]; 0 beyond the last row.
+        pub samples: u32,
+        /// The hyper-parameters of the step.
+        pub hypers: Hypers,
+        /// `1 / sqrt(1 - beta2^t)`, with t = step + 1.
+        pub second_correction: f32,
+        /// `1 / (1 - beta1^t)`.
+        pub first_correction: f64,
+        /// `sqrt(1 - beta2^t) / (1 - beta1^t)`.
+        pub both_corrections: f64,
+    }
 }
 
-/// Which samples of an update a batch is: all of them, or a part, where the gradients of several are accumulated.
+/// The place of a batch in its update: all of it, or a part, where the gradients of several are accumulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Samples of the update before these.
@@ -84,10 +87,10 @@ impl Part {
     }
 }
 
-/// What steps measure: `[rows][lanes][columns]`.
+/// The metrics of steps: `[rows][lanes][columns]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Metrics<'a> {
-    /// The table.
+    /// The table that kernels write.
     pub values: &'a crate::cuda::Buffer<f32>,
     /// As many as the table of [`StepRow`] has.
     pub rows: usize,

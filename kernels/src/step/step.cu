@@ -8,7 +8,7 @@ constexpr u32 THREADS = 256;
 /// Mirrors `StepRow` in mod.rs.
 struct Row {
     u32 samples;
-    float lr, momentum, weight_decay, beta1, beta2;
+    Hypers hypers;
 };
 
 } // namespace step
@@ -26,14 +26,10 @@ extern "C" __global__ void __launch_bounds__(step::THREADS)
         if (current < row_count) {
             const step::Row in = rows[u64{current} * lanes + lane];
             out.samples = in.samples;
-            out.lr = in.lr;
-            out.momentum = in.momentum;
-            out.weight_decay = in.weight_decay;
-            out.beta1 = in.beta1;
-            out.beta2 = in.beta2;
+            out.hypers = in.hypers;
             const double updates = static_cast<double>(out.step + 1);
-            const double first = 1.0 / (1.0 - pow(static_cast<double>(in.beta1), updates));
-            const double second = sqrt(1.0 - pow(static_cast<double>(in.beta2), updates));
+            const double first = 1.0 / (1.0 - pow(static_cast<double>(in.hypers.beta1), updates));
+            const double second = sqrt(1.0 - pow(static_cast<double>(in.hypers.beta2), updates));
             out.first_correction = first;
             out.both_corrections = second * first;
             out.second_correction = static_cast<float>(1.0 / second);

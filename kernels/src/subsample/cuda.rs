@@ -2,27 +2,25 @@
 
 #![allow(unsafe_code)]
 
-use bytemuck::{Pod, Zeroable};
-
 use super::Subsample;
-use crate::cuda::{Gpu, GpuError, Lanes, Launch, count, width};
+use crate::cuda::{Gpu, GpuError, Lanes, Launch, count, mirror, width};
 
 const THREADS: usize = 256;
 
-/// Mirrors `subsample::Shape` in subsample.cu.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Shape {
-    groups: u32,
-    in_h: u32,
-    in_w: u32,
-    in_channels: u32,
-    out_h: u32,
-    out_w: u32,
-    out_channels: u32,
-    before: u32,
-    stride: u32,
-    width: u32,
+mirror! {
+    /// Mirrors `subsample::LaunchShape` in subsample.cu.
+    struct LaunchShape = "subsample::LaunchShape" {
+        groups: u32,
+        in_h: u32,
+        in_w: u32,
+        in_channels: u32,
+        out_h: u32,
+        out_w: u32,
+        out_channels: u32,
+        before: u32,
+        stride: u32,
+        width: u32,
+    }
 }
 
 /// As [`super::forward`], in each lane.
@@ -33,7 +31,7 @@ pub fn forward(gpu: &Gpu, lanes: usize, shape: &Subsample, x: Lanes<'_>, y: Lane
     let width = width_of(shape, x, y);
     let launch = begin(gpu, "subsample_forward", lanes, shape, shape.output_len(), width);
     // SAFETY: the arguments of `subsample_forward`.
-    unsafe { launch.read(x, lanes, shape.input_len()).write(y, lanes, shape.output_len()).run() }
+    unsafe { launch.read("x", x, shape.input_len()).write("y", y, shape.output_len()).run() }
 }
 
 /// As [`super::backward`], in each lane.
@@ -44,7 +42,7 @@ pub fn backward(gpu: &Gpu, lanes: usize, shape: &Subsample, dy: Lanes<'_>, dx: L
     let width = width_of(shape, dy, dx);
     let launch = begin(gpu, "subsample_backward", lanes, shape, shape.input_len(), width);
     // SAFETY: the arguments of `subsample_backward`.
-    unsafe { launch.read(dy, lanes, shape.output_len()).write(dx, lanes, shape.input_len()).run() }
+    unsafe { launch.read("dy", dy, shape.output_len()).write("dx", dx, shape.input_len()).run() }
 }
 
 fn width_of(shape: &Subsample, source: Lanes<'_>, target: Lanes<'_>) -> usize {
@@ -61,7 +59,7 @@ fn begin<'a>(
     width: usize,
 ) -> Launch<'a> {
     let groups = len / width;
-    let shape = Shape {
+    let shape = LaunchShape {
         groups: count(groups),
         in_h: count(shape.in_h),
         in_w: count(shape.in_w),
@@ -73,7 +71,7 @@ fn begin<'a>(
         stride: count(shape.stride),
         width: width as u32,
     };
-    gpu.launch(kernel).blocks([groups.div_ceil(THREADS), lanes, 1]).threads(THREADS).value(shape)
+    gpu.launch(kernel, lanes).threads_for(groups, THREADS).value("shape", shape)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ namespace subsample {
 
 constexpr u32 THREADS = 256;
 
-/// Mirrors `Shape` in cuda.rs. Channels are in groups.
-struct Shape {
+/// Mirrors `LaunchShape` in cuda.rs. Channels are in groups.
+struct LaunchShape {
     /// Groups of the target of the pass.
     u32 groups;
     u32 in_h, in_w, in_channels;
@@ -21,7 +21,7 @@ struct Shape {
 };
 
 template <int N>
-__device__ __forceinline__ void forward(const Shape& shape, u32 index, const float* x, float* y) {
+__device__ __forceinline__ void forward(const LaunchShape& shape, u32 index, const float* x, float* y) {
     const u32 pixel = index / shape.out_channels, row = pixel / shape.out_w;
     const u32 image = row / shape.out_h, out_y = row % shape.out_h, out_x = pixel % shape.out_w;
     // Wraps around before the first channel: then it is no channel either.
@@ -35,7 +35,7 @@ __device__ __forceinline__ void forward(const Shape& shape, u32 index, const flo
 }
 
 template <int N>
-__device__ __forceinline__ void backward(const Shape& shape, u32 index, const float* dy, float* dx) {
+__device__ __forceinline__ void backward(const LaunchShape& shape, u32 index, const float* dy, float* dx) {
     const u32 pixel = index / shape.in_channels, row = pixel / shape.in_w, channel = index % shape.in_channels;
     const u32 image = row / shape.in_h, in_y = row % shape.in_h, in_x = pixel % shape.in_w;
     Floats<N> gradients = filled<N>(0.0f);
@@ -50,7 +50,7 @@ __device__ __forceinline__ void backward(const Shape& shape, u32 index, const fl
 
 /// `y`: the pixels that are taken, and zeros in the channels that are new.
 extern "C" __global__ void __launch_bounds__(subsample::THREADS)
-    subsample_forward(subsample::Shape shape, Lanes<const float> x, Lanes<float> y) {
+    subsample_forward(subsample::LaunchShape shape, Lanes<const float> x, Lanes<float> y) {
     const u32 index = blockIdx.x * subsample::THREADS + threadIdx.x, lane = blockIdx.y;
     if (index >= shape.groups) return;
     if (shape.width == 4) {
@@ -62,7 +62,7 @@ extern "C" __global__ void __launch_bounds__(subsample::THREADS)
 
 /// `dx`: the gradients of the pixels that were taken, and zeros.
 extern "C" __global__ void __launch_bounds__(subsample::THREADS)
-    subsample_backward(subsample::Shape shape, Lanes<const float> dy, Lanes<float> dx) {
+    subsample_backward(subsample::LaunchShape shape, Lanes<const float> dy, Lanes<float> dx) {
     const u32 index = blockIdx.x * subsample::THREADS + threadIdx.x, lane = blockIdx.y;
     if (index >= shape.groups) return;
     if (shape.width == 4) {

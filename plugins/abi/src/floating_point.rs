@@ -21,7 +21,6 @@ pub struct FloatingPoint {
 const KEPT: u32 = !0x3F;
 
 impl FloatingPoint {
-    /// Of this thread.
     pub fn current() -> FloatingPoint {
         #[cfg(target_arch = "x86_64")]
         {
@@ -68,7 +67,7 @@ impl FloatingPoint {
         }
     }
 
-    /// What is not as in `before`, in words; empty where all is.
+    /// The differences to `before`, in words; empty where there are none.
     pub fn changes(self, before: FloatingPoint) -> Vec<String> {
         let mut changes = Vec::new();
         if self == before {
@@ -133,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// What is said of a call that sets MXCSR so; afterwards all is as before.
+    /// The words for a call that sets MXCSR so; afterwards all is as before.
     #[track_caller]
     fn check(set: u32, expected: Option<&str>) {
         let third = || black_box(1.0f32) / black_box(3.0);

@@ -68,7 +68,7 @@ pub struct Session {
     _opaque: [u8; 0],
 }
 
-/// Where the C compiler must put a struct.
+/// The size and alignment that the C compiler must give a struct.
 pub struct Layout {
     /// The name of the type in C.
     pub name: &'static str,

@@ -41,7 +41,7 @@ fn curves_are_those_of_pytorch() {
     assert!(flawless >= 14, "only {flawless} of the 18 curves agree to the last digits");
 }
 
-/// Winograd's filtering rounds more, so that the first rectifier turns earlier: its curves are held to PyTorch's for as long
+/// Winograd's filtering rounds more, so that the first ReLU turns earlier: its curves are held to PyTorch's for as long
 /// as none has. (Over 100 iterations on real images they are as far from PyTorch's in float64 as PyTorch's own float32:
 /// parity/torch_cifar.py.)
 #[test]
@@ -91,7 +91,7 @@ fn groups_of_parameters_train_as_those_of_torch_optim() {
     }
 }
 
-/// Whether the first `steps` losses of a curve agree to 1e-5; panics where one differs by more than rounding explains.
+/// True if the first `steps` losses of a curve agree to 1e-5; panics where one differs by more than rounding explains.
 #[track_caller]
 fn check(golden: &Golden, device: &str, convolution: &str, steps: usize) -> bool {
     let what = format!("{} at {} by {} on {device}, {convolution}", golden.model, golden.size, golden.options);
@@ -171,7 +171,7 @@ fn check(golden: &Golden, device: &str, convolution: &str, steps: usize) -> bool
     flawless
 }
 
-/// Losses agree to 1e-7 until rounding turns a rectifier or another pixel of a pooling on: from there on the two runs go
+/// Losses agree to 1e-7 until rounding turns a ReLU or another pixel of a pooling on: from there on the two runs go
 /// slightly different ways. It befalls 2 of the 18 curves on AVX2, and others without.
 const LATER_TOLERANCE: f64 = 1e-2;
 

@@ -51,7 +51,7 @@ fn smaller_images_are_refused() {
     check([7, 8, 3], 10, Err(&format!("layer pool3: {problem} (its input is 1 x 2 x 64)")));
 }
 
-/// What another trial at once adds to a run: the rest of a worker process takes 4 to 6 MiB.
+/// The memory that another trial at once adds to a run: the rest of a worker process takes 4 to 6 MiB.
 #[test]
 fn a_trial_of_one_thread_takes_less_than_36_mib() {
     let split = SplitData { count: 100, images: None, labels: None };

@@ -37,7 +37,7 @@ struct Functions {
     parameters: Option<clr_abi::ParametersApi>,
 }
 
-/// Where the status of a call says nothing, since a rule was broken.
+/// The status of a call that broke a rule, whose own status says nothing.
 const BROKEN: Status = -1;
 
 /// A status other than CLR_OK.
@@ -63,7 +63,7 @@ impl From<Failure> for crate::report::Outcome {
     }
 }
 
-/// What to create, malformed where a check wants it so.
+/// The configuration of a session, malformed where a check wants it so.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) device: String,
@@ -94,7 +94,7 @@ pub(crate) struct Table {
     pub(crate) cancelled: bool,
 }
 
-/// What came of a call of step.
+/// The results of a call of step.
 #[derive(Clone, Debug)]
 pub(crate) struct Stepped {
     pub(crate) cancelled: bool,
@@ -266,7 +266,7 @@ pub(crate) struct Session<'a> {
     lane_count: usize,
     metric_count: usize,
     appended: usize,
-    /// What the session borrows.
+    /// The configuration that the session borrows.
     _config: RawSetup<'a>,
 }
 
@@ -500,7 +500,6 @@ fn raw_lane(trial: &Trial) -> clr_abi::Lane {
     }
 }
 
-/// Takes a parameter.
 unsafe extern "C" fn take(context: *mut c_void, parameter: *const clr_abi::Parameter) {
     // SAFETY: the context is what `Rig::parameters` passes; the struct is as the header says.
     let (listed, read) = unsafe {

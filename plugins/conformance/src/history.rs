@@ -1,4 +1,4 @@
-//! What each trial is fed, and what came of it when it ran alone: a trial's history is a function of the trial and the
+//! The inputs of each trial, and its results when it ran alone: a trial's history is a function of the trial and the
 //! step, however the steps are cut into calls.
 
 use crate::driver::{Rig, Session, Setup, Table, UNTOUCHED};
@@ -9,7 +9,7 @@ use crate::report::Verdict;
 /// Updates that each trial makes. The third has a partial batch, and so has no full epoch behind it.
 pub(crate) const STEPS: u32 = 4;
 
-/// What a trial gives when it is alone in its session.
+/// The results of a trial that is alone in its session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reference {
     /// Metrics of each step.
@@ -26,7 +26,6 @@ pub(crate) struct Bench<'a> {
     pub(crate) rig: &'a Rig,
     pub(crate) device: &'a str,
     pub(crate) model: &'a OfferedModel,
-    /// The model's.
     pub(crate) options: String,
     pub(crate) images: Images,
     pub(crate) batch_size: u32,
@@ -218,7 +217,6 @@ impl<'a> Bench<'a> {
 pub(crate) struct Run<'a> {
     pub(crate) bench: &'a Bench<'a>,
     pub(crate) session: Session<'a>,
-    /// Of each lane.
     pub(crate) trials: Vec<usize>,
     /// Updates that each lane has behind it.
     pub(crate) positions: Vec<u64>,
@@ -229,7 +227,6 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// One call.
     pub(crate) fn advance(&mut self, lane_steps: &[u32]) -> Result<(), Verdict> {
         let table = self.bench.table(&self.trials, &self.positions, lane_steps, false);
         self.call(&table)

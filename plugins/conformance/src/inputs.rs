@@ -1,13 +1,11 @@
-//! What sessions are given: random images, and trials.
+//! The inputs of sessions: random images, and trials.
 
 use clr_rng::{Philox, Stream};
 
 /// The size of the random images that plugins are tried on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSize {
-    /// Pixels.
     pub height: u32,
-    /// Pixels.
     pub width: u32,
     /// Bytes of a pixel.
     pub channels: u32,
@@ -24,7 +22,6 @@ impl Default for DataSize {
     }
 }
 
-/// Random images.
 #[derive(Clone, Debug)]
 pub(crate) struct Images {
     pub(crate) height: u32,
@@ -65,7 +62,6 @@ impl Images {
     }
 }
 
-/// One trial.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Trial {
     pub(crate) optimizer: String,

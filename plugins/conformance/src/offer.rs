@@ -1,7 +1,7 @@
 //! Reads what a plugin says of itself.
 #![allow(unsafe_code)]
 
-/// What the checks need of a description.
+/// The part of a description that the checks need.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Offer {
     pub(crate) name: String,
@@ -12,7 +12,7 @@ pub(crate) struct Offer {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OfferedModel {
     pub(crate) name: String,
-    /// Whether its options have `accumulate`.
+    /// True if its options have `accumulate`.
     pub(crate) accumulates: bool,
     pub(crate) defaults: serde_json::Map<String, serde_json::Value>,
     pub(crate) hypers: Vec<String>,
@@ -22,7 +22,7 @@ pub(crate) struct OfferedModel {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OfferedOptimizer {
     pub(crate) name: String,
-    /// Whether its options have `groups`.
+    /// True if its options have `groups`.
     pub(crate) takes_groups: bool,
     pub(crate) hypers: Vec<String>,
 }

@@ -55,7 +55,7 @@ impl<T: Copy> Padded<T> {
         self.words[0]
     }
 
-    /// Whether the appended bytes are as they were.
+    /// True if the appended bytes are as they were.
     pub(crate) fn is_intact(&self) -> bool {
         (0..self.count).all(|index| {
             let end = (index + 1) * self.stride / 8;

@@ -1,4 +1,4 @@
-//! What came of the checks.
+//! The outcomes of the checks.
 
 use std::fmt;
 
@@ -11,16 +11,15 @@ pub struct Report {
     pub checks: Vec<Check>,
 }
 
-/// One check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What was tried, with the model.
+    /// The check's name, with the model.
     pub name: String,
-    /// What came of it.
+    /// The outcome of the check.
     pub outcome: Outcome,
 }
 
-/// What came of a check.
+/// The outcome of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// As the header has it.
@@ -32,7 +31,7 @@ pub enum Outcome {
 }
 
 impl Report {
-    /// Whether no check failed.
+    /// True if no check failed.
     pub fn passed(&self) -> bool {
         !self.checks.iter().any(|check| matches!(check.outcome, Outcome::Failed(_)))
     }

@@ -1,4 +1,4 @@
-//! What a call must leave as it found it: how floats are computed, the locale, handlers and masks of signals, and the
+//! The surroundings that a call must leave as it found them: how floats are computed, the locale, handlers and masks of signals, and the
 //! process's folder.
 #![allow(unsafe_code)]
 

@@ -212,7 +212,7 @@ impl<const FAULT: u32> Session for TinySession<FAULT> {
     }
 }
 
-/// What a plugin can do to the process and to the thread that it is called in.
+/// The harm that a plugin can do to the process and to the thread that it is called in.
 #[allow(unsafe_code)]
 mod harm {
     use std::ffi::CStr;

@@ -1,10 +1,9 @@
-//! Which fault, where and when: the optimizer options of a lane.
+//! Faults by kind, place and time: the optimizer options of a lane.
 
 use clr_plugin::{Error, Lane};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// A lane's fault.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fault {
@@ -107,7 +106,7 @@ impl Fault {
         Ok((fault, Value::Object(options).to_string()))
     }
 
-    /// Whether the fault is due in a call of this kind that begins with the lane at `step`.
+    /// True if the fault is due in a call of this kind that begins with the lane at `step`.
     pub fn is_due(&self, place: Place, step: u64) -> bool {
         if self.kind == Kind::None || self.place != place {
             return false;

@@ -30,7 +30,6 @@ use clr_plugin::{Description, Error, Footprint, Model, Optimizer, Plugin, Sessio
 
 use crate::session::FaultySession;
 
-/// The plugin `faulty`.
 pub struct Faulty;
 
 clr_plugin::export!(Faulty);

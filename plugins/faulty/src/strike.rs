@@ -1,4 +1,4 @@
-//! What the faults do, and how often they did.
+//! The deeds of the faults, and how often they were done.
 #![allow(unsafe_code)]
 
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! Where the time of a training step of ResNet-20 goes (He et al. 2016: CIFAR-10, 3 x 3 convolutions of 16, 32 and 64
+//! The time of each part of a training step of ResNet-20 (He et al. 2016: CIFAR-10, 3 x 3 convolutions of 16, 32 and 64
 //! channels, batch normalisation, shortcuts without weights), at its published batch size of 128. Each time is the least over
 //! the repetitions.
 //!

@@ -23,7 +23,6 @@ pub trait Family: 'static {
     /// Raised by any change to the networks that changes a bit of any result.
     const NUMERICS_REVISION: u32;
 
-    /// The networks.
     fn architectures() -> Vec<Architecture>;
 }
 
@@ -34,7 +33,7 @@ pub struct Architecture {
     pub name: &'static str,
     /// JSON Schema of its options: an object with `properties`. The engine adds its own, `convolution` and `accumulate`.
     pub options_schema: &'static str,
-    /// What it was published with; a spec that says nothing gets these.
+    /// Hyper-parameters that it was published with; a spec that says nothing gets these.
     pub published: Published,
     /// Describes the network for the input shape and class count that it finds in the [`Network`].
     pub build: fn(&mut Network, &Options) -> Result<(), BuildError>,
@@ -45,7 +44,6 @@ pub struct Architecture {
 pub struct Published {
     /// Momentum of stochastic gradient descent.
     pub momentum: f64,
-    /// Weight decay.
     pub weight_decay: f64,
 }
 
@@ -82,7 +80,7 @@ macro_rules! export {
 /// Raised by any change to this crate or to the kernels that changes a bit of any result.
 const ENGINE_REVISION: u32 = 3;
 
-/// What the family offers. [`export!`] calls it.
+/// The description of a family's plugin. [`export!`] calls it.
 pub fn description<F: Family>() -> Description {
     let models = F::architectures().into_iter().map(|architecture| {
         let Published { momentum, weight_decay } = architecture.published;
@@ -106,7 +104,7 @@ pub fn description<F: Family>() -> Description {
     }
 }
 
-/// What a session would use. [`export!`] calls it.
+/// The memory and the numerics of a session. [`export!`] calls it.
 pub fn footprint<F: Family>(config: &SessionConfig<'_>) -> Result<Footprint, Error> {
     let device = Device::new(config)?;
     let model = model::<F>(config, device)?;
@@ -138,7 +136,7 @@ pub fn session<F: Family>(config: &SessionConfig<'_>) -> Result<NetworkSession, 
     }))
 }
 
-/// What is trained of a network. [`export!`] calls it.
+/// The parameters of a network. [`export!`] calls it.
 pub fn parameters<F: Family>(config: &SessionConfig<'_>) -> Result<Vec<ParameterInfo>, Error> {
     let (network, _) = network::<F>(config)?;
     let parameters = network.parameters().iter().map(|slot| ParameterInfo {

@@ -11,7 +11,6 @@ pub(crate) enum Phase {
 
 /// A stopwatch for the phases of a step.
 pub(crate) trait Clock {
-    /// Runs a phase.
     fn time<R>(&mut self, phase: Phase, run: impl FnOnce() -> R) -> R;
 }
 

@@ -1,4 +1,4 @@
-//! Which device a session is on, and the session there.
+//! A session on the device that it was asked for.
 
 use clr_kernels::cuda::Precision;
 use clr_plugin::{Dataset, Error, Evaluate, Lane, Scores, Session, SessionConfig, StepTable, Tensor};
@@ -20,10 +20,12 @@ pub(crate) enum Inner {
 /// A device, and how it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Device {
-    /// In float32.
     Cpu,
     /// The GPU of this number.
-    Cuda { ordinal: usize, precision: Precision },
+    Cuda {
+        ordinal: usize,
+        precision: Precision,
+    },
 }
 
 impl Device {

@@ -1,4 +1,4 @@
-//! Which operations run as one. Decided here and nowhere else, once for a network.
+//! Fusion: operations that run as one. Decided here and nowhere else, once for a network.
 //!
 //! An activation vanishes into the operation before it, if that can do it in its own pass over memory: `conv2+relu`. Its slope
 //! may then go on to the operation after it, where that writes the gradient anyway: `pool2(slope of relu)`. On a CPU a max
@@ -203,7 +203,7 @@ mod tests {
             },
             &["conv1+pool1+sigmoid", "conv2", "pool2"],
         );
-        // The rectifier comes first, the mean is none of a pixel, and the sum reads the convolution too.
+        // ReLU comes first, the mean is none of a pixel, and the sum reads the convolution too.
         check_fused(
             both,
             |network, x| {

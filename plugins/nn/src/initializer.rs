@@ -1,18 +1,15 @@
-//! Initial weights.
+//! Initial weights of a network.
 
 use clr_rng::{Philox, Stream, uniform};
 
 /// How a parameter's values are drawn. `fan_in` is the number of inputs that each output sums over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initializer {
-    /// All the same.
     Constant {
-        /// The value.
         value: f32,
     },
     /// Normal, with mean 0.
     Gaussian {
-        /// Standard deviation.
         std: f32,
     },
     /// Uniform in `±sqrt(3 / fan_in)`: Caffe's form of Glorot and Bengio (2010), by the fan-in alone.

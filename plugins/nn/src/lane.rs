@@ -16,7 +16,7 @@ use crate::network::{Network, Node, NodeKind, Value};
 use crate::optimizer::LaneOptimizer;
 use crate::plan::{Contribution, backward_reads_output};
 
-/// What distinguishes one lane from another.
+/// A trial's own: seeds, weights, buffers and the optimizer with its state.
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub optimizer: LaneOptimizer,
@@ -26,7 +26,7 @@ pub(crate) struct Lane {
     pub weights: Vec<f32>,
     /// All that layers remember.
     pub buffers: Vec<f32>,
-    /// What the optimizer keeps for each weight; those that it does not are empty.
+    /// The optimizer's state for each weight; kinds that it does not keep are empty.
     pub state: [Vec<f32>; MOST_STATES],
 }
 
@@ -41,11 +41,10 @@ pub(crate) struct Workspace {
     accumulated: Vec<f32>,
     /// A batch of images, for whoever fills one.
     pub images: Vec<f32>,
-    /// And their labels.
     pub labels: Vec<i32>,
 }
 
-/// What one update measured, before it was made.
+/// The metrics of one update, measured before it was made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Measured {
     pub score: Score,
@@ -545,7 +544,7 @@ mod tests {
 
     #[test]
     fn values_that_are_read_more_than_once_have_the_sum_of_their_gradients() {
-        // A block of ResNet: convolution, normalisation, rectifier, and the input added.
+        // A block of ResNet: convolution, normalisation, ReLU, and the input added.
         check(|network, x| {
             let y = second(network, x)?;
             let y = network.batch_norm("bn", y, TORCH)?;

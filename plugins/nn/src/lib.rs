@@ -71,7 +71,7 @@ mod shape;
 mod state;
 
 pub use architecture::{Architecture, Family, Published, description, footprint, parameters, session};
-/// What a plugin is made with; [`export!`] uses it.
+/// The SDK that a plugin is made with; [`export!`] uses it.
 pub use clr_plugin as sdk;
 pub use device::NetworkSession;
 pub use initializer::Initializer;

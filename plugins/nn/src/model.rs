@@ -7,7 +7,7 @@ use crate::layer::KeptLen;
 use crate::network::{Network, NodeKind};
 use crate::plan::Plan;
 
-/// What all lanes of a session have in common.
+/// The network of all lanes of a session, with the memory that its passes need.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub network: Network,
@@ -76,7 +76,7 @@ impl Model {
         4 * ((1 + state_count) * self.network.parameter_len() + self.network.buffer_len()) as u64
     }
 
-    /// What each node keeps for its backward pass.
+    /// The lengths of the values that each node keeps for its backward pass.
     pub fn kept_lens(&self) -> impl Iterator<Item = KeptLen> {
         self.network.nodes().iter().map(|node| match &node.kind {
             NodeKind::Layer(layer) => layer.kept_len(self.batch_size),

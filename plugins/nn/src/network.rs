@@ -27,7 +27,7 @@ pub struct Network {
     algorithm: Algorithm,
 }
 
-/// What the layers pass on: the network's input, or the output of a node.
+/// A value between layers: the network's input, or the output of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value(pub(crate) usize);
 
@@ -37,11 +37,9 @@ pub enum BuildError {
     /// A layer that does not fit its input.
     #[error("layer {layer}: {problem} (its input is {} x {} x {})", input.height, input.width, input.channels)]
     Layer {
-        /// The layer's name.
         layer: String,
-        /// What is wrong.
         problem: String,
-        /// What the layer is applied to.
+        /// The shape of the layer's input.
         input: Shape,
     },
     /// Anything else about the description.
@@ -58,13 +56,13 @@ pub(crate) struct Node {
     pub inputs: Vec<Value>,
     pub output: Value,
     pub kind: NodeKind,
-    /// Where its parameters lie in the flat buffer of all parameters.
+    /// The range of its parameters in the flat buffer of all parameters.
     pub parameters: Range<usize>,
-    /// Where its buffers lie in the flat buffer of all buffers.
+    /// The range of its buffers in the flat buffer of all buffers.
     pub buffers: Range<usize>,
 }
 
-/// What a node does.
+/// The operation of a node.
 #[derive(Debug)]
 pub(crate) enum NodeKind {
     /// Makes a new value.
@@ -115,7 +113,6 @@ impl Network {
         Network { algorithm, ..self }
     }
 
-    /// The images.
     pub fn input(&self) -> Value {
         Value(0)
     }
@@ -160,7 +157,6 @@ impl Network {
         Ok(self.push_layer(name, input, layer))
     }
 
-    /// Local response normalisation.
     pub fn lrn(&mut self, name: &str, input: Value, lrn: Lrn) -> Result<Value, BuildError> {
         let layer = self.fitted(name, input, LrnLayer::new(lrn, self.shape(input)))?;
         Ok(self.push_layer(name, input, layer))
@@ -197,12 +193,10 @@ impl Network {
         Ok(self.push_layer(name, input, layer))
     }
 
-    /// The rectifier.
     pub fn relu(&mut self, input: Value) -> Result<Value, BuildError> {
         Ok(self.push_elementwise("relu", input, Elementwise::Relu))
     }
 
-    /// The logistic function.
     pub fn sigmoid(&mut self, input: Value) -> Result<Value, BuildError> {
         Ok(self.push_elementwise("sigmoid", input, Elementwise::Sigmoid))
     }
@@ -235,7 +229,7 @@ impl Network {
         Ok(())
     }
 
-    /// Whether the description is complete.
+    /// True if the description is complete.
     pub(crate) fn finish(self) -> Result<Network, BuildError> {
         let Some(logits) = self.logits else {
             return Err(BuildError::Network("the description of the network names no scores".to_owned()));
@@ -247,7 +241,6 @@ impl Network {
         }
     }
 
-    /// The scores.
     pub(crate) fn scores(&self) -> Value {
         self.logits.unwrap_or(Value(0))
     }

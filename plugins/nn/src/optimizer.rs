@@ -16,12 +16,10 @@ pub(crate) struct LaneOptimizer {
     pub multipliers: Vec<Multipliers>,
 }
 
-/// What is multiplied for a parameter.
+/// A parameter's multipliers of the trial's hyper-parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Multipliers {
-    /// The learning rate.
     pub lr: f32,
-    /// The weight decay.
     pub decay: f32,
 }
 
@@ -35,7 +33,7 @@ struct Group {
 }
 
 impl LaneOptimizer {
-    /// What the plugin declares.
+    /// The descriptions that the plugin declares.
     pub fn descriptions() -> Vec<clr_plugin::Optimizer> {
         let describe = |descriptor: &&Descriptor| clr_plugin::Optimizer {
             name: descriptor.name,

@@ -57,18 +57,16 @@ impl Options {
         self.values.get(name)?.as_u64()
     }
 
-    /// A boolean.
     pub fn boolean(&self, name: &str) -> Option<bool> {
         self.values.get(name)?.as_bool()
     }
 
-    /// A string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.values.get(name)?.as_str()
     }
 }
 
-/// What the schema expects, where the value is not that.
+/// The schema's expectation, if the value violates it.
 fn violation(value: &Value, property: &Value) -> Option<String> {
     let expected = property["type"].as_str().unwrap_or("number");
     let fits = match expected {

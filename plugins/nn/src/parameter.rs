@@ -1,4 +1,4 @@
-//! What the author of a network says of a parameter.
+//! A parameter as the author of a network describes it.
 
 use crate::initializer::Initializer;
 

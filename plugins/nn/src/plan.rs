@@ -8,7 +8,7 @@
 
 use crate::network::{Network, Node, NodeKind, Value};
 
-/// Where values and gradients live. Lengths are in floats.
+/// The memory of values and gradients. Lengths are in floats.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Length of each slot.
@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     pub scratch_len: usize,
 }
 
-/// What a node's backward pass does to the gradient of an input. Numbers are slots.
+/// The contribution of a node's backward pass to the gradient of an input. Numbers are slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contribution {
     /// Nothing before the input is trained.
@@ -102,7 +102,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether a node can put its output where `input` is: it works element by element, no other node reads the input, and
+    /// True if a node can put its output where `input` is: it works element by element, no other node reads the input, and
     /// the node that made it does not read it again.
     fn can_overwrite(&self, node: &Node, input: Value) -> bool {
         let producer = self.network.producer(input).map(|producer| &self.network.nodes()[producer]);
@@ -149,7 +149,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether an input of node `index`, which works element by element, can have the gradient of the output as its own, in
+    /// True if an input of node `index`, which works element by element, can have the gradient of the output as its own, in
     /// the same memory: if it has been read for the last time before the other input that shares it changes it, and that one
     /// before this one does.
     fn can_share(&self, index: usize, input: Value) -> bool {
@@ -234,7 +234,7 @@ fn backward_reads_input(node: &Node) -> bool {
     }
 }
 
-/// Whether the backward pass through a node reads its output.
+/// True if the backward pass through a node reads its output.
 pub(crate) fn backward_reads_output(node: &Node) -> bool {
     match &node.kind {
         NodeKind::Layer(layer) => layer.backward_reads_output(),
@@ -283,7 +283,7 @@ mod tests {
         let plan = plan(|network| {
             let x = network.convolution("conv1", network.input(), Convolution::new(4, 3, WEIGHT(), None).pad(1))?;
             let x = network.relu(x)?;
-            let x = network.sigmoid(x)?; // Not over the rectifier's output, which its backward pass reads.
+            let x = network.sigmoid(x)?; // Not over ReLU's output, which its backward pass reads.
             let x = network.linear("ip1", x, Linear { outputs: 3, weight: WEIGHT(), bias: None })?;
             network.logits(x)
         });
@@ -334,7 +334,7 @@ mod tests {
         assert_ne!(to, through);
     }
 
-    /// A rectifier at the end of a branch changes the gradient that it is given, while the other branch still needs it.
+    /// ReLU at the end of a branch changes the gradient that it is given, while the other branch still needs it.
     #[test]
     fn gradients_that_change_are_not_shared() {
         let plan = plan(|network| {

@@ -1,4 +1,4 @@
-//! Where the time of a training step goes.
+//! A profile: the time of each part of a training step.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -13,7 +13,7 @@ use crate::columns::{HYPERS, Hypers, METRICS};
 use crate::lane::{Batch, Lane, Workspace};
 use crate::model::Model;
 use crate::optimizer::LaneOptimizer;
-use crate::state::{self, Part};
+use crate::state::{self, Storage};
 
 /// K networks of one architecture that train side by side.
 ///
@@ -188,10 +188,10 @@ impl CpuSession {
     fn tensor(&mut self, lane: usize, tensor: usize) -> Result<&mut [f32], Error> {
         let lane_state = &mut self.lanes[lane];
         let found = state::place(&self.model.network, &lane_state.optimizer, tensor).and_then(|place| {
-            let values = match place.part {
-                Part::Weights => &mut lane_state.weights,
-                Part::Optimizer(index) => lane_state.state.get_mut(index)?,
-                Part::Buffers => &mut lane_state.buffers,
+            let values = match place.storage {
+                Storage::Weights => &mut lane_state.weights,
+                Storage::Optimizer(index) => lane_state.state.get_mut(index)?,
+                Storage::Buffers => &mut lane_state.buffers,
             };
             values.get_mut(place.range)
         });

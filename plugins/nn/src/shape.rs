@@ -3,9 +3,7 @@
 /// The size of one sample of a value; rows, then columns, then channels in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Rows.
     pub height: usize,
-    /// Columns.
     pub width: usize,
     /// Values of a pixel.
     pub channels: usize,
@@ -17,7 +15,7 @@ impl Shape {
         self.height * self.width * self.channels
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }

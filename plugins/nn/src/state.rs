@@ -7,22 +7,19 @@ use clr_plugin::{Role, Tensor};
 use crate::network::Network;
 use crate::optimizer::LaneOptimizer;
 
-/// Where the values of a tensor are.
+/// The place of a tensor's values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub part: Part,
-    /// In the flat buffer of that part.
+    pub storage: Storage,
     pub range: Range<usize>,
 }
 
 /// The flat buffers of a lane's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// All parameters.
+pub(crate) enum Storage {
     Weights,
     /// One of the tensors that the optimizer keeps for each parameter.
     Optimizer(usize),
-    /// What layers remember.
     Buffers,
 }
 
@@ -47,18 +44,18 @@ pub(crate) fn tensors(network: &Network, optimizer: &LaneOptimizer) -> Vec<Tenso
     weights.chain(state).chain(buffers).collect()
 }
 
-/// Where number `tensor` of [`tensors`] is.
+/// The place of number `tensor` of [`tensors`].
 pub(crate) fn place(network: &Network, optimizer: &LaneOptimizer, tensor: usize) -> Option<Place> {
     let (parameters, buffers) = (network.parameters(), network.buffers());
     let copies = 1 + optimizer.state_names().len();
     if tensor < copies * parameters.len() {
         let range = parameters[tensor % parameters.len()].range.clone();
-        let part = match tensor / parameters.len() {
-            0 => Part::Weights,
-            copy => Part::Optimizer(copy - 1),
+        let storage = match tensor / parameters.len() {
+            0 => Storage::Weights,
+            copy => Storage::Optimizer(copy - 1),
         };
-        return Some(Place { part, range });
+        return Some(Place { storage, range });
     }
     let buffer = buffers.get(tensor - copies * parameters.len())?;
-    Some(Place { part: Part::Buffers, range: buffer.range.clone() })
+    Some(Place { storage: Storage::Buffers, range: buffer.range.clone() })
 }

@@ -1,4 +1,4 @@
-//! What a machine without a driver says. In a process of its own: elsewhere the emulated driver is loaded.
+//! Errors of a machine without a driver. In a process of its own: elsewhere the emulated driver is loaded.
 
 use clr_kernels::cuda::{Gpu, GpuError};
 use clr_nn::sdk::{Dataset, Lane, SessionConfig, SplitData, Status, Transform};

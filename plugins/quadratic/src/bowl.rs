@@ -7,7 +7,6 @@ use clr_plugin::{Error, SessionConfig, Split};
 use clr_rng::{Philox, Stream, uniform};
 use serde::Deserialize;
 
-/// The `[model]` options.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
@@ -64,7 +63,7 @@ pub struct Bowl {
     noise_sum: Vec<f32>,
 }
 
-/// What a batch says about a point.
+/// Loss and gradient of a batch at a point.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
     /// Mean over the batch.

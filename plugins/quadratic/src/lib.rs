@@ -11,7 +11,6 @@ use clr_plugin::{Description, Error, Footprint, Model, Optimizer, Plugin, Sessio
 use crate::bowl::Options;
 use crate::session::QuadraticSession;
 
-/// The plugin `quadratic`.
 pub struct Quadratic;
 
 clr_plugin::export!(Quadratic);

@@ -1,4 +1,4 @@
-//! Lanes and optimizers.
+//! Lanes and the optimizers that move them.
 
 use clr_plugin::{Dataset, Error, Evaluate, Lane, Role, Session, SessionConfig, Split, StepTable, Tensor};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ pub struct QuadraticSession {
     gradient: Vec<f32>,
 }
 
-/// What a lane remembers.
+/// The state of a lane.
 #[derive(Debug)]
 struct Trial {
     weights: Vec<f32>,
@@ -21,7 +21,6 @@ struct Trial {
     velocity: Option<Vec<f32>>,
 }
 
-/// A lane's options.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "optimizer", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum OptimizerOptions {

@@ -5,7 +5,6 @@ use clr_plugin::{
     StepTable, Tensor, parse_options,
 };
 
-/// The plugin.
 pub struct OneWeight;
 clr_plugin::export!(OneWeight);
 

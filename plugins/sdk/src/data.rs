@@ -20,18 +20,18 @@ pub struct Dataset<'a> {
 /// A part of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// What steps train on.
+    /// The images that steps train on.
     Train = 0,
     /// Training images held out.
     Validation = 1,
-    /// What the result is measured on.
+    /// The images that the result is measured on.
     Test = 2,
 }
 
 /// One split. An absent split has count 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SplitData<'a> {
-    /// How many images.
+    /// Images of the split.
     pub count: usize,
     /// `[count][height][width][channels]`; none where images are streamed, or not there yet (in a footprint).
     pub images: Option<&'a [u8]>,
@@ -39,7 +39,7 @@ pub struct SplitData<'a> {
     pub labels: Option<&'a [i32]>,
 }
 
-/// What is done to each image: `(pixel - mean) * scale` in f32, then, in training, a random flip; then zeros of width
+/// The transform of each image: `(pixel - mean) * scale` in f32, then, in training, a random flip; then zeros of width
 /// `pad` around it and a crop, random in training and central in evaluation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transform<'a> {
@@ -51,14 +51,14 @@ pub struct Transform<'a> {
     pub pad: usize,
     /// Height and width of the crop, and so of what the model sees; none: those of the stored image.
     pub crop: Option<[usize; 2]>,
-    /// Whether training flips every other image, left to right, at random.
+    /// True if training flips every other image, left to right, at random.
     pub flip: bool,
 }
 
 /// Says that a batch is for training, and keys its random draws.
 #[derive(Clone, Copy, Debug)]
 pub struct Augment<'a> {
-    /// The lane's.
+    /// The lane's seed, which keys its draws.
     pub data_seed: u64,
     /// The epoch in which each sample is seen.
     pub epochs: &'a [u32],
@@ -159,12 +159,12 @@ impl<'a> Dataset<'a> {
         &self.splits[split as usize]
     }
 
-    /// Whether images come in batches from a loader.
+    /// True if images come in batches from a loader.
     pub fn is_streamed(&self) -> bool {
         self.loader.is_some()
     }
 
-    /// What is done to each image. [`Dataset::fill_batch`] does it; a device may do the same itself.
+    /// The transform of each image. [`Dataset::fill_batch`] applies it; a device may do the same itself.
     pub fn transform(&self) -> &Transform<'a> {
         &self.transform
     }
@@ -320,7 +320,7 @@ fn by_channel(values: &mut [f32], constants: &[f32], f: impl Fn(f32, f32) -> f32
     }
 }
 
-/// Where the crop is taken from the padded image, and whether that was flipped.
+/// The place of the crop in the padded image, and whether that was flipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Placement {
     flip: bool,

@@ -1,6 +1,6 @@
-//! What a plugin says about itself before any session exists.
+//! The description of a plugin, before any session exists.
 
-/// What a plugin offers. Cheap to make: no device, no file.
+/// The offer of a plugin. Cheap to make: no device, no file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
     /// The name that specs use, such as "cifar".
@@ -11,13 +11,13 @@ pub struct Description {
     pub numerics_revision: u32,
     /// Kinds of device that it was built for: "cpu", "cuda".
     pub devices: Vec<&'static str>,
-    /// Architectures.
+    /// Architectures, each with its options.
     pub models: Vec<Model>,
     /// Every optimizer works with every model.
     pub optimizers: Vec<Optimizer>,
 }
 
-/// One architecture.
+/// An architecture that specs can name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// The name that specs use, such as "cifar10_full".
@@ -33,7 +33,7 @@ pub struct Model {
     pub metrics: Vec<&'static str>,
 }
 
-/// One optimizer.
+/// An optimizer that specs can name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimizer {
     /// The name that specs use, such as "nesterov".
@@ -51,20 +51,20 @@ pub struct ParameterInfo {
     pub name: String,
     /// How many values it has.
     pub value_count: usize,
-    /// What the architecture multiplies its learning rate by; usually 1.
+    /// The architecture's multiplier of its learning rate; usually 1.
     pub lr_mult: f32,
     /// And its weight decay; usually 1.
     pub decay_mult: f32,
 }
 
-/// What a session would use.
+/// The memory and the numerics of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {
     /// Memory of the device, whatever the number of lanes.
     pub bytes_shared: u64,
     /// Memory of the device for each lane, enough for the hungriest lane of the configuration.
     pub bytes_per_lane: u64,
-    /// What decides the bits besides the numerics revision: backend and instruction-set path or GPU generation, such
+    /// The numerics that decide the bits besides the revision: backend and instruction-set path or GPU generation, such
     /// as "cpu-avx2" or "cuda-sm90". At most 60 bytes.
     pub numerics: String,
 }

@@ -13,7 +13,7 @@ use crate::ffi::{read_array, read_sized, slice, slice_mut, text, write_error};
 use crate::handle::{Handle, HostLoader, dataset, split};
 use crate::{Error, Evaluate, Lane, Plugin, Scores, Session, SessionConfig, Split, Status, StepTable, StepTableParts};
 
-/// What [`crate::export!`] adds to a plugin: its description, made once.
+/// A plugin as [`crate::export!`] sees it: with its description, made once.
 pub trait Exported: Plugin {
     /// The description and its form in C.
     fn described() -> &'static Described;

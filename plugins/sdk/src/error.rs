@@ -5,7 +5,7 @@ use std::fmt;
 /// A status and a message for people. The host adds the plugin's name and the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// What the host can do about it.
+    /// The status, which says what the host can do about it.
     pub status: Status,
     /// A lowercase fragment: what is wrong, with the value. Cut at 1024 bytes on its way to the host.
     pub message: String,

@@ -1,4 +1,4 @@
-//! What the host holds as `clr_session *`: a session, the dataset that it borrows, and the tables made for the host.
+//! The value behind the host's `clr_session *`: a session, the dataset that it borrows, and the tables made for the host.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -20,7 +20,7 @@ pub(crate) struct Handle<S> {
     pub(crate) column_counts: [usize; 2],
     /// For each lane, once asked for, until it is reset.
     pub(crate) tensors: Vec<Option<TensorTable>>,
-    /// Whether a call has failed in a way that leaves lanes half changed.
+    /// True if a call has failed in a way that leaves lanes half changed.
     pub(crate) broken: bool,
 }
 

@@ -14,7 +14,7 @@
 
 #![warn(missing_docs)]
 
-/// What [`export!`] expands to.
+/// The items that [`export!`] expands to.
 #[doc(hidden)]
 pub mod entry;
 

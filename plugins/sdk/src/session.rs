@@ -6,20 +6,20 @@ use crate::{Dataset, Description, Error, Evaluate, Footprint, ParameterInfo, Sco
 
 /// A family of models and optimizers. Implement it on a unit struct and pass that to [`crate::export!`].
 pub trait Plugin: 'static {
-    /// What [`Plugin::session`] makes.
+    /// The sessions that [`Plugin::session`] makes.
     type Session: Session;
 
     /// Lists the parameters of the model that a configuration describes, in order: for plugins with optimizers that have
     /// `groups` among their options (see [`Lane::options`]). They depend on the model, its options and the dataset's sizes alone.
     const PARAMETERS: Option<ListParameters> = None;
 
-    /// Whether its sessions have [`Session::scores`] and [`Session::average_statistics`].
+    /// True if its sessions have [`Session::scores`] and [`Session::average_statistics`].
     const HAS_SCORES: bool = false;
 
-    /// What the plugin offers. Called once.
+    /// The offer of the plugin. Called once.
     fn description() -> Description;
 
-    /// What [`Plugin::session`] would use; the same errors for the same configurations. Allocates nothing big and reads
+    /// The memory and the numerics of what [`Plugin::session`] would make; the same errors for the same configurations. Allocates nothing big and reads
     /// no pixel: the splits of the dataset have counts but may lack images.
     fn footprint(config: &SessionConfig<'_>) -> Result<Footprint, Error>;
 
@@ -27,7 +27,7 @@ pub trait Plugin: 'static {
     fn session(config: &SessionConfig<'_>) -> Result<Self::Session, Error>;
 }
 
-/// See [`Plugin::PARAMETERS`].
+/// The function of [`Plugin::PARAMETERS`].
 pub type ListParameters = fn(&SessionConfig<'_>) -> Result<Vec<ParameterInfo>, Error>;
 
 /// K trials that train together. Calls come one at a time, from any thread.
@@ -71,7 +71,7 @@ pub trait Session: Send + 'static {
     }
 }
 
-/// What a session is made from. Borrowed: copy what is kept.
+/// The configuration of a session. Borrowed: copy what is kept.
 #[derive(Clone, Debug)]
 pub struct SessionConfig<'a> {
     /// "cpu", or "cuda:0" and so on.
@@ -108,7 +108,7 @@ pub struct Lane<'a> {
 pub struct Tensor {
     /// Such as "conv1.weight"; the same for every K, lane and device.
     pub name: String,
-    /// What it is to the model.
+    /// The tensor's role in the model.
     pub role: Role,
     /// At most six axes.
     pub shape: Vec<usize>,
@@ -121,7 +121,7 @@ impl Tensor {
     }
 }
 
-/// What a tensor is to the model.
+/// The role of a tensor in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Trained by the optimizer.

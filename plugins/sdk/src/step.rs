@@ -18,17 +18,17 @@ pub struct StepTable<'a> {
 /// same samples.
 #[derive(Debug)]
 pub struct StepTableParts<'a> {
-    /// Where the samples are.
+    /// The dataset that holds the samples.
     pub dataset: &'a Dataset<'a>,
-    /// S.
+    /// S, the steps of the call.
     pub step_count: usize,
-    /// K.
+    /// K, the lanes of the session.
     pub lane_count: usize,
-    /// B.
+    /// B, the samples of a full batch.
     pub batch_size: usize,
-    /// Columns of `hypers`.
+    /// Columns of `hypers`: hyper-parameters of a step.
     pub hyper_count: usize,
-    /// Columns of `metrics`.
+    /// Columns of `metrics`: values measured of a step.
     pub metric_count: usize,
     /// `[K]`: updates that each lane has behind it.
     pub first_steps: &'a [u64],
@@ -112,7 +112,7 @@ impl<'a> StepTable<'a> {
         &self.parts
     }
 
-    /// Where the samples are.
+    /// The dataset that holds the samples.
     pub fn dataset(&self) -> &'a Dataset<'a> {
         self.parts.dataset
     }
@@ -122,12 +122,12 @@ impl<'a> StepTable<'a> {
         self.parts.tables().row(step, lane)
     }
 
-    /// Whether the host wants the call to end after the step at hand.
+    /// True if the host wants the call to end after the step at hand.
     pub fn cancelled(&self) -> bool {
         cancelled(self.parts.cancel)
     }
 
-    /// Whether every lane has made its steps.
+    /// True if every lane has made its steps.
     pub(crate) fn is_complete(&self) -> bool {
         *self.parts.steps_done == *self.parts.lane_steps
     }
@@ -229,7 +229,7 @@ pub struct LaneSteps<'a> {
     cancel: Option<&'a AtomicBool>,
 }
 
-/// What one update of one lane is made from.
+/// The inputs of one update of one lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row<'a> {
     /// Updates before this one, from the trial's start.
@@ -243,7 +243,7 @@ pub struct Row<'a> {
 }
 
 impl<'a> LaneSteps<'a> {
-    /// Which lane this is.
+    /// The number of the lane.
     pub fn lane(&self) -> usize {
         self.lane
     }
@@ -273,11 +273,11 @@ impl<'a> LaneSteps<'a> {
 /// A measurement of lanes on samples of a split.
 #[derive(Debug)]
 pub struct Evaluate<'a> {
-    /// Where the samples are.
+    /// The dataset that holds the samples.
     pub dataset: &'a Dataset<'a>,
-    /// Which part of it.
+    /// The part of the dataset.
     pub split: Split,
-    /// The first sample.
+    /// Place of the first sample in the split.
     pub first: usize,
     /// How many samples; at least 1.
     pub count: usize,
@@ -332,29 +332,29 @@ impl<'a> Evaluate<'a> {
         }
     }
 
-    /// Whether the host no longer wants the result: return `Ok` then, at once.
+    /// True if the host no longer wants the result: return `Ok` then, at once.
     pub fn cancelled(&self) -> bool {
         cancelled(self.cancel)
     }
 
-    /// Whether every active lane was measured.
+    /// True if every active lane was measured.
     pub(crate) fn is_complete(&self) -> bool {
         self.active.iter().zip(&self.written).all(|(active, written)| !active || *written)
     }
 }
 
-/// What one lane is asked to say of samples of a split, each by itself.
+/// A request for one lane's logits of samples of a split, each by itself.
 #[derive(Debug)]
 pub struct Scores<'a> {
-    /// Where the samples are.
+    /// The dataset that holds the samples.
     pub dataset: &'a Dataset<'a>,
-    /// Which part of it.
+    /// The part of the dataset.
     pub split: Split,
-    /// The first sample.
+    /// Place of the first sample in the split.
     pub first: usize,
     /// How many samples; at least 1.
     pub count: usize,
-    /// Which lane.
+    /// The lane whose weights score the samples.
     pub lane: usize,
     cancel: Option<&'a AtomicBool>,
     written: usize,
@@ -386,18 +386,18 @@ impl<'a> Scores<'a> {
         self.written += logits.len();
     }
 
-    /// Whether the host no longer wants the result: return `Ok` then, at once.
+    /// True if the host no longer wants the result: return `Ok` then, at once.
     pub fn cancelled(&self) -> bool {
         cancelled(self.cancel)
     }
 
-    /// Whether every sample has its logits.
+    /// True if every sample has its logits.
     pub(crate) fn is_complete(&self) -> bool {
         self.written == self.logits.len()
     }
 }
 
-/// Whether a split has these samples, and there are any.
+/// True if a split has these samples, and there are any.
 fn check_samples(dataset: &Dataset<'_>, split: Split, samples: &Range<usize>) -> Result<(), Error> {
     let total = dataset.count(split);
     if samples.is_empty() || samples.end > total {

@@ -7,7 +7,7 @@ mod plan;
 mod tests;
 
 use self::plan::{CorrelationPlan, MAX_SHARED_BYTES, WeightGradientPlan};
-use super::{Activation, Conv2d};
+use super::Conv2d;
 use crate::cuda::{Gpu, GpuError, Lanes, Precision};
 
 /// The three passes of a convolution on a GPU: launches that depend on its shape and precision, never on the lanes.
@@ -20,30 +20,30 @@ pub struct Conv2dKernels {
     backward_weight: WeightGradientPlan,
 }
 
-/// What [`Conv2dKernels::forward`] does to a sum before it stores it.
+/// The end of [`Conv2dKernels::forward`]: bias and ReLU, before a sum is stored.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LaneEpilogue<'a> {
     /// `out_c` floats, added to every pixel.
     pub bias: Option<Lanes<'a>>,
-    /// Applied last.
-    pub activation: Activation,
+    /// True if negative sums become 0.
+    pub relu: bool,
 }
 
-/// As [`OutputGradient`](super::OutputGradient).
+/// The gradient of the output: as [`OutputGradient`](super::OutputGradient).
 #[derive(Clone, Copy, Debug)]
 pub struct LaneOutputGradient<'a> {
     /// One value for each output.
     pub dy: Lanes<'a>,
-    /// Where the forward pass ended in ReLU: what it wrote. `dy` then counts where this is positive.
+    /// The output of the forward pass, if it ended in ReLU. `dy` then counts where this is positive.
     pub relu_y: Option<Lanes<'a>>,
 }
 
-/// Where gradients of weights and bias go.
+/// The gradients of weights and bias, which are written.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneWeightGradients<'a> {
-    /// `weight_len()` floats.
+    /// The gradient of the weights, `weight_len()` floats.
     pub dw: Lanes<'a>,
-    /// `out_c` floats.
+    /// The gradient of the bias, `out_c` floats.
     pub db: Option<Lanes<'a>>,
 }
 
@@ -79,7 +79,7 @@ impl Conv2dKernels {
         self.weight_scratch_len() + self.bias_scratch_len()
     }
 
-    /// `y = activation(conv(x, w) + bias)`.
+    /// `y = relu(conv(x, w) + bias)`, or without ReLU.
     ///
     /// # Errors
     /// What the driver says.
@@ -99,7 +99,7 @@ impl Conv2dKernels {
             return Ok(());
         }
         let mut plan = self.forward;
-        plan.shape.relu = i32::from(epilogue.activation == Activation::Relu);
+        plan.shape.relu = i32::from(epilogue.relu);
         let (input_len, output_len) = (self.geometry.input_len(), self.geometry.output_len());
         self.correlate(gpu, lanes, plan, (x, None, input_len), (w, epilogue.bias), (y, output_len))
     }
@@ -158,27 +158,27 @@ impl Conv2dKernels {
             (Precision::Bf16, true) => "conv2d_backward_weight_bf16_narrow",
         };
         let launch = gpu
-            .launch(kernel)
+            .launch(kernel, lanes)
             .blocks([plan.blocks[0], plan.blocks[1], lanes])
             .threads(plan.threads)
             .shared_bytes(plan.shared_bytes)
-            .value(shape)
-            .read(x, lanes, self.geometry.input_len())
-            .read(dy.dy, lanes, output_len)
-            .read_optional(dy.relu_y, lanes, output_len)
-            .write(partial_dw, lanes, plan.weight_parts * weight_len)
-            .write_optional(partial_db, lanes, plan.bias_parts() * out_c);
+            .value("shape", shape)
+            .read("x", x, self.geometry.input_len())
+            .read("dy", dy.dy, output_len)
+            .read_optional("relu_output", dy.relu_y, output_len)
+            .write("partial_dw", partial_dw, plan.weight_parts * weight_len)
+            .write_optional("partial_db", partial_db, plan.bias_parts() * out_c);
         // SAFETY: the kernel's arguments; the plan keeps it within the lengths that were just checked.
         unsafe { launch.run() }?;
         let sum = |partials, parts, sums, len: usize| {
             let launch = gpu
-                .launch("conv2d_backward_weight_sum")
+                .launch("conv2d_backward_weight_sum", lanes)
                 .blocks([len.div_ceil(256), 1, lanes])
                 .threads(256)
-                .value(len as u32)
-                .value(parts as u32)
-                .read(partials, lanes, parts * len)
-                .write(sums, lanes, len);
+                .value("len", len as u32)
+                .value("parts", parts as u32)
+                .read("partials", partials, parts * len)
+                .write("sums", sums, len);
             // SAFETY: as above.
             unsafe { launch.run() }
         };
@@ -213,16 +213,16 @@ impl Conv2dKernels {
             (Precision::Bf16, true) => "conv2d_correlate_bf16_narrow",
         };
         let launch = gpu
-            .launch(kernel)
+            .launch(kernel, lanes)
             .blocks([plan.blocks[0], plan.blocks[1], lanes])
             .threads(128)
             .shared_bytes(plan.shared_bytes)
-            .value(shape)
-            .read(source, lanes, source_len)
-            .read_optional(relu_y, lanes, source_len)
-            .read(w, lanes, self.geometry.weight_len())
-            .read_optional(bias, lanes, self.geometry.out_c)
-            .write(target, lanes, target_len);
+            .value("shape", shape)
+            .read("source", source, source_len)
+            .read_optional("relu_output", relu_y, source_len)
+            .read("weights", w, self.geometry.weight_len())
+            .read_optional("bias", bias, self.geometry.out_c)
+            .write("target", target, target_len);
         // SAFETY: the kernel's arguments; the plan keeps it within the lengths that were just checked.
         unsafe { launch.run() }
     }
@@ -238,7 +238,7 @@ impl Conv2dKernels {
     }
 }
 
-/// Whether every lane begins at a multiple of so many floats: buffers themselves do.
+/// True if every lane begins at a multiple of so many floats: buffers themselves do.
 fn aligned(lanes: Lanes<'_>, floats: usize) -> i32 {
     i32::from(lanes.offset.is_multiple_of(floats) && lanes.stride.is_multiple_of(floats))
 }

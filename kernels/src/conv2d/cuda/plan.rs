@@ -1,14 +1,12 @@
 //! How a convolution is cut into blocks: by its shape alone, so that a lane's bits do not depend on how many there are.
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::conv2d::Conv2d;
-use crate::cuda::Precision;
+use crate::cuda::{Precision, mirror};
 
 /// At most this where the shape allows: three blocks fit on a multiprocessor of an H100, two on that of an A100.
 const PREFERRED_SHARED_BYTES: usize = 72 << 10;
 
-/// What a block can have on every GPU since Ampere.
+/// Shared memory of a block on every GPU since Ampere.
 pub(super) const MAX_SHARED_BYTES: usize = 99 << 10;
 
 /// Pixels and channels of the target that a block of `correlate.cu` computes, and weights of the depth that it holds at
@@ -32,49 +30,49 @@ const GRADIENT_STRIDE: usize = GRADIENT_CHANNELS + 8;
 const GRADIENT_BLOCKS: usize = 32;
 const MAX_PARTS: usize = 16;
 
-/// `Correlation` of `correlate.cu`, which says what the fields are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct Correlation {
-    images: i32,
-    source_height: i32,
-    source_width: i32,
-    source_channels: i32,
-    target_height: i32,
-    target_width: i32,
-    target_channels: i32,
-    source_group: i32,
-    target_group: i32,
-    kernel_height: i32,
-    kernel_width: i32,
-    stride: i32,
-    pad: i32,
-    is_gradient: i32,
-    weight_tap_stride: i32,
-    weight_source_stride: i32,
-    weight_target_stride: i32,
-    weight_group_stride: i32,
-    tile_images: i32,
-    tile_rows: i32,
-    tile_columns: i32,
-    image_tiles: i32,
-    row_tiles: i32,
-    column_tiles: i32,
-    patch_rows: i32,
-    patch_columns: i32,
-    slice_rows: i32,
-    table_len: i32,
-    patch_channels: i32,
-    pixel_stride: i32,
-    /// As far as the channels allow it: the launch looks at the tensors too.
-    pub source_aligned: i32,
-    pub weight_aligned: i32,
-    pub target_aligned: i32,
-    pub relu: i32,
+mirror! {
+    /// `Correlation` of `correlate.cu`, which says what the fields are.
+    pub(super) struct Correlation = "conv2d::Correlation" {
+        images: i32,
+        source_height: i32,
+        source_width: i32,
+        source_channels: i32,
+        target_height: i32,
+        target_width: i32,
+        target_channels: i32,
+        source_group: i32,
+        target_group: i32,
+        kernel_height: i32,
+        kernel_width: i32,
+        stride: i32,
+        pad: i32,
+        is_gradient: i32,
+        weight_tap_stride: i32,
+        weight_source_stride: i32,
+        weight_target_stride: i32,
+        weight_group_stride: i32,
+        tile_images: i32,
+        tile_rows: i32,
+        tile_columns: i32,
+        image_tiles: i32,
+        row_tiles: i32,
+        column_tiles: i32,
+        patch_rows: i32,
+        patch_columns: i32,
+        slice_rows: i32,
+        table_len: i32,
+        patch_channels: i32,
+        pixel_stride: i32,
+        /// As far as the channels allow it: the launch looks at the tensors too.
+        pub source_aligned: i32,
+        pub weight_aligned: i32,
+        pub target_aligned: i32,
+        pub relu: i32,
+    }
 }
 
 /// The launch of a correlation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct CorrelationPlan {
     pub shape: Correlation,
     pub narrow: bool,
@@ -83,46 +81,46 @@ pub(super) struct CorrelationPlan {
     pub shared_bytes: usize,
 }
 
-/// `WeightGradient` of `weight_gradient.cu`, which says what the fields are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct WeightGradient {
-    images: i32,
-    in_height: i32,
-    in_width: i32,
-    in_channels: i32,
-    in_group: i32,
-    out_height: i32,
-    out_width: i32,
-    out_channels: i32,
-    out_group: i32,
-    taps: i32,
-    kernel_width: i32,
-    stride: i32,
-    pad: i32,
-    tile_images: i32,
-    tile_rows: i32,
-    tile_columns: i32,
-    row_tiles: i32,
-    column_tiles: i32,
-    tiles: i32,
-    tiles_per_part: i32,
-    patch_rows: i32,
-    patch_columns: i32,
-    patch_channels: i32,
-    pixel_stride: i32,
-    narrow: i32,
-    block_taps: i32,
-    row_warps: i32,
-    turns: i32,
-    /// As far as the channels allow it: the launch looks at the tensors too.
-    pub in_aligned: i32,
-    pub out_aligned: i32,
-    weight_len: i32,
+mirror! {
+    /// `WeightGradient` of `weight_gradient.cu`, which says what the fields are.
+    pub(super) struct WeightGradient = "conv2d::WeightGradient" {
+        images: i32,
+        in_height: i32,
+        in_width: i32,
+        in_channels: i32,
+        in_group: i32,
+        out_height: i32,
+        out_width: i32,
+        out_channels: i32,
+        out_group: i32,
+        taps: i32,
+        kernel_width: i32,
+        stride: i32,
+        pad: i32,
+        tile_images: i32,
+        tile_rows: i32,
+        tile_columns: i32,
+        row_tiles: i32,
+        column_tiles: i32,
+        tiles: i32,
+        tiles_per_part: i32,
+        patch_rows: i32,
+        patch_columns: i32,
+        patch_channels: i32,
+        pixel_stride: i32,
+        narrow: i32,
+        block_taps: i32,
+        row_warps: i32,
+        turns: i32,
+        /// As far as the channels allow it: the launch looks at the tensors too.
+        pub in_aligned: i32,
+        pub out_aligned: i32,
+        weight_len: i32,
+    }
 }
 
 /// The launch of a weight gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct WeightGradientPlan {
     pub shape: WeightGradient,
     pub narrow: bool,
@@ -207,7 +205,7 @@ impl Tile {
 }
 
 impl Channels {
-    /// What can be staged of a group: 8, 16 or 32 channels at a time, the rest zeros; or all of few, as they are.
+    /// Channels of a group that can be staged at once: 8, 16 or 32 channels at a time, the rest zeros; or all of few, as they are.
     ///
     /// `least` is what a step of the depth needs, and `padding(len)` the elements after each pixel that keep fragments
     /// from meeting a bank of shared memory twice.
@@ -226,12 +224,12 @@ fn halves(number: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(number.max(1)), |number| (*number > 1).then_some(number / 2))
 }
 
-/// What a kernel takes as an integer.
+/// An integer as kernels take it.
 fn int(value: usize) -> Option<i32> {
     i32::try_from(value).ok()
 }
 
-/// Whether channels may be read in runs of four.
+/// True if channels may be read in runs of four.
 fn aligned(channels: usize, group: usize) -> i32 {
     i32::from(channels.is_multiple_of(4) && group.is_multiple_of(4))
 }

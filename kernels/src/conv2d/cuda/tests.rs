@@ -27,7 +27,7 @@ const FEW_CASES: [Case; 4] = [
     (2, (6, 6, 8), 12, (5, 5), 1, 2, 2),
 ];
 
-/// What one lane gets and gives.
+/// The arrays of one lane.
 struct Lane {
     x: Vec<f32>,
     w: Vec<f32>,
@@ -99,10 +99,7 @@ fn run(gpu: &Gpu, g: &Conv2d, setup: Setup, lanes: &[Lane]) -> Vec<Outputs> {
     }
     let [y_view, dx_view, dw_view, db_view] = [(&y, 0), (&dx, 1), (&dw, 2), (&db, 3)].map(|(b, i)| view(b, lens[i]));
     let (w_view, dy_view) = (view(&w, g.weight_len()), view(&dy, g.output_len()));
-    let epilogue = LaneEpilogue {
-        bias: bias.then(|| view(&b, g.out_c)),
-        activation: if relu { Activation::Relu } else { Activation::None },
-    };
+    let epilogue = LaneEpilogue { bias: bias.then(|| view(&b, g.out_c)), relu };
     conv.forward(gpu, lanes.len(), x_view, w_view, epilogue, y_view).unwrap();
     let dy = LaneOutputGradient { dy: dy_view, relu_y: relu.then_some(y_view) };
     conv.backward_input(gpu, lanes.len(), dy, w_view, dx_view).unwrap();

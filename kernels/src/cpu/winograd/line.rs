@@ -15,13 +15,13 @@
 
 #![allow(unsafe_code)]
 
-use crate::cpu::simd::Simd;
+use crate::cpu::fused_simd::FusedSimd;
 
 /// Positions of the largest tile's side.
 pub(super) const MAX_TILE: usize = 8;
 
 /// One vector for each position of a line. Transforms of shorter lines leave the rest as it is.
-pub(super) type Line<S> = [<S as Simd>::Vector; MAX_TILE];
+pub(super) type Line<S> = [<S as FusedSimd>::Vector; MAX_TILE];
 
 /// The points of a transform: 0, plus and minus those listed, and infinity.
 pub(crate) trait Points {
@@ -29,7 +29,7 @@ pub(crate) trait Points {
     const PAIRS: &'static [f32];
     /// How many points there are.
     const TILE: usize = 2 + 2 * Self::PAIRS.len();
-    /// What follows from them.
+    /// Coefficients that follow from the points.
     const COEFFICIENTS: Coefficients = Coefficients::new(Self::PAIRS);
 }
 
@@ -47,7 +47,7 @@ impl Points for EightPoints {
     const PAIRS: &'static [f32] = &[0.5, 1.0, 2.0];
 }
 
-/// What is computed from the points alone.
+/// Coefficients that follow from the points alone.
 #[derive(Clone, Copy)]
 pub(crate) struct Coefficients {
     /// `F`, lowest power first.
@@ -101,7 +101,7 @@ const fn times_root(polynomial: [f32; 4], root: f32) -> [f32; 4] {
 
 /// The sum of `polynomial[k] * d[first + 2 k]`. The highest coefficient is 1.
 #[inline(always)]
-unsafe fn every_other<S: Simd>(polynomial: &[f32; 4], degree: usize, d: &Line<S>, first: usize) -> S::Vector {
+unsafe fn every_other<S: FusedSimd>(polynomial: &[f32; 4], degree: usize, d: &Line<S>, first: usize) -> S::Vector {
     // SAFETY: the caller's.
     unsafe {
         let mut sum = d[first + 2 * degree];
@@ -114,7 +114,7 @@ unsafe fn every_other<S: Simd>(polynomial: &[f32; 4], degree: usize, d: &Line<S>
 
 /// The sum of `scale * powers[k] * g[k]` over every other k.
 #[inline(always)]
-unsafe fn every_other_tap<S: Simd, const TAPS: usize>(
+unsafe fn every_other_tap<S: FusedSimd, const TAPS: usize>(
     powers: &[f32; 5],
     scale: f32,
     g: &Line<S>,
@@ -130,9 +130,9 @@ unsafe fn every_other_tap<S: Simd, const TAPS: usize>(
     }
 }
 
-/// `B^T d`.
+/// Data at the points: `B^T d`.
 #[inline(always)]
-pub(super) unsafe fn data<S: Simd, P: Points>(d: &Line<S>) -> Line<S> {
+pub(super) unsafe fn data<S: FusedSimd, P: Points>(d: &Line<S>) -> Line<S> {
     let pairs = P::PAIRS.len();
     let Coefficients { all, others, .. } = P::COEFFICIENTS;
     // SAFETY: the caller's.
@@ -150,9 +150,9 @@ pub(super) unsafe fn data<S: Simd, P: Points>(d: &Line<S>) -> Line<S> {
     }
 }
 
-/// `G g`.
+/// Taps at the points: `G g`.
 #[inline(always)]
-pub(super) unsafe fn taps<S: Simd, P: Points, const TAPS: usize>(g: &Line<S>) -> Line<S> {
+pub(super) unsafe fn taps<S: FusedSimd, P: Points, const TAPS: usize>(g: &Line<S>) -> Line<S> {
     let pairs = P::PAIRS.len();
     let Coefficients { all, powers, scales, .. } = P::COEFFICIENTS;
     // SAFETY: the caller's.
@@ -170,9 +170,9 @@ pub(super) unsafe fn taps<S: Simd, P: Points, const TAPS: usize>(g: &Line<S>) ->
     }
 }
 
-/// `A^T m`.
+/// Outputs from their points: `A^T m`.
 #[inline(always)]
-pub(super) unsafe fn outputs<S: Simd, P: Points, const OUTPUTS: usize>(m: &Line<S>) -> [S::Vector; OUTPUTS] {
+pub(super) unsafe fn outputs<S: FusedSimd, P: Points, const OUTPUTS: usize>(m: &Line<S>) -> [S::Vector; OUTPUTS] {
     let pairs = P::PAIRS.len();
     let Coefficients { powers, .. } = P::COEFFICIENTS;
     // SAFETY: the caller's.
@@ -200,7 +200,7 @@ pub(super) unsafe fn outputs<S: Simd, P: Points, const OUTPUTS: usize>(m: &Line<
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::simd::Portable;
+    use super::super::super::fused_simd::Portable;
     use super::*;
 
     /// A correlation of `TAPS` taps is the outputs of points of data times points of taps.

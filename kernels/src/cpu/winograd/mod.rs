@@ -12,14 +12,14 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::Isa;
-use super::product::lanes;
 #[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
-use super::simd::{Portable, Simd};
+use super::fused_simd::{Avx2, Avx512};
+use super::fused_simd::{FusedSimd, Portable};
+use super::product::vector_len;
 pub(crate) use line::{EightPoints, Points, SixPoints};
 use line::{MAX_TILE, data, outputs, taps};
 
-/// Where a tile lies in memory: element (row, column) of it begins at `first + row * row_stride + column * column_stride`.
+/// The place of a tile in memory: element (row, column) of it begins at `first + row * row_stride + column * column_stride`.
 /// Elements outside `rows` and `columns` are zero when read and are not written.
 pub(crate) struct Patch {
     pub first: isize,
@@ -27,7 +27,7 @@ pub(crate) struct Patch {
     pub columns: Range<usize>,
 }
 
-/// What all tiles of a buffer share.
+/// The strides of all tiles of a buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct Strides {
     pub row: isize,
@@ -43,16 +43,15 @@ pub(crate) struct Planes {
     pub width: usize,
 }
 
-/// Which of the transforms to the points.
+/// A transform to the points.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transform {
-    /// `B^T d B`.
     Data,
     /// `G g G^T` of so many taps.
     Taps(usize),
 }
 
-/// What [`from_points`] does to a value before it stores it.
+/// The end of [`from_points`]: bias and ReLU, before a value is stored.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish<'a> {
     pub bias: Option<&'a [f32]>,
@@ -72,7 +71,7 @@ pub(crate) fn to_points<P: Points>(
     channels: usize,
     (target, planes): (&mut [f32], Planes),
 ) {
-    assert!(channels.is_multiple_of(lanes(isa)) && channels <= zeros.len() && channels <= planes.width);
+    assert!(channels.is_multiple_of(vector_len(isa)) && channels <= zeros.len() && channels <= planes.width);
     let last = (P::TILE * P::TILE - 1) * planes.stride + tiles.len().saturating_sub(1) * planes.width + channels;
     assert!(tiles.len() == 0 || last <= target.len(), "the planes are too short");
     let size = if let Transform::Taps(taps) = transform { taps } else { P::TILE };
@@ -122,7 +121,7 @@ pub(crate) fn from_points<P: Points>(
     (target, strides): (&mut [f32], Strides),
     finish: Finish<'_>,
 ) {
-    assert!(channels.is_multiple_of(lanes(isa)) && channels <= planes.width && outputs <= 5);
+    assert!(channels.is_multiple_of(vector_len(isa)) && channels <= planes.width && outputs <= 5);
     assert!(finish.bias.is_none_or(|bias| bias.len() == channels), "the bias has one value per channel");
     let last = (P::TILE * P::TILE - 1) * planes.stride + tiles.len().saturating_sub(1) * planes.width + channels;
     assert!(tiles.len() == 0 || last <= source.len(), "the planes are too short");
@@ -190,7 +189,6 @@ macro_rules! for_isa {
 for_isa!(Avx512, "avx512f,avx2,fma", to_points_avx512, from_points_avx512);
 for_isa!(Avx2, "avx2,fma", to_points_avx2, from_points_avx2);
 
-/// Arguments of [`tile_to_points`].
 struct TileToPoints<'a> {
     transform: Transform,
     /// Column after column, as many as the transform takes.
@@ -204,10 +202,8 @@ struct TileToPoints<'a> {
     stride: usize,
 }
 
-/// Arguments of [`tile_from_points`].
 struct TileFromPoints<'a> {
     outputs: usize,
-    /// As in [`TileToPoints`].
     points: usize,
     source: *const f32,
     /// From plane to plane.
@@ -223,7 +219,7 @@ struct TileFromPoints<'a> {
 /// The machine has the instructions of `S`; `channels`, a multiple of the vector's length, floats are readable at the
 /// elements that the transform takes, and writable at the target in each plane.
 #[inline(always)]
-unsafe fn tile_to_points<S: Simd, P: Points>(tile: &TileToPoints<'_>) {
+unsafe fn tile_to_points<S: FusedSimd, P: Points>(tile: &TileToPoints<'_>) {
     // SAFETY: the caller's.
     unsafe {
         match tile.transform {
@@ -237,18 +233,18 @@ unsafe fn tile_to_points<S: Simd, P: Points>(tile: &TileToPoints<'_>) {
 }
 
 /// The lines of a tile between the two passes.
-type Lines<S> = [MaybeUninit<<S as Simd>::Vector>; MAX_TILE * MAX_TILE];
+type Lines<S> = [MaybeUninit<<S as FusedSimd>::Vector>; MAX_TILE * MAX_TILE];
 
 /// All channels. `TAPS` is 0 for data.
 #[inline(always)]
-unsafe fn channels_to_points<S: Simd, P: Points, const TAPS: usize>(tile: &TileToPoints<'_>) {
+unsafe fn channels_to_points<S: FusedSimd, P: Points, const TAPS: usize>(tile: &TileToPoints<'_>) {
     let &TileToPoints { elements, points, channels, target, stride, .. } = tile;
     let (size, columns) = if TAPS == 0 { (P::TILE, points) } else { (TAPS, TAPS) };
     let mut between: Lines<S> = [const { MaybeUninit::uninit() }; MAX_TILE * MAX_TILE];
     let between = between.as_mut_ptr().cast::<S::Vector>();
     // SAFETY: the caller's; the first pass writes what the second reads.
     unsafe {
-        for channel in (0..channels).step_by(S::LANES) {
+        for channel in (0..channels).step_by(S::LEN) {
             let mut line = [S::splat(0.0); MAX_TILE];
             for column in 0..columns {
                 let elements = &elements[column * size..][..size];
@@ -279,7 +275,7 @@ unsafe fn channels_to_points<S: Simd, P: Points, const TAPS: usize>(tile: &TileT
 /// The machine has the instructions of `S`; `channels`, a multiple of the vector's length, floats are readable at the source
 /// in each plane, and writable at those elements of the patch that it has.
 #[inline(always)]
-unsafe fn tile_from_points<S: Simd, P: Points>(tile: &TileFromPoints<'_>) {
+unsafe fn tile_from_points<S: FusedSimd, P: Points>(tile: &TileFromPoints<'_>) {
     // SAFETY: the caller's.
     unsafe {
         match tile.outputs {
@@ -291,15 +287,14 @@ unsafe fn tile_from_points<S: Simd, P: Points>(tile: &TileFromPoints<'_>) {
     }
 }
 
-/// All channels.
 #[inline(always)]
-unsafe fn channels_from_points<S: Simd, P: Points, const OUTPUTS: usize>(tile: &TileFromPoints<'_>) {
+unsafe fn channels_from_points<S: FusedSimd, P: Points, const OUTPUTS: usize>(tile: &TileFromPoints<'_>) {
     let TileFromPoints { points, source, stride, patch, channels, target, strides, finish, .. } = *tile;
     let mut between: Lines<S> = [const { MaybeUninit::uninit() }; MAX_TILE * MAX_TILE];
     let between = between.as_mut_ptr().cast::<S::Vector>();
     // SAFETY: the caller's; the first pass writes what the second reads.
     unsafe {
-        for channel in (0..channels).step_by(S::LANES) {
+        for channel in (0..channels).step_by(S::LEN) {
             let mut line = [S::splat(0.0); MAX_TILE];
             let mut column_source = source.add(channel);
             for column in 0..points {

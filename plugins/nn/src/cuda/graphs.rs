@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clr_kernels::cuda::{GpuError, Graph, Lanes};
-use clr_kernels::input::cuda::{Batches, gather};
+use clr_kernels::input::cuda::{Batch, Batches, gather};
 use clr_kernels::norm::cuda::partials;
 use clr_kernels::optimizer::cuda::{Update, update};
 use clr_kernels::softmax_cross_entropy::cuda as softmax_cross_entropy;
@@ -13,26 +13,26 @@ use clr_kernels::{Activation, add};
 use clr_plugin::Split;
 
 use super::CudaSession;
-use super::memory::{Memory, Tensors, scratch_len};
+use super::memory::{Tensors, scratch_len};
 use super::passes::Passes;
 use super::source::Source;
 use crate::layer::GpuPass;
 
-/// What a graph does.
+/// The work of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum GraphKind {
     /// A training step of the lanes whose update has `samples` samples.
     Train {
         samples: usize,
         sharing: Sharing,
-        /// Whether no other graph follows for this step.
+        /// True if no other graph follows for this step.
         is_last: bool,
     },
     /// Adds a batch to the totals of an evaluation.
     Evaluate { batch: usize, split: Split },
 }
 
-/// What the lanes of a call have in common. No bit depends on it.
+/// The samples that the lanes of a call share. No bit depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
     /// Each has samples of its own.
@@ -46,7 +46,7 @@ pub(super) enum Sharing {
 /// The graphs that were captured, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Graphs {
-    captured: Vec<(Kind, Graph)>,
+    captured: Vec<(GraphKind, Graph)>,
 }
 
 /// More than a run needs: full and last batches of training, and of an evaluation of each split.
@@ -58,23 +58,23 @@ impl Graphs {
         self.captured.clear();
     }
 
-    fn find(&self, kind: Kind) -> Option<&Graph> {
+    fn find(&self, kind: GraphKind) -> Option<&Graph> {
         self.captured.iter().find(|(captured, _)| *captured == kind).map(|(_, graph)| graph)
     }
 }
 
 impl CudaSession {
     /// Launches a graph, and captures it if it is new.
-    pub(super) fn launch(&mut self, kind: Kind) -> Result<(), GpuError> {
+    pub(super) fn launch(&mut self, kind: GraphKind) -> Result<(), GpuError> {
         if let Some(graph) = self.graphs.find(kind) {
             return graph.launch();
         }
-        if let Kind::Train { samples, .. } = kind {
+        if let GraphKind::Train { samples, .. } = kind {
             self.find_scratch(samples)?;
         }
         let graph = self.gpu.capture(|_| match kind {
-            Kind::Train { samples, sharing, is_last } => self.train(samples, sharing, is_last),
-            Kind::Evaluate { batch, split } => self.evaluate_batch(batch, split),
+            GraphKind::Train { samples, sharing, is_last } => self.train(samples, sharing, is_last),
+            GraphKind::Evaluate { batch, split } => self.evaluate_batch(batch, split),
         })?;
         if self.graphs.captured.len() == MOST_GRAPHS {
             self.graphs.captured.remove(0);
@@ -115,9 +115,17 @@ impl CudaSession {
             let passes = Passes { gradients, ..self.passes(batch, part, sharing, true) };
             self.gather(batch, part, sharing)?;
             passes.forward()?;
-            let (classes, gradient) = (model.network.class_count(), passes.scores_gradient());
-            let (scores, labels, steps) = (passes.scores(), self.labels(part, sharing), &tables.steps);
-            softmax_cross_entropy::train(gpu, lanes, batch, part, classes, steps, scores, labels, gradient, &metrics)?;
+            let scored = softmax_cross_entropy::Train {
+                batch,
+                part,
+                classes: model.network.class_count(),
+                steps: &tables.steps,
+                logits: passes.scores(),
+                labels: self.labels(part, sharing),
+                dlogits: passes.scores_gradient(),
+                metrics,
+            };
+            softmax_cross_entropy::train(gpu, lanes, &scored)?;
             passes.backward()?;
             if part.first > 0 {
                 add::cuda::forward(gpu, lanes, Activation::None, len, other, gradients, gradients)?;
@@ -150,16 +158,15 @@ impl CudaSession {
         let gathered = if sharing == Sharing::Images { 1 } else { lanes };
         let in_table = if sharing == Sharing::Nothing { lanes } else { 1 };
         let batches = Batches { first: part.first, ..tables.batches(in_table, Some(&memory.data_seeds)) };
-        let (to_images, to_labels) = (memory.images.lanes(), memory.labels.lanes());
-        gather(gpu, gathered, batch, &images, &batches, &tables.steps, to_images, to_labels)
+        let to = Batch { len: batch, images: memory.images.lanes(), labels: memory.labels.lanes() };
+        gather(gpu, gathered, &images, &batches, &tables.steps, to)
     }
 
-    /// Where the images of a part of an update are: what the host makes is there for the whole update.
+    /// The images of a part of an update; those that the host makes are there for the whole update.
     fn images(&self, part: Part, sharing: Sharing) -> Lanes<'_> {
         shared(self.memory.images.lanes().at(self.place(part) * self.model.input_len()), sharing)
     }
 
-    /// And their labels.
     fn labels(&self, part: Part, sharing: Sharing) -> Lanes<'_, i32> {
         shared(self.memory.labels.lanes().at(self.place(part)), sharing)
     }
@@ -176,9 +183,9 @@ impl CudaSession {
         if let Source::Resident(resident) = source
             && let Some(images) = resident.images(split)
         {
-            let Memory { images: to_images, labels: to_labels, .. } = memory;
+            let to = Batch { len: batch, images: memory.images.lanes(), labels: memory.labels.lanes() };
             let batches = Batches { batch_size: model.batch_size, ..tables.batches(1, None) };
-            gather(gpu, 1, batch, &images, &batches, &tables.steps, to_images.lanes(), to_labels.lanes())?;
+            gather(gpu, 1, &images, &batches, &tables.steps, to)?;
         }
         let part = Part::whole(batch);
         let passes = self.passes(batch, part, sharing, false);

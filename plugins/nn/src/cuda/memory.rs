@@ -1,4 +1,4 @@
-//! What a session has in a GPU's memory besides the data set: K tensors of everything that a lane has, found once.
+//! The memory of a session on a GPU besides the data set: K tensors of everything that a lane has, found once.
 
 use std::collections::BTreeSet;
 
@@ -30,19 +30,16 @@ pub(super) struct Sizes {
     pub parameters: usize,
     /// How many parameters these weights are.
     pub parameter_count: usize,
-    /// What layers remember.
     pub buffers: usize,
-    /// As in [`Plan`](crate::plan::Plan).
     pub slots: Vec<usize>,
-    /// Where each node's part of what is kept begins.
+    /// The places of each node's kept values.
     pub kept_places: Vec<KeptLen>,
-    /// What all nodes keep.
+    /// The lengths of the values that all nodes keep.
     pub kept: KeptLen,
     /// The largest scratch memory that a layer asks for.
     pub scratch: usize,
     /// A batch of images; those of an update, where the host makes them.
     pub images: usize,
-    /// And their labels.
     pub labels: usize,
     /// Gradients of an update's parts so far: as many as weights, or none where updates have one part.
     pub accumulated: usize,
@@ -55,7 +52,7 @@ pub(super) struct Memory {
     pub gradients: Tensors,
     /// Those of an update's parts so far, where there are several.
     pub accumulated: Option<Tensors>,
-    /// What optimizers keep for each weight, as far as a lane's optimizer does.
+    /// The optimizers' state; a kind that no lane's optimizer keeps is missing.
     pub state: [Option<Tensors>; MOST_STATES],
     /// Partial sums of squares of the gradients.
     pub squares: Tensors<f64>,
@@ -87,7 +84,7 @@ impl<T: Pod> Tensors<T> {
     }
 }
 
-/// What grids and the kernels' 32-bit indices allow.
+/// Limits of grids and of the kernels' 32-bit indices.
 const MOST_LANES: usize = 65_535;
 const MOST_SAMPLES: usize = 65_535;
 const MOST_VALUES: usize = i32::MAX as usize;

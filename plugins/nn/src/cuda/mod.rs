@@ -25,7 +25,7 @@ use clr_plugin::{
     Augment, Dataset, Error, Evaluate, Footprint, Session, SessionConfig, Split, StepTable, StepTableParts, Tensor,
 };
 
-use self::graphs::{Graphs, Kind, Sharing};
+use self::graphs::{GraphKind, Graphs, Sharing};
 use self::memory::{Memory, Sizes, Tensors};
 use self::source::Source;
 use self::tables::{ROWS, Tables, sample_count};
@@ -33,7 +33,7 @@ use crate::columns::{HYPERS, METRICS};
 use crate::lane::Lane;
 use crate::model::Model;
 use crate::optimizer::LaneOptimizer;
-use crate::state::{self, Part};
+use crate::state::{self, Storage};
 
 /// K networks of one architecture that train side by side on a GPU.
 #[derive(Debug)]
@@ -48,19 +48,19 @@ pub(crate) struct CudaSession {
     tables: Tables,
     memory: Memory,
     source: Source,
-    /// Whether training changes images at random, so that lanes with different seeds see different ones.
+    /// True if training changes images at random, so that lanes with different seeds see different ones.
     is_random: bool,
     gpu: Gpu,
 }
 
-/// What the host knows of a lane.
+/// The host's part of a lane.
 #[derive(Clone, Debug)]
 struct Trial {
     optimizer: LaneOptimizer,
     data_seed: u64,
 }
 
-/// What a session would use, without opening the GPU: exactly what it allocates, but for the rounding of each
+/// The memory of a session, without opening the GPU: exactly what it allocates, but for the rounding of each
 /// allocation. What the driver takes for itself, some hundred MiB for a process, is not counted.
 pub(crate) fn footprint(
     config: &SessionConfig<'_>,
@@ -80,7 +80,7 @@ pub(crate) fn footprint(
     })
 }
 
-/// What an allocation is rounded up to.
+/// The multiple that an allocation is rounded up to.
 const ALLOCATION_BYTES: u64 = 512;
 
 fn sizes(config: &SessionConfig<'_>, model: &Model, precision: Precision) -> Result<Sizes, Error> {
@@ -99,7 +99,7 @@ pub(crate) fn precision_name(precision: Precision) -> &'static str {
     }
 }
 
-/// What the host is told of a GPU's error.
+/// A GPU's error as the host is told of it.
 pub(crate) fn failure(error: GpuError) -> Error {
     let message = error.to_string();
     match error {
@@ -152,12 +152,12 @@ impl CudaSession {
             (0..self.lanes.len()).map(|lane| sample_count(parts, step, lane)).filter(|&count| count > 0).collect();
         for (index, &samples) in batches.iter().enumerate() {
             let is_last = index + 1 == batches.len();
-            self.launch(Kind::Train { samples, sharing, is_last }).map_err(failure)?;
+            self.launch(GraphKind::Train { samples, sharing, is_last }).map_err(failure)?;
         }
         Ok(())
     }
 
-    /// What lanes have in common in a call.
+    /// The samples that lanes share in a call.
     fn sharing(&self, parts: &StepTableParts<'_>) -> Sharing {
         let seed = self.lanes[0].data_seed;
         match parts.sample_lane_count {
@@ -224,7 +224,7 @@ impl CudaSession {
                 if matches!(self.source, Source::Streamed) {
                     self.stream(request.dataset, request.split, batch, None, 0)?;
                 }
-                self.launch(Kind::Evaluate { batch: batch.len(), split: request.split }).map_err(failure)?;
+                self.launch(GraphKind::Evaluate { batch: batch.len(), split: request.split }).map_err(failure)?;
             }
             self.gpu.download(&self.tables.totals, 0, &mut totals).map_err(failure)?;
         }
@@ -253,10 +253,10 @@ impl CudaSession {
     fn tensor(&self, lane: usize, tensor: usize) -> Result<(&Tensors, usize, usize), Error> {
         let place = state::place(&self.model.network, &self.lanes[lane].optimizer, tensor);
         let found = place.and_then(|place| {
-            let tensors = match place.part {
-                Part::Weights => &self.memory.weights,
-                Part::Optimizer(index) => self.memory.state.get(index)?.as_ref()?,
-                Part::Buffers => &self.memory.buffers,
+            let tensors = match place.storage {
+                Storage::Weights => &self.memory.weights,
+                Storage::Optimizer(index) => self.memory.state.get(index)?.as_ref()?,
+                Storage::Buffers => &self.memory.buffers,
             };
             Some((tensors, lane * tensors.stride + place.range.start, place.range.len()))
         });

@@ -9,14 +9,14 @@ use crate::model::Model;
 use crate::network::{Node, NodeKind, Value};
 use crate::plan::{Contribution, backward_reads_output};
 
-/// What the passes of a batch work on.
+/// The passes of a batch, with all that they work on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passes<'a> {
     pub model: &'a Model,
     pub sizes: &'a Sizes,
     pub memory: &'a Memory,
     pub pass: GpuPass<'a>,
-    /// Where those of the parameters go.
+    /// The gradients of the parameters, which are written.
     pub gradients: Lanes<'a>,
     /// Of the batch: each lane's, or the same for all.
     pub images: Lanes<'a>,
@@ -48,12 +48,11 @@ impl<'a> Passes<'a> {
         Ok(())
     }
 
-    /// The scores.
     pub fn scores(&self) -> Lanes<'a> {
         self.value(self.model.network.scores())
     }
 
-    /// Where the gradient of the scores is to be before the backward pass; none if nothing is trained.
+    /// The gradient of the scores, to be written before the backward pass; none if nothing is trained.
     pub fn scores_gradient(&self) -> Option<Lanes<'a>> {
         let scores = self.model.network.scores();
         self.model.plan.gradients[scores.0].map(|slot| self.slot(slot))

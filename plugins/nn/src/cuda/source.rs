@@ -1,4 +1,4 @@
-//! Where a session on a GPU gets its images: from the whole data set, as bytes in the GPU's memory, or from the host.
+//! The source of the images of a session on a GPU: the whole data set, as bytes in the GPU's memory, or from the host.
 
 use clr_kernels::cuda::{Buffer, Gpu, GpuError};
 use clr_kernels::input::cuda::Images;
@@ -7,10 +7,9 @@ use clr_plugin::{Dataset, Error, Split};
 /// The splits, in the order of their numbers.
 pub(super) const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
-/// Where images come from.
+/// The source of images.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// The GPU's memory.
     Resident(Resident),
     /// The host, batch by batch.
     Streamed,
@@ -83,7 +82,7 @@ impl Resident {
     }
 }
 
-/// Whether training changes images at random.
+/// True if training changes images at random.
 pub(super) fn is_random(dataset: &Dataset<'_>) -> bool {
     let ([height, width, _], [crop_h, crop_w, _]) = (dataset.stored_shape(), dataset.input_shape());
     let pad = 2 * dataset.transform().pad;

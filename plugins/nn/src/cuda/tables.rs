@@ -1,4 +1,4 @@
-//! What goes to a GPU and comes back around many steps: samples and hyper-parameters, and metrics.
+//! The tables of many steps: samples and hyper-parameters, which go to a GPU, and metrics, which come back.
 
 use clr_kernels::cuda::{Buffer, Gpu, GpuError};
 use clr_kernels::input::cuda::Batches;
@@ -28,7 +28,6 @@ pub(super) struct Tables {
     pub steps: Buffer<LaneStep>,
     /// `[ROWS][K or 1][batch]`.
     samples: Buffer<u32>,
-    /// As `samples`.
     epochs: Buffer<u32>,
     /// `[ROWS][K][3]`.
     metrics: Buffer<f32>,
@@ -61,13 +60,13 @@ impl Tables {
         })
     }
 
-    /// What the first launch of a step works on.
+    /// The tables of the first launch of a step.
     pub fn of_steps(&self) -> StepTables<'_> {
         let Tables { rows, first_steps, row, steps, .. } = self;
         StepTables { rows, row_count: ROWS, first_steps, row, steps }
     }
 
-    /// Where what is measured goes.
+    /// The table of metrics.
     pub fn metrics(&self) -> Metrics<'_> {
         Metrics { values: &self.metrics, rows: ROWS, columns: METRICS.len() }
     }

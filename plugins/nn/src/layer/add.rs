@@ -12,7 +12,7 @@ pub(crate) struct Add {
 }
 
 impl Add {
-    /// Whether the backward pass reads the output and overwrites its gradient.
+    /// True if the backward pass reads the output and overwrites its gradient.
     pub fn has_slope(self) -> bool {
         self.activation != Activation::None
     }

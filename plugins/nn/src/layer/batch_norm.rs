@@ -8,13 +8,13 @@ use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer,
 use crate::parameter::Parameter;
 use crate::shape::Shape;
 
-/// What surrounds the normalisation. Training normalises by the batch's own mean and biased variance in both forms.
+/// The form of the normalisation. Training normalises by the batch's own mean and biased variance in both forms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum BatchNorm {
     /// Caffe's: no weights. With f the fraction and s a sum of weights, each step makes `s = f s + 1`, and likewise sums
     /// of means and of unbiased variances, and evaluation divides those by s: an average without a start to forget.
     Caffe {
-        /// What is kept of the sums; 0.999 in Caffe.
+        /// The share of the sums that is kept; 0.999 in Caffe.
         moving_average_fraction: f32,
         /// Added to the variance; 1e-5 in Caffe.
         epsilon: f32,
@@ -22,9 +22,7 @@ pub enum BatchNorm {
     /// PyTorch's: a weight and a bias for each channel, and running means and unbiased variances that start at 0 and 1 and
     /// move by `momentum` of the way.
     Torch {
-        /// 0.1 in PyTorch.
         momentum: f32,
-        /// 1e-5 in PyTorch.
         epsilon: f32,
         /// `[channels]`.
         weight: Parameter,
@@ -37,9 +35,9 @@ pub enum BatchNorm {
 pub(crate) struct BatchNormLayer {
     form: BatchNorm,
     shape: Shape,
-    /// What the forward pass ends in.
+    /// The activation at the end of the forward pass.
     activation: Activation,
-    /// What the backward pass begins with the slope of.
+    /// The activation whose slope begins the backward pass.
     slope: Activation,
 }
 
@@ -118,7 +116,7 @@ impl BatchNormLayer {
         }
     }
 
-    /// What evaluation normalises by.
+    /// The mean and variance that evaluation normalises by.
     fn recall(&self, mean: &mut [f32], variance: &mut [f32], buffers: &[f32]) {
         let (means, rest) = buffers.split_at(self.shape.channels);
         let (variances, rest) = rest.split_at(self.shape.channels);
@@ -146,7 +144,7 @@ impl Layer for BatchNormLayer {
         true
     }
 
-    /// The rectifier's slope follows from the input.
+    /// ReLU's slope follows from the input.
     fn backward_reads_output(&self) -> bool {
         self.slope == Activation::Sigmoid
     }
@@ -176,7 +174,6 @@ impl Layer for BatchNormLayer {
         self.geometry(batch).scratch_len() + 2 * self.shape.channels
     }
 
-    /// Mean and variance.
     fn kept_len(&self, _batch: usize) -> KeptLen {
         KeptLen { floats: 2 * self.shape.channels, bytes: 0 }
     }
@@ -190,7 +187,8 @@ impl Layer for BatchNormLayer {
         } else {
             self.recall(mean, variance, buffers);
         }
-        batch_norm::forward(pass.cpu, &geometry, x, mean, variance, self.affine(weights), self.activation, y, scratch);
+        let arrays = batch_norm::Forward { x, mean, variance, affine: self.affine(weights), y, scratch };
+        batch_norm::forward(pass.cpu, &geometry, self.activation, arrays);
     }
 
     fn backward(&self, pass: &Pass<'_>, Backward { x, y, dy, dx, weights, dweights, kept, scratch }: Backward<'_>) {
@@ -199,8 +197,8 @@ impl Layer for BatchNormLayer {
         let (sums, scratch) = scratch.split_at_mut(2 * channels);
         let affine = self.affine(weights);
         let (dweight, dbias) = if affine.is_some() { dweights } else { sums }.split_at_mut(channels);
-        let (cpu, geometry) = (pass.cpu, self.geometry(pass.batch));
-        batch_norm::backward(cpu, &geometry, x, mean, variance, affine, self.slope, y, dy, dx, dweight, dbias, scratch);
+        let arrays = batch_norm::Backward { x, mean, variance, affine, y, dy, dx, dweight, dbias, scratch };
+        batch_norm::backward(pass.cpu, &self.geometry(pass.batch), self.slope, arrays);
     }
 
     fn scratch_len_on_gpu(&self, batch: usize, _precision: Precision) -> Result<usize, GpuError> {
@@ -213,12 +211,12 @@ impl Layer for BatchNormLayer {
         let (geometry, form, activation) = (self.geometry(pass.batch), self.running(), self.activation);
         let affine = self.has_weights().then_some(weights);
         if pass.training {
-            let moments = kept.floats;
-            batch_norm::cuda::forward(
-                gpu, lanes, &geometry, form, activation, part.of, steps, x, affine, moments, buffers, y, scratch,
-            )
+            let (moments, running) = (kept.floats, buffers);
+            let arrays = batch_norm::cuda::Forward { steps, x, affine, moments, running, y, scratch };
+            batch_norm::cuda::forward(gpu, lanes, &geometry, form, activation, part.of, &arrays)
         } else {
-            batch_norm::cuda::evaluate(gpu, lanes, &geometry, form, activation, x, affine, buffers, y)
+            let arrays = batch_norm::cuda::Evaluate { x, affine, running: buffers, y };
+            batch_norm::cuda::evaluate(gpu, lanes, &geometry, form, activation, &arrays)
         }
     }
 
@@ -226,8 +224,8 @@ impl Layer for BatchNormLayer {
         let GpuBackward { x, y, dy, dx, weights, dweights, kept, scratch } = tensors;
         let (&GpuPass { gpu, lanes, .. }, geometry) = (pass, self.geometry(pass.batch));
         let (affine, daffine) = (self.has_weights().then_some(weights), self.has_weights().then_some(dweights));
-        let moments = kept.floats;
-        batch_norm::cuda::backward(gpu, lanes, &geometry, self.slope, x, moments, affine, y, dy, daffine, dx, scratch)
+        let arrays = batch_norm::cuda::Backward { x, moments: kept.floats, affine, y, dy, daffine, dx, scratch };
+        batch_norm::cuda::backward(gpu, lanes, &geometry, self.slope, &arrays)
     }
 }
 
@@ -283,7 +281,7 @@ mod tests {
         assert_close(&[y], &[3.0 * (3.0 - mean) / f32::sqrt(variance) + 0.5]);
     }
 
-    /// What `torch.optim.swa_utils.update_bn` makes of the two batches: the plain means of their means, 2 and 4, and of their
+    /// As `torch.optim.swa_utils.update_bn` of the two batches: the plain means of their means, 2 and 4, and of their
     /// unbiased variances, 2 and 8, whatever was there before.
     #[test]
     fn statistics_can_be_plain_averages_over_batches() {

@@ -1,8 +1,10 @@
-//! Convolution.
+//! The convolutional layer.
 
 use clr_kernels::Activation;
 use clr_kernels::conv2d::cuda::{Conv2dKernels, LaneEpilogue, LaneOutputGradient, LaneWeightGradients};
-use clr_kernels::conv2d::{self, Algorithm, Conv2d, Epilogue, OutputGradient, PooledConv2d};
+use clr_kernels::conv2d::{
+    self, Algorithm, Conv2d, Epilogue, OutputGradient, PooledBackward, PooledConv2d, PooledForward,
+};
 use clr_kernels::cuda::{GpuError, Precision};
 use clr_kernels::pool::Pool2d;
 
@@ -37,9 +39,9 @@ pub(crate) struct ConvolutionLayer {
     /// For a batch of 1.
     geometry: Conv2d,
     has_bias: bool,
-    /// Whether a rectifier ends the forward pass.
+    /// True if ReLU ends the forward pass.
     relu: bool,
-    /// Whether the backward pass begins with its slope.
+    /// True if the backward pass begins with its slope.
     relu_slope: bool,
     /// The same convolution with the max pooling that follows it, where both are one.
     pooled: Option<PooledConv2d>,
@@ -51,13 +53,11 @@ impl Convolution {
         Convolution { filters, size, stride: 1, pad: 0, groups: 1, weight, bias }
     }
 
-    /// Sets the padding.
     #[must_use]
     pub fn pad(self, pad: usize) -> Convolution {
         Convolution { pad, ..self }
     }
 
-    /// Sets the stride.
     #[must_use]
     pub fn stride(self, stride: usize) -> Convolution {
         Convolution { stride, ..self }
@@ -111,13 +111,9 @@ impl ConvolutionLayer {
         self.has_bias.then_some(self.geometry.out_c)
     }
 
-    /// Whether what the pooling ends in is a sigmoid, whose slope follows from the output.
+    /// True if what the pooling ends in is a sigmoid, whose slope follows from the output.
     fn ends_in_sigmoid(&self) -> bool {
         self.pooled.is_some_and(|pooled| pooled.activation() == Activation::Sigmoid)
-    }
-
-    fn activation(&self) -> conv2d::Activation {
-        if self.relu { conv2d::Activation::Relu } else { conv2d::Activation::None }
     }
 }
 
@@ -182,10 +178,11 @@ impl Layer for ConvolutionLayer {
     fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, kept, scratch, .. }: Forward<'_>) {
         let (weight, bias) = split_bias(weights, self.bias_len());
         if let Some(pooled) = self.pooled {
-            let choice = &mut kept.bytes[..y.len()];
-            return pooled.of(pass.batch).forward(pass.cpu, x, weight, bias, y, choice, scratch);
+            let argmax = &mut kept.bytes[..y.len()];
+            let arrays = PooledForward { x, w: weight, bias, y, argmax, scratch };
+            return pooled.of(pass.batch).forward(pass.cpu, arrays);
         }
-        let epilogue = Epilogue { bias, activation: self.activation() };
+        let epilogue = Epilogue { bias, relu: self.relu };
         conv2d::forward(pass.cpu, &self.geometry(pass.batch), x, weight, epilogue, y, scratch);
     }
 
@@ -195,8 +192,9 @@ impl Layer for ConvolutionLayer {
         let (weight, _) = split_bias(weights, self.bias_len());
         let (dweight, dbias) = split_bias_mut(dweights, self.bias_len());
         if let Some(pooled) = self.pooled {
-            let choice = &kept.bytes[..dy.len()];
-            return pooled.of(pass.batch).backward_weight(pass.cpu, x, y, choice, dy, dweight, dbias, scratch);
+            let argmax = &kept.bytes[..dy.len()];
+            let arrays = PooledBackward { x, y, argmax, dy, dw: dweight, db: dbias, scratch };
+            return pooled.of(pass.batch).backward_weight(pass.cpu, arrays);
         }
         let dy = OutputGradient { dy, relu_y: self.relu_slope.then_some(y) };
         conv2d::backward_weight(pass.cpu, &geometry, x, dy, dweight, dbias, scratch);
@@ -213,7 +211,7 @@ impl Layer for ConvolutionLayer {
         let GpuForward { x, y, weights, .. } = tensors;
         let kernels = Conv2dKernels::new(&self.geometry(pass.batch), pass.precision)?;
         let (weight, bias) = split_bias_lanes(weights, self.geometry.weight_len(), self.has_bias);
-        let epilogue = LaneEpilogue { bias, activation: self.activation() };
+        let epilogue = LaneEpilogue { bias, relu: self.relu };
         kernels.forward(pass.gpu, pass.lanes, x, weight, epilogue, y)
     }
 

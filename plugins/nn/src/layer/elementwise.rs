@@ -1,4 +1,4 @@
-//! Operations on each value by itself: rectifier, sigmoid, dropout. They run in place where nobody else reads the input, and
+//! Operations on each value by itself: ReLU, sigmoid, dropout. They run in place where nobody else reads the input, and
 //! vanish into the layer before them where that can do them in its own pass.
 
 use clr_kernels::cuda::{GpuError, Lanes};
@@ -21,7 +21,7 @@ pub(crate) enum Elementwise {
 }
 
 impl Elementwise {
-    /// What a layer would have to do to make this operation part of it; none for those that cannot be.
+    /// The activation that a layer can take into its own pass; none for dropout.
     pub fn activation(self) -> Activation {
         match self {
             Elementwise::Relu => Activation::Relu,
@@ -30,7 +30,7 @@ impl Elementwise {
         }
     }
 
-    /// Whether the backward pass reads the output.
+    /// True if the backward pass reads the output.
     pub fn backward_reads_output(self) -> bool {
         match self {
             Elementwise::Relu | Elementwise::Sigmoid => true,
@@ -94,8 +94,8 @@ fn drop_on_gpu(
     y: Lanes<'_>,
 ) -> Result<(), GpuError> {
     let first_word = word_of_batch(first_word, len, pass.batch, pass.part, pass.update_size);
-    let drop = dropout::cuda::Drop { first_word, probability };
-    dropout::cuda::apply(pass.gpu, pass.lanes, drop, len, pass.init_seeds, pass.steps, x, y)
+    let &GpuPass { gpu, lanes, init_seeds: seeds, steps, .. } = pass;
+    dropout::cuda::apply(gpu, lanes, &dropout::cuda::Dropout { first_word, probability, seeds, steps, len, x, y })
 }
 
 /// The random word of the first of `len` values of a batch. By the size of a full update, so that layers never overlap; and

@@ -1,4 +1,4 @@
-//! What a layer's passes are given on a GPU: the tensors of all lanes at once, and what kernels read from step to step.
+//! The arguments of a layer's passes on a GPU: the tensors of all lanes at once, and what kernels read from step to step.
 
 use clr_kernels::cuda::{Buffer, Gpu, Lanes, Precision};
 use clr_kernels::step::{LaneStep, Part};
@@ -7,15 +7,14 @@ use clr_kernels::step::{LaneStep, Part};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GpuPass<'a> {
     pub gpu: &'a Gpu,
-    /// K.
     pub lanes: usize,
     /// Samples of this batch.
     pub batch: usize,
-    /// Which of an update's samples they are.
+    /// The place of the batch in its update.
     pub part: Part,
     /// Samples of a full update.
     pub update_size: usize,
-    /// Whether this is training; otherwise nothing is random and nothing is remembered.
+    /// True if this is training; otherwise nothing is random and nothing is remembered.
     pub training: bool,
     /// How convolutions round what they multiply.
     pub precision: Precision,

@@ -81,6 +81,7 @@ impl Layer for LinearLayer {
     fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError> {
         let GpuBackward { x, dy, dx, weights, dweights, .. } = tensors;
         let (dw, db) = split_bias_lanes(dweights, self.inputs * self.outputs, self.has_bias);
-        linear::cuda::backward(pass.gpu, pass.lanes, &self.shape(pass.batch), x, weights, dy, dw, db, dx)
+        let arrays = linear::cuda::Backward { x, w: weights, dy, dw, db, dx };
+        linear::cuda::backward(pass.gpu, pass.lanes, &self.shape(pass.batch), &arrays)
     }
 }

@@ -1,4 +1,4 @@
-//! Local response normalisation.
+//! The layer of local response normalisation.
 
 use clr_kernels::cuda::GpuError;
 use clr_kernels::lrn;
@@ -11,13 +11,11 @@ pub use clr_kernels::lrn::Region as LrnRegion;
 /// `y = x (1 + alpha / n Σ x²)^-beta`, the sum over n neighbours.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lrn {
-    /// Which neighbours.
     pub region: LrnRegion,
     /// The window's length, or the side of its square; odd.
     pub size: usize,
     /// The weight of the mean square.
     pub alpha: f32,
-    /// The exponent.
     pub beta: f32,
 }
 

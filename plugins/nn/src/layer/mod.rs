@@ -39,15 +39,15 @@ pub(crate) trait Layer: Debug + Send + Sync {
     /// The shape of what it makes.
     fn output_shape(&self) -> Shape;
 
-    /// Whether the backward pass reads the layer's input.
+    /// True if the backward pass reads the layer's input.
     fn backward_reads_input(&self) -> bool;
 
-    /// Whether the backward pass reads the layer's output, after its activation.
+    /// True if the backward pass reads the layer's output, after its activation.
     fn backward_reads_output(&self) -> bool {
         false
     }
 
-    /// Whether the backward pass overwrites `dy`.
+    /// True if the backward pass overwrites `dy`.
     fn backward_writes_dy(&self) -> bool {
         false
     }
@@ -59,7 +59,7 @@ pub(crate) trait Layer: Debug + Send + Sync {
         0
     }
 
-    /// What the forward pass keeps for the backward pass, besides input and output.
+    /// The lengths of the values that the forward pass keeps for the backward pass, besides input and output.
     fn kept_len(&self, batch: usize) -> KeptLen {
         let _ = batch;
         KeptLen::default()
@@ -98,7 +98,6 @@ pub(crate) trait Layer: Debug + Send + Sync {
         false
     }
 
-    /// Computes `y`.
     fn forward(&self, pass: &Pass<'_>, arrays: Forward<'_>);
 
     /// Computes `dweights` and, where it is asked for, `dx`.
@@ -126,13 +125,13 @@ pub(crate) struct Pass<'a> {
     pub cpu: &'a Cpu,
     /// Samples of this batch.
     pub batch: usize,
-    /// Which of an update's samples they are.
+    /// The place of the batch in its update.
     pub part: Part,
     /// Samples of a full update.
     pub update_size: usize,
-    /// Whether this is training; otherwise nothing is random and nothing is remembered.
+    /// True if this is training; otherwise nothing is random and nothing is remembered.
     pub training: bool,
-    /// Where what is remembered becomes a plain average over batches instead: how many came before this one.
+    /// Batches before this one, if running statistics are to be plain averages over batches.
     pub averaged: Option<u32>,
     /// Keys what is random.
     pub init_seed: u64,
@@ -140,7 +139,7 @@ pub(crate) struct Pass<'a> {
     pub step: u64,
 }
 
-/// What a layer's forward pass reads and writes.
+/// The arrays of a layer's forward pass.
 #[derive(Debug)]
 pub(crate) struct Forward<'a> {
     pub x: &'a [f32],
@@ -151,7 +150,7 @@ pub(crate) struct Forward<'a> {
     pub scratch: &'a mut [f32],
 }
 
-/// What a layer's backward pass reads and writes.
+/// The arrays of a layer's backward pass.
 #[derive(Debug)]
 pub(crate) struct Backward<'a> {
     pub x: &'a [f32],
@@ -166,14 +165,13 @@ pub(crate) struct Backward<'a> {
     pub scratch: &'a mut [f32],
 }
 
-/// What a layer's forward pass keeps for its backward pass.
+/// The values that a layer's forward pass keeps for its backward pass.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub floats: Vec<f32>,
     pub bytes: Vec<u8>,
 }
 
-/// Lengths of [`Kept`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KeptLen {
     pub floats: usize,
@@ -197,7 +195,7 @@ fn split_bias(weights: &[f32], bias_len: Option<usize>) -> (&[f32], Option<&[f32
     }
 }
 
-/// Where a layer's weights lie on a GPU, `weight` and, if there is one, `bias`.
+/// A layer's weights on a GPU: `weight` and, if there is one, `bias`.
 fn split_bias_lanes(weights: Lanes<'_>, weight_len: usize, has_bias: bool) -> (Lanes<'_>, Option<Lanes<'_>>) {
     (weights, has_bias.then(|| weights.at(weight_len)))
 }

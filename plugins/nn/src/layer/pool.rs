@@ -27,9 +27,9 @@ pub(crate) struct PoolLayer {
     kind: PoolKind,
     /// For a batch of 1.
     geometry: Pool2d,
-    /// What max pooling ends in.
+    /// The activation at the end of max pooling.
     activation: Activation,
-    /// What the input of average pooling is the output of, if its slope is to be multiplied into `dx`.
+    /// The activation before average pooling, if its slope is to be multiplied into `dx`.
     input_activation: Activation,
 }
 
@@ -44,7 +44,6 @@ impl Pool {
         Pool { kind: PoolKind::Average, size, stride, pad: 0 }
     }
 
-    /// Sets the padding.
     #[must_use]
     pub fn pad(self, pad: usize) -> Pool {
         Pool { pad, ..self }
@@ -54,7 +53,7 @@ impl Pool {
 impl PoolLayer {
     pub fn new(pool: Pool, input: Shape) -> Result<PoolLayer, String> {
         let Pool { kind, size, stride, pad } = pool;
-        // The choice among a window's pixels is kept in a byte.
+        // The argmax among a window's pixels is kept in a byte.
         if size == 0 || size > 15 || stride == 0 || pad >= size {
             return Err(format!(
                 "a window of {size}, stride {stride}, padding {pad}: expected a window of 1 to 15, a stride of at least 1, and \
@@ -83,7 +82,7 @@ impl Layer for PoolLayer {
         self.input_activation != Activation::None
     }
 
-    /// The rectifier's slope is kept with the choice of a pixel.
+    /// ReLU's slope is kept with the argmax.
     fn backward_reads_output(&self) -> bool {
         self.activation == Activation::Sigmoid
     }
@@ -123,8 +122,8 @@ impl Layer for PoolLayer {
         let geometry = self.geometry(pass.batch);
         match self.kind {
             PoolKind::Max => {
-                let choice = &mut kept.bytes[..geometry.output_len()];
-                pool::max_forward(pass.cpu, &geometry, self.activation, x, y, choice);
+                let argmax = &mut kept.bytes[..geometry.output_len()];
+                pool::max_forward(pass.cpu, &geometry, self.activation, x, y, argmax);
             }
             PoolKind::Average => pool::average_forward(pass.cpu, &geometry, x, y),
         }
@@ -135,8 +134,8 @@ impl Layer for PoolLayer {
         let geometry = self.geometry(pass.batch);
         match self.kind {
             PoolKind::Max => {
-                let choice = &kept.bytes[..geometry.output_len()];
-                pool::max_backward(pass.cpu, &geometry, self.activation, y, choice, dy, dx);
+                let argmax = &kept.bytes[..geometry.output_len()];
+                pool::max_backward(pass.cpu, &geometry, self.activation, y, argmax, dy, dx);
             }
             PoolKind::Average => pool::average_backward(pass.cpu, &geometry, self.input_activation, x, dy, dx),
         }
@@ -156,7 +155,10 @@ impl Layer for PoolLayer {
         let GpuBackward { x, y, dy, dx, kept, .. } = tensors;
         let Some(dx) = dx else { return Ok(()) };
         match self.kind {
-            PoolKind::Max => pool::cuda::max_backward(gpu, lanes, &geometry, self.activation, y, kept.bytes, dy, dx),
+            PoolKind::Max => {
+                let arrays = pool::cuda::MaxBackward { y, argmax: kept.bytes, dy, dx };
+                pool::cuda::max_backward(gpu, lanes, &geometry, self.activation, &arrays)
+            }
             PoolKind::Average => {
                 pool::cuda::average_backward(gpu, lanes, &geometry, self.input_activation, Some(x), dy, dx)
             }

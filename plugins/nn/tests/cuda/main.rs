@@ -85,7 +85,6 @@ fn accumulated_gradients_train_as_on_the_cpu() {
 #[derive(Debug, PartialEq)]
 struct Results {
     rows: Vec<[u32; 3]>,
-    /// Loss and accuracy.
     evaluation: [u32; 2],
     state: Vec<Vec<u32>>,
 }
@@ -299,7 +298,7 @@ fn numerics_name_the_gpu_and_the_precision() {
     }
 }
 
-/// What footprint and session say of a setup that cannot be.
+/// The errors of footprint and session for a setup that cannot be.
 #[track_caller]
 fn check_refused(setup: Setup<'_>, status: Status, message: &str) {
     for error in [setup.footprint(&TRIALS).unwrap_err(), setup.start(&TRIALS).unwrap_err()] {

@@ -1,4 +1,4 @@
-//! What the tests train: trials on random images, a few steps of some of them at a time.
+//! The trials of the tests: trials on random images, a few steps of some of them at a time.
 
 use clr_nn::NetworkSession;
 use clr_nn::sdk::{
@@ -17,7 +17,6 @@ pub const TEST: usize = 11;
 const CLASSES: usize = 5;
 const STORED: [usize; 3] = [8, 9, 3];
 
-/// The tests' images.
 #[derive(Debug)]
 pub struct Images {
     bytes: [Vec<u8>; 2],
@@ -105,7 +104,7 @@ impl Loader for Images {
     }
 }
 
-/// Which session to make.
+/// The configuration of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
     pub device: &'a str,
