@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clr_kernels::batch_norm::{self, Backward, BatchNorm, Forward};
 use clr_kernels::lrn::{self, Lrn, Region};
 use clr_kernels::pool::{self, Pool2d};
-use clr_kernels::{Activation, Cpu, CpuError, add};
+use clr_kernels::{Activation, Cpu, CpuError, activation, add};
 
 fn main() -> Result<(), CpuError> {
     let cpu = Cpu::new(1)?;
@@ -33,7 +33,7 @@ fn main() -> Result<(), CpuError> {
     let (a, b) = (values(128 * 32 * 32 * 16), values(128 * 32 * 32 * 16));
     let mut y = b.clone();
     report("add+relu 32x32x16", 3 * y.len(), || add::forward(&cpu, Activation::Relu, &a, &b, &mut y));
-    report("add+relu backward", 3 * y.len(), || add::backward(&cpu, Activation::Relu, &a, &mut y));
+    report("add+relu backward", 3 * y.len(), || activation::backward(&cpu, Activation::Relu, &a, &mut y));
     Ok(())
 }
 

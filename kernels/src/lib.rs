@@ -24,8 +24,6 @@ pub mod lrn;
 pub mod norm;
 pub mod optimizer;
 pub mod pool;
-pub mod relu;
-pub mod sigmoid;
 pub mod softmax_cross_entropy;
 pub mod step;
 pub mod subsample;

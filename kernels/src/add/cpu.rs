@@ -1,6 +1,6 @@
 //! Sums on the CPU.
 
-use crate::{Activation, Cpu, ELEMENTS_PER_CHUNK, relu, sigmoid};
+use crate::{Activation, Cpu, ELEMENTS_PER_CHUNK};
 
 /// Values that stay in the first-level cache between the sum and the activation.
 const BLOCK: usize = 1024;
@@ -42,13 +42,4 @@ pub fn accumulate(cpu: &Cpu, activation: Activation, x: &[f32], sum: &mut [f32])
             },
         );
     });
-}
-
-/// The gradient `d` of the sum becomes that of its terms, given the output `y` of the `activation`.
-pub fn backward(cpu: &Cpu, activation: Activation, y: &[f32], d: &mut [f32]) {
-    match activation {
-        Activation::None => {}
-        Activation::Relu => relu::backward(cpu, y, d),
-        Activation::Sigmoid => sigmoid::backward(cpu, y, d),
-    }
 }

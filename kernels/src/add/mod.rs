@@ -3,7 +3,7 @@
 mod cpu;
 pub mod cuda;
 
-pub use cpu::{accumulate, backward, forward};
+pub use cpu::{accumulate, forward};
 
 #[cfg(test)]
 mod tests {
@@ -39,7 +39,7 @@ mod tests {
         let (mut fused, mut sum) = (vec![f32::NAN; LEN], vec![f32::NAN; LEN]);
         forward(&cpu, Activation::Sigmoid, &a, &b, &mut fused);
         forward(&cpu, Activation::None, &a, &b, &mut sum);
-        crate::sigmoid::forward(&cpu, &mut sum);
+        crate::activation::forward(&cpu, Activation::Sigmoid, &mut sum);
         assert_eq!(fused, sum);
         let mut in_place = a.clone();
         accumulate(&cpu, Activation::Sigmoid, &b, &mut in_place);

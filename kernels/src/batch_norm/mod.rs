@@ -37,7 +37,7 @@ impl BatchNorm {
 mod tests {
     use super::*;
     use crate::testing::{assert_close, assert_gradient, goldens, on_every_cpu, values};
-    use crate::{Activation, Cpu, Isa, relu, sigmoid};
+    use crate::{Activation, Cpu, Isa, activation};
 
     /// y, dx, dweight, dbias, mean, variance.
     fn passes(cpu: &Cpu, shape: &BatchNorm, x: &[f32], affine: Option<(&[f32], &[f32])>, dy: &[f32]) -> Vec<f32> {
@@ -129,17 +129,10 @@ mod tests {
         let affine = Some((&weight[..], &bias[..]));
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             let cpu = Cpu::with_isa(1, isa).unwrap();
-            for (activation, forward, backward) in [
-                (
-                    Activation::Relu,
-                    relu::forward as fn(&Cpu, &mut [f32]),
-                    relu::backward as fn(&Cpu, &[f32], &mut [f32]),
-                ),
-                (Activation::Sigmoid, sigmoid::forward, sigmoid::backward),
-            ] {
+            for activation in [Activation::Relu, Activation::Sigmoid] {
                 let (mut y, mut dy_then) = (passes(&cpu, &shape, &x, affine, &dy)[..shape.len()].to_vec(), dy.clone());
-                forward(&cpu, &mut y);
-                backward(&cpu, &y, &mut dy_then);
+                activation::forward(&cpu, activation, &mut y);
+                activation::backward(&cpu, activation, &y, &mut dy_then);
                 let then = passes(&cpu, &shape, &x, affine, &dy_then);
                 let fused = activated_passes(&cpu, &shape, &x, affine, activation, &dy);
                 assert_eq!(bits(&fused), bits(&[&y, &then[shape.len()..]].concat()), "{isa:?} {activation:?}");

@@ -53,7 +53,7 @@ pub enum Algorithm {
 pub struct Epilogue<'a> {
     /// One value for each output channel, added to every pixel.
     pub bias: Option<&'a [f32]>,
-    /// True if negative sums become 0, as in [`relu::forward`](crate::relu::forward).
+    /// True if negative sums become 0, as by [`Activation::Relu`](crate::Activation::Relu).
     pub relu: bool,
 }
 
@@ -63,7 +63,7 @@ pub struct OutputGradient<'a> {
     /// One value for each output.
     pub dy: &'a [f32],
     /// The output of [`forward`], if that ended in ReLU. `dy` then counts where this is positive and is zero elsewhere, as if
-    /// [`relu::backward`](crate::relu::backward) had run before.
+    /// its gradient had been taken before.
     pub relu_y: Option<&'a [f32]>,
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::{assert_close, assert_gradient, goldens, on_every_cpu, values};
-use crate::{Cpu, relu};
+use crate::{Activation, Cpu, activation};
 
 /// batch, (in_h, in_w, in_c), out_c, (kernel_h, kernel_w), stride, pad, groups
 pub(super) type Case = (usize, (usize, usize, usize), usize, (usize, usize), usize, usize, usize);
@@ -243,8 +243,8 @@ fn relu_in_the_epilogue_is_relu_after_it() {
             forward(cpu, &g, &x, &w, Epilogue { bias: Some(&bias), relu: fused }, &mut y, &mut scratch);
             let mut masked = dy.clone();
             if !fused {
-                relu::forward(cpu, &mut y);
-                relu::backward(cpu, &y, &mut masked);
+                activation::forward(cpu, Activation::Relu, &mut y);
+                activation::backward(cpu, Activation::Relu, &y, &mut masked);
             }
             let dy = OutputGradient { dy: &masked, relu_y: fused.then_some(&y) };
             scratch.fill(f32::NAN);

@@ -4,6 +4,10 @@
 //! of short blocks whose sums stay in registers over a loop of taps or rows: it takes them apart into single floats. (Max
 //! pooling and batch normalisation ran at a third of their speed.) So these say what they mean.
 //!
+//! The crate `pulp` has tokens like these, with masks for the channels that are left over, and would bring NEON. By its
+//! documentation its trait is sealed and knows no floats as bytes, in which max pooling keeps the argmax: a second way beside it
+//! would have to stay. So this one does.
+//!
 //! A [`Simd`] is a token: to have one is to know that the machine has the instructions, so its methods are safe. They work
 //! element by element, without fused multiply-adds: bits are the same for all.
 

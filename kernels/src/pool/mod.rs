@@ -100,7 +100,7 @@ impl Window {
 mod tests {
     use super::*;
     use crate::testing::{assert_close, assert_gradient, goldens, on_every_cpu, values};
-    use crate::{Activation, Cpu, Isa, relu, sigmoid};
+    use crate::{Activation, Cpu, Isa, activation};
 
     /// A forward pass and a backward pass, one after the other.
     fn max_passes(cpu: &Cpu, pool: &Pool2d, x: &[f32], dy: &[f32]) -> Vec<f32> {
@@ -130,28 +130,21 @@ mod tests {
         let (x, dy) = (values(1, pool.input_len()), values(2, pool.output_len()));
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             let cpu = Cpu::with_isa(1, isa).unwrap();
-            for (activation, forward, backward) in [
-                (
-                    Activation::Relu,
-                    relu::forward as fn(&Cpu, &mut [f32]),
-                    relu::backward as fn(&Cpu, &[f32], &mut [f32]),
-                ),
-                (Activation::Sigmoid, sigmoid::forward, sigmoid::backward),
-            ] {
+            for activation in [Activation::Relu, Activation::Sigmoid] {
                 let (mut y, mut argmax) = (vec![f32::NAN; pool.output_len()], vec![0; pool.output_len()]);
                 let (mut dy_then, mut dx) = (dy.clone(), vec![f32::NAN; pool.input_len()]);
                 max_forward(&cpu, &pool, Activation::None, &x, &mut y, &mut argmax);
-                forward(&cpu, &mut y);
-                backward(&cpu, &y, &mut dy_then);
+                activation::forward(&cpu, activation, &mut y);
+                activation::backward(&cpu, activation, &y, &mut dy_then);
                 max_backward(&cpu, &pool, Activation::None, &[], &argmax, &mut dy_then, &mut dx);
                 let fused = activated_max_passes(&cpu, &pool, activation, &x, &dy);
                 assert_eq!(bits(&fused), bits(&[y, dx].concat()), "max, then {activation:?}");
 
                 let mut activated = x.clone();
-                forward(&cpu, &mut activated);
+                activation::forward(&cpu, activation, &mut activated);
                 let (mut dx, mut fused) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
                 average_backward(&cpu, &pool, Activation::None, &[], &dy, &mut dx);
-                backward(&cpu, &activated, &mut dx);
+                activation::backward(&cpu, activation, &activated, &mut dx);
                 average_backward(&cpu, &pool, activation, &activated, &dy, &mut fused);
                 assert_eq!(bits(&fused), bits(&dx), "{activation:?}, then average");
             }

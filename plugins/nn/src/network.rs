@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use clr_kernels::Activation;
 use clr_kernels::conv2d::Algorithm;
 
 use crate::layer::{
@@ -181,7 +182,7 @@ impl Network {
         let (shape, other) = (self.shape(a), self.shape(b));
         let problem = || format!("it is added to {} x {} x {}", other.height, other.width, other.channels);
         let fits = shape == other && a != b;
-        let layer = Add { activation: clr_kernels::Activation::None };
+        let layer = Add { activation: Activation::None };
         let layer = self.fitted(name, a, fits.then_some(layer).ok_or_else(problem))?;
         Ok(self.push_node(name, vec![a, b], shape, NodeKind::Add(layer)))
     }
@@ -194,11 +195,11 @@ impl Network {
     }
 
     pub fn relu(&mut self, input: Value) -> Result<Value, BuildError> {
-        Ok(self.push_elementwise("relu", input, Elementwise::Relu))
+        Ok(self.push_elementwise("relu", input, Elementwise::Activation(Activation::Relu)))
     }
 
     pub fn sigmoid(&mut self, input: Value) -> Result<Value, BuildError> {
-        Ok(self.push_elementwise("sigmoid", input, Elementwise::Sigmoid))
+        Ok(self.push_elementwise("sigmoid", input, Elementwise::Activation(Activation::Sigmoid)))
     }
 
     /// Dropout: in training, values become 0 with `probability`, and the others are divided by 1 - `probability`.

@@ -27,7 +27,7 @@ impl Add {
 
     /// Replaces the gradient of the output by that of each term.
     pub fn backward(self, pass: &Pass<'_>, y: &[f32], gradients: &mut [f32]) {
-        add::backward(pass.cpu, self.activation, y, gradients);
+        activation::backward(pass.cpu, self.activation, y, gradients);
     }
 
     /// Computes `y` of `len` values in every lane; it may lie where `a` or `b` does.

@@ -3,7 +3,7 @@
 
 use clr_kernels::cuda::{GpuError, Lanes};
 use clr_kernels::step::Part;
-use clr_kernels::{Activation, activation, dropout, relu, sigmoid};
+use clr_kernels::{Activation, activation, dropout};
 use clr_rng::{Philox, Stream};
 
 use super::{GpuPass, Pass};
@@ -11,8 +11,7 @@ use super::{GpuPass, Pass};
 /// An operation on each value by itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Elementwise {
-    Relu,
-    Sigmoid,
+    Activation(Activation),
     Dropout {
         probability: f32,
         /// Random words of the dropout layers before this one, for each sample of a batch.
@@ -24,8 +23,7 @@ impl Elementwise {
     /// The activation that a layer can take into its own pass; none for dropout.
     pub fn activation(self) -> Activation {
         match self {
-            Elementwise::Relu => Activation::Relu,
-            Elementwise::Sigmoid => Activation::Sigmoid,
+            Elementwise::Activation(activation) => activation,
             Elementwise::Dropout { .. } => Activation::None,
         }
     }
@@ -33,7 +31,7 @@ impl Elementwise {
     /// True if the backward pass reads the output.
     pub fn backward_reads_output(self) -> bool {
         match self {
-            Elementwise::Relu | Elementwise::Sigmoid => true,
+            Elementwise::Activation(_) => true,
             Elementwise::Dropout { .. } => false,
         }
     }
@@ -41,8 +39,7 @@ impl Elementwise {
     /// Replaces inputs by outputs.
     pub fn forward(self, pass: &Pass<'_>, values: &mut [f32]) {
         match self {
-            Elementwise::Relu => relu::forward(pass.cpu, values),
-            Elementwise::Sigmoid => sigmoid::forward(pass.cpu, values),
+            Elementwise::Activation(activation) => activation::forward(pass.cpu, activation, values),
             Elementwise::Dropout { probability, first_word } => drop(pass, probability, first_word, values),
         }
     }
@@ -50,8 +47,7 @@ impl Elementwise {
     /// Replaces the gradient of the output by that of the input.
     pub fn backward(self, pass: &Pass<'_>, outputs: &[f32], gradients: &mut [f32]) {
         match self {
-            Elementwise::Relu => relu::backward(pass.cpu, outputs, gradients),
-            Elementwise::Sigmoid => sigmoid::backward(pass.cpu, outputs, gradients),
+            Elementwise::Activation(activation) => activation::backward(pass.cpu, activation, outputs, gradients),
             Elementwise::Dropout { probability, first_word } => drop(pass, probability, first_word, gradients),
         }
     }

@@ -1,40 +1,16 @@
-//! The logistic function on the CPU.
-
-use crate::{Cpu, ELEMENTS_PER_CHUNK};
+//! The logistic function and its slope.
 
 /// `y = 1 / (1 + exp(-y))`, within 2 units in the last place; NaN stays.
-pub fn forward(cpu: &Cpu, y: &mut [f32]) {
-    cpu.for_each_chunk_mut(y, ELEMENTS_PER_CHUNK, |_, y| {
-        cpu.isa().vectorize(
-            #[inline(always)]
-            || apply(y),
-        );
-    });
-}
-
-/// The gradient `d` of the output becomes that of the input, given the output `y`: it is multiplied by `y (1 - y)`.
-pub fn backward(cpu: &Cpu, y: &[f32], d: &mut [f32]) {
-    assert_eq!(y.len(), d.len());
-    cpu.for_each_chunk_mut(d, ELEMENTS_PER_CHUNK, |chunk, d| {
-        let y = &y[chunk * ELEMENTS_PER_CHUNK..][..d.len()];
-        cpu.isa().vectorize(
-            #[inline(always)]
-            || differentiate(y, d),
-        );
-    });
-}
-
-/// [`forward`] within a thread, for what is fused with it.
 #[inline(always)]
-pub(crate) fn apply(y: &mut [f32]) {
+pub(super) fn apply(y: &mut [f32]) {
     for y in y {
         *y = 1.0 / (1.0 + exp(-*y));
     }
 }
 
-/// [`backward`] within a thread.
+/// The gradient is multiplied by `y (1 - y)`.
 #[inline(always)]
-pub(crate) fn differentiate(y: &[f32], d: &mut [f32]) {
+pub(super) fn differentiate(y: &[f32], d: &mut [f32]) {
     for (d, &y) in d.iter_mut().zip(y) {
         *d *= y * (1.0 - y);
     }
