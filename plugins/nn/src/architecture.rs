@@ -87,9 +87,7 @@ pub fn description<F: Family>() -> Description {
         clr_plugin::Model {
             name: architecture.name,
             options_schema: options_schema(&architecture),
-            // The betas are those of Kingma and Ba (2015), which Caffe and PyTorch took over.
-            defaults: json!({"momentum": momentum, "weight_decay": weight_decay, "beta1": 0.9, "beta2": 0.999})
-                .to_string(),
+            defaults: json!({"momentum": momentum, "weight_decay": weight_decay}).to_string(),
             hypers: HYPERS.to_vec(),
             metrics: METRICS.to_vec(),
         }

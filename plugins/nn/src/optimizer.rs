@@ -1,6 +1,6 @@
 //! A lane's optimizer as plugins declare and read it: the JSON Schema of its options, and the multipliers of its parameters.
 
-use clr_kernels::optimizer::{ALL, Constant, DefaultValue, Descriptor, Form, Optimizer, Range};
+use clr_kernels::optimizer::{ALL, Constant, DefaultValue, Descriptor, Form, Hyper, Optimizer, Range};
 use clr_plugin::Error;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -37,7 +37,7 @@ impl LaneOptimizer {
     pub fn descriptions() -> Vec<clr_plugin::Optimizer> {
         let describe = |descriptor: &&Descriptor| clr_plugin::Optimizer {
             name: descriptor.name,
-            options_schema: schema(descriptor),
+            options_schema: declared(descriptor),
             hypers: descriptor.hypers.iter().map(|hyper| hyper.name).collect(),
         };
         ALL.iter().map(describe).collect()
@@ -55,7 +55,8 @@ impl LaneOptimizer {
             return Err(Error::invalid(format!("`optimizer` {found}: expected one of {}", known.join(", "))));
         };
         let what = format!("the options of optimizer {}", descriptor.name);
-        let options = Options::parse(&Value::Object(given).to_string(), &schema(descriptor), &what)?;
+        let schema = object(constants(descriptor));
+        let options = Options::parse(&Value::Object(given).to_string(), &schema, &what)?;
         let form = if options.text("form") == Some("torch") { Form::Torch } else { Form::Caffe };
         let max_grad_norm = options.number("clip_gradients").unwrap_or(0.0) as f32;
         let rule = Optimizer::new(descriptor, form, max_grad_norm, |constant| options.number(constant));
@@ -68,8 +69,23 @@ impl LaneOptimizer {
     }
 }
 
-/// JSON Schema of an optimizer's options: its form, its constants, and what all optimizers have.
-fn schema(descriptor: &Descriptor) -> String {
+/// The JSON Schema that the plugin declares: the constants, and the ranges and defaults of what the step table has columns for.
+fn declared(descriptor: &Descriptor) -> String {
+    let mut properties = constants(descriptor);
+    // The policy has the learning rate.
+    for Hyper { name, range, default } in descriptor.hypers.iter().filter(|hyper| hyper.name != "lr") {
+        let mut property = bounds(*range);
+        if let Some(default) = default {
+            property.insert("default".to_owned(), json!(default));
+        }
+        property.insert("description".to_owned(), json!("a number or a schedule"));
+        properties.insert((*name).to_owned(), Value::Object(property));
+    }
+    object(properties)
+}
+
+/// The properties of a lane's options: the form, the optimizer's constants, and what all optimizers have.
+fn constants(descriptor: &Descriptor) -> Map<String, Value> {
     let mut properties = Map::new();
     let form =
         json!({"type": "string", "enum": ["caffe", "torch"], "default": "caffe", "description": descriptor.forms});
@@ -92,6 +108,11 @@ fn schema(descriptor: &Descriptor) -> String {
         "description": "parameters with multipliers of their own: [[optimizers.NAME.groups]] of a spec",
     });
     properties.insert("groups".to_owned(), groups);
+    properties
+}
+
+/// The schema of an object with these properties and no others.
+fn object(properties: Map<String, Value>) -> String {
     json!({"type": "object", "properties": properties, "additionalProperties": false}).to_string()
 }
 

@@ -191,8 +191,11 @@ impl<'f> Resolver<'f> {
             );
             return;
         }
-        let names =
-            schema.properties().map(|(name, _)| name).chain(hypers.iter().copied()).filter(|name| *name != "lr");
+        let names = schema
+            .properties()
+            .map(|(name, _)| name)
+            .chain(hypers.iter().copied().filter(|name| schema.property(name).is_none()))
+            .filter(|name| *name != "lr");
         let diagnostic = Diagnostic::new(
             "spec::option",
             span.clone(),
