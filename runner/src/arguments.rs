@@ -387,7 +387,7 @@ mod tests {
             (
                 "optimise s.toml",
                 "there is no command `optimise`, and no file of that name to run; there are `check`, `plan`, `schedule`, \
-                 `status`, `verify`, `plugin`, `data`, `export`, `evaluate` and `schema`",
+                 `status`, `verify`, `plugin`, `data`, `export`, `evaluate`, `schema`, `completions` and `man`",
             ),
         ];
         for (typed, expected) in cases {

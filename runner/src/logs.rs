@@ -70,11 +70,15 @@ fn targets(filter: &str) -> Option<Targets> {
 
 /// A part of a filter, with the crates that it is about: `clr_run` is all of them, and `clr_run::store` is `clr_store`.
 fn expanded(part: &str) -> Option<String> {
-    if part.parse::<LevelFilter>().is_ok() {
+    // An empty text is read as a level.
+    let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
+    if is_level(part) {
         return Some(part.to_owned());
     }
     let (module, level) = part.split_once('=').unwrap_or((part, "trace"));
-    level.parse::<LevelFilter>().ok()?;
+    if !is_level(level) {
+        return None;
+    }
     let is_ours = |module: &str| CRATES.contains(&module.split("::").next().unwrap_or_default());
     let in_crate = module.strip_prefix("clr_run::").map(|rest| format!("clr_{rest}"));
     match in_crate.filter(|module| is_ours(module)) {
