@@ -1,6 +1,6 @@
 // What all kernels share: indices, asynchronous copies, tensor-core instructions, reductions in a fixed order, Philox.
 //
-// This is the only header that a kernel includes. On the GPU the instructions are inline PTX (sm_80 and later), because
+// Every kernel includes this header; one that lies beside a kernel is its operation's own. On the GPU the instructions are inline PTX (sm_80 and later), because
 // NVRTC has no CUDA headers. On the CPU, under `kernels/emulator`, the same names come from its `instructions.hpp`.
 //
 // Rules for kernels: `extern "C" __global__`, named `operation_pass`, with `__launch_bounds__`; blocks are

@@ -74,7 +74,8 @@ fn number(descriptor: &Descriptor) -> u32 {
     ALL.iter().take_while(|other| other.name != descriptor.name).count() as u32
 }
 
-/// As [`Optimizer::update`] for every parameter of every lane, after gradients whose norm exceeds the lane's limit are scaled to it.
+/// As [`Optimizer::update`] for every parameter of every lane, after gradients whose norm exceeds the lane's limit are scaled
+/// down to it.
 ///
 /// # Errors
 /// What the driver says.

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn fillers_have_their_moments() {
+    fn initializers_have_their_moments() {
         check(Initializer::Gaussian { std: 0.01 }, 0.01);
         check(Initializer::Msra, 0.2);
         // A uniform distribution's deviation is its half-width / sqrt(3).
