@@ -13,7 +13,7 @@ use crate::schedule::Schedule;
 /// that some trial schedules, empty for trials that do not.
 ///
 /// Of each trial, every `every`-th iteration from 0 on and the last one. Floats are printed so that reading them gives
-/// the same bits. Writes often and little: give it a buffer.
+/// the same bits.
 pub fn csv(plan: &Plan, every: u64, out: &mut impl io::Write) -> io::Result<()> {
     let mut hypers: Vec<&str> = Vec::new();
     for (name, _) in plan.trials.iter().flat_map(Trial::schedules) {
@@ -22,34 +22,28 @@ pub fn csv(plan: &Plan, every: u64, out: &mut impl io::Write) -> io::Result<()> 
         }
     }
 
-    write!(out, "trial,label,policy,optimizer,iteration")?;
-    for name in &hypers {
-        write!(out, ",{}", quoted(name))?;
-    }
-    writeln!(out)?;
-
+    let mut out = csv::Writer::from_writer(out);
+    out.write_record(["trial", "label", "policy", "optimizer", "iteration"].iter().chain(&hypers))?;
     for trial in plan.trials.iter() {
         let Some(last) = trial.iterations.checked_sub(1) else { continue };
-        let (policy, optimizer) = (axis(plan, trial, "policy"), axis(plan, trial, "optimizer"));
-        let start = format!("{},{},{},{}", trial.id, quoted(&trial.label), quoted(policy), quoted(optimizer));
+        let id = trial.id.to_string();
+        let own = [&id, &*trial.label, axis(plan, trial, "policy"), axis(plan, trial, "optimizer")];
         let columns: Vec<Option<&Schedule>> = hypers.iter().map(|name| schedule_of(trial, name)).collect();
         let mut step = 0;
         loop {
-            write!(out, "{start},{step}")?;
+            own.iter().try_for_each(|field| out.write_field(field))?;
+            out.write_field(step.to_string())?;
             for schedule in &columns {
-                match schedule {
-                    Some(schedule) => write!(out, ",{:?}", schedule.at(step))?,
-                    None => write!(out, ",")?,
-                }
+                out.write_field(schedule.map_or(String::new(), |schedule| format!("{:?}", schedule.at(step))))?;
             }
-            writeln!(out)?;
+            out.write_record(None::<&[u8]>)?;
             if step == last {
                 break;
             }
             step = step.saturating_add(every.max(1)).min(last);
         }
     }
-    Ok(())
+    out.flush()
 }
 
 /// Draws the hyper-parameter `hyper` over the iterations, once for each distinct course it takes, at most `limit` of
@@ -229,15 +223,6 @@ fn axis<'a>(plan: &Plan, trial: &'a Trial, name: &str) -> &'a str {
     }
 }
 
-/// A CSV field, quoted where RFC 4180 asks for it.
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -246,38 +231,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::example::planned_of;
-    use crate::plan::{Axis, AxisKind, DataPlan, Divergence, Shape as PlanShape, TrialOptimizer};
+    use crate::plan::example::{planned_of, shape};
+    use crate::plan::{Axis, AxisKind, Divergence, TrialOptimizer};
     use crate::schedule::{Amplitude, Cyclic, Linear, Points};
     use crate::spec::duration::Period;
     use crate::spec::table::{self, Values};
-    use crate::spec::{LastBatch, Normalize, Order};
 
     /// Policy, optimizer, iterations and schedules of a trial, that of the learning rate first.
     type Row<'a> = (&'a str, &'a str, u64, &'a [(&'a str, Schedule)]);
 
     fn plan(trials: &[Row<'_>]) -> Plan {
-        let shape = Arc::new(PlanShape {
-            plugin: "cifar".into(),
-            architecture: "cifar10_full".into(),
-            model_json: "{}".into(),
-            data: DataPlan {
-                dataset: "cifar10".into(),
-                digest: None,
-                batch_size: 100,
-                accumulate: 1,
-                train_count: 50_000,
-                validation_count: 0,
-                order: Order::Shuffled,
-                last_batch: LastBatch::Wrap,
-                normalize: Normalize::PixelMean,
-                scale: 1.0,
-                flip: false,
-                pad: 0,
-            },
-            hypers: vec!["lr".into(), "momentum".into()],
-            metrics: vec!["loss".into()],
-        });
+        let shape = Arc::new(shape());
         let trial = |index: usize, &(policy, optimizer, iterations, schedules): &Row<'_>| Trial {
             id: format!("{index:032x}").parse().unwrap(),
             label: format!("{policy} {optimizer}").into(),

@@ -291,7 +291,8 @@ impl Grid<'_> {
     }
 }
 
-fn shape() -> Shape {
+/// Forty images in batches of ten.
+pub fn shape() -> Shape {
     Shape {
         plugin: "example".to_owned(),
         architecture: "line".to_owned(),

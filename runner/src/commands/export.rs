@@ -21,8 +21,8 @@ pub fn export(args: &ExportArgs, program: &Program) -> anyhow::Result<ExitCode> 
         (ExportFormat::Csv, None) => rows_of_all(args, &output),
         (ExportFormat::Csv, trial) => {
             let TrialCsv { label, rows, text } = store::csv(&output, trial)?;
-            let what = format!("{} of `{label}`", counted(rows, "row"));
-            write(args, text.as_bytes(), &label, "csv", &what)
+            let what = format!("{} of `{label}`", counted(rows as usize, "row"));
+            write(args, &text, &label, "csv", &what)
         }
         (ExportFormat::Safetensors, _) => weights(args, program, &output, Format::Safetensors, "safetensors"),
         (ExportFormat::Npz, _) => weights(args, program, &output, Format::Npz, "npz"),

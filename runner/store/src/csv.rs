@@ -1,27 +1,35 @@
-//! A trial's rows of metrics as text, for whoever has no reader of Parquet.
+//! Rows of an output as CSV, for whoever has no reader of Parquet.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::io::{self, Write};
 use std::path::Path;
 
+use ::csv::Writer;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef};
+use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayAccessor, ArrayRef, StringArray};
 use arrow_schema::{DataType, Field};
+use clr_plan::TrialId;
+use clr_system::regular;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
 
-use super::StoreError;
 use super::kept::{find, load};
-use super::manifest::Segment;
+use super::manifest::{Manifest, Segment};
+use super::result::Status;
+use super::schema::Table;
 use super::source::Sources;
+use super::{StoreError, files};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrialCsv {
     /// As in the spec that ran it.
     pub label: String,
-    /// How many rows there are.
-    pub rows: usize,
+    pub rows: u64,
     /// A line with the columns' names, `iteration` first, and a line a row. What is null is empty; floats are printed so
     /// that reading them gives the same bits.
-    pub text: String,
+    pub text: Vec<u8>,
 }
 
 /// The rows of metrics that `folder` holds of a trial, by its label, its id or the beginning of its id, or of the only trial.
@@ -36,47 +44,190 @@ pub fn csv(folder: &Path, trial: Option<&str>) -> Result<TrialCsv, StoreError> {
     let of_unfinished = || manifest.unfinished.get(&id).map(|record| record.metrics.as_slice());
     let segments: &[Segment] = of_finished.or_else(of_unfinished).unwrap_or_default();
     let mut sources = Sources::new(folder, &manifest);
-    let Some(Segment(file, ..)) = segments.first() else {
-        return Ok(TrialCsv { label: label.to_owned(), rows: 0, text: String::new() });
+    let (mut out, mut rows) = (Writer::from_writer(Vec::new()), 0);
+    if let Some(Segment(file, ..)) = segments.first() {
+        let columns = sources.values(file)?;
+        out.write_record(columns.iter().map(|column| column.name())).map_err(wrong)?;
+        rows = write_rows(&mut out, &[], segments, &columns, &mut sources)?;
+    }
+    let text = out.into_inner().map_err(|error| wrong(error.into_error().into()))?;
+    Ok(TrialCsv { label: label.to_owned(), rows, text })
+}
+
+/// The table of which rows are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CsvRows {
+    /// One for each trial and iteration.
+    #[default]
+    Metrics,
+    /// One for each trial and evaluation.
+    Evals,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Trials that have rows.
+    pub trials: usize,
+    /// Rows, without the line of names.
+    pub rows: u64,
+}
+
+#[derive(Deserialize)]
+struct PlanFile {
+    axes: Vec<PlannedAxis>,
+    trials: Vec<PlannedTrial>,
+}
+
+#[derive(Deserialize)]
+struct PlannedAxis {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct PlannedTrial {
+    id: TrialId,
+    label: String,
+    axes: Map<String, Json>,
+}
+
+/// Writes the rows that `folder` holds of every trial of its plan, in its order, those before a failure and of trials that
+/// are not over too: `status` says what became of each. The columns are `trial`, `label`, `status`, the axes, and those of the
+/// table; what is null is empty, and floats are printed so that reading them gives the same bits.
+///
+/// # Errors
+///
+/// Where there is no output, or its files are damaged.
+pub fn csv_of_all(folder: &Path, rows: CsvRows, out: &Path) -> Result<Written, StoreError> {
+    let table = match rows {
+        CsvRows::Metrics => Table::Metrics,
+        CsvRows::Evals => Table::Evals,
     };
-    let columns = sources.values(file)?;
-    let names: Vec<&str> = columns.iter().map(|column| column.name().as_str()).collect();
-    let mut csv = TrialCsv { label: label.to_owned(), rows: 0, text: names.join(",") + "\n" };
+    let manifest = load(folder)?;
+    let path = folder.join("plan.json");
+    let bytes =
+        regular::read(&path, regular::LARGEST_RECORD).map_err(|source| StoreError::io("read", &path, source))?;
+    let plan: PlanFile = serde_json::from_slice(&bytes)
+        .map_err(|source| StoreError::Corrupt { path: path.clone(), what: source.to_string() })?;
+
+    let mut sources = Sources::new(folder, &manifest);
+    let mut columns: Vec<Field> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
+    let segments: Vec<&[Segment]> = plan.trials.iter().map(|trial| segments(&manifest, trial.id, table)).collect();
+    for Segment(file, ..) in segments.iter().copied().flatten() {
+        if seen.insert(file) {
+            for field in sources.values(file)? {
+                if !columns.iter().any(|known| known.name() == field.name()) {
+                    columns.push(field);
+                }
+            }
+        }
+    }
+
+    let mut written = Written::default();
+    let mut failure = None;
+    let result = files::write_atomically_with(out, |out| {
+        write_all(&plan, &manifest, &segments, &columns, &mut sources, out, &mut written).map_err(|error| {
+            let at_writing = io::Error::other(error.to_string());
+            failure = Some(error);
+            at_writing
+        })
+    });
+    // What cannot be read is not the fault of the file that is written.
+    match failure {
+        Some(error) => Err(error),
+        None => result.map(|_| written),
+    }
+}
+
+fn segments(manifest: &Manifest, id: TrialId, table: Table) -> &[Segment] {
+    let known = manifest.trials.get(&id).filter(|record| record.status != Status::Unfinished);
+    let saved = || manifest.unfinished.get(&id).map(|record| record.segments(table));
+    known.map(|record| record.segments(table)).or_else(saved).unwrap_or_default()
+}
+
+fn write_all<'a>(
+    plan: &PlanFile,
+    manifest: &Manifest,
+    segments: &[&'a [Segment]],
+    columns: &[Field],
+    sources: &mut Sources<'a>,
+    out: &mut dyn Write,
+    written: &mut Written,
+) -> Result<(), StoreError> {
+    let axis = |axis: &PlannedAxis| match columns.iter().any(|column| *column.name() == axis.name) {
+        true => format!("axis_{}", axis.name),
+        false => axis.name.clone(),
+    };
+    let mut out = Writer::from_writer(out);
+    let names = ["trial", "label", "status"].map(str::to_owned).into_iter().chain(plan.axes.iter().map(axis));
+    out.write_record(names.chain(columns.iter().map(|column| column.name().clone()))).map_err(wrong)?;
+    for (trial, segments) in plan.trials.iter().zip(segments) {
+        let status = manifest.trials.get(&trial.id).map_or(Status::Unfinished, |record| record.status);
+        let mut own = vec![trial.id.to_string(), trial.label.clone(), status.name().to_owned()];
+        own.extend(plan.axes.iter().map(|axis| trial.axes.get(&axis.name).map_or(String::new(), plain)));
+        written.rows += write_rows(&mut out, &own, segments, columns, sources)?;
+        written.trials += usize::from(!segments.is_empty());
+    }
+    out.flush().map_err(|error| wrong(error.into()))
+}
+
+/// Writes rows of a table, each behind the fields `own`. Returns how many.
+fn write_rows<'a>(
+    out: &mut Writer<impl Write>,
+    own: &[String],
+    segments: &'a [Segment],
+    columns: &[Field],
+    sources: &mut Sources<'a>,
+) -> Result<u64, StoreError> {
+    let mut rows = 0;
+    let mut field = String::new();
     for segment in segments {
-        sources.read(segment, &columns, |values| {
-            csv.add(&columns, values);
+        sources.read(segment, columns, |values| {
+            let count = values.first().map_or(0, |column| column.len());
+            for row in 0..count {
+                own.iter().try_for_each(|field| out.write_field(field)).map_err(wrong)?;
+                for values in values {
+                    field.clear();
+                    push(&mut field, values, row);
+                    out.write_field(&field).map_err(wrong)?;
+                }
+                out.write_record(None::<&[u8]>).map_err(wrong)?;
+            }
+            rows += count as u64;
             Ok(())
         })?;
     }
-    Ok(csv)
+    Ok(rows)
 }
 
-impl TrialCsv {
-    fn add(&mut self, columns: &[Field], values: &[ArrayRef]) {
-        let count = values.first().map_or(0, |column| column.len());
-        for row in 0..count {
-            for (index, (column, values)) in columns.iter().zip(values).enumerate() {
-                if index > 0 {
-                    self.text.push(',');
-                }
-                if values.is_valid(row) {
-                    push(&mut self.text, column.data_type(), values, row);
-                }
-            }
-            self.text.push('\n');
-        }
-        self.rows += count;
+fn wrong(error: ::csv::Error) -> StoreError {
+    StoreError::io("write", Path::new("the CSV file"), error.into())
+}
+
+fn push(text: &mut String, values: &ArrayRef, row: usize) {
+    if values.is_null(row) {
+        return;
     }
-}
-
-/// Text columns are those of evaluations: metrics have none.
-pub(super) fn push(text: &mut String, data_type: &DataType, values: &ArrayRef, row: usize) {
     // Writing to a string cannot fail.
-    let _ = match data_type {
+    let _ = match values.data_type() {
         DataType::Int64 => write!(text, "{}", values.as_primitive::<Int64Type>().value(row)),
         DataType::Float64 => write!(text, "{:?}", values.as_primitive::<Float64Type>().value(row)),
         DataType::Float32 => write!(text, "{:?}", values.as_primitive::<Float32Type>().value(row)),
         DataType::Boolean => write!(text, "{}", values.as_boolean().value(row)),
+        DataType::Dictionary(..) => {
+            let texts = values.as_dictionary::<Int32Type>().downcast_dict::<StringArray>();
+            texts.map_or(Ok(()), |texts| text.write_str(texts.value(row)))
+        }
         _ => Ok(()),
     };
+}
+
+/// A value of an axis.
+fn plain(value: &Json) -> String {
+    match value {
+        Json::Null => String::new(),
+        Json::String(text) => text.clone(),
+        Json::Number(number) if number.is_f64() => number.as_f64().map_or(String::new(), |it| format!("{it:?}")),
+        other => other.to_string(),
+    }
 }

@@ -26,7 +26,6 @@
 
 mod compact;
 mod csv;
-mod csv_all;
 pub mod damage;
 pub mod derived;
 mod error;
@@ -56,8 +55,7 @@ mod trials;
 mod unsound;
 pub mod verify;
 
-pub use self::csv::{TrialCsv, csv};
-pub use self::csv_all::{CsvRows, Written, csv_of_all};
+pub use self::csv::{CsvRows, TrialCsv, Written, csv, csv_of_all};
 pub use self::error::StoreError;
 pub use self::kept::{Kept, Snapshots, kept, write};
 pub use self::result::{Numbers, Status, TrialResult};
