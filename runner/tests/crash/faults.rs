@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -23,8 +24,8 @@ use serde_json::Value;
 use crate::support::cargo_build_target;
 use crate::world::{Ran, World};
 
-/// Eight healthy trials and a guilty one, which is neither first nor last, all of one group.
-const SPEC: &str = r#"
+/// The plugin on a little data.
+pub const HEAD: &str = r#"
 [experiment]
 name = "faults"
 
@@ -40,7 +41,10 @@ batch_size = 7
 [train]
 iterations = 30
 eval_every = 10
+"#;
 
+/// Eight healthy trials and a guilty one, which is neither first nor last, all of one group.
+const TRIALS: &str = r#"
 [policies.triangular]
 kind       = "triangular"
 base_lr    = 0.01
@@ -166,6 +170,21 @@ pub fn plugin() -> &'static PathBuf {
     PLUGIN.get_or_init(|| cargo_build_target(&["-p", "clr-faulty"], "faulty"))
 }
 
+/// A spec of one trial, whose optimizer has these options. Other tables may follow.
+pub fn lone(options: &str) -> String {
+    HEAD.replace("faults", "lone")
+        + "[policies.fixed]\nkind = \"fixed\"\nbase_lr = 0.02\n[optimizers.guilty]\nkind = \"sgd\"\n"
+        + options
+}
+
+/// The program with this plugin, whose faults strike.
+pub fn command(world: &World, arguments: &[&str]) -> Command {
+    let plugin = plugin().to_str().unwrap();
+    let mut command = world.command(&[arguments, &["--data", "data", "--plugin", plugin]].concat());
+    command.env("CLR_FAULTS", world.path("strikes"));
+    command
+}
+
 /// How the nine trials are trained.
 trait Train {
     /// Trains what is unfinished in the folder `outputs`, with faults or without. Returns how many trials began.
@@ -177,13 +196,9 @@ struct Alone;
 
 impl Train for Alone {
     fn train(&self, world: &World, outputs: &str, faults: bool) -> usize {
-        let plugin = plugin().to_str().unwrap();
-        let mut command =
-            world.command(&["spec.toml", "--data", "data", "--plugin", plugin, "--outputs", outputs, "--jobs", "2"]);
-        if faults {
-            command.env("CLR_FAULTS", world.path("strikes"));
-        } else {
-            command.arg("--retry-failed");
+        let mut command = command(world, &["spec.toml", "--outputs", outputs, "--jobs", "2"]);
+        if !faults {
+            command.env_remove("CLR_FAULTS").arg("--retry-failed");
         }
         let ran = Ran::from(command.output().unwrap());
         assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
@@ -254,7 +269,7 @@ fn trials(world: &World, outputs: &str) -> Vec<(String, String, String)> {
 
 #[track_caller]
 fn check(how: &(dyn Train + Sync), case: &Case) {
-    check_in(SPEC, 9, 1, how, case);
+    check_in(&[HEAD, TRIALS].concat(), 9, 1, how, case);
 }
 
 /// Trains the trials of `spec` with the fault, in so many of them.
@@ -308,7 +323,7 @@ fn a_fault_costs_nothing_but_its_trial_in_the_middle_of_a_group() {
 
 #[test]
 fn a_trial_that_cannot_be_loaded_costs_nothing_but_itself() {
-    let spec = SPEC.replace("\n[policies.fixed]\n", STUMBLE);
+    let spec = HEAD.to_owned() + &TRIALS.replace("\n[policies.fixed]\n", STUMBLE);
     LOAD_CASES.iter().for_each(|case| check_in(&spec, 10, 2, &Fused, case));
 }
 
@@ -328,7 +343,7 @@ fn kept(world: &World, outputs: &str) -> (Value, Vec<(String, Vec<u8>)>) {
 #[test]
 fn rows_up_to_a_fault_are_kept_and_the_same_alone_and_in_a_group() {
     for fault in ["fault = \"segfault\"", "fault = \"error\"", "fault = \"error\"\nfault_in = \"evaluate\""] {
-        let spec = SPEC.replace("FAULT", fault).replace("CALL", "10 min").replace("EVERY", "30 s");
+        let spec = [HEAD, TRIALS].concat().replace("FAULT", fault).replace("CALL", "10 min").replace("EVERY", "30 s");
         let found = [&Alone as &dyn Train, &Fused].map(|how| {
             let world = World::new(&spec);
             how.train(&world, "struck", true);

@@ -1,43 +1,18 @@
 //! Processes that a plugin starts and leaves behind.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, test_kill_process};
 
-use crate::faults::plugin;
+use crate::faults::{command, lone};
 use crate::world::{Ran, Running, World};
 
 /// One trial, whose plugin starts a process when it makes the lane.
-const SPEC: &str = r#"
-[experiment]
-name = "left"
-
-[model]
-plugin       = "faulty"
-architecture = "quadratic"
-
-[data]
-dataset    = "speckles"
-batch_size = 7
-
-[train]
-iterations = 30
-
-[policies.fixed]
-kind    = "fixed"
-base_lr = 0.02
-
-[optimizers.guilty]
-kind     = "sgd"
-fault    = "FAULT"
-fault_in = "start"
-"#;
-
-fn world(fault: &str) -> (World, std::process::Command) {
-    let world = World::new(&SPEC.replace("FAULT", fault));
-    let mut command = world.command(&["spec.toml", "--data", "data", "--plugin", plugin().to_str().unwrap()]);
-    command.env("CLR_FAULTS", world.path("strikes"));
+fn world(fault: &str) -> (World, Command) {
+    let world = World::new(&lone(&format!("fault = \"{fault}\"\nfault_in = \"start\"\n")));
+    let command = command(&world, &["spec.toml"]);
     (world, command)
 }
 

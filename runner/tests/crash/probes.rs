@@ -5,48 +5,23 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use crate::faults::plugin;
+use crate::faults::{command, lone, plugin};
 use crate::kills::children;
 use crate::world::{Ran, Running, World};
 
-/// One trial, whose optimizer has the fault of a case.
-const SPEC: &str = r#"
-[experiment]
-name = "probes"
-
-[model]
-plugin       = "faulty"
-architecture = "quadratic"
-
-[data]
-dataset    = "speckles"
-batch_size = 7
-
-[train]
-iterations = 30
-
-[policies.fixed]
-kind    = "fixed"
-base_lr = 0.02
-
-[optimizers.guilty]
-kind = "sgd"
-FAULT
-
-[limits]
-call = "CALL"
-"#;
+/// One trial, whose optimizer has these options, and how long a call may take.
+fn world(options: &str, call: &str) -> World {
+    World::new(&lone(&format!("{options}\n[limits]\ncall = \"{call}\"\n")))
+}
 
 /// Runs a command on the spec with a fault among its options, or with one in the description. It must end with 2 and
 /// these words, and leave no output.
 #[track_caller]
-fn check(command: &[&str], options: &str, in_describe: Option<&str>, words: &[&str]) {
+fn check(arguments: &[&str], options: &str, in_describe: Option<&str>, words: &[&str]) {
     // Long enough for a busy machine, but where the wait is the point.
     let hangs = options.contains("hang") || in_describe == Some("hang");
-    let world = World::new(&SPEC.replace("FAULT", options).replace("CALL", if hangs { "1 s" } else { "10 min" }));
-    let places = ["--data", "data", "--plugin", plugin().to_str().unwrap()];
-    let mut command = world.command(&[command, &places].concat());
-    command.env("CLR_FAULTS", world.path("strikes"));
+    let world = world(options, if hangs { "1 s" } else { "10 min" });
+    let mut command = command(&world, arguments);
     command.envs(in_describe.map(|fault| ("CLR_FAULT_IN_DESCRIBE", fault)));
     let ran = Ran::from(command.output().unwrap());
     assert_eq!(ran.code, Some(2), "{ran:?}");
@@ -93,8 +68,8 @@ fn a_plugin_that_does_not_survive_being_asked_for_a_footprint_is_named() {
 #[test]
 fn a_signal_before_anything_is_trained_ends_the_command_at_once_and_is_said() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        let world = World::new(&SPEC.replace("FAULT", "").replace("CALL", "10 min"));
-        let mut command = world.command(&["spec.toml", "--data", "data", "--plugin", plugin().to_str().unwrap()]);
+        let world = world("", "10 min");
+        let mut command = command(&world, &["spec.toml"]);
         command.env("CLR_FAULT_IN_DESCRIBE", "hang");
         let running = Running::of(command);
         // Its first worker is there, and will say nothing for a minute.
@@ -113,9 +88,8 @@ fn a_worker_that_is_killed_while_it_is_asked_is_replaced() {
     let killed = |times: u32| format!("fault = \"killed\"\nfault_in = \"footprint\"\nfault_times = {times}");
     check(&["spec.toml"], &killed(5), None, &["plugin `faulty`: footprint: ", "SIGKILL", "out-of-memory killer"]);
 
-    let world = World::new(&SPEC.replace("FAULT", &killed(2)).replace("CALL", "10 min"));
-    let mut command = world.command(&["spec.toml", "--data", "data", "--plugin", plugin().to_str().unwrap()]);
-    let ran = Ran::from(command.env("CLR_FAULTS", world.path("strikes")).output().unwrap());
+    let world = world(&killed(2), "10 min");
+    let ran = Ran::from(command(&world, &["spec.toml"]).output().unwrap());
     assert_eq!(ran.code, Some(0), "{ran:?}");
     // Each question adds to the fault's counter, also the third, which it answers.
     let questions = fs::read_dir(world.path("strikes")).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
@@ -136,7 +110,7 @@ fn a_plugin_that_does_not_survive_a_moment_of_training_is_named() {
 
 #[test]
 fn a_plugin_that_does_not_survive_being_listed_is_named_among_the_others() {
-    let world = World::new(SPEC);
+    let world = world("", "10 min");
     // Only a file that has a plugin's name is listed.
     let file = format!("{}clr_faulty{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     fs::create_dir(world.path("plugins")).unwrap();

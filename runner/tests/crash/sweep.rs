@@ -11,26 +11,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::faults::plugin;
+use crate::faults::{self, HEAD};
 use crate::world::{Ran, Running, World};
 
 /// 300 trials in the order in which one job trains them. Each of the two that hang does so once.
-const SPEC: &str = r#"
-[experiment]
-name = "sweep"
-
-[model]
-plugin       = "faulty"
-architecture = "quadratic"
-noise        = 0.5
-
-[data]
-dataset    = "speckles"
-batch_size = 7
-
-[train]
-iterations = 10
-
+const TRIALS: &str = r#"
 [policies]
 a = { kind = "fixed", base_lr = { linspace = [0.01, 0.02, 99] }, optimizers = ["sgd"] }
 b = { kind = "fixed", base_lr = 0.01, optimizers = ["error", "hang_a"] }
@@ -52,13 +37,10 @@ hang_d   = { kind = "sgd", fault = "hang", fault_step = 6, fault_times = 1 }
 const OVER: [usize; 2] = [100, 199];
 
 fn command(world: &World, outputs: &str, faults: bool, more: &[&str]) -> Command {
-    let plugin = plugin().to_str().unwrap();
-    let arguments =
-        ["spec.toml", "--data", "data", "--plugin", plugin, "--jobs", "1", "--outputs", outputs].map(str::to_owned);
-    let arguments: Vec<String> = arguments.into_iter().chain(more.iter().map(|it| (*it).to_owned())).collect();
-    let mut command = world.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    if faults {
-        command.env("CLR_FAULTS", world.path("strikes"));
+    let arguments = [&["spec.toml", "--jobs", "1", "--outputs", outputs], more].concat();
+    let mut command = faults::command(world, &arguments);
+    if !faults {
+        command.env_remove("CLR_FAULTS");
     }
     command
 }
@@ -93,7 +75,7 @@ fn cut_off(world: &World, hanging: &str, expected: usize) {
 
 #[test]
 fn a_sweep_of_which_one_percent_fails_is_finished_by_the_same_command() {
-    let world = World::new(SPEC);
+    let world = World::new(&(HEAD.replace("faults", "sweep").replace("30", "10") + TRIALS));
     cut_off(&world, "b hang_a", OVER[0]);
     cut_off(&world, "d hang_d", OVER[1]);
     let before = over(&world, "cut");

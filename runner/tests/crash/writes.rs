@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::disturbed::{check_completes, check_stopped, check_tables_are_whole, see_rows};
+use crate::faults::{self, HEAD};
 use crate::support::cc;
 use crate::world::{BOWL, Ran, World};
 
@@ -150,21 +151,6 @@ fn killed_again_and_again() {
 
 /// Of three trials a seed, one fails.
 const FAILING: &str = r#"
-[experiment]
-name = "failing"
-
-[model]
-plugin       = "faulty"
-architecture = "quadratic"
-noise        = 0.5
-
-[data]
-dataset    = "speckles"
-batch_size = 7
-
-[train]
-iterations = 8
-
 [policies]
 a = { kind = "fixed", base_lr = 0.01 }
 
@@ -188,8 +174,8 @@ fn see(output: &Path) -> [BTreeSet<(String, i64)>; 2] {
 /// A grid with failed trials is widened; at its end, tables and failed rows are replaced by longer ones.
 #[test]
 fn whenever_it_is_killed_a_reader_sees_no_row_twice_and_all_that_were_there() {
-    let Some(shimmed) = Shimmed::of(FAILING) else { return };
-    let plugin = crate::faults::plugin().to_str().unwrap();
+    let Some(shimmed) = Shimmed::of(&(HEAD.replace("faults", "failing").replace("30", "8") + FAILING)) else { return };
+    let plugin = faults::plugin().to_str().unwrap();
     let narrow = ["spec.toml", "--data", "data", "--jobs", "1", "--plugin", plugin];
     let wide = [&narrow[..], &["--set", "experiment.seeds=[1, 2]"]].concat();
     let world = &shimmed.world;
