@@ -10,7 +10,7 @@ use std::time::Duration;
 use clr_host::{Blame, Death, Footprint, Function, HostError, ParameterInfo, PluginInfo, SearchPath, SessionConfig};
 use clr_spec::Limits;
 
-use super::message::{Open, Reply, Request, encode, transform_arrays};
+use super::message::{DataSizes, Open, Reply, Request, encode, transform_arrays};
 use super::process::{Call, Process};
 use super::{Isolation, Launch, patience};
 use crate::gpu::{self, GpuInfo};
@@ -78,40 +78,41 @@ impl Known {
 
     /// The memory and threads that a session of each configuration would use, or the first error that one would meet.
     pub fn footprints(&self, configs: &[SessionConfig]) -> Result<Vec<Footprint>, HostError> {
-        match self {
-            Known::Here(plugin) => configs.iter().map(|config| plugin.footprint(config)).collect(),
-            Known::There { .. } if configs.is_empty() => Ok(Vec::new()),
-            Known::There { info, launch, limits } => persistently(|| {
-                let mut asking = Asking::new(launch, *limits, info.name.clone(), "footprint")?;
-                let footprint = |config: &SessionConfig| {
-                    let sizes = (&*config.dataset).into();
-                    let arrays = transform_arrays(&config.dataset.transform);
-                    match asking.ask(&Request::Footprint(Open::new(info, config), sizes), &arrays)? {
-                        Reply::Footprint(footprint) => Ok(footprint),
-                        other => Err(asking.out_of_turn(&other)),
-                    }
-                };
-                configs.iter().map(footprint).collect()
-            }),
-        }
+        self.ask_each(configs, "footprint", clr_host::Plugin::footprint, Request::Footprint, |reply| match reply {
+            Reply::Footprint(footprint) => Ok(footprint),
+            other => Err(other),
+        })
     }
 
     /// The parameters of each configuration's model, by its options and the sizes of its data alone.
     pub fn parameters(&self, configs: &[SessionConfig]) -> Result<Vec<Vec<ParameterInfo>>, HostError> {
+        let function = "clr.parameters/1 parameters";
+        self.ask_each(configs, function, clr_host::Plugin::parameters, Request::Parameters, |reply| match reply {
+            Reply::Parameters(parameters) => Ok(parameters),
+            other => Err(other),
+        })
+    }
+
+    /// Asks the same of each configuration, here or all of one worker. `answer` takes the reply that belongs to `request`.
+    fn ask_each<T>(
+        &self,
+        configs: &[SessionConfig],
+        function: Function,
+        here: impl Fn(&clr_host::Plugin, &SessionConfig) -> Result<T, HostError>,
+        request: impl Fn(Open, DataSizes) -> Request,
+        answer: impl Fn(Reply) -> Result<T, Reply>,
+    ) -> Result<Vec<T>, HostError> {
         match self {
-            Known::Here(plugin) => configs.iter().map(|config| plugin.parameters(config)).collect(),
+            Known::Here(plugin) => configs.iter().map(|config| here(plugin, config)).collect(),
             Known::There { .. } if configs.is_empty() => Ok(Vec::new()),
             Known::There { info, launch, limits } => persistently(|| {
-                let mut asking = Asking::new(launch, *limits, info.name.clone(), "clr.parameters/1 parameters")?;
-                let parameters = |config: &SessionConfig| {
-                    let sizes = (&*config.dataset).into();
-                    let arrays = transform_arrays(&config.dataset.transform);
-                    match asking.ask(&Request::Parameters(Open::new(info, config), sizes), &arrays)? {
-                        Reply::Parameters(parameters) => Ok(parameters),
-                        other => Err(asking.out_of_turn(&other)),
-                    }
+                let mut asking = Asking::new(launch, *limits, info.name.clone(), function)?;
+                let ask = |config: &SessionConfig| {
+                    let request = request(Open::new(info, config), (&*config.dataset).into());
+                    let reply = asking.ask(&request, &transform_arrays(&config.dataset.transform))?;
+                    answer(reply).map_err(|other| asking.out_of_turn(&other))
                 };
-                configs.iter().map(parameters).collect()
+                configs.iter().map(ask).collect()
             }),
         }
     }
