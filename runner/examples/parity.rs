@@ -13,15 +13,15 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
-use clr_run::dataset::places;
-use clr_run::event::Event;
+use clr_dataset::places;
+use clr_event::Event;
+use clr_event::work::Work;
+use clr_host::{SearchPath, Session, Split};
+use clr_plan::{Group, Plan, Trial, plan};
 use clr_run::gather::{Data, Search, gather};
-use clr_run::host::{SearchPath, Session, Split};
-use clr_run::plan::{Group, Plan, Trial, plan};
-use clr_run::spec::duration::Period;
-use clr_run::spec::{self, SourceFile};
-use clr_run::train::{self, Isolation, Layout, Resources};
-use clr_run::work::Work;
+use clr_spec::SourceFile;
+use clr_spec::duration::Period;
+use clr_train::{Isolation, Layout, Resources};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,11 +39,11 @@ fn main() -> anyhow::Result<()> {
         cache: places::cache_dir(),
     };
     let source = SourceFile { name: spec_path.clone(), text: std::fs::read_to_string(spec_path)? };
-    let (spec, problems) = spec::parse(&source, &[]);
+    let (spec, problems) = clr_spec::parse(&source, &[]);
     let gathered =
         gather(&spec, Path::new(spec_path).parent().unwrap_or(Path::new("")), &search, &Isolation::None, Data::Open);
     let whole =
-        plan(&spec, &gathered.facts).map_err(|more| anyhow!(spec::render(&[problems, more].concat(), &source)))?;
+        plan(&spec, &gathered.facts).map_err(|more| anyhow!(clr_spec::render(&[problems, more].concat(), &source)))?;
     let plan = first_trial(&whole, iterations);
     let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets)?;
     let layout = Layout::cpu(1, 1);
@@ -79,7 +79,7 @@ fn main() -> anyhow::Result<()> {
 
     let mut losses = Vec::new();
     let loss = trial.shape.metric("loss").context("the model reports no loss")?;
-    train::run(&plan, vec![Work::new(0)], &resources, &layout, &AtomicBool::new(false), |event| {
+    clr_train::run(&plan, vec![Work::new(0)], &resources, &layout, &AtomicBool::new(false), |event| {
         if let Event::Rows(rows) = event {
             losses.extend(rows.metrics[loss].iter().flat_map(|loss| loss.to_le_bytes()));
         }

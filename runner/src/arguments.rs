@@ -7,12 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser};
+use clr_spec::LARGEST_SPEC;
+use clr_system::regular;
+use clr_terminal::suggest;
+use clr_terminal::words;
 
 use crate::cli::Cli;
-use crate::regular;
-use crate::spec::LARGEST_SPEC;
-use crate::suggest;
-use crate::words;
 
 /// Why a command line is none.
 #[derive(Debug)]

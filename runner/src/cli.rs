@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-
-use crate::device::Wanted;
-use crate::host::Pin;
+use clr_host::Pin;
+use clr_train::device::Wanted;
 
 // Headings in the help of commands.
 const DEVICE: &str = "Device";

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use crate::spec::{self, Diagnostic, SourceFile};
-use crate::terminal::Terminal;
-use crate::words;
+use clr_spec::{Diagnostic, SourceFile};
+use clr_terminal::terminal::Terminal;
+use clr_terminal::words;
 
 /// The command was given what it cannot use, and all that is wrong with it was printed.
 #[derive(Debug, thiserror::Error)]
@@ -34,5 +34,5 @@ pub fn say(text: &str) {
 /// Problems and warnings of a spec, for standard error.
 pub fn problems(problems: &[Diagnostic], source: &SourceFile) -> String {
     let Terminal { width, colour, .. } = Terminal::stderr();
-    spec::render_for(problems, source, width, colour)
+    clr_spec::render_for(problems, source, width, colour)
 }

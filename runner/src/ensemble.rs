@@ -6,16 +6,16 @@
 
 use std::sync::atomic::AtomicBool;
 
+use clr_dataset::order::Sampler;
+use clr_event::checkpoint::Checkpoint;
+use clr_host::{Completion, HostError, LocalSession, Role, Split};
+use clr_plan::{Names, Plan, Trial, names};
+use clr_store::{Snapshots, StoreError};
+use clr_train::Feed;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::checkpoint::Checkpoint;
-use crate::dataset::order::Sampler;
-use crate::host::{Completion, HostError, LocalSession, Role, Split};
-use crate::plan::{Names, Plan, Trial, names};
 use crate::ready::Ready;
-use crate::store::{Snapshots, StoreError};
-use crate::train::{self, Feed};
 
 /// Samples whose scores are asked for in one call, so that it ends soon enough when it is cancelled.
 const SAMPLES_PER_CALL: u64 = 10_000;
@@ -159,7 +159,7 @@ pub fn evaluate(
 
 /// Puts a state into the session's lane.
 fn load(session: &mut LocalSession, state: &Checkpoint, label: &impl Fn() -> String) -> Result<(), EnsembleError> {
-    match train::state::load(session, 0, state)? {
+    match clr_train::state::load(session, 0, state)? {
         true => Ok(()),
         false => Err(EnsembleError::Tensors { label: label() }),
     }

@@ -3,16 +3,17 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::event::{Event, Outcome};
-use crate::host::HostError;
-use crate::plan::show::Estimates;
-use crate::plan::{Group, Plan, Trial};
+use clr_event::work::Work;
+use clr_event::{Event, Outcome};
+use clr_host::HostError;
+use clr_plan::show::Estimates;
+use clr_plan::{Group, Plan, Trial};
+use clr_schedule::Schedule;
+use clr_spec::duration::Period;
+use clr_spec::{Checkpointing, Every, Keep};
+use clr_train::{Layout, Resources};
+
 use crate::ready::Ready;
-use crate::schedule::Schedule;
-use crate::spec::duration::Period;
-use crate::spec::{Checkpointing, Every, Keep};
-use crate::train::{self, Layout, Resources};
-use crate::work::Work;
 
 /// Bytes of a stored row, compressed: of each metric, of each hyper-parameter that changes, and of all else. Measured on
 /// 25,000 iterations of cifar10_full, whose metrics take 2.2 to 3.2 bytes a value and whose learning rate takes 2.3.
@@ -79,7 +80,7 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
     let started = Instant::now();
     let (mut evaluated, mut steps, mut last, mut failed) = (None, 0, started, None);
     let result: Result<(), std::convert::Infallible> =
-        train::run(&probed, vec![Work::new(0)], resources, &layout, &cancel, |event| {
+        clr_train::run(&probed, vec![Work::new(0)], resources, &layout, &cancel, |event| {
             match event {
                 Event::Evaluated(_) => evaluated = Some(Instant::now()),
                 Event::Rows(rows) => (steps, last) = (steps + rows.count, Instant::now()),

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::dataset::{self, Dataset, DatasetError};
-use crate::host::{self, HostError, Lane, ParameterInfo, PluginInfo, SearchPath, SessionConfig, SplitData};
-use crate::plan::{
-    self, ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, NoDataset, OptimizerFacts, ParameterFacts,
-    PluginFacts,
+use clr_dataset::{Dataset, DatasetError};
+use clr_host::{HostError, Lane, ParameterInfo, PluginInfo, SearchPath, SessionConfig, SplitData};
+use clr_plan::{
+    ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, NoDataset, OptimizerFacts, ParameterFacts, PluginFacts,
 };
-use crate::regular;
-use crate::spec::{Spec, table};
-use crate::worker::{Isolation, Known};
+use clr_spec::{Spec, table};
+use clr_system::regular;
+use clr_worker::{Isolation, Known};
 
 /// The places to search for plugins and datasets.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ pub enum Data {
 /// The findings, in the form that planning takes and in the form that training takes.
 #[derive(Default)]
 pub struct Gathered {
-    /// The input of [`crate::plan::plan`].
+    /// The input of [`clr_plan::plan`].
     pub facts: Facts,
     /// By the name in the spec.
     pub plugins: BTreeMap<String, Known>,
@@ -54,7 +53,7 @@ pub struct Gathered {
 pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation, data: Data) -> Gathered {
     let mut gathered = Gathered::default();
     gathered.facts.plugin_names = search.plugins.list().into_iter().map(|found| found.name).collect();
-    gathered.facts.dataset_names = dataset::well_known().iter().map(|known| known.name.to_owned()).collect();
+    gathered.facts.dataset_names = clr_dataset::well_known().iter().map(|known| known.name.to_owned()).collect();
     for name in spec.plugins() {
         match Known::find(&search.plugins, &name, isolation, spec.limits) {
             Ok(plugin) => {
@@ -71,15 +70,15 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
         }
     }
     for name in spec.datasets() {
-        let facts = match (data, dataset::info(&name)) {
+        let facts = match (data, clr_dataset::info(&name)) {
             (Data::Sizes | Data::Nothing, Some(known)) => {
-                if let Err(DatasetError::NotFound { hint, .. }) = dataset::search::find(&name, &search.data) {
+                if let Err(DatasetError::NotFound { hint, .. }) = clr_dataset::search::find(&name, &search.data) {
                     let taken = format!("`{name}` is not on this machine: its published sizes were taken; {hint}");
                     gathered.notes.push(taken);
                 }
                 Ok(known_facts(known))
             }
-            _ => match dataset::open(&name, &search.data, search.cache.as_deref()) {
+            _ => match clr_dataset::open(&name, &search.data, search.cache.as_deref()) {
                 Ok(dataset) => {
                     tracing::info!(dataset = name, source = dataset.source, digest = dataset.digest, "dataset opened");
                     let facts = dataset_facts(&dataset);
@@ -108,11 +107,11 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
         gathered.facts.tables.insert(wanted.clone(), values);
     }
     let facts = if data == Data::Open { gathered.facts.clone() } else { gathered.facts.assuming_enough() };
-    for query in plan::models_with_groups(spec, &facts) {
+    for query in clr_plan::models_with_groups(spec, &facts) {
         let parameters = match gathered.facts.datasets.get(&query.dataset) {
             Some(Ok(dataset)) => parameters(&query, dataset, &gathered).map_err(|error| error.to_string()),
             // Sizes that suit the architecture are there, or nothing is known.
-            _ => Ok(plan::ASSUMED
+            _ => Ok(clr_plan::ASSUMED
                 .iter()
                 .find_map(|dataset| parameters(&query, dataset, &gathered).ok())
                 .unwrap_or_default()),
@@ -131,13 +130,13 @@ fn parameters(
     // A model is asked for only where its plugin is there.
     let Some(plugin) = gathered.plugins.get(&query.plugin) else { return Ok([].into()) };
     let count = |count| SplitData { count, ..SplitData::default() };
-    let data = host::Data {
+    let data = clr_host::Data {
         height: dataset.height,
         width: dataset.width,
         channels: dataset.channels,
         class_count: dataset.class_count,
         splits: [count(dataset.train_count), count(0), count(dataset.test_count)],
-        transform: host::Transform::default(),
+        transform: clr_host::Transform::default(),
         loader: None,
     };
     let optimizer = plugin.info().optimizers.first().map_or("", |optimizer| &optimizer.name);
@@ -186,7 +185,7 @@ pub fn plugin_facts(info: &PluginInfo) -> PluginFacts {
     }
 }
 
-fn known_facts(known: &dataset::WellKnown) -> DatasetFacts {
+fn known_facts(known: &clr_dataset::WellKnown) -> DatasetFacts {
     DatasetFacts {
         height: known.height,
         width: known.width,

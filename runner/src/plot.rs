@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io;
 
+use clr_plan::{AxisValue, Plan, Trial, names};
+use clr_schedule::Schedule;
 use textplots::{Chart, Plot as _, Shape};
-
-use crate::plan::{AxisValue, Plan, Trial, names};
-use crate::schedule::Schedule;
 
 /// Writes every scheduled value as CSV: `trial,label,policy,optimizer,iteration` and a column for each hyper-parameter
 /// that some trial schedules, empty for trials that do not.
@@ -227,15 +226,15 @@ fn axis<'a>(plan: &Plan, trial: &'a Trial, name: &str) -> &'a str {
 mod tests {
     use std::sync::Arc;
 
+    use clr_plan::example::{planned_of, shape};
+    use clr_plan::{Axis, AxisKind, Divergence, TrialOptimizer};
+    use clr_schedule::{Amplitude, Cyclic, Linear, Points};
+    use clr_spec::duration::Period;
+    use clr_spec::table::{self, Values};
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::example::{planned_of, shape};
-    use crate::plan::{Axis, AxisKind, Divergence, TrialOptimizer};
-    use crate::schedule::{Amplitude, Cyclic, Linear, Points};
-    use crate::spec::duration::Period;
-    use crate::spec::table::{self, Values};
 
     /// Policy, optimizer, iterations and schedules of a trial, that of the learning rate first.
     type Row<'a> = (&'a str, &'a str, u64, &'a [(&'a str, Schedule)]);

@@ -4,19 +4,20 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clr_host::{HostError, SearchPath};
+use clr_plan::Plan;
+use clr_spec::SourceFile;
+use clr_system::regular;
+use clr_terminal::words::counted;
+use clr_train::device::{self, Devices};
+use clr_train::{Layout, Resources};
+use clr_worker::{Isolation, Launch};
 
+use crate::arguments;
 use crate::cli::{self, DeviceArgs, IsolationArgs, SearchArgs, SpecArgs};
-use crate::console::{Refused, say, tell};
-use crate::device::{self, Devices};
+use crate::console::{self, Refused, say, tell};
 use crate::gather::{Data, Gathered, Search, gather};
-use crate::host::{HostError, SearchPath};
-use crate::plan::{self, Plan};
-use crate::spec::{self, SourceFile};
-use crate::train::{Layout, Resources};
 use crate::verify::{Recipe, recipe};
-use crate::words::counted;
-use crate::worker::{self, Isolation, Launch};
-use crate::{arguments, console, dataset, regular};
 
 /// A spec, what it names, and the plan that follows.
 pub struct Planned {
@@ -36,7 +37,7 @@ impl Planned {
     pub fn of_spec(path: &Path, args: &SpecArgs, data: Data, is_quiet: bool) -> anyhow::Result<Planned> {
         arguments::spec(path).map_err(anyhow::Error::msg)?;
         let name = path.display().to_string();
-        let text = regular::read_text_given(path, spec::LARGEST_SPEC).with_context(|| name.clone())?;
+        let text = regular::read_text_given(path, clr_spec::LARGEST_SPEC).with_context(|| name.clone())?;
         let recipe = Recipe {
             source: SourceFile { name, text },
             sets: args.sets.clone(),
@@ -69,7 +70,7 @@ impl Planned {
     fn new(recipe: Recipe, args: &SearchArgs, kind: IsolationArgs, data: Data) -> anyhow::Result<Planned> {
         let Recipe { source, sets, folder, .. } = &recipe;
         let isolation = isolation(kind, args)?;
-        let (spec, mut problems) = spec::parse(source, sets);
+        let (spec, mut problems) = clr_spec::parse(source, sets);
         tracing::info!(spec = source.name, bytes = source.text.len(), problems = problems.len(), "spec read");
         let plugins = spec.plugins();
         if let Some(pin) = args.plugin_digests.iter().find(|pin| !plugins.contains(&pin.name)) {
@@ -79,13 +80,14 @@ impl Planned {
         gathered.notes.iter().for_each(|note| tell("note", note));
         let needs_data = match data {
             Data::Open => true,
-            Data::Sizes => plan::counts_epochs(&spec, &gathered.facts),
+            Data::Sizes => clr_plan::counts_epochs(&spec, &gathered.facts),
             Data::Nothing => false,
         };
         if !needs_data {
-            plan::unchecked(&spec, &gathered.facts).iter().for_each(|note| tell("note", note));
+            clr_plan::unchecked(&spec, &gathered.facts).iter().for_each(|note| tell("note", note));
         }
-        let planned = if needs_data { plan::plan(&spec, &gathered.facts) } else { plan::check(&spec, &gathered.facts) };
+        let planned =
+            if needs_data { clr_plan::plan(&spec, &gathered.facts) } else { clr_plan::check(&spec, &gathered.facts) };
         match planned {
             Ok(plan) if problems.is_empty() => {
                 tracing::info!(trials = plan.trials.len(), groups = plan.groups.len(), "planned");
@@ -150,8 +152,8 @@ pub fn isolation(args: IsolationArgs, search: &SearchArgs) -> anyhow::Result<Iso
         cli::Isolation::None => Isolation::None,
         cli::Isolation::Process => {
             // Before the first worker: from here on this process starts no others.
-            worker::adopt_strays();
-            Isolation::Process(Launch::this_program(data_roots(search), dataset::places::cache_dir())?)
+            clr_worker::adopt_strays();
+            Isolation::Process(Launch::this_program(data_roots(search), clr_dataset::places::cache_dir())?)
         }
     })
 }
@@ -163,12 +165,12 @@ pub fn search(args: &SearchArgs) -> Search {
         let folder = folder.display();
         tell("warning", &format!("CLR_PLUGIN_PATH has `{folder}`, which is not searched: it is not an absolute path"));
     }
-    Search { plugins, data: data_roots(args), cache: dataset::places::cache_dir() }
+    Search { plugins, data: data_roots(args), cache: clr_dataset::places::cache_dir() }
 }
 
 /// The folders in which datasets are looked for.
 pub fn data_roots(args: &SearchArgs) -> Vec<PathBuf> {
-    let mut roots = dataset::places::roots(args.data.as_deref());
+    let mut roots = clr_dataset::places::roots(args.data.as_deref());
     roots.extend(args.more_data.iter().cloned());
     roots
 }

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use clr_host::HostError;
+use clr_plan::Plan;
+use clr_spec::{TableColumn, standalone};
+use clr_store::{KeptSpec, RunInfo, table_path};
+use clr_system::regular;
+use clr_train::{Layout, Resources};
+
 use crate::gather::LARGEST_TABLE;
-use crate::host::HostError;
-use crate::plan::Plan;
 use crate::ready::Planned;
-use crate::regular;
-use crate::spec::{TableColumn, standalone};
-use crate::store::{KeptSpec, RunInfo, table_path};
-use crate::train::{Layout, Resources};
 use crate::verify::Recipe;
 
 /// What was asked for, and where it was found.

@@ -1,8 +1,8 @@
 //! Files of checkpoints.
 
-use clr_run::checkpoint::{Checkpoint, Format, Tensor};
-use clr_run::host::{Role, TensorInfo};
-use clr_run::plan::TrialId;
+use clr_event::checkpoint::{Checkpoint, Format, Tensor};
+use clr_host::{Role, TensorInfo};
+use clr_plan::TrialId;
 
 use super::Target;
 

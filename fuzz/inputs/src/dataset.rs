@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clr_run::dataset::decoded::Decoded;
-use clr_run::dataset::{
+use clr_dataset::decoded::Decoded;
+use clr_dataset::{
     Cifar, DatasetError, cache, canonical, cifar_binary, cifar_python, fixtures, idx, map, parquet_images,
 };
 use tempfile::TempDir;

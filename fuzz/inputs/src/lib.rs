@@ -7,7 +7,7 @@
 
 use std::sync::Once;
 
-use clr_run::contain::is_containing;
+use clr_system::contain::is_containing;
 
 mod checkpoint;
 mod dataset;

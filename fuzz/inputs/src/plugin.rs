@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clr_abi::{Status, Str};
-use clr_run::gather::plugin_facts;
-use clr_run::host::{
+use clr_host::{
     Completion, Data, HostError, Images, Lane, Plugin, Session, SessionConfig, Split, SplitData, StepCall, Transform,
 };
-use clr_run::plan::{example, plan};
+use clr_plan::{example, plan};
+use clr_run::gather::plugin_facts;
 use clr_run::show;
-use clr_run::spec::{SourceFile, parse};
-use clr_run::terminal::Terminal;
+use clr_spec::{SourceFile, parse};
+use clr_terminal::terminal::Terminal;
 
 use super::Target;
 

@@ -1,10 +1,10 @@
 //! Specs, and arguments of `--set` after the spec, each behind a zero byte: parsed, planned, and all that is wrong shown.
 
-use clr_run::plan::example::facts;
-use clr_run::plan::{self, plan};
+use clr_plan::example::facts;
+use clr_plan::plan;
 use clr_run::plot;
-use clr_run::spec::{SourceFile, Spec, parse, render, render_for};
-use clr_run::terminal::Terminal;
+use clr_spec::{SourceFile, Spec, parse, render, render_for};
+use clr_terminal::terminal::Terminal;
 
 use super::Target;
 
@@ -39,7 +39,7 @@ fn read(bytes: &[u8]) {
 
 /// No fewer trials than the spec asks for: the product of its axes.
 fn most_trials(spec: &Spec) -> f64 {
-    let product = |settings: &[clr_run::spec::Setting]| -> f64 {
+    let product = |settings: &[clr_spec::Setting]| -> f64 {
         settings.iter().map(|setting| setting.values.len().max(1) as f64).product()
     };
     let policies: f64 = spec.policies.iter().map(|policy| product(&policy.settings)).sum();
@@ -47,11 +47,11 @@ fn most_trials(spec: &Spec) -> f64 {
     product(&spec.settings) * policies.max(1.0) * optimizers.max(1.0) * spec.seeds.count() as f64
 }
 
-fn use_plan(plan: &plan::Plan) {
+fn use_plan(plan: &clr_plan::Plan) {
     for terminal in [Terminal::default(), Terminal { width: Some(40), ..Terminal::default() }] {
-        plan::show::text(plan, &plan::show::Estimates::default(), true, &terminal);
+        clr_plan::show::text(plan, &clr_plan::show::Estimates::default(), true, &terminal);
     }
-    let written = plan::show::write_json(plan, &plan::show::Estimates::default(), &mut std::io::sink());
+    let written = clr_plan::show::write_json(plan, &clr_plan::show::Estimates::default(), &mut std::io::sink());
     assert!(written.is_ok());
     for trial in plan.trials.iter() {
         for (name, schedule) in trial.schedules() {

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clr_run::event::example::events;
-use clr_run::plan::Plan;
-use clr_run::plan::example::Grid;
-use clr_run::store::names::FORMAT;
-use clr_run::store::{Cut, Limits, RunInfo, Status, Store, StoreError};
-use clr_run::terminal::Terminal;
+use clr_event::example::events;
+use clr_plan::Plan;
+use clr_plan::example::Grid;
+use clr_store::names::FORMAT;
+use clr_store::{Cut, Limits, RunInfo, Status, Store, StoreError};
+use clr_terminal::terminal::Terminal;
 use tempfile::TempDir;
 
 use super::Target;

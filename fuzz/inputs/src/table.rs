@@ -1,6 +1,6 @@
 //! Tables of values for schedules, and after a zero byte the column that is asked for.
 
-use clr_run::spec::table::{Values, parse};
+use clr_spec::table::{Values, parse};
 
 use super::Target;
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use clr_run::host::{Death, HostError, Lane, Role, TensorInfo, Transform};
-use clr_run::worker::frame::{Decoder, Encoder, Kind};
-use clr_run::worker::message::{
+use clr_host::{Death, HostError, Lane, Role, TensorInfo, Transform};
+use clr_worker::frame::{Decoder, Encoder, Kind};
+use clr_worker::message::{
     DataSource, FilePath, LaneText, Open, PROTOCOL, Receiving, Reply, Request, SplitName, decode, encode,
 };
 use serde::Serialize;

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use clr_event::Event;
+use clr_train::Layout;
+
 use super::Program;
 use crate::cli::AgainArgs;
-use crate::event::Event;
 use crate::progress::{Progress, Style};
 use crate::ready::{Planned, Ready};
 use crate::recipe;
-use crate::train::Layout;
 use crate::verify::again::Proof;
 use crate::verify::{self, Checked, Selection, Wanted};
 

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clr_terminal::words::counted;
+
 use crate::cli::CheckArgs;
 use crate::gather::Data;
 use crate::ready::Planned;
-use crate::words::counted;
 
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let Planned { plan, gathered, .. } = Planned::of_spec(&args.path, &args.spec, Data::Nothing, false)?;

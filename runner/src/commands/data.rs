@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clr_terminal::terminal::Terminal;
 
 use crate::cli::{DataCommand, SearchArgs};
 use crate::console::{print, tell};
 use crate::gather::Search;
 use crate::ready::{data_roots, search};
-use crate::terminal::Terminal;
-use crate::{arguments, dataset, show};
+use crate::{arguments, show};
 
 pub fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
     match command {
@@ -25,7 +25,7 @@ pub fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
 
 fn info(name: &str, args: &SearchArgs) -> anyhow::Result<()> {
     let Search { data: roots, cache, plugins } = search(args);
-    let dataset = dataset::open(name, &roots, cache.as_deref()).map_err(|error| {
+    let dataset = clr_dataset::open(name, &roots, cache.as_deref()).map_err(|error| {
         let is_plugin = plugins.list().iter().any(|found| found.name == *name);
         match arguments::other_kind(name, false, is_plugin) {
             Some(other) => anyhow::anyhow!("no dataset `{name}`: {other}"),
@@ -37,14 +37,14 @@ fn info(name: &str, args: &SearchArgs) -> anyhow::Result<()> {
 }
 
 fn fetch(name: &str, args: &SearchArgs) -> anyhow::Result<()> {
-    let root = dataset::places::fetch_root(args.data.as_deref())
+    let root = clr_dataset::places::fetch_root(args.data.as_deref())
         .context("no folder to download to: give --data DIR, or set CLR_DATA or HOME")?;
-    let is_published = dataset::fetch::names().any(|published| published == name);
-    if let Some(found) = dataset::search::find(name, &data_roots(args)).ok().filter(|_| is_published) {
+    let is_published = clr_dataset::fetch::names().any(|published| published == name);
+    if let Some(found) = clr_dataset::search::find(name, &data_roots(args)).ok().filter(|_| is_published) {
         return Ok(print(&format!("{name} is there already: {found}; delete that to download it again\n"))?);
     }
     let mut bar = show::DownloadBar::new(Terminal::stderr().redraws);
-    let folder = dataset::fetch::fetch(name, &root, None, &mut |progress| bar.show(progress))?;
+    let folder = clr_dataset::fetch::fetch(name, &root, None, &mut |progress| bar.show(progress))?;
     bar.finish();
     Ok(writeln!(io::stdout(), "{name} is in {}", folder.display())?)
 }

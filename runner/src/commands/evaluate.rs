@@ -3,16 +3,17 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clr_host::Split;
+use clr_store::Snapshots;
+use clr_terminal::terminal::Terminal;
+use clr_train::device;
+
 use super::{Program, output};
 use crate::cli::{self, DeviceArgs, EvaluateArgs, EvaluateSplit, IsolationArgs};
 use crate::console::print;
-use crate::device;
 use crate::ensemble::{self, EnsembleError};
-use crate::host::Split;
 use crate::ready::Planned;
 use crate::show;
-use crate::store::Snapshots;
-use crate::terminal::Terminal;
 
 /// In this process, on the CPU.
 pub fn evaluate(args: &EvaluateArgs, program: &Program) -> anyhow::Result<ExitCode> {

@@ -4,23 +4,24 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clr_event::Event;
+use clr_event::checkpoint::{Checkpoint, Format};
+use clr_spec::Keep;
+use clr_store::{CsvRows, Kept, Status, TrialCsv};
+use clr_terminal::words::counted;
+
 use super::again::Again;
 use super::{Program, output};
-use crate::checkpoint::{Checkpoint, Format};
 use crate::cli::{ExportArgs, ExportFormat, ExportRows};
 use crate::console::{print, tell};
-use crate::event::Event;
-use crate::spec::Keep;
-use crate::store::{self, CsvRows, Kept, Status, TrialCsv};
 use crate::verify::{Checked, Wanted};
-use crate::words::counted;
 
 pub fn export(args: &ExportArgs, program: &Program) -> anyhow::Result<ExitCode> {
     let output = output(&args.output, "export")?;
     match (args.format, args.trial.as_deref()) {
         (ExportFormat::Csv, None) => rows_of_all(args, &output),
         (ExportFormat::Csv, trial) => {
-            let TrialCsv { label, rows, text } = store::csv(&output, trial)?;
+            let TrialCsv { label, rows, text } = clr_store::csv(&output, trial)?;
             let what = format!("{} of `{label}`", counted(rows as usize, "row"));
             write(args, &text, &label, "csv", &what)
         }
@@ -37,7 +38,7 @@ fn weights(
     format: Format,
     extension: &str,
 ) -> anyhow::Result<ExitCode> {
-    let kept = store::kept(output, args.trial.as_deref())?;
+    let kept = clr_store::kept(output, args.trial.as_deref())?;
     let Kept { handle, label, status, best_iteration, checkpoint, .. } = &kept;
     let is_wanted = |checkpoint: &&Checkpoint| !args.best || *best_iteration == Some(checkpoint.step);
     let mut trained = None;
@@ -112,7 +113,7 @@ fn write(args: &ExportArgs, bytes: &[u8], label: &str, extension: &str, what: &s
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._=-".contains(c) { c } else { '_' };
     let file_name = || PathBuf::from(format!("{}.{extension}", label.chars().map(plain).collect::<String>()));
     let out = args.out.clone().unwrap_or_else(file_name);
-    store::write(&out, bytes)?;
+    clr_store::write(&out, bytes)?;
     print(&format!("{what} in {}\n", out.display()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -126,7 +127,7 @@ fn rows_of_all(args: &ExportArgs, output: &Path) -> anyhow::Result<ExitCode> {
     let folder = output.canonicalize().unwrap_or_else(|_| output.to_owned());
     let run = folder.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy());
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{run}-{name}.csv")));
-    let written = store::csv_of_all(output, rows, &out)?;
+    let written = clr_store::csv_of_all(output, rows, &out)?;
     let (rows, trials) = (counted(written.rows as usize, "row"), counted(written.trials, "trial"));
     writeln!(io::stdout(), "{rows} of {trials} in {}", out.display())?;
     Ok(ExitCode::SUCCESS)

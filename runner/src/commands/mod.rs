@@ -73,7 +73,7 @@ pub fn execute(cli: Cli, signals: Option<Signals>) -> ExitCode {
 }
 
 fn worker() -> anyhow::Result<ExitCode> {
-    match crate::worker::serve()? {}
+    match clr_worker::serve()? {}
 }
 
 /// The output that is meant. Where that is not what was typed, says which.

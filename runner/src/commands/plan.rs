@@ -3,12 +3,13 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
+use clr_plan::show;
+use clr_terminal::terminal::Terminal;
+
 use crate::cli::PlanArgs;
 use crate::estimate;
 use crate::gather::Data;
-use crate::plan::show;
 use crate::ready::Planned;
-use crate::terminal::Terminal;
 
 pub fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let ready = Planned::of_spec(&args.path, &args.spec, Data::Open, false)?.ready(&args.device)?;

@@ -4,14 +4,16 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clr_host::{HostError, Plugin, SearchPath};
+use clr_spec::Limits;
+use clr_terminal::terminal::Terminal;
+use clr_terminal::{suggest, words};
+use clr_worker::{Isolation, Known};
+
 use crate::arguments::{self, Place};
 use crate::cli::PluginCommand;
-use crate::host::{HostError, Plugin, SearchPath};
 use crate::ready::{isolation, search};
-use crate::spec::Limits;
-use crate::terminal::Terminal;
-use crate::worker::{Isolation, Known};
-use crate::{dataset, show, suggest, words};
+use crate::show;
 
 pub fn plugin(command: &PluginCommand) -> anyhow::Result<ExitCode> {
     match command {
@@ -53,7 +55,7 @@ fn check(path: &Path, plugins: &SearchPath, device: &str, side: u32) -> anyhow::
 
 /// Why `name` is no plugin: it is something else, or a model of one, or nothing.
 fn no_plugin(name: &str, error: HostError, plugins: &SearchPath, isolation: Option<&Isolation>) -> anyhow::Error {
-    let is_dataset = dataset::well_known().iter().any(|known| known.name == name);
+    let is_dataset = clr_dataset::well_known().iter().any(|known| known.name == name);
     if let Some(other) = arguments::other_kind(name, is_dataset, false).filter(|_| !is_library(name)) {
         return anyhow::anyhow!("no plugin `{name}`: {other}");
     }

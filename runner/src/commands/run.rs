@@ -5,19 +5,20 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clr_spec::Keep;
+use clr_store::journal::{Ending, Journal};
+use clr_store::{RunInfo, Store, Summary};
+use clr_terminal::terminal::Terminal;
+use clr_terminal::words;
 
 use super::Program;
 use crate::cli::RunArgs;
 use crate::console::{print_note, tell};
 use crate::gather::Data;
-use crate::journal::{Ending, Journal};
 use crate::progress::{Progress, Style};
 use crate::ready::{Planned, Ready};
+use crate::recipe;
 use crate::show;
-use crate::spec::Keep;
-use crate::store::{RunInfo, Store, Summary};
-use crate::terminal::Terminal;
-use crate::{recipe, train, words};
 
 pub fn run(args: &RunArgs, program: &Program) -> anyhow::Result<ExitCode> {
     let signals = program.signals()?;
@@ -53,7 +54,7 @@ pub fn run(args: &RunArgs, program: &Program) -> anyhow::Result<ExitCode> {
     let is_quiet = args.quiet || nothing_to_do;
     let mut progress = Progress::new(plan, &unfinished, Style::for_stderr(is_quiet, program.log.is_on_stderr()));
     let layout = ready.layout_of(&unfinished)?;
-    let trained = train::run_with_pauses(plan, work, resources, &layout, signals.cancel(), |event| {
+    let trained = clr_train::run_with_pauses(plan, work, resources, &layout, signals.cancel(), |event| {
         let Some(event) = event else { return store.commit_if_due() };
         progress.show(&event);
         journal.iter_mut().for_each(|journal| journal.record(&event));

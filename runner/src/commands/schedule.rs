@@ -3,11 +3,12 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
+use clr_terminal::terminal::Terminal;
+
 use crate::cli::ScheduleArgs;
 use crate::gather::Data;
 use crate::plot;
 use crate::ready::Planned;
-use crate::terminal::Terminal;
 
 /// The width of a plot that goes into a file.
 const PLOT_WIDTH: usize = 100;

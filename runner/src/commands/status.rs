@@ -3,10 +3,11 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
+use clr_terminal::terminal::Terminal;
+
 use super::output;
 use crate::cli::StatusArgs;
 use crate::status;
-use crate::terminal::Terminal;
 
 pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let report = status::read(&output(&args.output, "status")?)?;

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use clr_spec::Keep;
+
 use super::again::Again;
 use super::{BAD_INPUT, Program, output};
 use crate::cli::VerifyArgs;
 use crate::console::print;
 use crate::show;
-use crate::spec::Keep;
 use crate::verify::{self, Wanted};
 
 /// Files first; what they show to be sound is trained again.

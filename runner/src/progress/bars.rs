@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use clr_event::Event;
+use clr_terminal::columns;
+use clr_terminal::terminal::Terminal;
+use clr_terminal::words;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::board::Board;
-use crate::columns;
-use crate::event::Event;
-use crate::terminal::Terminal;
-use crate::words;
 
 /// Lines for trials in flight; a GPU may have hundreds, a terminal has 24 rows.
 const LANE_LINES: usize = 12;

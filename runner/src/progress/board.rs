@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::event::{Event, Outcome};
-use crate::host::Split;
-use crate::plan::{Names, Plan, Trial};
-use crate::words::{self, thousands};
+use clr_event::{Event, Outcome};
+use clr_host::Split;
+use clr_plan::{Names, Plan, Trial};
+use clr_terminal::words::{self, thousands};
 
 /// The state of a run.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ impl Board {
                 lane.accuracy = Some(evaluation.accuracy);
                 let beaten = self.best.is_none_or(|best| evaluation.accuracy > best.accuracy);
                 if evaluation.accuracy.is_finite() && beaten {
-                    let &crate::event::Evaluation { trial, iteration, accuracy, .. } = evaluation;
+                    let &clr_event::Evaluation { trial, iteration, accuracy, .. } = evaluation;
                     self.best = Some(Best { trial, iteration, accuracy });
                 }
             }

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use clr_event::{Event, Outcome};
+use clr_terminal::terminal::Terminal;
+use clr_terminal::words::{self, thousands};
+
 use super::board::Board;
-use crate::event::{Event, Outcome};
-use crate::terminal::Terminal;
-use crate::words::{self, thousands};
 
 /// The least time between two lines that say how far the run is.
 const EVERY: Duration = Duration::from_secs(10);

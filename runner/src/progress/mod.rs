@@ -6,12 +6,13 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
+use clr_event::Event;
+use clr_plan::Plan;
+use clr_terminal::terminal::Terminal;
+
 use self::bars::Bars;
 use self::board::Board;
 use self::lines::Lines;
-use crate::event::Event;
-use crate::plan::Plan;
-use crate::terminal::Terminal;
 
 /// Shows how far a run has got.
 pub struct Progress {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use clr_event::{Evaluation, Event, Outcome, Rows};
+use clr_host::Split;
+use clr_plan::Plan;
+use clr_plan::example::Grid;
+
 use super::board::{Best, Board};
-use crate::event::{Evaluation, Event, Outcome, Rows};
-use crate::host::Split;
-use crate::plan::Plan;
-use crate::plan::example::Grid;
 
 /// Two trials of ten iterations.
 pub(super) fn plan() -> Plan {

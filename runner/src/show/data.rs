@@ -3,18 +3,17 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use clr_dataset::fetch::Progress;
+use clr_dataset::transforms::statistics;
+use clr_dataset::{Dataset, search};
+use clr_terminal::terminal::Terminal;
+use clr_terminal::words::{self, counted, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::dataset::fetch::Progress;
-use crate::dataset::transforms::statistics;
-use crate::dataset::{self, Dataset, search};
-use crate::terminal::Terminal;
-use crate::words::{self, counted, thousands};
 
 /// `clr-run data list`: the sets known by name, and where each was found.
 pub fn datasets(roots: &[PathBuf], terminal: &Terminal) -> String {
     let mut out = String::new();
-    for known in dataset::well_known() {
+    for known in clr_dataset::well_known() {
         let place = match search::find(known.name, roots) {
             Ok(source) => source.to_string(),
             Err(_) => format!("not here; `clr-run data fetch {}` downloads it", known.name),

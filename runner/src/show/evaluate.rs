@@ -1,9 +1,10 @@
 //! What `clr-run evaluate` prints.
 
-use crate::columns::{self, Column};
+use clr_terminal::columns::{self, Column};
+use clr_terminal::terminal::Terminal;
+use clr_terminal::words::{self, counted, thousands};
+
 use crate::ensemble::Evaluated;
-use crate::terminal::Terminal;
-use crate::words::{self, counted, thousands};
 
 /// The states of one trial: each alone and, for an `ensemble`, together.
 pub fn evaluated(evaluated: &Evaluated, ensemble: bool, terminal: &Terminal) -> String {

@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
+use clr_host::{PluginInfo, SearchPath};
+use clr_spec::Limits;
+use clr_terminal::terminal::Terminal;
+use clr_terminal::words;
+use clr_worker::{Isolation, Known};
 use serde_json::{Map, Value};
-
-use crate::host::{PluginInfo, SearchPath};
-use crate::spec::Limits;
-use crate::terminal::Terminal;
-use crate::words;
-use crate::worker::{Isolation, Known};
 
 /// `clr-run plugin list`: one line a plugin, and one for each of its models.
 pub fn plugins(search: &SearchPath, isolation: &Isolation, terminal: &Terminal) -> String {

@@ -1,7 +1,7 @@
 //! What a run prints besides its progress and its results.
 
-use crate::store::{Status, TrialResult};
-use crate::words::counted;
+use clr_store::{Status, TrialResult};
+use clr_terminal::words::counted;
 
 /// `clr-run SPEC.toml`, where no trial is left that would be run.
 pub fn nothing_to_run<'m>(results: impl Iterator<Item = TrialResult<'m>> + Clone) -> String {

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::plan::{Names, Plan};
+use clr_plan::{Names, Plan};
+use clr_terminal::words::{counted, thousands};
+
 use crate::verify::again::Proof;
 use crate::verify::{Checked, Selection};
-use crate::words::{counted, thousands};
 
 /// `clr-run verify --quick`: the problems of an output's files, then a count.
 pub fn checked(folder: &Path, checked: &Checked) -> String {

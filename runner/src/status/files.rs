@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
+use clr_plan::{Axis, AxisKind, AxisValue};
+use clr_store::files::FileEntry;
+use clr_store::sound::{self, Depth};
+use clr_store::{Numbers, Status, swap};
+use clr_system::regular::{self, LARGEST_RECORD};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-
-use crate::plan::{Axis, AxisKind, AxisValue};
-use crate::regular::{self, LARGEST_RECORD};
-use crate::store::files::FileEntry;
-use crate::store::sound::{self, Depth};
-use crate::store::{Numbers, Status, swap};
 
 /// The fields of `plan.json` that are read.
 #[derive(Debug, Deserialize)]

@@ -14,11 +14,12 @@ use serde::Serialize;
 
 pub use self::text::text;
 
+use clr_plan::{Axis, AxisValue};
+use clr_store::Status;
+use clr_store::holder::Holder;
+use clr_store::journal::{self, Ending, Heartbeat, Record};
+
 use self::files::{ManifestFile, PlanFile, PlannedAxis, PlannedTrial};
-use crate::holder::Holder;
-use crate::journal::{self, Ending, Heartbeat, Record};
-use crate::plan::{Axis, AxisValue};
-use crate::store::Status;
 
 /// After so many seconds without a heartbeat, a command on another host is taken to be gone. They come every two.
 const SILENT_SECONDS: f64 = 60.0;

@@ -3,16 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clr_event::example::events;
+use clr_event::{Event, Outcome};
+use clr_plan::example::Grid;
+use clr_plan::{AxisKind, Plan};
+use clr_store::journal::Journal;
+use clr_store::{KeptSpec, RunInfo, Store};
+use clr_terminal::terminal::Terminal;
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::event::example::events;
-use crate::event::{Event, Outcome};
-use crate::journal::Journal;
-use crate::plan::example::Grid;
-use crate::plan::{AxisKind, Plan};
-use crate::store::{KeptSpec, RunInfo, Store};
-use crate::terminal::Terminal;
 
 /// `triangular` and `explode`, two seeds each; `explode` diverges at 6.
 const GRID: Grid<'static> =

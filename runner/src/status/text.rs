@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
+use clr_plan::Names;
+use clr_terminal::columns::{self, Column};
+use clr_terminal::terminal::Terminal;
+use clr_terminal::words::{self, thousands};
+
 use super::{LastError, Report, State, TrialState, TrialStatus};
-use crate::columns::{self, Column};
-use crate::plan::Names;
-use crate::terminal::Terminal;
-use crate::words::{self, thousands};
 
 /// Trials of a kind that are listed where not all are asked for.
 const LISTED: usize = 20;

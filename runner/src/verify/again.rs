@@ -13,21 +13,21 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field};
+use clr_event::work::Work;
+use clr_event::{Event, Outcome};
+use clr_plan::{Plan, Trial};
+use clr_spec::{Checkpointing, Every, Keep};
+use clr_store::StoreError;
+use clr_store::derived::complete;
+use clr_store::flight::Flight;
+use clr_store::manifest::{Manifest, Segment, TrialRecord};
+use clr_store::schema::{Columns, Table};
+use clr_store::source::Sources;
+use clr_store::verify::rows::text_at;
+use clr_train::{Layout, Resources};
 use jiff::Timestamp;
 
 use super::{Selection, VerifyError};
-use crate::event::{Event, Outcome};
-use crate::plan::{Plan, Trial};
-use crate::spec::{Checkpointing, Every, Keep};
-use crate::store::StoreError;
-use crate::store::derived::complete;
-use crate::store::flight::Flight;
-use crate::store::manifest::{Manifest, Segment, TrialRecord};
-use crate::store::schema::{Columns, Table};
-use crate::store::source::Sources;
-use crate::train::{self, Layout, Resources};
-use crate::work::Work;
-use clr_store::verify::rows::text_at;
 
 /// The findings of training again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub fn again(
     };
     let shortened = shorten(plan, &wanted);
     let work = selection.trials.iter().map(|&trial| Work::new(trial)).collect();
-    train::run(&shortened, work, resources, layout, cancel, |event| {
+    clr_train::run(&shortened, work, resources, layout, cancel, |event| {
         watch(&event);
         comparison.take(&event)
     })?;

@@ -11,14 +11,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use clr_host::SearchPath;
+use clr_plan::plan;
 use clr_run::gather::{Data, Search, gather};
-use clr_run::host::SearchPath;
-use clr_run::plan::plan;
 use clr_run::recipe;
-use clr_run::spec::{SourceFile, parse};
-use clr_run::store::{KeptSpec, RunInfo, Store};
-use clr_run::train::{self, Isolation, Layout, Resources};
-use clr_run::worker::Launch;
+use clr_spec::{SourceFile, parse};
+use clr_store::{KeptSpec, RunInfo, Store};
+use clr_train::{Isolation, Layout, Resources};
+use clr_worker::Launch;
 use serde_json::Value;
 
 use crate::support::cargo_build_target;
@@ -237,7 +237,7 @@ impl Train for Fused {
         let mut store = Store::open(&world.path(outputs), &plan, run).unwrap();
         let unfinished = store.unfinished();
         let begun = unfinished.len();
-        train::run(&plan, unfinished, &resources, &layout, &AtomicBool::new(false), |event| store.record(&event))
+        clr_train::run(&plan, unfinished, &resources, &layout, &AtomicBool::new(false), |event| store.record(&event))
             .unwrap();
         store.finish().unwrap();
         begun

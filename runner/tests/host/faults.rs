@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clr_run::host::{HostError, Plugin, SearchPath, Session};
+use clr_host::{HostError, Plugin, SearchPath, Session};
 use expect_test::{Expect, expect};
 use tempfile::tempdir;
 
@@ -174,11 +174,9 @@ fn malformed_calls_do_not_reach_the_plugin() {
         plugin `faulty`: session_step: not called: first_steps has 1 elements, expected 2"#]]
     .assert_eq(
         &[
-            problem(plugin.session(clr_run::host::SessionConfig { lanes: Vec::new(), ..good.clone() }).map(|_| ())),
+            problem(plugin.session(clr_host::SessionConfig { lanes: Vec::new(), ..good.clone() }).map(|_| ())),
             problem(plugin.session(config("modle", &["{}"])).map(|_| ())),
-            problem(
-                plugin.session(clr_run::host::SessionConfig { dataset: Arc::new(data), ..good.clone() }).map(|_| ()),
-            ),
+            problem(plugin.session(clr_host::SessionConfig { dataset: Arc::new(data), ..good.clone() }).map(|_| ())),
             {
                 let mut session = plugin.session(good.clone()).unwrap();
                 let mut call = Call::new(2, 2, 1);

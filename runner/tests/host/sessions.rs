@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use clr_run::host::{
+use clr_host::{
     Completion, Data, HostError, Images, Lane, LoadRequest, Loader, Plugin, Session, SessionConfig, Split, SplitData,
     StepCall, Transform,
 };

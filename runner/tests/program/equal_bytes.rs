@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::AtomicBool;
 
-use clr_run::event::{Event, Outcome};
+use clr_event::work::Work;
+use clr_event::{Event, Outcome};
+use clr_host::SearchPath;
+use clr_plan::{Plan, plan};
 use clr_run::gather::{Data, Search, gather};
-use clr_run::host::SearchPath;
-use clr_run::plan::{Plan, plan};
-use clr_run::spec::{SourceFile, parse};
-use clr_run::train::{self, Isolation, Layout, Resources};
-use clr_run::work::Work;
+use clr_spec::{SourceFile, parse};
+use clr_train::{Isolation, Layout, Resources};
 
 use crate::world::{MIX, World, plugins};
 
@@ -76,7 +76,7 @@ impl Prepared {
         let mut histories: BTreeMap<usize, History> = BTreeMap::new();
         let work = trials.iter().map(|&trial| Work::new(trial)).collect();
         let result: Result<(), Infallible> =
-            train::run(&self.plan, work, &self.resources, layout, &AtomicBool::new(false), |event| {
+            clr_train::run(&self.plan, work, &self.resources, layout, &AtomicBool::new(false), |event| {
                 match event {
                     Event::Started { trial, .. } => assert!(histories.insert(trial, History::default()).is_none()),
                     Event::Rows(rows) => {

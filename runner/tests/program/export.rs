@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use clr_run::checkpoint::Checkpoint;
+use clr_event::checkpoint::Checkpoint;
 
 use crate::results::{Cell, read};
 use crate::verify::{altered, manifest, only_file, rewrite, write_manifest};
@@ -52,7 +52,7 @@ fn check_in_python(world: &World, file: &str, kept: &[std::path::PathBuf]) {
     let found = String::from_utf8(output.stdout).unwrap();
     let lines = |path: &std::path::PathBuf| -> String {
         let (checkpoint, _) = Checkpoint::from_bytes(&std::fs::read(path).unwrap()).unwrap();
-        let line = |tensor: &clr_run::checkpoint::Tensor| {
+        let line = |tensor: &clr_event::checkpoint::Tensor| {
             let bytes: String =
                 tensor.values.iter().flat_map(|value| value.to_le_bytes()).map(|byte| format!("{byte:02x}")).collect();
             format!("{} {:?} {bytes}\n", tensor.info.name, tensor.info.shape)

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clr_run::checkpoint::Checkpoint;
-use clr_run::event::{Event, Outcome};
-use clr_run::plan::Plan;
+use clr_event::checkpoint::Checkpoint;
+use clr_event::work::Work;
+use clr_event::{Event, Outcome};
+use clr_plan::Plan;
 use clr_run::recipe;
-use clr_run::spec::{Checkpointing, Every, Keep};
-use clr_run::store::{Store, StoreError, Summary};
-use clr_run::train::{self, Layout};
-use clr_run::work::Work;
+use clr_spec::{Checkpointing, Every, Keep};
+use clr_store::{Store, StoreError, Summary};
+use clr_train::Layout;
 
 use crate::equal_bytes::{Prepared, plainest};
 use crate::world::BOWL;
@@ -65,7 +65,7 @@ fn prepared(spec: &str, every: Every, keep: Keep) -> Prepared {
 }
 
 fn iterations(count: u64) -> Every {
-    Every::Training(clr_run::spec::duration::Duration::iterations(count))
+    Every::Training(clr_spec::duration::Duration::iterations(count))
 }
 
 fn lanes(count: usize) -> Layout {
@@ -88,7 +88,7 @@ fn train(prepared: &Prepared, work: Vec<Work>, layout: &Layout) -> BTreeMap<usiz
     let mut all: BTreeMap<usize, Sent> = BTreeMap::new();
     let cancel = AtomicBool::new(false);
     let result: Result<(), Infallible> =
-        train::run(&prepared.plan, work, &prepared.resources, layout, &cancel, |event| {
+        clr_train::run(&prepared.plan, work, &prepared.resources, layout, &cancel, |event| {
             match event {
                 Event::Started { trial, step } => {
                     assert_eq!(all.entry(trial).or_default().started.replace(step), None);
@@ -182,7 +182,7 @@ fn go_on(prepared: &Prepared, outputs: &Path, layout: &Layout, cancel_after: usi
     let Prepared { plan, resources, .. } = prepared;
     let mut store = Store::open(outputs, plan, recipe::of_run(Default::default(), plan, resources, layout).unwrap())?;
     let (cancel, mut count) = (AtomicBool::new(false), 0);
-    train::run(plan, store.unfinished(), resources, layout, &cancel, |event| {
+    clr_train::run(plan, store.unfinished(), resources, layout, &cancel, |event| {
         count += usize::from(matches!(event, Event::Rows(_)));
         cancel.fetch_or(count >= cancel_after, Ordering::Relaxed);
         store.record(&event)

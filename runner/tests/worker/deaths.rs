@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use clr_run::host::{Completion, Death, HostError, Session, Split, StepCall};
-use clr_run::spec::Limits;
-use clr_run::worker::{Launch, Worker};
+use clr_host::{Completion, Death, HostError, Session, Split, StepCall};
+use clr_spec::Limits;
+use clr_worker::{Launch, Worker};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::prepared::Prepared;

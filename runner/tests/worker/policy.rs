@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use clr_run::event::Outcome;
-use clr_run::train::Layout;
+use clr_event::Outcome;
+use clr_train::Layout;
 
 use crate::prepared::Prepared;
 use crate::support::cargo_build_target;

@@ -5,14 +5,14 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use clr_run::event::{Event, Outcome};
+use clr_event::work::Work;
+use clr_event::{Event, Outcome};
+use clr_host::{HostError, LocalSession, PluginInfo, SearchPath, SessionConfig};
+use clr_plan::{Plan, Shape, plan};
 use clr_run::gather::{Data, Search, gather};
-use clr_run::host::{HostError, LocalSession, PluginInfo, SearchPath, SessionConfig};
-use clr_run::plan::{Plan, Shape, plan};
-use clr_run::spec::{SourceFile, parse};
-use clr_run::train::{self, Isolation, Layout, Resources};
-use clr_run::work::Work;
-use clr_run::worker::{Launch, RemoteSession, Worker};
+use clr_spec::{SourceFile, parse};
+use clr_train::{Isolation, Layout, Resources};
+use clr_worker::{Launch, RemoteSession, Worker};
 
 use crate::world::{World, plugins};
 
@@ -99,7 +99,7 @@ impl Prepared {
         let unfinished = (0..self.plan.trials.len()).map(Work::new).collect();
         let cancel = AtomicBool::new(false);
         let result: Result<(), Infallible> =
-            train::run(&self.plan, unfinished, &self.resources, &layout, &cancel, |event| {
+            clr_train::run(&self.plan, unfinished, &self.resources, &layout, &cancel, |event| {
                 match event {
                     Event::Started { trial, .. } => {
                         assert!(histories.insert(label(trial), History::default()).is_none());

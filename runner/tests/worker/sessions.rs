@@ -2,8 +2,8 @@
 
 use std::sync::atomic::AtomicBool;
 
-use clr_run::host::{Completion, HostError, Lane, Session, Split, StepCall};
-use clr_run::train::Layout;
+use clr_host::{Completion, HostError, Lane, Session, Split, StepCall};
+use clr_train::Layout;
 
 use crate::prepared::Prepared;
 use crate::world::{BOWL, MIX};
