@@ -67,7 +67,7 @@ fn targets(filter: &str) -> Option<Targets> {
     parts.join(",").parse().ok()
 }
 
-/// A part of a filter, with the crates that it is about: `clr_run` is all of them, and `clr_store` is `clr_store`.
+/// A part of a filter, with the crates that it is about: `clr_run` is all of them, and `clr_run::store` is `clr_store`.
 fn expanded(part: &str) -> Option<String> {
     // An empty text is read as a level.
     let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
@@ -107,8 +107,8 @@ mod tests {
     fn the_name_of_the_program_is_all_of_its_crates() {
         let enabled = |filter: &str, module: &str| targets(filter).unwrap().would_enable(module, &tracing::Level::INFO);
         assert!(enabled("clr_run=info", "clr_store::open") && enabled("clr_run=info", "clr_run::gather"));
-        assert!(enabled("off,clr_store=debug", "clr_store::open"));
-        assert!(!enabled("off,clr_store=debug", "clr_train"));
+        assert!(enabled("off,clr_run::store=debug", "clr_store::open"));
+        assert!(!enabled("off,clr_run::store=debug", "clr_train"));
         assert!(enabled("off,clr_run::gather=info", "clr_run::gather"));
     }
 
