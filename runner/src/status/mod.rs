@@ -7,6 +7,8 @@ mod files;
 mod text;
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -18,8 +20,11 @@ use clr_plan::{Axis, AxisValue};
 use clr_store::Status;
 use clr_store::holder::Holder;
 use clr_store::journal::{self, Ending, Heartbeat, Record};
+use clr_store::looks::look_again;
+use clr_store::manifest::NAME;
+use clr_store::plan_file::{self, PlanFile, PlannedAxis};
 
-use self::files::{ManifestFile, PlanFile, PlannedAxis, PlannedTrial};
+use self::files::ManifestFile;
 
 /// After so many seconds without a heartbeat, a command on another host is taken to be gone. They come every two.
 const SILENT_SECONDS: f64 = 60.0;
@@ -144,9 +149,6 @@ pub enum TrialStatus {
     Unfinished,
 }
 
-/// How often files are looked at while their manifest changes.
-const LOOKS: usize = 3;
-
 /// Why there is no state.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
@@ -162,9 +164,12 @@ pub enum StatusError {
 /// Where the folder has none of an output's files.
 pub fn read(folder: &Path) -> Result<Report, StatusError> {
     let mut notes = Vec::new();
-    let plan: Option<PlanFile> = noting(files::read(&folder.join("plan.json")), &mut notes);
-    let manifest: Option<ManifestFile> = noting(files::read(&folder.join("manifest.json")), &mut notes);
-    let (manifest, damage) = with_damage(folder, manifest);
+    let plan = match PlanFile::read(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        plan => noting(plan, &folder.join(plan_file::NAME), &mut notes),
+    };
+    let (manifest, damage) = manifest_and_damage(folder);
+    let manifest = noting(manifest, &folder.join(NAME), &mut notes).flatten();
     let heartbeat = journal::read_heartbeat(folder);
     let mut history = History::default();
     let events = folder.join(journal::EVENTS);
@@ -185,31 +190,24 @@ pub fn read(folder: &Path) -> Result<Report, StatusError> {
     Ok(report(folder, found, Timestamp::now()))
 }
 
-/// The damage of the files that the manifest lists. A command that is at work replaces files: where something is wrong and
-/// the manifest has changed meanwhile, it is looked at again.
-fn with_damage(folder: &Path, manifest: Option<ManifestFile>) -> (Option<ManifestFile>, Vec<String>) {
-    let mut manifest = manifest;
-    for _ in 0..LOOKS {
-        let damage = manifest.as_ref().map(|manifest| manifest.damage(folder)).unwrap_or_default();
-        let now: Option<ManifestFile> = match damage.is_empty() {
-            true => None,
-            false => files::read(&folder.join("manifest.json")).ok().flatten(),
+/// The manifest, and the damage of the files that it lists.
+fn manifest_and_damage(folder: &Path) -> (io::Result<Option<ManifestFile>>, Vec<String>) {
+    let look = || -> Result<_, Infallible> {
+        let manifest = ManifestFile::read(folder);
+        let damage = match &manifest {
+            Ok(Some(manifest)) => manifest.damage(folder),
+            _ => Vec::new(),
         };
-        match (now, &manifest) {
-            (Some(now), Some(before)) if now.files != before.files => manifest = Some(now),
-            _ => return (manifest, damage),
-        }
-    }
-    // It changes all the time: what is missing from one moment to the next is no damage.
-    (manifest, Vec::new())
+        Ok((manifest, damage))
+    };
+    let Ok(looked) = look_again(folder, look, |(_, damage)| damage.is_empty());
+    let (manifest, damage) = looked.found;
+    (manifest, if looked.is_settled { damage } else { Vec::new() })
 }
 
 /// The content of a file; a problem with it becomes a note.
-fn noting<T>(file: Result<Option<T>, String>, notes: &mut Vec<String>) -> Option<T> {
-    file.unwrap_or_else(|problem| {
-        notes.push(problem);
-        None
-    })
+fn noting<T>(file: io::Result<T>, path: &Path, notes: &mut Vec<String>) -> Option<T> {
+    file.map_err(|problem| notes.push(format!("{}: {problem}", path.display()))).ok()
 }
 
 /// The content of an output's files.
@@ -304,8 +302,18 @@ fn report(folder: &Path, found: Found, now: Timestamp) -> Report {
         (Some(_), None) => heartbeat_seconds.is_some_and(|seconds| seconds < SILENT_SECONDS),
     };
     let is_planned = plan.is_some();
-    let (axes, planned) = match plan {
-        Some(plan) => (plan.axes.iter().map(PlannedAxis::axis).collect(), plan.trials),
+    let (axes, planned): (Vec<Axis>, Vec<Planned>) = match plan {
+        Some(PlanFile { axes, trials, .. }) => {
+            let axes: Vec<Axis> = axes.iter().map(PlannedAxis::axis).collect();
+            let planned = trials.into_iter().map(|trial| Planned {
+                id: trial.id.to_string(),
+                values: axes.iter().map(|axis| trial.value(axis)).collect(),
+                label: trial.label,
+                iterations: trial.iterations,
+            });
+            let planned = planned.collect();
+            (axes, planned)
+        }
         None => (Vec::new(), began(&manifest, &history)),
     };
     let in_flight: HashMap<&str, &journal::InFlight> = match &heartbeat {
@@ -313,9 +321,7 @@ fn report(folder: &Path, found: Found, now: Timestamp) -> Report {
         _ => HashMap::new(),
     };
     let mut trials = Vec::with_capacity(planned.len());
-    for planned in planned {
-        let values = axes.iter().map(|axis| planned.value(axis)).collect();
-        let PlannedTrial { id, label, iterations, .. } = planned;
+    for Planned { id, label, iterations, values } in planned {
         let known = manifest.trials.get(&id);
         let told = history.trials.get(&id).filter(|_| is_held);
         let mut status = known.map_or(TrialStatus::Unfinished, |known| progress(known.status));
@@ -394,20 +400,28 @@ fn age(time: &str, now: Timestamp) -> Option<f64> {
     Some(now.duration_since(time).as_secs_f64().max(0.0))
 }
 
+/// A trial of the spec.
+struct Planned {
+    id: String,
+    label: String,
+    iterations: u64,
+    values: Vec<Option<AxisValue>>,
+}
+
 /// Without a plan: the trials that the manifest and the journal know.
-fn began(manifest: &ManifestFile, history: &History) -> Vec<PlannedTrial> {
+fn began(manifest: &ManifestFile, history: &History) -> Vec<Planned> {
     let ids: HashSet<&String> = manifest.trials.keys().chain(history.labels.keys()).collect();
     let planned = ids.into_iter().map(|id| {
         let known = manifest.trials.get(id);
         let label = known.map(|known| &known.label).filter(|label| !label.is_empty());
-        PlannedTrial {
+        Planned {
             id: id.clone(),
             label: label.or_else(|| history.labels.get(id)).unwrap_or(id).clone(),
             iterations: known.map_or(0, |known| known.numbers.rows),
-            axes: HashMap::new(),
+            values: Vec::new(),
         }
     });
-    let mut planned: Vec<PlannedTrial> = planned.collect();
+    let mut planned: Vec<Planned> = planned.collect();
     planned.sort_by(|a, b| (&a.label, &a.id).cmp(&(&b.label, &b.id)));
     planned
 }

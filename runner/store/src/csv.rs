@@ -11,12 +11,11 @@ use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayAccessor, ArrayRef, StringArray};
 use arrow_schema::{DataType, Field};
 use clr_plan::TrialId;
-use clr_system::regular;
-use serde::Deserialize;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::kept::{find, load};
 use super::manifest::{Manifest, Segment};
+use super::plan_file::{self, PlanFile, PlannedAxis};
 use super::result::Status;
 use super::schema::Table;
 use super::source::Sources;
@@ -72,24 +71,6 @@ pub struct Written {
     pub rows: u64,
 }
 
-#[derive(Deserialize)]
-struct PlanFile {
-    axes: Vec<PlannedAxis>,
-    trials: Vec<PlannedTrial>,
-}
-
-#[derive(Deserialize)]
-struct PlannedAxis {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct PlannedTrial {
-    id: TrialId,
-    label: String,
-    axes: Map<String, Json>,
-}
-
 /// Writes the rows that `folder` holds of every trial of its plan, in its order, those before a failure and of trials that
 /// are not over too: `status` says what became of each. The columns are `trial`, `label`, `status`, the axes, and those of the
 /// table; what is null is empty, and floats are printed so that reading them gives the same bits.
@@ -103,11 +84,11 @@ pub fn csv_of_all(folder: &Path, rows: CsvRows, out: &Path) -> Result<Written, S
         CsvRows::Evals => Table::Evals,
     };
     let manifest = load(folder)?;
-    let path = folder.join("plan.json");
-    let bytes =
-        regular::read(&path, regular::LARGEST_RECORD).map_err(|source| StoreError::io("read", &path, source))?;
-    let plan: PlanFile = serde_json::from_slice(&bytes)
-        .map_err(|source| StoreError::Corrupt { path: path.clone(), what: source.to_string() })?;
+    let path = folder.join(plan_file::NAME);
+    let plan = PlanFile::read(folder).map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidData => StoreError::Corrupt { path, what: source.to_string() },
+        _ => StoreError::io("read", &path, source),
+    })?;
 
     let mut sources = Sources::new(folder, &manifest);
     let mut columns: Vec<Field> = Vec::new();

@@ -10,29 +10,25 @@ use arrow_array::types::Int32Type;
 use clr_event::Evaluation;
 use clr_host::Split;
 use clr_plan::TrialId;
-use clr_schedule::ratio::Ratio;
 use clr_spec::duration::Period;
 use clr_system::contain::contain;
-use clr_system::regular::{self, LARGEST_RECORD};
+
 use clr_terminal::words;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
 
 use super::VerifyError;
 use super::found::{Checked, Problem};
 use super::rows::{self, Content, Stretch};
 use crate::journal;
+use crate::looks::look_again;
 use crate::manifest::{BACKUP, Manifest, NAME as MANIFEST, Segment, TrialRecord, UnfinishedRecord};
 use crate::names::FAILED;
+use crate::plan_file::{self, PlanFile, PlannedTrial};
 use crate::result::NonFinite;
 use crate::schema::Table;
 use crate::sound::{self, Depth};
 use crate::source::{open_table, project};
 use crate::{Numbers, Status, swap};
-
-/// A command that compacts replaces files that this looks at: then the manifest has changed, and it looks again.
-const ATTEMPTS: usize = 3;
 
 /// Checks the files of the output `folder`. Takes no lock and writes nothing.
 ///
@@ -40,17 +36,7 @@ const ATTEMPTS: usize = 3;
 ///
 /// Where there is no output, or the manifest cannot be read at all.
 pub fn quick(folder: &Path) -> Result<Checked, VerifyError> {
-    let stamp = || regular::read(&folder.join(MANIFEST), LARGEST_RECORD).ok().map(|bytes| blake3::hash(&bytes));
-    let mut before = stamp();
-    for _ in 1..ATTEMPTS {
-        let checked = check(folder)?;
-        let after = stamp();
-        if checked.problems.is_empty() || before == after {
-            return Ok(checked);
-        }
-        before = after;
-    }
-    check(folder)
+    Ok(look_again(folder, || check(folder), |checked| checked.problems.is_empty())?.found)
 }
 
 fn check(folder: &Path) -> Result<Checked, VerifyError> {
@@ -97,63 +83,14 @@ fn check(folder: &Path) -> Result<Checked, VerifyError> {
     Ok(checked)
 }
 
-#[derive(Default, Deserialize)]
-struct PlanFile {
-    trials: Vec<PlannedTrial>,
-    groups: Vec<PlannedGroup>,
-}
-
-#[derive(Deserialize)]
-struct PlannedTrial {
-    id: TrialId,
-    label: String,
-    group: Option<usize>,
-    iterations: u64,
-    /// In iterations, 0 for never: a whole number, or a fraction as text.
-    #[serde(deserialize_with = "ratio")]
-    eval_every: Ratio,
-}
-
-fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ratio, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.parse().map_err(|error| D::Error::custom(format_args!("`{value}`: {error}")))
-}
-
-#[derive(Deserialize)]
-struct PlannedGroup {
-    shape: PlannedShape,
-}
-
-#[derive(Deserialize)]
-struct PlannedShape {
-    data: PlannedData,
-}
-
-#[derive(Deserialize)]
-struct PlannedData {
-    batch_size: u64,
-    /// Outputs of earlier versions do not say.
-    #[serde(default = "one")]
-    accumulate: u64,
-    train_count: u64,
-    #[serde(default)]
-    last_batch: String,
-}
-
-fn one() -> u64 {
-    1
-}
-
 /// The ids and labels of the output's plan, in its order.
 ///
 /// # Errors
 ///
 /// Where `plan.json` cannot be read.
 pub(super) fn planned_ids(folder: &Path) -> Result<Vec<(TrialId, String)>, String> {
-    let path = folder.join("plan.json");
-    let bytes = regular::read(&path, LARGEST_RECORD).map_err(|error| format!("{}: {error}", path.display()))?;
-    let plan: PlanFile = serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    let plan = PlanFile::read(folder);
+    let plan = plan.map_err(|error| format!("{}: {error}", folder.join(plan_file::NAME).display()))?;
     Ok(plan.trials.into_iter().map(|trial| (trial.id, trial.label)).collect())
 }
 
@@ -175,11 +112,10 @@ struct Asked {
 }
 
 fn read_plan(folder: &Path) -> Result<Planned, String> {
-    let bytes = regular::read(&folder.join("plan.json"), LARGEST_RECORD).map_err(|error| match error.kind() {
+    let plan = PlanFile::read(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => "it is missing".to_owned(),
         _ => error.to_string(),
     })?;
-    let plan: PlanFile = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     let groups = plan.groups;
     let windows = |group: Option<usize>| {
         let data = &groups.get(group?)?.shape.data;
@@ -190,7 +126,7 @@ fn read_plan(folder: &Path) -> Result<Planned, String> {
     };
     let order = plan.trials.iter().map(|trial| trial.id).collect();
     let asked = |trial: PlannedTrial| {
-        let PlannedTrial { id, label, group, iterations, eval_every } = trial;
+        let PlannedTrial { id, label, group, iterations, eval_every, .. } = trial;
         (id, Asked { label, iterations, eval_every: Period::new(eval_every), windows: windows(group) })
     };
     Ok(Planned { order, trials: plan.trials.into_iter().map(asked).collect() })

@@ -1,0 +1,116 @@
+//! `plan.json` as readers of an output need it. What is else in it is skipped, which is quick: the plan of ten thousand trials
+//! is 10 MB.
+
+use std::io;
+use std::path::Path;
+
+use clr_plan::{Axis, AxisKind, AxisValue, TrialId};
+use clr_schedule::ratio::Ratio;
+use clr_system::regular::{self, LARGEST_RECORD};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value as Json};
+
+/// The name of the file.
+pub const NAME: &str = "plan.json";
+
+#[derive(Debug, Default, Deserialize)]
+pub struct PlanFile {
+    #[serde(default)]
+    pub axes: Vec<PlannedAxis>,
+    #[serde(default)]
+    pub trials: Vec<PlannedTrial>,
+    #[serde(default)]
+    pub groups: Vec<PlannedGroup>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PlannedAxis {
+    pub name: String,
+    #[serde(default)]
+    pub kind: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PlannedTrial {
+    pub id: TrialId,
+    pub label: String,
+    /// Index into [`PlanFile::groups`].
+    pub group: Option<usize>,
+    pub iterations: u64,
+    /// In iterations, 0 for never: a whole number, or a fraction as text.
+    #[serde(deserialize_with = "ratio")]
+    pub eval_every: Ratio,
+    /// By name of the axis.
+    #[serde(default)]
+    pub axes: Map<String, Json>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PlannedGroup {
+    pub shape: PlannedShape,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PlannedShape {
+    pub data: PlannedData,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PlannedData {
+    pub batch_size: u64,
+    /// Outputs of earlier versions do not say.
+    #[serde(default = "one")]
+    pub accumulate: u64,
+    pub train_count: u64,
+    #[serde(default)]
+    pub last_batch: String,
+}
+
+impl PlanFile {
+    /// That of the output `folder`.
+    ///
+    /// # Errors
+    ///
+    /// Where it is missing or cannot be read. What is not a plan is [`io::ErrorKind::InvalidData`].
+    pub fn read(folder: &Path) -> io::Result<PlanFile> {
+        let bytes = regular::read(&folder.join(NAME), LARGEST_RECORD)?;
+        serde_json::from_slice(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+}
+
+impl PlannedAxis {
+    /// The axis as a plan has it.
+    pub fn axis(&self) -> Axis {
+        let kind = match self.kind.as_str() {
+            "integer" => AxisKind::Integer,
+            "float" => AxisKind::Float,
+            "boolean" => AxisKind::Boolean,
+            _ => AxisKind::Text,
+        };
+        Axis { name: self.name.clone(), kind }
+    }
+}
+
+impl PlannedTrial {
+    /// The trial's value of an axis.
+    pub fn value(&self, axis: &Axis) -> Option<AxisValue> {
+        let value = self.axes.get(&axis.name)?;
+        match axis.kind {
+            AxisKind::Integer => value.as_i64().map(AxisValue::Integer),
+            AxisKind::Float => value.as_f64().map(AxisValue::Float),
+            AxisKind::Boolean => value.as_bool().map(AxisValue::Boolean),
+            AxisKind::Text => value.as_str().map(|text| AxisValue::Text(text.into())),
+        }
+    }
+}
+
+fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ratio, D::Error> {
+    let value = Json::deserialize(deserializer)?;
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.parse().map_err(|error| D::Error::custom(format_args!("`{value}`: {error}")))
+}
+
+fn one() -> u64 {
+    1
+}
