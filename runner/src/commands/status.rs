@@ -7,7 +7,7 @@ use clr_terminal::terminal::Terminal;
 
 use super::output;
 use crate::cli::StatusArgs;
-use crate::status;
+use crate::{show, status};
 
 pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let report = status::read(&output(&args.output, "status")?)?;
@@ -16,7 +16,7 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
     } else {
-        write!(out, "{}", status::text(&report, args.trials, &Terminal::stdout()))?;
+        write!(out, "{}", show::status(&report, args.trials, &Terminal::stdout()))?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

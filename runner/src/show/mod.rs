@@ -4,10 +4,12 @@ mod data;
 mod evaluate;
 mod plugin;
 mod run;
+mod status;
 mod verify;
 
 pub use data::{DownloadBar, dataset, datasets};
 pub use evaluate::evaluated;
 pub use plugin::{plugin, plugins};
 pub use run::{interrupted, nothing_to_run};
+pub use status::status;
 pub use verify::{checked, proof};

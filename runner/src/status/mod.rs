@@ -4,7 +4,6 @@
 //! last commit, what runs, and how fast. Once nothing runs, they know less: what a killed command had not committed is lost.
 
 mod files;
-mod text;
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -13,8 +12,6 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
-
-pub use self::text::text;
 
 use clr_plan::{Axis, AxisValue};
 use clr_store::Status;

@@ -13,6 +13,7 @@ use clr_terminal::terminal::Terminal;
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::show::status as text;
 
 /// `triangular` and `explode`, two seeds each; `explode` diverges at 6.
 const GRID: Grid<'static> =

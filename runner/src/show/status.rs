@@ -1,4 +1,4 @@
-//! `clr-run status` for people.
+//! What `clr-run status` prints.
 
 use std::fmt::Write;
 
@@ -7,13 +7,13 @@ use clr_terminal::columns::{self, Column};
 use clr_terminal::terminal::Terminal;
 use clr_terminal::words::{self, thousands};
 
-use super::{LastError, Report, State, TrialState, TrialStatus};
+use crate::status::{LastError, Report, State, TrialState, TrialStatus};
 
 /// Trials of a kind that are listed where not all are asked for.
 const LISTED: usize = 20;
 
 /// The state in a few lines; with `all_trials` also a line for every trial, else for those that run.
-pub fn text(report: &Report, all_trials: bool, terminal: &Terminal) -> String {
+pub fn status(report: &Report, all_trials: bool, terminal: &Terminal) -> String {
     let names = Names::new(&report.axes, report.trials.iter().map(|trial| (&trial.trial, &trial.values[..])));
     let mut lines = vec![format!("{}: {}", report.folder.display(), state(report)), counts(report), iterations(report)];
     lines.extend(report.damage.iter().map(|damage| format!("damaged: {damage}")));
