@@ -76,6 +76,7 @@ pub fn open_checking(
                 return Ok(dataset);
             }
             Err(Unusable::Absent) => {}
+            Err(Unusable::NoRoom(error)) => return Err(cache.unreadable(error)),
             Err(Unusable::Damaged(what)) => {
                 tracing::warn!(dataset = name, what, "the cache is damaged");
                 notes.push(format!("the decoded dataset in the cache was damaged, and is decoded again: {what}"));

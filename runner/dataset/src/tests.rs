@@ -506,7 +506,19 @@ fn read_cached(root: &Path, cache: &Path, wait: Duration, check: Check<'_>) -> R
     entry.read(check).map_err(|unusable| match unusable {
         Unusable::Absent => None,
         Unusable::Damaged(what) => Some(what),
+        Unusable::NoRoom(error) => panic!("{error}"),
     })
+}
+
+#[cfg(unix)]
+#[test]
+fn a_process_without_memory_or_descriptors_does_not_take_the_cache_for_damaged() {
+    let of = |code| Unusable::of(std::io::Error::from_raw_os_error(code), Path::new("cached"));
+    for (code, words) in [(12, "memory"), (23, "open files"), (24, "open files")] {
+        assert!(matches!(of(code), Unusable::NoRoom(error) if error.to_string().contains(words)), "{code}");
+    }
+    assert!(matches!(of(5), Unusable::Damaged(what) if what.starts_with("cached: ")));
+    assert!(matches!(of(2), Unusable::Absent));
 }
 
 /// When files that were just written have settled.

@@ -79,6 +79,22 @@ pub enum Unusable {
     Absent,
     /// The file is damaged, in these words.
     Damaged(String),
+    /// The process lacks memory or file descriptors, which is no fault of the file: to decode takes more of them.
+    NoRoom(io::Error),
+}
+
+impl Unusable {
+    /// Tells what the process lacks from what is wrong with the file at `path`.
+    pub fn of(error: io::Error, path: &Path) -> Unusable {
+        // ENFILE and EMFILE: no descriptor is left.
+        let is_room = cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24));
+        match error.kind() {
+            io::ErrorKind::NotFound => Unusable::Absent,
+            io::ErrorKind::OutOfMemory => Unusable::NoRoom(error),
+            _ if is_room => Unusable::NoRoom(error),
+            _ => Unusable::Damaged(format!("{}: {error}", path.display())),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -131,16 +147,12 @@ impl Entry {
             temporary::remove_abandoned(folder);
         }
         let damaged = |what: String| Unusable::Damaged(format!("{}: {what}", self.path.display()));
-        let file = match regular::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Absent),
-            Err(error) => return Err(damaged(error.to_string())),
-        };
+        let file = regular::open(&self.path).map_err(|error| Unusable::of(error, &self.path))?;
         let state = file.metadata().ok().and_then(|metadata| source::state(&metadata, self.now));
-        let map = Arc::new(Map::new(&file).map_err(|error| damaged(error.to_string()))?);
+        let map = Arc::new(Map::new(&file).map_err(|error| Unusable::of(error, &self.path))?);
         let parsed = parse(&map).map_err(|unusable| match unusable {
             Unusable::Damaged(what) => damaged(what),
-            Unusable::Absent => Unusable::Absent,
+            other => other,
         })?;
         let metadata = &parsed.metadata;
         if metadata.name != self.name || !self.is_current(metadata) {
@@ -155,6 +167,10 @@ impl Entry {
         }
         let dataset = parsed.dataset().ok_or_else(|| damaged("its labels or orders are not sound".to_owned()))?;
         Ok(Dataset { checked: state, ..dataset })
+    }
+
+    pub fn unreadable(&self, error: io::Error) -> DatasetError {
+        DatasetError::io(&self.path)(error)
     }
 
     /// True if the source still has the content that was decoded.
