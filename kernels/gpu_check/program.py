@@ -90,7 +90,7 @@ class Program:
         """The GPU. Where clr-run cannot use it, `RuntimeError` has the reason."""
         if self.found is None:
             spec = self.spec(dataset="shapes", batch=4, iterations=1, architectures=["cifar10_quick"])
-            ran = self.run("plan", spec, "--device", self.device, "--no-probe", "--log", "clr_run::device=info")
+            ran = self.run("plan", spec, "--device", self.device, "--no-probe", "--log", "clr_train::device=info")
             named = re.search(r'name: "([^"]*)", free: (\d+), total: (\d+)', ran.stderr)
             if ran.code != 0 or not named:
                 raise RuntimeError(f"clr-run cannot use {self.device}: {(ran.stderr or ran.stdout).strip()}")
@@ -141,7 +141,7 @@ class Program:
     ) -> "Output":
         """Trains. Where that fails, `RuntimeError` has the reason."""
         folder, log = self.new("outputs"), self.new("log", ".txt")
-        options = ["--quiet", "--outputs", folder, "--log", "clr_run::train=debug", "--log-file", log]
+        options = ["--quiet", "--outputs", folder, "--log", "clr_train=debug", "--log-file", log]
         ran = self.run(spec, "--device", device or self.device, *options, *arguments, before=before)
         if ran.code != 0:
             raise RuntimeError(f"{ran.command}\nended with {ran.code}:\n{ran.stderr or ran.stdout}")
@@ -181,7 +181,7 @@ class Output:
 
     def calls(self) -> list[Call]:
         """All calls, in order, as clr-run logged them."""
-        pattern = re.compile(r"^(\S+)Z +DEBUG clr_run::train::lanes: called lanes=(\d+) steps=(\d+) seconds=(\S+)")
+        pattern = re.compile(r"^(\S+)Z +DEBUG clr_train::lanes: called lanes=(\d+) steps=(\d+) seconds=(\S+)")
         found = (pattern.match(text) for text in self.log.read_text().splitlines())
         end = lambda text: datetime.datetime.fromisoformat(text).timestamp()
         return [Call(end(it[1]), int(it[2]), int(it[3]), float(it[4])) for it in found if it]

@@ -67,6 +67,10 @@ fn targets(filter: &str) -> Option<Targets> {
     parts.join(",").parse().ok()
 }
 
+/// Modules of crates that were the program's own.
+const FORMER: [(&str, &str); 3] =
+    [("device", "clr_train::device"), ("journal", "clr_store::journal"), ("threads", "clr_system::threads")];
+
 /// A part of a filter, with the crates that it is about: `clr_run` is all of them, and `clr_run::store` is `clr_store`.
 fn expanded(part: &str) -> Option<String> {
     // An empty text is read as a level.
@@ -79,7 +83,10 @@ fn expanded(part: &str) -> Option<String> {
         return None;
     }
     let is_ours = |module: &str| CRATES.contains(&module.split("::").next().unwrap_or_default());
-    let in_crate = module.strip_prefix("clr_run::").map(|rest| format!("clr_{rest}"));
+    let in_crate = module.strip_prefix("clr_run::").map(|rest| {
+        let former = FORMER.iter().find(|(name, _)| *name == rest);
+        former.map_or_else(|| format!("clr_{rest}"), |(_, module)| (*module).to_owned())
+    });
     match in_crate.filter(|module| is_ours(module)) {
         Some(module) => Some(format!("{module}={level}")),
         None if module == "clr_run" => Some(CRATES.map(|name| format!("{name}={level}")).join(",")),
@@ -110,6 +117,7 @@ mod tests {
         assert!(enabled("off,clr_run::store=debug", "clr_store::open"));
         assert!(!enabled("off,clr_run::store=debug", "clr_train"));
         assert!(enabled("off,clr_run::gather=info", "clr_run::gather"));
+        assert!(enabled("off,clr_run::device=info", "clr_train::device"));
     }
 
     #[test]
