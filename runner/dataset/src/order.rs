@@ -13,7 +13,7 @@ use clr_spec::{LastBatch, Order};
 ///
 /// ```
 /// use clr_dataset::order::Sampler;
-/// use clr_plan::{LastBatch, Order};
+/// use clr_spec::{LastBatch, Order};
 ///
 /// let mut sampler = Sampler::new(Order::Shuffled, LastBatch::Keep, 5, None, 2, 1)?;
 /// let (mut samples, mut epochs) = ([0; 2], [0; 2]);
