@@ -39,6 +39,7 @@ pub mod looks;
 pub mod manifest;
 pub mod names;
 mod notes;
+pub mod origins;
 pub mod plan_file;
 pub mod result;
 mod resume;

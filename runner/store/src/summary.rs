@@ -1,7 +1,7 @@
 //! The table that a run ends with: trials best first, and means over seeds.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use clr_terminal::words::{self, thousands};
 
 use super::files::FileEntry;
 use super::manifest::Manifest;
-use super::notes::short_build;
+use super::origins::{self, Mixed, Several};
 use super::result::{Status, TrialResult, choosing_split};
 
 /// The results of a run, to be printed.
@@ -162,7 +162,8 @@ fn trials<'m>(
         let _ = writeln!(text, "{}", words::wrapped(&chosen, terminal.width, 2));
     }
     let _ = writeln!(text, "{}", words::wrapped(&counts(results.clone()), terminal.width, 2));
-    if let Some(said) = Mixed::of(plan, results.clone()).text() {
+    if let Some(Several { by, list, switch }) = mixed(plan, results.clone()).said() {
+        let said = format!("trained by {by}, which are not averaged together: {list}; {switch} those of others again");
         let _ = writeln!(text, "{}", words::wrapped(&said, terminal.width, 2));
     }
     let failed = results.filter(|result| result.status.is_failure() || result.is_interrupted());
@@ -180,58 +181,13 @@ fn trials<'m>(
     text
 }
 
-/// The origin of a trial: its plugin with the revision, the arithmetic that it was computed with, and the plugin's build. Trials of
-/// different origins are not of one kind.
 fn origin(plan: &Plan, result: &TrialResult<'_>) -> String {
-    let plugin = &plan.trials[result.trial].shape.plugin;
-    format!("{} {}", result.numerics.unwrap_or(plugin), short_build(result.build))
+    origins::origin(&plan.trials[result.trial].shape.plugin, result.numerics, result.build)
 }
 
-/// The origins of trials that are done, of plugins that have several.
-#[derive(Default)]
-struct Mixed {
-    /// Each with the number of its trials.
-    origins: BTreeMap<String, usize>,
-    has_builds: bool,
-    has_arithmetics: bool,
-}
-
-impl Mixed {
-    fn of<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>>) -> Mixed {
-        let mut by_plugin: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
-        for result in results.filter(|result| result.status.is_done()) {
-            let origins = by_plugin.entry(&plan.trials[result.trial].shape.plugin).or_default();
-            *origins.entry(origin(plan, &result)).or_default() += 1;
-        }
-        let mut mixed = Mixed::default();
-        for origins in by_plugin.into_values().filter(|origins| origins.len() > 1) {
-            let parts = |origin: &String| {
-                let (revision, rest) = origin.split_once(' ').unwrap_or((origin, ""));
-                let (arithmetic, build) = rest.rsplit_once(' ').unwrap_or(("", rest));
-                (format!("{revision} {build}"), arithmetic.to_owned())
-            };
-            let (builds, arithmetics): (BTreeSet<String>, BTreeSet<String>) = origins.keys().map(parts).unzip();
-            mixed.has_builds |= builds.len() > 1;
-            mixed.has_arithmetics |= arithmetics.len() > 1;
-            mixed.origins.extend(origins);
-        }
-        mixed
-    }
-
-    fn text(&self) -> Option<String> {
-        let (by, switch) = match (self.has_builds, self.has_arithmetics) {
-            (false, false) => return None,
-            (true, false) => ("different revisions or builds of a plugin", "--rerun-other-builds trains"),
-            (false, true) => ("different instruction sets or devices", "--rerun-other-numerics trains"),
-            (true, true) => (
-                "different revisions or builds of a plugin, and by different instruction sets or devices",
-                "--rerun-other-builds and --rerun-other-numerics train",
-            ),
-        };
-        let origin = |(origin, count): (&String, &usize)| format!("{origin} ({})", words::counted(*count, "trial"));
-        let origins = self.origins.iter().map(origin).collect::<Vec<_>>().join(", ");
-        Some(format!("trained by {by}, which are not averaged together: {origins}; {switch} those of others again"))
-    }
+fn mixed<'m>(plan: &Plan, results: impl Iterator<Item = TrialResult<'m>>) -> Mixed {
+    let done = results.filter(|result| result.status.is_done());
+    Mixed::of(done.map(|result| (&*plan.trials[result.trial].shape.plugin, origin(plan, &result))))
 }
 
 /// Of a trial that did not come to its end, what became of it.
@@ -301,11 +257,11 @@ fn means<'m>(
     if plan.trials.iter().all(|trial| has_seeds_of(trial, &plan.trials[0])) {
         return String::new();
     }
-    let mixed = Mixed::of(plan, results.clone()).origins;
+    let mixed = mixed(plan, results.clone());
     let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
     for (order, result) in results.enumerate() {
         // Different origins are never averaged.
-        let origin = Some(origin(plan, &result)).filter(|origin| mixed.contains_key(origin)).unwrap_or_default();
+        let origin = Some(origin(plan, &result)).filter(|origin| mixed.has(origin)).unwrap_or_default();
         let key = format!("{}\n{origin}", cell_label(plan, result.trial, &seeds));
         let cell = cells.entry(key).or_insert_with(|| Cell::new(order, result.trial, origin));
         cell.trials += 1;
