@@ -10,12 +10,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayAccessor, ArrayRef, StringArray};
 use arrow_schema::{DataType, Field};
-use clr_plan::TrialId;
 use serde_json::Value as Json;
 
 use super::kept::{find, load};
 use super::manifest::{Manifest, Segment};
-use super::plan_file::{self, PlanFile, PlannedAxis};
+use super::plan_file::{PlanFile, PlannedAxis};
+use super::reader::{plan, segments};
 use super::result::Status;
 use super::schema::Table;
 use super::source::Sources;
@@ -84,11 +84,7 @@ pub fn csv_of_all(folder: &Path, rows: CsvRows, out: &Path) -> Result<Written, S
         CsvRows::Evals => Table::Evals,
     };
     let manifest = load(folder)?;
-    let path = folder.join(plan_file::NAME);
-    let plan = PlanFile::read(folder).map_err(|source| match source.kind() {
-        io::ErrorKind::InvalidData => StoreError::Corrupt { path, what: source.to_string() },
-        _ => StoreError::io("read", &path, source),
-    })?;
+    let plan = plan(folder)?;
 
     let mut sources = Sources::new(folder, &manifest);
     let mut columns: Vec<Field> = Vec::new();
@@ -118,12 +114,6 @@ pub fn csv_of_all(folder: &Path, rows: CsvRows, out: &Path) -> Result<Written, S
         Some(error) => Err(error),
         None => result.map(|_| written),
     }
-}
-
-fn segments(manifest: &Manifest, id: TrialId, table: Table) -> &[Segment] {
-    let known = manifest.trials.get(&id).filter(|record| record.status != Status::Unfinished);
-    let saved = || manifest.unfinished.get(&id).map(|record| record.segments(table));
-    known.map(|record| record.segments(table)).or_else(saved).unwrap_or_default()
 }
 
 fn write_all<'a>(

@@ -41,6 +41,7 @@ pub mod names;
 mod notes;
 pub mod origins;
 pub mod plan_file;
+pub mod reader;
 pub mod result;
 mod resume;
 mod run;

@@ -37,6 +37,11 @@ pub struct PlannedTrial {
     pub label: String,
     /// Index into [`PlanFile::groups`].
     pub group: Option<usize>,
+    /// Of the initial weights, and of the order and the changes of the images.
+    #[serde(default)]
+    pub init_seed: u64,
+    #[serde(default)]
+    pub data_seed: u64,
     pub iterations: u64,
     /// In iterations, 0 for never: a whole number, or a fraction as text.
     #[serde(deserialize_with = "ratio")]
@@ -53,6 +58,8 @@ pub struct PlannedGroup {
 
 #[derive(Debug, Deserialize)]
 pub struct PlannedShape {
+    #[serde(default)]
+    pub plugin: String,
     pub data: PlannedData,
 }
 
@@ -63,6 +70,8 @@ pub struct PlannedData {
     #[serde(default = "one")]
     pub accumulate: u64,
     pub train_count: u64,
+    #[serde(default)]
+    pub validation_count: u64,
     #[serde(default)]
     pub last_batch: String,
 }

@@ -7,20 +7,17 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Int32Type, Int64Type};
-use arrow_array::{Array, StringArray};
 use arrow_schema::{DataType, Field};
 use clr_event::Evaluation;
 use clr_event::checkpoint::Checkpoint;
-use clr_host::Split;
 use clr_plan::{Names, Plan, Trial};
 use clr_terminal::words;
 
 use super::derived::rows_per_epoch;
 use super::manifest::{Manifest, UnfinishedRecord};
+use super::reader::{read_evaluations, single_at};
 use super::result::NonFinite;
-use super::schema::{Table, text_type};
+use super::schema::Table;
 use super::source::Sources;
 use super::{StoreError, saved};
 
@@ -106,45 +103,11 @@ fn load<'a>(
     let (recent_losses, non_finite) = losses(trial, record, sources)?;
     Ok(Resumable {
         checkpoint: Arc::new(checkpoint),
-        evaluations: evaluations(index, record, sources)?,
+        evaluations: read_evaluations(index, record.segments(Table::Evals), sources)?,
         recent_losses,
         non_finite,
         record: record.clone(),
     })
-}
-
-fn evaluations<'a>(
-    trial: usize,
-    record: &'a UnfinishedRecord,
-    sources: &mut Sources<'a>,
-) -> Result<Vec<Evaluation>, StoreError> {
-    let single = |name: &str| Field::new(name, DataType::Float32, true);
-    let fields = [
-        Field::new("iteration", DataType::Int64, false),
-        Field::new("split", text_type(), true),
-        single("loss"),
-        single("accuracy"),
-    ];
-    let mut evaluations = Vec::new();
-    for segment in record.segments(Table::Evals) {
-        let corrupt = |what: &str| StoreError::Corrupt { path: (&*segment.0).into(), what: what.to_owned() };
-        sources.read(segment, &fields, |columns| {
-            // Sources has checked the types.
-            let iterations = columns[0].as_primitive::<Int64Type>();
-            let splits = columns[1].as_dictionary::<Int32Type>();
-            let Some(splits) = splits.downcast_dict::<StringArray>() else {
-                return Err(corrupt("`split` is not text"));
-            };
-            for (row, (&iteration, split)) in iterations.values().iter().zip(splits).enumerate() {
-                let iteration = u64::try_from(iteration).map_err(|_| corrupt("a negative iteration"))?;
-                let split = split.and_then(Split::named).ok_or_else(|| corrupt("an unknown split"))?;
-                let value = |column: usize| single_at(columns[column].as_ref(), row);
-                evaluations.push(Evaluation { trial, iteration, split, loss: value(2), accuracy: value(3) });
-            }
-            Ok(())
-        })?;
-    }
-    Ok(evaluations)
 }
 
 /// The last epoch's losses, and which of all were not finite.
@@ -170,9 +133,4 @@ fn losses<'a>(
         })?;
     }
     Ok((recent, non_finite))
-}
-
-/// A value of a column of f32. What was not finite is null in the tables; which of those it was decides no number.
-fn single_at(column: &dyn Array, row: usize) -> f32 {
-    if column.is_null(row) { f32::NAN } else { column.as_primitive::<Float32Type>().value(row) }
 }
