@@ -24,7 +24,7 @@ pub enum Mistake {
 }
 
 /// Words by which others know a command: it is named, and never run unasked.
-const OTHER_WORDS: [(&str, &str); 26] = [
+const OTHER_WORDS: [(&str, &str); 28] = [
     ("run", ""),
     ("train", ""),
     ("start", ""),
@@ -51,6 +51,8 @@ const OTHER_WORDS: [(&str, &str); 26] = [
     ("fetch", "data fetch"),
     ("reproduce", "verify"),
     ("weights", "export"),
+    ("diff", "compare"),
+    ("rank", "compare"),
 ];
 
 /// Reads the arguments after the program's name.
@@ -387,7 +389,7 @@ mod tests {
             (
                 "optimise s.toml",
                 "there is no command `optimise`, and no file of that name to run; there are `check`, `plan`, `schedule`, \
-                 `status`, `verify`, `plugin`, `data`, `export`, `evaluate`, `schema`, `completions` and `man`",
+                 `status`, `compare`, `verify`, `plugin`, `data`, `export`, `evaluate`, `schema`, `completions` and `man`",
             ),
         ];
         for (typed, expected) in cases {

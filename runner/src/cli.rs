@@ -162,6 +162,9 @@ pub enum Command {
     Schedule(ScheduleArgs),
     /// Show what runs in an output, what is left, how fast it goes and what failed. From any terminal, at any time.
     Status(StatusArgs),
+    /// Tell which policy is better, and whether that is beyond noise: differences paired by seed, with intervals, and how soon
+    /// each reaches the same accuracy.
+    Compare(CompareArgs),
     /// Check an output's files, then train its trials again and prove the stored rows bit for bit.
     Verify(VerifyArgs),
     /// List, describe and check plugins.
@@ -356,6 +359,42 @@ pub struct StatusArgs {
     /// Print JSON with everything, every trial included.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// The folder of a run, such as outputs/NAME, or of several, whose trials are taken together.
+    #[arg(value_name = "OUTPUT", required = true)]
+    pub outputs: Vec<PathBuf>,
+    /// What to compare: an axis of the grid, such as `policy`, `optimizer`, `max_lr` or `batch_size`, or `output`. Default:
+    /// `policy`, or `optimizer` where there is one policy.
+    #[arg(long, value_name = "AXIS")]
+    pub by: Option<String>,
+    /// What to compare with: a value of that axis, such as the name of a policy. Default: the policy `fixed`, or the best.
+    #[arg(long, value_name = "LABEL")]
+    pub reference: Option<String>,
+    /// The images to measure on. Default: those held out of the training set, where all trials have such, else the test set.
+    #[arg(long, value_enum)]
+    pub split: Option<EvaluateSplit>,
+    /// The accuracy to reach, such as 0.8 or 80%, for which iterations are counted. Default: the reference's mean final accuracy.
+    #[arg(long, value_name = "ACCURACY", value_parser = accuracy)]
+    pub target: Option<f64>,
+    /// Print JSON with every number, of every trial too.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `0.8` or `80%`, as a fraction.
+fn accuracy(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let number: f64 = number.trim().parse().map_err(|_| format!("`{text}` is no accuracy, such as 0.8 or 80%"))?;
+    match number / unit {
+        fraction if (0.0..=1.0).contains(&fraction) => Ok(fraction),
+        _ if unit == 1.0 && (1.0..=100.0).contains(&number) => {
+            Err(format!("an accuracy is a fraction, or a percentage: did you mean {number}%?"))
+        }
+        _ => Err("an accuracy is from 0 to 1, or from 0% to 100%".to_owned()),
+    }
 }
 
 #[derive(Args, Debug)]

@@ -6,6 +6,7 @@
 pub mod arguments;
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod console;
 pub mod ensemble;
 pub mod estimate;

@@ -2,6 +2,7 @@
 
 mod again;
 mod check;
+mod compare;
 mod data;
 mod evaluate;
 mod export;
@@ -51,6 +52,7 @@ pub fn execute(cli: Cli, signals: Option<Signals>) -> ExitCode {
         Some(Command::Schedule(args)) => schedule::schedule(&args),
         Some(Command::Status(args)) => status::status(&args),
         Some(Command::Verify(args)) => verify::verify(&args, &program),
+        Some(Command::Compare(args)) => compare::compare(&args),
         Some(Command::Plugin(command)) => plugin::plugin(&command),
         Some(Command::Data(command)) => data::data(&command),
         Some(Command::Export(args)) => export::export(&args, &program),

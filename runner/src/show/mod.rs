@@ -1,5 +1,6 @@
 //! Texts of commands, from what they found.
 
+mod compare;
 mod data;
 mod evaluate;
 mod plugin;
@@ -7,6 +8,7 @@ mod run;
 mod status;
 mod verify;
 
+pub use compare::comparison;
 pub use data::{DownloadBar, dataset, datasets};
 pub use evaluate::evaluated;
 pub use plugin::{plugin, plugins};

@@ -1,6 +1,7 @@
 //! The whole program: the built executable, real plugins, real files.
 
 mod command_line;
+mod compare;
 mod damage;
 mod devices;
 mod ensembles;

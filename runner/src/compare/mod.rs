@@ -1,0 +1,606 @@
+//! Which of an output's policies is better, and is that beyond noise? Pure: the same trials give the same answer.
+//!
+//! Trials of one seed start from the same weights and see the same batches, so what a seed does to all of them alike cancels in
+//! their difference. A *cell* is the trials that differ in their seeds alone. Cells are compared `by` one axis, such as
+//! `policy`: each with a reference, within a *block* of cells that are equal in all other axes, but for those that belong to
+//! the axis itself, such as `max_lr` to the policies that have one. Of several cells that may be the reference, it is the
+//! best: so nobody wins against a badly tuned one.
+
+mod cell;
+pub mod statistics;
+pub mod trials;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clr_host::Split;
+use clr_plan::Names;
+use clr_store::origins::{Mixed, Several, origin};
+use clr_store::result::choosing_split;
+use clr_terminal::{suggest, words};
+use serde::Serialize;
+
+pub use self::cell::{Cell, Iterations, RESOLUTION};
+use self::statistics::{CONFIDENCE, Mean, holm, quantile};
+use self::trials::{OUTPUT, Trials};
+
+/// A difference is taken for one where chance alone gives one so large in fewer than 5 of 100 comparisons.
+const SIGNIFICANT: f64 = 1.0 - CONFIDENCE;
+
+/// What is asked for. What is not, is chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The axis whose values are compared.
+    pub by: Option<String>,
+    /// Its value that others are compared with.
+    pub reference: Option<String>,
+    pub split: Option<Split>,
+    /// An accuracy, as a fraction.
+    pub target: Option<f64>,
+}
+
+/// Why there is no comparison.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Nothing {
+    #[error("there are no trials to compare")]
+    NoTrials,
+    #[error("the trials differ in their seeds alone: there is nothing to compare")]
+    NoAxis,
+    #[error("there is no axis `{asked}` to compare by; {help}")]
+    UnknownAxis { asked: String, help: String },
+    #[error("all trials have the same {by}; {help}")]
+    OneLevel { by: String, help: String },
+    #[error("no trial has {by} `{asked}`; {help}")]
+    UnknownReference { by: String, asked: String, help: String },
+    #[error("no trial has a validation split; `--split test` compares on the test split")]
+    NoValidation,
+    #[error("no cell has {by}={reference} beside another that is else set alike; --by and --reference choose others")]
+    NoPartner { by: String, reference: String },
+}
+
+/// All comparisons, for people and as JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// The axis whose values are compared.
+    pub by: String,
+    /// Its value that others are compared with; null where that is the best cell of each block.
+    pub reference: Option<String>,
+    /// On which all numbers are measured and the best is chosen.
+    #[serde(serialize_with = "split_name")]
+    pub split: Split,
+    pub confidence: f64,
+    /// Of the probabilities `p_corrected`.
+    pub correction: &'static str,
+    /// The number of tests that it is for.
+    pub tests: usize,
+    pub counts: Counts,
+    pub blocks: Vec<Block>,
+    /// What is to be known besides the numbers, in sentences.
+    pub notes: Vec<String>,
+    /// What people call the cells.
+    #[serde(skip)]
+    pub names: Names,
+}
+
+/// Trials by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub trials: usize,
+    pub finished: usize,
+    pub diverged: usize,
+    pub failed: usize,
+    pub crashed: usize,
+    pub unfinished: usize,
+}
+
+/// Cells that are equal in all axes but the compared one and its own.
+#[derive(Clone, Debug, Serialize)]
+pub struct Block {
+    /// The accuracy to reach: what was asked for, or the reference's mean; null where it has none.
+    pub target: Option<f64>,
+    pub reference: Cell,
+    /// The best first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A cell beside its reference.
+#[derive(Clone, Debug, Serialize)]
+pub struct Candidate {
+    #[serde(flatten)]
+    pub cell: Cell,
+    /// Of accuracies, over the seeds of which both cells have one: this one's minus the reference's.
+    pub difference: Mean,
+    pub t: Option<f64>,
+    /// Two-sided.
+    pub p: Option<f64>,
+    /// Corrected for all tests.
+    pub p_corrected: Option<f64>,
+    pub verdict: Verdict,
+    /// Seeds in which this one's accuracy is higher, lower, and equal.
+    pub wins: usize,
+    pub losses: usize,
+    pub ties: usize,
+    /// Pairs of trials that were not computed alike: by other builds of a plugin, or other instruction sets.
+    pub pairs_of_different_origins: usize,
+    /// Settings other than the compared ones that differ from the reference's: key, and the value here and there.
+    pub also_differs_in: BTreeMap<String, [Option<String>; 2]>,
+    /// Of iterations to the target, over the seeds in which both reach it: this one's minus the reference's.
+    pub iterations_difference: Mean,
+    /// The sum of this one's over that of the reference's, over the same seeds.
+    pub iterations_ratio: Option<f64>,
+}
+
+/// What can be said of a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// No seed has an accuracy in both cells.
+    NoPair,
+    /// One seed tells nothing of noise.
+    OneSeed,
+    Better,
+    Worse,
+    /// Noise may be all that there is.
+    Undecided,
+    /// Equal in every seed.
+    Equal,
+    /// The same difference in every seed, so that there is no noise to measure it by.
+    NoSpread,
+}
+
+impl Verdict {
+    fn of(difference: &Mean, p_corrected: Option<f64>) -> Verdict {
+        let Some(mean) = difference.mean else { return Verdict::NoPair };
+        match p_corrected {
+            Some(p) if p < SIGNIFICANT && mean > 0.0 => Verdict::Better,
+            Some(p) if p < SIGNIFICANT => Verdict::Worse,
+            Some(_) => Verdict::Undecided,
+            None if difference.n == 1 => Verdict::OneSeed,
+            None if mean.abs() <= RESOLUTION => Verdict::Equal,
+            None => Verdict::NoSpread,
+        }
+    }
+
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Verdict::NoPair => "no pair",
+            Verdict::OneSeed => "one seed",
+            Verdict::Better => "better",
+            Verdict::Worse => "worse",
+            Verdict::Undecided => "undecided",
+            Verdict::Equal => "equal",
+            Verdict::NoSpread => "no spread",
+        }
+    }
+}
+
+fn split_name<S: serde::Serializer>(split: &Split, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(split.name())
+}
+
+/// Compares trials.
+///
+/// # Errors
+///
+/// Where there is nothing to compare, or not as it was asked for.
+pub fn compare(trials: &Trials, asked: &Asked) -> Result<Comparison, Nothing> {
+    if trials.trials.is_empty() {
+        return Err(Nothing::NoTrials);
+    }
+    let by = axis(trials, asked.by.as_deref())?;
+    let by_name = trials.axes[by].name.clone();
+    let reference = reference(trials, by, asked.reference.as_deref())?;
+    let split = split(trials, asked.split)?;
+    let cells: Vec<Cell> = trials.cells().iter().map(|members| Cell::of(trials, members, by, split)).collect();
+    let values = cells.iter().map(|cell| &cell.values[..]);
+    let names = Names::new(&trials.axes, (0..).zip(values));
+
+    let own: Vec<bool> = (0..trials.axes.len()).map(|axis| axis == by || belongs(trials, axis, by)).collect();
+    let mut keys: Vec<String> = Vec::new();
+    let mut groups: BTreeMap<String, Vec<Cell>> = BTreeMap::new();
+    for cell in cells {
+        let key = trials.key(&cell.values, |axis| !own[axis]);
+        let group = groups.entry(key.clone()).or_default();
+        if group.is_empty() {
+            keys.push(key);
+        }
+        group.push(cell);
+    }
+    let mut notes = Notes::default();
+    let mut blocks = Vec::new();
+    for key in keys {
+        let cells = groups.remove(&key).unwrap_or_default();
+        if let Some(block) = block(trials, cells, by, reference.as_deref(), asked.target, &names, &mut notes) {
+            blocks.push(block);
+        }
+    }
+    if blocks.is_empty() {
+        let reference = reference.unwrap_or_else(|| "the best".to_owned());
+        return Err(Nothing::NoPartner { by: by_name, reference });
+    }
+    let tests = correct(&mut blocks);
+    notes.of_results(trials, &blocks, &by_name, reference.as_deref(), tests, &names);
+    Ok(Comparison {
+        by: by_name,
+        reference,
+        split,
+        confidence: CONFIDENCE,
+        correction: "holm",
+        tests,
+        counts: counts(trials),
+        blocks,
+        notes: notes.said,
+        names,
+    })
+}
+
+/// The axis to compare by: the one that is asked for, by its name or without its section, or the first that differs.
+fn axis(trials: &Trials, asked: Option<&str>) -> Result<usize, Nothing> {
+    let differs = |&axis: &usize| !trials.is_seed(axis) && levels(trials, axis).len() > 1;
+    let name = |axis: usize| trials.axes[axis].name.as_str();
+    let mut differing: Vec<usize> = (0..trials.axes.len()).filter(differs).collect();
+    differing.sort_by_key(|&axis| {
+        ["policy", "optimizer", OUTPUT].iter().position(|first| *first == name(axis)).unwrap_or(3)
+    });
+    let Some(asked) = asked else { return differing.first().copied().ok_or(Nothing::NoAxis) };
+    let others: Vec<&str> = differing.iter().map(|&axis| name(axis)).collect();
+    let short = |axis: usize| name(axis).rsplit('.').next() == Some(asked);
+    let axes = || 0..trials.axes.len();
+    let found = axes().find(|&axis| name(axis) == asked).or_else(|| axes().find(|&axis| short(axis)));
+    match found.filter(|&axis| !trials.is_seed(axis)) {
+        Some(axis) if differs(&axis) => Ok(axis),
+        Some(axis) => Err(Nothing::OneLevel { by: name(axis).to_owned(), help: choose(&others) }),
+        None => Err(Nothing::UnknownAxis { asked: asked.to_owned(), help: suggest::help(asked, others) }),
+    }
+}
+
+fn choose(axes: &[&str]) -> String {
+    match axes {
+        [] => "they differ in their seeds alone".to_owned(),
+        axes => format!("they differ in {}", suggest::all_of(axes)),
+    }
+}
+
+/// The values of an axis, in the order of the trials.
+fn levels(trials: &Trials, axis: usize) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let level = |index: usize| level(trials, index, axis);
+    (0..trials.trials.len()).map(level).filter(|level| seen.insert(level.clone())).collect()
+}
+
+fn level(trials: &Trials, trial: usize, axis: usize) -> String {
+    trials.trials[trial].values[axis].as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+}
+
+/// The value that others are compared with; none for the best.
+fn reference(trials: &Trials, by: usize, asked: Option<&str>) -> Result<Option<String>, Nothing> {
+    let levels = levels(trials, by);
+    let by = &trials.axes[by].name;
+    match asked {
+        Some(asked) if levels.iter().any(|level| level == asked) => Ok(Some(asked.to_owned())),
+        Some(asked) => {
+            let help = suggest::help(asked, levels.iter().map(String::as_str));
+            Err(Nothing::UnknownReference { by: by.clone(), asked: asked.to_owned(), help })
+        }
+        None => Ok(levels.into_iter().find(|level| by == "policy" && level == "fixed")),
+    }
+}
+
+/// Validation, where all trials have it: what is chosen on test flatters there.
+fn split(trials: &Trials, asked: Option<Split>) -> Result<Split, Nothing> {
+    let is_validated = |trial: &trials::Trial| trial.trial.is_validated;
+    if asked == Some(Split::Validation) && !trials.trials.iter().any(is_validated) {
+        return Err(Nothing::NoValidation);
+    }
+    Ok(asked.unwrap_or_else(|| choosing_split(trials.trials.iter().all(is_validated))))
+}
+
+/// True if an axis belongs to the compared one, as `max_lr` does to policies: its values are others for other values of that
+/// one. `policy` and `optimizer` belong to none, and an axis is looked at for each policy, or each optimizer, by itself.
+fn belongs(trials: &Trials, axis: usize, by: usize) -> bool {
+    let is_named = |axis: usize| ["policy", "optimizer"].contains(&trials.axes[axis].name.as_str());
+    if is_named(axis) || trials.is_seed(axis) {
+        return false;
+    }
+    let mut values: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (index, trial) in trials.trials.iter().enumerate() {
+        let others = trials.key(&trial.values, |other| is_named(other) && other != by);
+        let levels = values.entry(others).or_default();
+        levels.entry(level(trials, index, by)).or_default().insert(level(trials, index, axis));
+    }
+    values.into_values().any(|levels| {
+        let mut sets = levels.into_values();
+        let first = sets.next();
+        sets.any(|set| Some(&set) != first.as_ref())
+    })
+}
+
+/// The cells of one block, each beside the reference. None where there is none, or nothing beside it.
+fn block(
+    trials: &Trials,
+    mut cells: Vec<Cell>,
+    by: usize,
+    reference: Option<&str>,
+    target: Option<f64>,
+    names: &Names,
+    notes: &mut Notes,
+) -> Option<Block> {
+    let is_reference = |cell: &Cell| reference.is_none_or(|reference| cell.level == reference);
+    let possible: Vec<usize> = (0..cells.len()).filter(|&place| is_reference(&cells[place])).collect();
+    // A cell of which little is finished yet is not the best by one lucky seed.
+    let most = possible.iter().map(|&place| cells[place].accuracy.n).max().unwrap_or(0);
+    let rank = |&place: &usize| {
+        let accuracy = &cells[place].accuracy;
+        (2 * accuracy.n >= most && most > 0).then_some(accuracy.mean).flatten().unwrap_or(f64::NEG_INFINITY)
+    };
+    // The first of equals.
+    let best = possible.iter().copied().rev().max_by(|a, b| rank(a).total_cmp(&rank(b)));
+    let called = |cell: &Cell| called(names, cell);
+    let Some(best) = best else {
+        notes.alone.extend(cells.iter().map(called));
+        return None;
+    };
+    let mut reference_cell = cells.remove(best);
+    if reference.is_some() {
+        if possible.len() > 1 {
+            let others = words::counted(possible.len(), "cell");
+            notes.said.push(format!(
+                "the reference {} is the best of {others} with this {}",
+                called(&reference_cell),
+                trials.axes[by].name
+            ));
+        }
+        cells.retain(|cell| !is_reference(cell));
+    }
+    if cells.is_empty() {
+        notes.alone.push(called(&reference_cell));
+        return None;
+    }
+    let target = target.or(reference_cell.accuracy.mean);
+    reference_cell.reach(target);
+    let mut candidates: Vec<Candidate> = cells
+        .into_iter()
+        .map(|mut cell| {
+            cell.reach(target);
+            candidate(trials, cell, &reference_cell, by)
+        })
+        .collect();
+    let mean = |candidate: &Candidate| candidate.difference.mean.unwrap_or(f64::NEG_INFINITY);
+    candidates.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
+    Some(Block { target, reference: reference_cell, candidates })
+}
+
+/// One cell beside its reference; its verdict comes with the correction.
+fn candidate(trials: &Trials, cell: Cell, reference: &Cell, by: usize) -> Candidate {
+    let pairs: Vec<(&cell::Member, &cell::Member)> = cell.pairs(reference).collect();
+    let differences: Vec<f64> = pairs.iter().filter_map(|(a, b)| Some(a.accuracy? - b.accuracy?)).collect();
+    let count = |is_counted: &dyn Fn(f64) -> bool| differences.iter().filter(|&&it| is_counted(it)).count();
+    let (wins, losses) = (count(&|it| it > RESOLUTION), count(&|it| it < -RESOLUTION));
+    let difference = Mean::of(differences.iter().copied(), RESOLUTION);
+    let origin = |member: &cell::Member| trial_origin(trials, member.index);
+    let different =
+        pairs.iter().filter(|(a, b)| a.accuracy.and(b.accuracy).is_some() && origin(a) != origin(b)).count();
+    let both: Vec<[f64; 2]> = pairs.iter().filter_map(|(a, b)| Some([a.reached? as f64, b.reached? as f64])).collect();
+    let [here, there] = [0, 1].map(|side| both.iter().map(|pair| pair[side]).sum::<f64>());
+    Candidate {
+        t: difference.t(),
+        p: difference.p(),
+        p_corrected: None,
+        verdict: Verdict::NoPair,
+        wins,
+        losses,
+        ties: difference.n - wins - losses,
+        pairs_of_different_origins: different,
+        also_differs_in: others(trials, &cell, reference, by),
+        iterations_difference: Mean::of(both.iter().map(|[here, there]| here - there), 0.0),
+        iterations_ratio: (there > 0.0).then_some(here / there),
+        difference,
+        cell,
+    }
+}
+
+/// Settings that are not those that are compared, and differ all the same.
+fn others(trials: &Trials, cell: &Cell, reference: &Cell, by: usize) -> BTreeMap<String, [Option<String>; 2]> {
+    let by = trials.axes[by].name.as_str();
+    // A policy is its schedules, an optimizer its options and the schedules of its hyper-parameters.
+    let is_compared = |key: &str| {
+        let last = |name: &str| name.rsplit('.').next().map(str::to_owned);
+        match by {
+            OUTPUT => true,
+            "policy" => key.starts_with("schedule."),
+            "optimizer" => {
+                ["schedule.", "optimizer."].iter().any(|section| key.starts_with(section)) || key == "parameter_groups"
+            }
+            _ => key.starts_with("schedule.") || last(key) == last(by),
+        }
+    };
+    let of = |cell: &Cell| cell.members.first().map(|member| &trials.trials[member.index].settings);
+    let (Some(here), Some(there)) = (of(cell), of(reference)) else { return BTreeMap::new() };
+    let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+    let differs = |key: &&String| here.get(*key) != there.get(*key) && !is_compared(key);
+    keys.into_iter()
+        .filter(differs)
+        .map(|key| (key.clone(), [here.get(key).cloned(), there.get(key).cloned()]))
+        .collect()
+}
+
+/// Gives every candidate its verdict. Returns the number of tests.
+fn correct(blocks: &mut [Block]) -> usize {
+    let candidates = || blocks.iter().flat_map(|block| &block.candidates);
+    let tests: Vec<f64> = candidates().filter_map(|candidate| candidate.p).collect();
+    let mut corrected = holm(&tests).into_iter();
+    for candidate in blocks.iter_mut().flat_map(|block| &mut block.candidates) {
+        candidate.p_corrected = candidate.p.and_then(|_| corrected.next());
+        candidate.verdict = Verdict::of(&candidate.difference, candidate.p_corrected);
+    }
+    tests.len()
+}
+
+fn counts(trials: &Trials) -> Counts {
+    use clr_store::Status;
+    let mut counts = Counts { trials: trials.trials.len(), ..Counts::default() };
+    for trial in &trials.trials {
+        *match trial.trial.status {
+            Status::Finished => &mut counts.finished,
+            Status::Diverged => &mut counts.diverged,
+            Status::Failed => &mut counts.failed,
+            Status::Crashed => &mut counts.crashed,
+            Status::Unfinished => &mut counts.unfinished,
+        } += 1;
+    }
+    counts
+}
+
+fn trial_origin(trials: &Trials, index: usize) -> String {
+    let trial = &trials.trials[index].trial;
+    origin(&trial.plugin, trial.numerics.as_deref(), trial.build.as_deref())
+}
+
+/// A cell as people call it.
+pub fn called(names: &Names, cell: &Cell) -> String {
+    let words = names.words(&cell.values);
+    if words.is_empty() { cell.level.clone() } else { words }
+}
+
+/// What is to be known besides the numbers.
+#[derive(Default)]
+struct Notes {
+    said: Vec<String>,
+    /// Cells with nothing to be compared with.
+    alone: Vec<String>,
+}
+
+impl Notes {
+    fn of_results(
+        &mut self,
+        trials: &Trials,
+        blocks: &[Block],
+        by: &str,
+        reference: Option<&str>,
+        tests: usize,
+        names: &Names,
+    ) {
+        let candidates = || blocks.iter().flat_map(|block| &block.candidates);
+        self.of_seeds(candidates());
+        if tests > 1 {
+            self.said.push(format!(
+                "p is corrected for {tests} comparisons by Holm's method, and the verdict is by p; each interval stands by itself"
+            ));
+        }
+        if reference.is_none() {
+            self.said.push(
+                "the reference is the best by the same numbers, so a part of its lead may be luck; --reference names another"
+                    .to_owned(),
+            );
+        }
+        let no_spread = candidates().filter(|candidate| candidate.verdict == Verdict::NoSpread).count();
+        if no_spread > 0 {
+            let differ = words::counted(no_spread, "comparison");
+            self.said.push(format!(
+                "{differ} with the same difference in every seed: without spread there is no noise to measure it by, and no test. \
+                 Does the seed decide anything there?"
+            ));
+        }
+        let has_lost = |cell: &Cell| cell.diverged > 0 && cell.accuracy.n > 0;
+        if candidates().any(|candidate| has_lost(&candidate.cell))
+            || blocks.iter().any(|block| has_lost(&block.reference))
+        {
+            self.said.push(
+                "trials that diverged are in no mean: what diverges with some seeds is worse than its mean says"
+                    .to_owned(),
+            );
+        }
+        for block in blocks {
+            self.of_cell(&block.reference, None, names);
+            for candidate in &block.candidates {
+                self.of_cell(&candidate.cell, Some(&candidate.difference), names);
+            }
+        }
+        if !self.alone.is_empty() {
+            let beside =
+                reference.map_or_else(|| format!("another {by}"), |reference| format!("{by} {reference} and another"));
+            let alone = words::some_of(&self.alone);
+            self.said.push(format!("in no comparison, where there is not {beside} that is else set alike: {alone}"));
+        }
+        self.of_others(blocks, by, names);
+        self.of_origins(trials, candidates());
+        if trials.repeated > 0 {
+            let repeated = words::counted(trials.repeated, "trial");
+            self.said.push(format!("{repeated} in several outputs: each counts once"));
+        }
+    }
+
+    /// What so many seeds can tell.
+    fn of_seeds<'a>(&mut self, candidates: impl Iterator<Item = &'a Candidate> + Clone) {
+        let with_one = candidates.clone().filter(|candidate| candidate.verdict == Verdict::OneSeed).count();
+        if with_one > 0 {
+            let all = candidates.clone().all(|candidate| candidate.difference.n <= 1);
+            let of = if all { String::new() } else { format!(" ({})", words::counted(with_one, "comparison")) };
+            self.said.push(format!(
+                "with 1 seed nothing can be said about noise{of}: train more, such as `seeds = [1, 2, 3, 4, 5]` in [experiment]"
+            ));
+        }
+        let fewest = candidates.filter(|candidate| candidate.p.is_some()).map(|candidate| candidate.difference.n).min();
+        if let Some(n @ 2..=4) = fewest {
+            let times = |n: usize| quantile(SIGNIFICANT, (n - 1) as f64) / (n as f64).sqrt();
+            self.said.push(format!(
+                "with {n} seeds a mean difference shows only where it is more than {:.1} times the spread of the differences; with \
+                 5 seeds {:.1} times, with 10 seeds {:.1}",
+                times(n),
+                times(5),
+                times(10)
+            ));
+        }
+    }
+
+    /// Trials of a cell that are in no pair, and why.
+    fn of_cell(&mut self, cell: &Cell, difference: Option<&Mean>, names: &Names) {
+        let mut why = cell.without_accuracy();
+        let paired = difference.map_or(cell.accuracy.n, |difference| difference.n);
+        if cell.accuracy.n > paired {
+            why.push(format!("{} without a partner of the same seed", cell.accuracy.n - paired));
+        }
+        if !why.is_empty() {
+            let (missing, all) = (cell.trials - paired, words::counted(cell.trials, "trial"));
+            let are = if missing == 1 { "is" } else { "are" };
+            self.said.push(format!("{}: {missing} of {all} {are} in no pair: {}", called(names, cell), why.join(", ")));
+        }
+    }
+
+    /// Differences besides the one that is compared.
+    fn of_others(&mut self, blocks: &[Block], by: &str, names: &Names) {
+        let mut said: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for block in blocks {
+            for candidate in block.candidates.iter().filter(|candidate| !candidate.also_differs_in.is_empty()) {
+                let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+                let pairs = candidate.also_differs_in.iter();
+                let pairs: Vec<String> = pairs
+                    .map(|(key, [here, there])| format!("{key} {} and not {}", value(here), value(there)))
+                    .collect();
+                said.entry(words::some_of(&pairs)).or_default().push(called(names, &candidate.cell));
+            }
+        }
+        for (what, cells) in said {
+            let have = if cells.len() == 1 { "has" } else { "have" };
+            self.said
+                .push(format!("more than {by} differs from the reference: {} {have} {what}", words::some_of(&cells)));
+        }
+    }
+
+    /// What was not computed alike.
+    fn of_origins<'a>(&mut self, trials: &Trials, candidates: impl Iterator<Item = &'a Candidate> + Clone) {
+        let done = (0..trials.trials.len()).filter(|&index| trials.trials[index].trial.status.is_done());
+        let mixed = Mixed::of(done.map(|index| (&*trials.trials[index].trial.plugin, trial_origin(trials, index))));
+        if let Some(Several { by, list, switch }) = mixed.said() {
+            let pairs: usize = candidates.clone().map(|candidate| candidate.difference.n).sum();
+            let different: usize = candidates.map(|candidate| candidate.pairs_of_different_origins).sum();
+            self.said.push(format!(
+                "trained by {by}: {list}; in {different} of {} the two are not alike; {switch} those of others again",
+                words::counted(pairs, "pair")
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
