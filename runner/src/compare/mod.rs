@@ -7,6 +7,7 @@
 //! best: so nobody wins against a badly tuned one.
 
 mod cell;
+mod notes;
 pub mod statistics;
 pub mod trials;
 
@@ -14,13 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clr_host::Split;
 use clr_plan::Names;
-use clr_store::origins::{Mixed, Several, origin};
+use clr_store::origins::origin;
 use clr_store::result::choosing_split;
-use clr_terminal::{suggest, words};
+use clr_terminal::suggest;
 use serde::Serialize;
 
 pub use self::cell::{Cell, Iterations, RESOLUTION};
-use self::statistics::{CONFIDENCE, Mean, holm, quantile};
+use self::notes::{Notes, answer};
+use self::statistics::{CONFIDENCE, Mean, holm};
 use self::trials::{OUTPUT, Trials};
 
 /// A difference is taken for one where chance alone gives one so large in fewer than 5 of 100 comparisons.
@@ -95,6 +97,8 @@ pub struct Counts {
 /// Cells that are equal in all axes but the compared one and its own.
 #[derive(Clone, Debug, Serialize)]
 pub struct Block {
+    /// In a sentence.
+    pub answer: String,
     /// The accuracy to reach: what was asked for, or the reference's mean; null where it has none.
     pub target: Option<f64>,
     pub reference: Cell,
@@ -219,7 +223,10 @@ pub fn compare(trials: &Trials, asked: &Asked) -> Result<Comparison, Nothing> {
         return Err(Nothing::NoPartner { by: by_name, reference });
     }
     let tests = correct(&mut blocks);
-    notes.of_results(trials, &blocks, &by_name, reference.as_deref(), tests, &names);
+    for block in &mut blocks {
+        block.answer = answer(block, &own, reference.is_some(), &names);
+    }
+    notes.add_results(trials, &blocks, &by_name, reference.as_deref(), tests, &names);
     Ok(Comparison {
         by: by_name,
         reference,
@@ -229,7 +236,7 @@ pub fn compare(trials: &Trials, asked: &Asked) -> Result<Comparison, Nothing> {
         tests,
         counts: counts(trials),
         blocks,
-        notes: notes.said,
+        notes: notes.said(),
         names,
     })
 }
@@ -335,25 +342,19 @@ fn block(
     };
     // The first of equals.
     let best = possible.iter().copied().rev().max_by(|a, b| rank(a).total_cmp(&rank(b)));
-    let called = |cell: &Cell| called(names, cell);
     let Some(best) = best else {
-        notes.alone.extend(cells.iter().map(called));
+        cells.iter().for_each(|cell| notes.add_alone(cell, names));
         return None;
     };
     let mut reference_cell = cells.remove(best);
     if reference.is_some() {
         if possible.len() > 1 {
-            let others = words::counted(possible.len(), "cell");
-            notes.said.push(format!(
-                "the reference {} is the best of {others} with this {}",
-                called(&reference_cell),
-                trials.axes[by].name
-            ));
+            notes.add_best_of(possible.len(), &reference_cell, &trials.axes[by].name, names);
         }
         cells.retain(|cell| !is_reference(cell));
     }
     if cells.is_empty() {
-        notes.alone.push(called(&reference_cell));
+        notes.add_alone(&reference_cell, names);
         return None;
     }
     let target = target.or(reference_cell.accuracy.mean);
@@ -367,7 +368,7 @@ fn block(
         .collect();
     let mean = |candidate: &Candidate| candidate.difference.mean.unwrap_or(f64::NEG_INFINITY);
     candidates.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
-    Some(Block { target, reference: reference_cell, candidates })
+    Some(Block { answer: String::new(), target, reference: reference_cell, candidates })
 }
 
 /// One cell beside its reference; its verdict comes with the correction.
@@ -454,152 +455,6 @@ fn counts(trials: &Trials) -> Counts {
 fn trial_origin(trials: &Trials, index: usize) -> String {
     let trial = &trials.trials[index].trial;
     origin(&trial.plugin, trial.numerics.as_deref(), trial.build.as_deref())
-}
-
-/// A cell as people call it.
-pub fn called(names: &Names, cell: &Cell) -> String {
-    let words = names.words(&cell.values);
-    if words.is_empty() { cell.level.clone() } else { words }
-}
-
-/// What is to be known besides the numbers.
-#[derive(Default)]
-struct Notes {
-    said: Vec<String>,
-    /// Cells with nothing to be compared with.
-    alone: Vec<String>,
-}
-
-impl Notes {
-    fn of_results(
-        &mut self,
-        trials: &Trials,
-        blocks: &[Block],
-        by: &str,
-        reference: Option<&str>,
-        tests: usize,
-        names: &Names,
-    ) {
-        let candidates = || blocks.iter().flat_map(|block| &block.candidates);
-        self.of_seeds(candidates());
-        if tests > 1 {
-            self.said.push(format!(
-                "p is corrected for {tests} comparisons by Holm's method, and the verdict is by p; each interval stands by itself"
-            ));
-        }
-        if reference.is_none() {
-            self.said.push(
-                "the reference is the best by the same numbers, so a part of its lead may be luck; --reference names another"
-                    .to_owned(),
-            );
-        }
-        let no_spread = candidates().filter(|candidate| candidate.verdict == Verdict::NoSpread).count();
-        if no_spread > 0 {
-            let differ = words::counted(no_spread, "comparison");
-            self.said.push(format!(
-                "{differ} with the same difference in every seed: without spread there is no noise to measure it by, and no test. \
-                 Does the seed decide anything there?"
-            ));
-        }
-        let has_lost = |cell: &Cell| cell.diverged > 0 && cell.accuracy.n > 0;
-        if candidates().any(|candidate| has_lost(&candidate.cell))
-            || blocks.iter().any(|block| has_lost(&block.reference))
-        {
-            self.said.push(
-                "trials that diverged are in no mean: what diverges with some seeds is worse than its mean says"
-                    .to_owned(),
-            );
-        }
-        for block in blocks {
-            self.of_cell(&block.reference, None, names);
-            for candidate in &block.candidates {
-                self.of_cell(&candidate.cell, Some(&candidate.difference), names);
-            }
-        }
-        if !self.alone.is_empty() {
-            let beside =
-                reference.map_or_else(|| format!("another {by}"), |reference| format!("{by} {reference} and another"));
-            let alone = words::some_of(&self.alone);
-            self.said.push(format!("in no comparison, where there is not {beside} that is else set alike: {alone}"));
-        }
-        self.of_others(blocks, by, names);
-        self.of_origins(trials, candidates());
-        if trials.repeated > 0 {
-            let repeated = words::counted(trials.repeated, "trial");
-            self.said.push(format!("{repeated} in several outputs: each counts once"));
-        }
-    }
-
-    /// What so many seeds can tell.
-    fn of_seeds<'a>(&mut self, candidates: impl Iterator<Item = &'a Candidate> + Clone) {
-        let with_one = candidates.clone().filter(|candidate| candidate.verdict == Verdict::OneSeed).count();
-        if with_one > 0 {
-            let all = candidates.clone().all(|candidate| candidate.difference.n <= 1);
-            let of = if all { String::new() } else { format!(" ({})", words::counted(with_one, "comparison")) };
-            self.said.push(format!(
-                "with 1 seed nothing can be said about noise{of}: train more, such as `seeds = [1, 2, 3, 4, 5]` in [experiment]"
-            ));
-        }
-        let fewest = candidates.filter(|candidate| candidate.p.is_some()).map(|candidate| candidate.difference.n).min();
-        if let Some(n @ 2..=4) = fewest {
-            let times = |n: usize| quantile(SIGNIFICANT, (n - 1) as f64) / (n as f64).sqrt();
-            self.said.push(format!(
-                "with {n} seeds a mean difference shows only where it is more than {:.1} times the spread of the differences; with \
-                 5 seeds {:.1} times, with 10 seeds {:.1}",
-                times(n),
-                times(5),
-                times(10)
-            ));
-        }
-    }
-
-    /// Trials of a cell that are in no pair, and why.
-    fn of_cell(&mut self, cell: &Cell, difference: Option<&Mean>, names: &Names) {
-        let mut why = cell.without_accuracy();
-        let paired = difference.map_or(cell.accuracy.n, |difference| difference.n);
-        if cell.accuracy.n > paired {
-            why.push(format!("{} without a partner of the same seed", cell.accuracy.n - paired));
-        }
-        if !why.is_empty() {
-            let (missing, all) = (cell.trials - paired, words::counted(cell.trials, "trial"));
-            let are = if missing == 1 { "is" } else { "are" };
-            self.said.push(format!("{}: {missing} of {all} {are} in no pair: {}", called(names, cell), why.join(", ")));
-        }
-    }
-
-    /// Differences besides the one that is compared.
-    fn of_others(&mut self, blocks: &[Block], by: &str, names: &Names) {
-        let mut said: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for block in blocks {
-            for candidate in block.candidates.iter().filter(|candidate| !candidate.also_differs_in.is_empty()) {
-                let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
-                let pairs = candidate.also_differs_in.iter();
-                let pairs: Vec<String> = pairs
-                    .map(|(key, [here, there])| format!("{key} {} and not {}", value(here), value(there)))
-                    .collect();
-                said.entry(words::some_of(&pairs)).or_default().push(called(names, &candidate.cell));
-            }
-        }
-        for (what, cells) in said {
-            let have = if cells.len() == 1 { "has" } else { "have" };
-            self.said
-                .push(format!("more than {by} differs from the reference: {} {have} {what}", words::some_of(&cells)));
-        }
-    }
-
-    /// What was not computed alike.
-    fn of_origins<'a>(&mut self, trials: &Trials, candidates: impl Iterator<Item = &'a Candidate> + Clone) {
-        let done = (0..trials.trials.len()).filter(|&index| trials.trials[index].trial.status.is_done());
-        let mixed = Mixed::of(done.map(|index| (&*trials.trials[index].trial.plugin, trial_origin(trials, index))));
-        if let Some(Several { by, list, switch }) = mixed.said() {
-            let pairs: usize = candidates.clone().map(|candidate| candidate.difference.n).sum();
-            let different: usize = candidates.map(|candidate| candidate.pairs_of_different_origins).sum();
-            self.said.push(format!(
-                "trained by {by}: {list}; in {different} of {} the two are not alike; {switch} those of others again",
-                words::counted(pairs, "pair")
-            ));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -140,6 +140,11 @@ fn policies_are_compared_with_fixed_for_each_optimizer_and_fit_80_columns() {
             fixed      adam             71.00% 2 of 3       40      40            -
             adam_long  adam             71.00% 0 of 3        -       -            -     -
 
+            sgd: triangular max_lr=0.1 is better than fixed: +11.50 points (+10.26 to +12.74
+              over 3 seeds, p = 0.002)
+            adam: fixed is better than adam_long, which has -9.33 points (-12.20 to -6.46
+              over 3 seeds, p = 0.010)
+
             15 trials: 15 finished
             with 3 seeds a mean difference shows only where it is more than 2.5 times the
               spread of the differences; with 5 seeds 1.2 times, with 10 seeds 0.7
@@ -181,6 +186,32 @@ fn one_seed_gives_a_difference_and_no_verdict() {
     assert!((candidate.difference.mean.unwrap() - 0.12).abs() < 1e-7);
     assert_eq!(comparison.tests, 0);
     check_note(&comparison, "with 1 seed nothing can be said about noise: train more");
+}
+
+#[test]
+fn the_answer_is_a_sentence_for_every_kind_of_result() {
+    let answers = |made: &[Made], reference: Option<&str>| -> Vec<String> {
+        let by = reference.is_none().then(|| "max_lr".to_owned());
+        let asked = Asked { by, reference: reference.map(str::to_owned), ..Asked::default() };
+        compared(made, &asked).blocks.into_iter().map(|block| block.answer).collect()
+    };
+    let fixed = Some("fixed");
+    assert_eq!(
+        answers(&GRID, fixed),
+        [
+            "sgd: triangular max_lr=0.1 is better than fixed: +11.50 points (+10.26 to +12.74 over 3 seeds, p = 0.002)",
+            "adam: fixed is better than adam_long, which has -9.33 points (-12.20 to -6.46 over 3 seeds, p = 0.010)",
+        ]
+    );
+    let undecided = "nothing is shown to be better than fixed: triangular has +0.00 points (-2.48 to +2.48 over 3 seeds, p = 1.000)";
+    assert_eq!(answers(&[&GRID[..3], &GRID[6..9]].concat(), fixed), [undecided]);
+    let one = "triangular is +12.00 points from fixed in 1 seed, which tells nothing of noise";
+    assert_eq!(answers(&[GRID[0], GRID[3]], fixed), [one]);
+    assert_eq!(answers(&[GRID[0], GRID[4]], fixed), ["no seed has finished both with fixed and with another"]);
+    assert_eq!(
+        answers(&GRID[3..9], None),
+        ["max_lr=0.1 is better than max_lr=0.2, which has -11.50 points (-15.23 to -7.77 over 3 seeds, p = 0.006)"]
+    );
 }
 
 #[test]

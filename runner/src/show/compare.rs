@@ -68,6 +68,10 @@ pub fn comparison(comparison: &Comparison, terminal: &Terminal) -> String {
         let _ = writeln!(text, "and {more} more in each table; --json has all");
     }
     text.push('\n');
+    for block in &blocks[..if terminal.width.is_some() { blocks.len().min(LISTED) } else { blocks.len() }] {
+        let _ = writeln!(text, "{}", words::wrapped(&block.answer, terminal.width, 2));
+    }
+    text.push('\n');
     let statuses = [
         (counts.finished, "finished"),
         (counts.diverged, "diverged"),
