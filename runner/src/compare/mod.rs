@@ -57,6 +57,8 @@ pub enum Nothing {
     NoValidation,
     #[error("no cell has {by}={reference} beside another that is else set alike; --by and --reference choose others")]
     NoPartner { by: String, reference: String },
+    #[error("no two cells differ in {by} alone; --by chooses another axis")]
+    NoPair { by: String },
 }
 
 /// All comparisons, for people and as JSON.
@@ -219,8 +221,10 @@ pub fn compare(trials: &Trials, asked: &Asked) -> Result<Comparison, Nothing> {
         }
     }
     if blocks.is_empty() {
-        let reference = reference.unwrap_or_else(|| "the best".to_owned());
-        return Err(Nothing::NoPartner { by: by_name, reference });
+        return Err(match reference {
+            Some(reference) => Nothing::NoPartner { by: by_name, reference },
+            None => Nothing::NoPair { by: by_name },
+        });
     }
     let tests = correct(&mut blocks);
     for block in &mut blocks {

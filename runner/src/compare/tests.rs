@@ -392,5 +392,9 @@ fn where_there_is_nothing_to_compare_it_is_said_what_there_is() {
         refused(&[GRID[0], GRID[12]], None, None),
         "no cell has policy=fixed beside another that is else set alike; --by and --reference choose others"
     );
+    assert_eq!(
+        refused(&[GRID[0], GRID[12]], Some("optimizer"), None),
+        "no two cells differ in optimizer alone; --by chooses another axis"
+    );
     assert!(refused(&GRID, Some("seed"), None).starts_with("there is no axis `seed` to compare by"));
 }

@@ -120,7 +120,11 @@ fn differences(rows: &[Row<'_>]) -> Vec<Column> {
 /// How soon the target is reached.
 fn iterations(rows: &[Row<'_>]) -> Vec<Column> {
     let column = |of: &dyn Fn(&Row<'_>) -> String| -> Vec<String> { rows.iter().map(of).collect() };
-    let whole = |number: f64| thousands(number.round().max(0.0) as u128);
+    let whole = |number: f64| match number.max(0.0) {
+        // Of few iterations a mean is no whole number.
+        few if few < 100.0 && few.fract() != 0.0 => format!("{few:.1}"),
+        many => thousands(many.round() as u128),
+    };
     let spread = |row: &Row<'_>| match (row.cell.iterations.least, row.cell.iterations.most) {
         (Some(least), Some(most)) if least == most => whole(least as f64),
         (Some(least), Some(most)) => format!("{} to {}", whole(least as f64), whole(most as f64)),
