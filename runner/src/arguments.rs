@@ -24,7 +24,7 @@ pub enum Mistake {
 }
 
 /// Words by which others know a command: it is named, and never run unasked.
-const OTHER_WORDS: [(&str, &str); 28] = [
+const OTHER_WORDS: [(&str, &str); 32] = [
     ("run", ""),
     ("train", ""),
     ("start", ""),
@@ -53,6 +53,10 @@ const OTHER_WORDS: [(&str, &str); 28] = [
     ("weights", "export"),
     ("diff", "compare"),
     ("rank", "compare"),
+    ("lr-find", "range-test"),
+    ("lr_find", "range-test"),
+    ("lr-finder", "range-test"),
+    ("range_test", "range-test"),
 ];
 
 /// Reads the arguments after the program's name.
@@ -389,7 +393,7 @@ mod tests {
             (
                 "optimise s.toml",
                 "there is no command `optimise`, and no file of that name to run; there are `check`, `plan`, `schedule`, \
-                 `status`, `compare`, `verify`, `plugin`, `data`, `export`, `evaluate`, `schema`, `completions` and `man`",
+                 `status`, `compare`, `verify`, `plugin`, `data`, `export`, `evaluate`, `range-test`, `schema`, `completions` and `man`",
             ),
         ];
         for (typed, expected) in cases {

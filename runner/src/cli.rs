@@ -177,6 +177,9 @@ pub enum Command {
     Export(ExportArgs),
     /// Measure the states that `keep = "cycles"` kept: each alone, together as an ensemble, and with averaged weights.
     Evaluate(EvaluateArgs),
+    /// Read from the range tests of an output the bounds of a cyclical policy, and what fastai, torch-lr-finder and Lightning
+    /// would suggest. Nothing is trained.
+    RangeTest(RangeTestArgs),
     /// Print the JSON Schema of specs, for editors, or the reference of the spec language, for people.
     Schema(SchemaArgs),
     /// Print a script with which a shell completes commands and options.
@@ -291,6 +294,16 @@ pub struct AgainArgs {
     /// Print no progress, only the results.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct RangeTestArgs {
+    /// The folder of a run, such as outputs/NAME, some of whose policies have `kind = "range_test"`. It may still be going on.
+    #[arg(long, value_name = "OUTPUT")]
+    pub from: PathBuf,
+    /// Print JSON with the curves and what each seed says.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

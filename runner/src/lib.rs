@@ -15,6 +15,7 @@ pub mod logs;
 pub mod manual;
 pub mod plot;
 pub mod progress;
+pub mod range_test;
 pub mod ready;
 pub mod recipe;
 pub mod show;

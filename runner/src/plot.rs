@@ -109,20 +109,29 @@ fn draw(course: &Course<'_>, hyper: &str, width: usize) -> String {
             course.schedule.at(step as u64)
         })
         .collect();
+    curve(&values, hyper, ["0", &last.to_string()], &[], width)
+}
+
+/// A mark below a curve: the place of a value, and a text.
+pub type Mark<'a> = (usize, &'a str);
+
+/// Draws `values`, the first and the last of which are at the `ends` of the axis below them, `width` characters wide (40 at
+/// least). What is not finite is left out.
+pub fn curve(values: &[f64], name: &str, ends: [&str; 2], marks: &[Mark<'_>], width: usize) -> String {
     let finite = values.iter().copied().filter(|value| value.is_finite());
     let (low, high) =
         finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low > high {
-        return format!("  `{hyper}` is never finite\n");
+        return format!("  `{name}` is never finite\n");
     }
     let (low, high) = scale(low, high);
 
     let (top, bottom) = (short(high), short(low));
-    let margin = top.len().max(bottom.len()).max(5) + 1;
+    let margin = top.len().max(bottom.len()).max(name.len()).max(5) + 1;
     // A character is two dots wide; the plotting library wants 32 dots at least, the longest number of iterations 40.
     let columns = width.saturating_sub(margin + 2).clamp(24, 500);
     let dots = 2 * columns - 1;
-    let points = envelope(&values, dots, |value| (value - low) / (high - low));
+    let points = envelope(values, dots, |value| (value - low) / (high - low));
     let shape = Shape::Lines(&points);
     let mut chart = Chart::new_with_y_range(dots as u32, (4 * ROWS - 1) as u32, 0.0, dots as f32, 0.0, 1.0);
     let chart = chart.lineplot(&shape);
@@ -140,9 +149,18 @@ fn draw(course: &Course<'_>, hyper: &str, width: usize) -> String {
         let line = rows.next().unwrap_or("").trim_end_matches([' ', '\u{2800}']);
         let _ = writeln!(text, "{label:>margin$} {axis}{line}");
     }
-    let end = last.to_string();
-    let _ = writeln!(text, "{hyper:>margin$} └{}", "─".repeat(columns));
-    let _ = writeln!(text, "{:>margin$}  0{end:>rest$}", "", rest = columns - 1);
+    let [start, end] = ends;
+    let _ = writeln!(text, "{name:>margin$} └{}", "─".repeat(columns));
+    let _ = writeln!(text, "{:>margin$}  {start}{end:>rest$}", "", rest = columns.saturating_sub(start.len()));
+    for (place, label) in marks {
+        let column = place * (columns - 1) / (values.len().saturating_sub(1)).max(1);
+        // On the other side of the arrow where there is no room for it.
+        let line = match column + 2 + label.len() > columns {
+            true => format!("{label:>before$} ↑", before = column.saturating_sub(1)),
+            false => format!("{:>column$}↑ {label}", ""),
+        };
+        let _ = writeln!(text, "{:>margin$}  {line}", "");
+    }
     text
 }
 

@@ -52,6 +52,7 @@ pub mod source;
 mod store;
 mod summary;
 pub mod swap;
+pub mod sweeps;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,14 @@
 //! `plan.json` as readers of an output need it. What is else in it is skipped, which is quick: the plan of ten thousand trials
 //! is 10 MB.
 
-use std::io;
 use std::path::Path;
+use std::{fmt, io};
 
 use clr_plan::{Axis, AxisKind, AxisValue, TrialId};
+use clr_schedule::RangeTest;
 use clr_schedule::ratio::Ratio;
 use clr_system::regular::{self, LARGEST_RECORD};
-use serde::de::Error as _;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json};
 
@@ -49,6 +50,16 @@ pub struct PlannedTrial {
     /// By name of the axis.
     #[serde(default)]
     pub axes: Map<String, Json>,
+    #[serde(default)]
+    pub schedules: PlannedSchedules,
+}
+
+/// Of the hyper-parameters' schedules, that of the learning rate alone.
+#[derive(Debug, Default, Deserialize)]
+pub struct PlannedSchedules {
+    /// None of other kinds, whose values, if they are a table, are many.
+    #[serde(default, deserialize_with = "range_test")]
+    pub lr: Option<RangeTest>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,6 +129,55 @@ fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ratio, D::Error> 
     let value = Json::deserialize(deserializer)?;
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     text.parse().map_err(|error| D::Error::custom(format_args!("`{value}`: {error}")))
+}
+
+/// A range test, or none: a schedule is a number, or an object with its `kind`.
+fn range_test<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RangeTest>, D::Error> {
+    struct OfSchedule;
+
+    impl<'de> Visitor<'de> for OfSchedule {
+        type Value = Option<RangeTest>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a schedule")
+        }
+
+        fn visit_f64<E>(self, _: f64) -> Result<Option<RangeTest>, E> {
+            Ok(None)
+        }
+
+        fn visit_u64<E>(self, _: u64) -> Result<Option<RangeTest>, E> {
+            Ok(None)
+        }
+
+        fn visit_i64<E>(self, _: i64) -> Result<Option<RangeTest>, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E>(self) -> Result<Option<RangeTest>, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<RangeTest>, A::Error> {
+            let mut fields = Map::new();
+            while let Some(key) = map.next_key::<String>()? {
+                match key.as_str() {
+                    "kind" | "min" | "max" | "steps" | "spacing" => drop(fields.insert(key, map.next_value()?)),
+                    _ => drop(map.next_value::<IgnoredAny>()?),
+                }
+            }
+            let text = |key: &str| fields.get(key).and_then(Json::as_str);
+            let number = |key: &str| fields.get(key).and_then(Json::as_f64);
+            Ok((|| {
+                let geometric = text("spacing")? == "geometric";
+                let steps = fields.get("steps")?.as_u64()?;
+                let range_test = RangeTest { min: number("min")?, max: number("max")?, steps, geometric };
+                (text("kind")? == "range_test").then_some(range_test)
+            })())
+        }
+    }
+
+    deserializer.deserialize_any(OfSchedule)
 }
 
 fn one() -> u64 {

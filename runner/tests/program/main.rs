@@ -15,6 +15,7 @@ mod no_gpu;
 #[cfg(unix)]
 mod not_files;
 mod plugins_in_c;
+mod range_tests;
 mod rebuilt;
 mod results;
 mod resuming;

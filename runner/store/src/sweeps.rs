@@ -1,0 +1,116 @@
+//! The range tests of an output, for a reader: the trials whose learning rate follows one, with their losses and evaluations.
+//! No lock is taken and nothing is written; a run may be going on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use arrow_schema::{DataType, Field};
+use clr_event::Evaluation;
+use clr_plan::{Axis, AxisValue, TrialId};
+use clr_schedule::RangeTest;
+use clr_terminal::words;
+
+use super::StoreError;
+use super::kept::load;
+use super::looks::look_again;
+use super::manifest::Segment;
+use super::plan_file::PlannedAxis;
+use super::reader::{plan, read_evaluations, segments, single_at};
+use super::result::Status;
+use super::schema::Table;
+use super::source::Sources;
+
+/// The range tests of an output.
+#[derive(Clone, Debug)]
+pub struct Sweeps {
+    pub axes: Vec<Axis>,
+    /// In the plan's order.
+    pub trials: Vec<SweptTrial>,
+    /// The number of trials that are no range tests.
+    pub others: usize,
+    /// The files that could not be read, and why.
+    pub unreadable: BTreeMap<String, String>,
+}
+
+/// A trial that is a range test.
+#[derive(Clone, Debug)]
+pub struct SweptTrial {
+    pub id: TrialId,
+    pub label: String,
+    /// One for each axis of the output.
+    pub axes: Vec<Option<AxisValue>>,
+    pub status: Status,
+    /// As of [`super::result::Numbers`].
+    pub diverged_at: Option<u64>,
+    /// The number of updates that were planned.
+    pub iterations: u64,
+    pub lr: RangeTest,
+    /// By iteration, as many as are stored. What was not finite is not a number.
+    pub losses: Vec<f32>,
+    pub evaluations: Vec<Evaluation>,
+}
+
+/// Reads the range tests of the output `folder`. Where a file of rows cannot be read, the rest still is.
+///
+/// # Errors
+///
+/// Where there is no output, or its plan or manifest cannot be read.
+pub fn read(folder: &Path) -> Result<Sweeps, StoreError> {
+    Ok(look_again(folder, || look(folder), |sweeps: &Sweeps| sweeps.unreadable.is_empty())?.found)
+}
+
+fn look(folder: &Path) -> Result<Sweeps, StoreError> {
+    let manifest = load(folder)?;
+    let plan = plan(folder)?;
+    let axes: Vec<Axis> = plan.axes.iter().map(PlannedAxis::axis).collect();
+    let mut sources = Sources::new(folder, &manifest);
+    let mut unreadable = BTreeMap::new();
+    let (mut trials, mut others) = (Vec::new(), 0);
+    for planned in plan.trials {
+        let Some(lr) = planned.schedules.lr else {
+            others += 1;
+            continue;
+        };
+        let record = manifest.trials.get(&planned.id);
+        let mut trial = SweptTrial {
+            id: planned.id,
+            axes: axes.iter().map(|axis| planned.value(axis)).collect(),
+            label: planned.label,
+            status: record.map_or(Status::Unfinished, |record| record.status),
+            diverged_at: record.and_then(|record| record.numbers.diverged_at),
+            iterations: planned.iterations,
+            lr,
+            losses: Vec::new(),
+            evaluations: Vec::new(),
+        };
+        let index = trials.len();
+        // Rows behind others that cannot be read would stand at the wrong iteration.
+        for segment in segments(&manifest, trial.id, Table::Metrics) {
+            if let Err(error) = read_losses(segment, &mut sources, &mut trial.losses) {
+                unreadable.insert(segment.0.to_string(), words::chain(&error));
+                break;
+            }
+        }
+        for segment in segments(&manifest, trial.id, Table::Evals) {
+            match read_evaluations(index, std::slice::from_ref(segment), &mut sources) {
+                Ok(evaluations) => trial.evaluations.extend(evaluations),
+                Err(error) => drop(unreadable.insert(segment.0.to_string(), words::chain(&error))),
+            }
+        }
+        trials.push(trial);
+    }
+    Ok(Sweeps { axes, trials, others, unreadable })
+}
+
+fn read_losses<'a>(segment: &'a Segment, sources: &mut Sources<'a>, losses: &mut Vec<f32>) -> Result<(), StoreError> {
+    let field = [Field::new("loss", DataType::Float32, true)];
+    let before = losses.len();
+    let read = sources.read(segment, &field, |columns| {
+        losses.extend((0..columns[0].len()).map(|row| single_at(columns[0].as_ref(), row)));
+        Ok(())
+    });
+    if read.is_err() {
+        losses.truncate(before);
+    }
+    read
+}
