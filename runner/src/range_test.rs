@@ -474,6 +474,6 @@ mod tests {
         assert_eq!(tests.iter().map(|test| test.name.as_str()).collect::<Vec<_>>(), ["sgd", "adam"]);
         assert!(matches!(tests[0].pair.0, Err(NoPair::NeverRises { .. })));
         let json = serde_json::to_value(&tests[0]).unwrap();
-        assert!(json["pair"]["why_none"].as_str().unwrap().starts_with("it never rises"), "{json}");
+        assert!(json["pair"]["why_none"].as_str().unwrap().starts_with("it never improves"), "{json}");
     }
 }

@@ -142,21 +142,19 @@ impl fmt::Display for NoPair {
                 "it diverged by a rate of {lr:.2e}, after {measurements} measurements, and a curve takes {FEWEST}: lower \
                  `max_lr`, or evaluate more often"
             ),
-            NoPair::NeverRises { climb } => {
-                write!(
-                    f,
-                    "it never rises by more than noise, by {climb:.3} at most: other rates may do, or the model learns nothing"
-                )
-            }
+            NoPair::NeverRises { climb } => write!(
+                f,
+                "it never improves by more than noise, by {climb:.3} at most: other rates may do, or the model learns nothing"
+            ),
             NoPair::HardlyHeld { at } => write!(
                 f,
-                "it rises at a rate of {at:.2e}, but not for {HELD} measurements in a row: evaluate more often, or change \
+                "it improves at a rate of {at:.2e}, but not for {HELD} measurements in a row: evaluate more often, or change \
                  `max_lr`"
             ),
             NoPair::OneStep { at } => write!(
                 f,
-                "it rises from bottom to top between two measurements, at a rate of {at:.2e}: lower `max_lr`, or evaluate more \
-                 often"
+                "it improves from bottom to top between two measurements, at a rate of {at:.2e}: lower `max_lr`, or evaluate \
+                 more often"
             ),
         }
     }

@@ -183,3 +183,36 @@ fn range_test<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Range
 fn one() -> u64 {
     1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(schedule: &str, expected: Option<RangeTest>) {
+        let text = format!("{{\"lr\": {schedule}, \"momentum\": 0.9}}");
+        let schedules: PlannedSchedules = serde_json::from_str(&text).unwrap();
+        assert_eq!(schedules.lr, expected, "{schedule}");
+    }
+
+    #[test]
+    fn a_range_test_is_told_from_other_schedules() {
+        let range_test = RangeTest { min: 0.0, max: 0.02, steps: 4000, geometric: false };
+        let linear = r#"{"kind": "range_test", "min": 0.0, "max": 0.02, "steps": 4000, "spacing": "linear"}"#;
+        check(linear, Some(range_test));
+        check(&linear.replace("\"linear\"", "\"geometric\""), Some(RangeTest { geometric: true, ..range_test }));
+        for other in [
+            "1000000.0",
+            "1",
+            "-1",
+            "null",
+            r#"{"kind": "cosine", "max": 0.1, "min": 0.0, "steps": 100}"#,
+            r#"{"kind": "sequence", "stages": [{"steps": 5, "schedule": {"kind": "range_test"}}], "steps": [1, 2]}"#,
+            r#"{"kind": "range_test", "min": "low", "max": 0.02, "steps": 4000, "spacing": "linear"}"#,
+            r#"{"kind": "range_test"}"#,
+        ] {
+            check(other, None);
+        }
+        assert_eq!(serde_json::from_str::<PlannedSchedules>("{}").unwrap().lr, None);
+    }
+}

@@ -112,6 +112,17 @@ fn range_tests_of_an_output_are_read_without_training() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+
+    // Without the rows, evaluations still show the bounds.
+    for file in std::fs::read_dir(world.path("outputs/sweep/metrics")).unwrap() {
+        std::fs::write(file.unwrap().path(), "no Parquet").unwrap();
+    }
+    let damaged = json(&world);
+    assert_eq!(damaged["unreadable"].as_object().unwrap().len(), 1, "{}", damaged["unreadable"]);
+    for (damaged, test) in damaged["tests"].as_array().unwrap().iter().zip(tests) {
+        assert_eq!(damaged["pair"], test["pair"]);
+        assert_eq!(damaged["rules"][3]["suggestions"][0]["why_none"], "too few losses that are finite");
+    }
 }
 
 #[test]
