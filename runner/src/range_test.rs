@@ -166,10 +166,12 @@ fn test(axes: &[Axis], name: String, handles: &Names, trials: &[&SweptTrial]) ->
     let first = trials[0];
     let name = if name.is_empty() { common_label(axes, first) } else { name };
 
-    // Accuracy where there is more than that of the untrained network: of images held out, else of the test set.
+    // Accuracy where enough evaluations are due for a curve: of images held out, else of the test set.
+    let has = |trial: &SweptTrial, split: Split| trial.evaluations.iter().any(|evaluation| evaluation.split == split);
+    let is_measured = first.evaluations_due >= smith::FEWEST as u64;
     let split = [Split::Validation, Split::Test]
         .into_iter()
-        .find(|split| trials.iter().any(|trial| accuracies(trial, *split).lr.len() > 1));
+        .find(|split| is_measured && trials.iter().any(|trial| has(trial, *split)));
     let (measure, curves): (Measure, Vec<Curve>) = match split {
         Some(split) => (Measure::Accuracy, trials.iter().map(|trial| accuracies(trial, split)).collect()),
         None => (Measure::Loss, trials.iter().map(|trial| losses(trial)).collect()),
@@ -374,6 +376,7 @@ mod tests {
             status,
             diverged_at: None,
             iterations: 400,
+            evaluations_due: 41,
             lr,
             losses: (0..400).map(|iteration| 2.0 - accuracy(lr_at(&lr, iteration)) as f32).collect(),
             evaluations: (0..=40).map(|place| evaluation(Split::Test, 10 * place)).collect(),
@@ -424,9 +427,10 @@ mod tests {
     }
 
     #[test]
-    fn without_evaluations_bounds_come_from_losses() {
+    fn without_enough_evaluations_bounds_come_from_losses() {
         let mut trial = swept(1, Status::Finished, climbing(0.0005));
-        trial.evaluations.truncate(1);
+        trial.evaluations.drain(1..40);
+        trial.evaluations_due = 2;
         let test = &tests(&sweeps(vec![trial]))[0];
         assert_eq!((test.measure, test.split, test.curve.lr.len()), (Measure::Loss, None, 50));
         let pair = test.pair.pair().unwrap();

@@ -108,14 +108,14 @@ fn drawn(test: &Test, terminal: &Terminal) -> String {
 /// The bounds, or why there are none.
 fn verdict(test: &Test, terminal: &Terminal) -> String {
     let counting = test.trials.iter().filter(|trial| trial.counts).count();
-    let median = if counting > 1 { format!(", the median of {counting} trials,") } else { String::new() };
+    let median = if counting > 1 { format!(" (the median of {counting} trials)") } else { String::new() };
     let curve = match (test.measure, test.split) {
         (Measure::Accuracy, Some(split)) => format!("accuracy on the {split} split{median}"),
-        _ => format!("there are no evaluations, so the loss of batches{median}"),
+        _ => format!("the loss of batches{median}"),
     };
     let pair = match test.pair.0 {
         Ok(pair) => pair,
-        Err(why) => return words::wrapped(&format!("no bounds from the {curve}: {why}\n"), terminal.width, 2),
+        Err(why) => return words::wrapped(&format!("no bounds from {curve}: {why}\n"), terminal.width, 2),
     };
     let Pair { base, max, end, rises_at_once } = pair;
     let (base, max) = (rounded(base, DIGITS), rounded(max, DIGITS));
@@ -133,6 +133,9 @@ fn verdict(test: &Test, terminal: &Terminal) -> String {
     let mut out = words::wrapped(&format!("{curve} starts to {rises} at {base} and {how}:\n"), terminal.width, 2);
     let _ = write!(out, "\n  base_lr = {base}\n  max_lr  = {max}\n");
     let mut note = |text: &str| out.push_str(&("\n".to_owned() + &words::wrapped(text, terminal.width, 2) + "\n"));
+    if test.measure == Measure::Loss {
+        note("There are fewer than 8 evaluations, which would show better than losses: `eval_every` in `[train]`.");
+    }
     if end == End::Rises {
         note("`max_lr` may be higher: let the range test reach higher rates.");
     }

@@ -8,6 +8,7 @@ use arrow_schema::{DataType, Field};
 use clr_event::Evaluation;
 use clr_plan::{Axis, AxisValue, TrialId};
 use clr_schedule::RangeTest;
+use clr_schedule::ratio::Ratio;
 use clr_terminal::words;
 
 use super::StoreError;
@@ -44,6 +45,8 @@ pub struct SweptTrial {
     pub diverged_at: Option<u64>,
     /// The number of updates that were planned.
     pub iterations: u64,
+    /// The number of evaluations on a split that were planned, that before the first update among them.
+    pub evaluations_due: u64,
     pub lr: RangeTest,
     /// By iteration, as many as are stored. What was not finite is not a number.
     pub losses: Vec<f32>,
@@ -79,6 +82,7 @@ fn look(folder: &Path) -> Result<Sweeps, StoreError> {
             status: record.map_or(Status::Unfinished, |record| record.status),
             diverged_at: record.and_then(|record| record.numbers.diverged_at),
             iterations: planned.iterations,
+            evaluations_due: evaluations_due(planned.iterations, planned.eval_every),
             lr,
             losses: Vec::new(),
             evaluations: Vec::new(),
@@ -102,6 +106,15 @@ fn look(folder: &Path) -> Result<Sweeps, StoreError> {
     Ok(Sweeps { axes, trials, others, unreadable })
 }
 
+/// Before the first update, every so many iterations, and at the end.
+fn evaluations_due(iterations: u64, every: Ratio) -> u64 {
+    let before_end = match every.numerator() {
+        0 => 1,
+        _ => (iterations as f64 / every.to_f64()).ceil().max(1.0) as u64,
+    };
+    before_end.saturating_add(1)
+}
+
 fn read_losses<'a>(segment: &'a Segment, sources: &mut Sources<'a>, losses: &mut Vec<f32>) -> Result<(), StoreError> {
     let field = [Field::new("loss", DataType::Float32, true)];
     let before = losses.len();
@@ -113,4 +126,16 @@ fn read_losses<'a>(segment: &'a Segment, sources: &mut Sources<'a>, losses: &mut
         losses.truncate(before);
     }
     read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evaluations_are_counted_with_the_first_and_the_last() {
+        let due = |iterations: u64, every: &str| evaluations_due(iterations, every.parse().unwrap());
+        assert_eq!([due(400, "10"), due(405, "10"), due(100, "0"), due(3, "10"), due(4, "4/3")], [41, 42, 2, 2, 4]);
+        assert!(due(u64::MAX, "1") > 1);
+    }
 }
