@@ -422,6 +422,20 @@ mod tests {
     }
 
     #[test]
+    fn marks_stand_below_their_values_and_their_texts_where_there_is_room() {
+        let values: Vec<f64> = (0..=10).map(f64::from).collect();
+        let text = curve(&values, "accuracy", ["0", "0.02"], &[(2, "base_lr"), (9, "max_lr")], 40);
+        let below: Vec<&str> = text.lines().skip(ROWS).collect();
+        let expected = [
+            " accuracy └─────────────────────────────",
+            "           0                        0.02",
+            "                ↑ base_lr",
+            "                             max_lr ↑",
+        ];
+        assert_eq!(below, expected);
+    }
+
+    #[test]
     fn a_hyper_that_nobody_has_is_said_so() {
         let plan = plan(&[("fixed", "sgd", 100, &[("lr", Schedule::Constant(0.9))])]);
         assert_eq!(plot(&plan, "momentum", 80, 10), "no trial schedules `momentum`\n");

@@ -77,7 +77,7 @@ fn states(test: &Test) -> Vec<String> {
         } else {
             "it".to_owned()
         };
-        lines.push(format!("{of} diverged, at {}", interval(&diverged)));
+        lines.push(format!("{of} diverged, at a rate of {}", interval(&diverged)));
     }
     let unfinished: Vec<_> =
         test.trials.iter().filter(|trial| matches!(trial.status, "unfinished" | "failed" | "crashed")).collect();
@@ -102,7 +102,13 @@ fn drawn(test: &Test, terminal: &Terminal) -> String {
     let marks: Vec<plot::Mark<'_>> = marks.iter().flatten().map(|(place, label)| (*place, label.as_str())).collect();
     let end = |lr: Option<&f64>| lr.map_or(String::new(), |lr| rounded(*lr, DIGITS));
     let [start, end] = [end(test.curve.lr.first()), end(test.curve.lr.last())];
-    plot::curve(&test.curve.value, test.measure.name(), [&start, &end], &marks, terminal.width.unwrap_or(PLOT_WIDTH))
+    // What explodes would leave all else on one line.
+    let cap = match (test.measure, test.curve.value.first()) {
+        (Measure::Loss, Some(first)) if *first > 0.0 => 2.0 * first,
+        _ => f64::INFINITY,
+    };
+    let drawn: Vec<f64> = test.curve.value.iter().map(|value| if *value > cap { cap } else { *value }).collect();
+    plot::curve(&drawn, test.measure.name(), [&start, &end], &marks, terminal.width.unwrap_or(PLOT_WIDTH))
 }
 
 /// The bounds, or why there are none.
