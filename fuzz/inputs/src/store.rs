@@ -64,7 +64,7 @@ fn go_on(outputs: &Path, plan: &Plan) -> Result<(), StoreError> {
         }
     }
     let summary = store.finish()?;
-    summary.text(&Terminal::default());
+    clr_run::show::results(&summary, &Terminal::default());
     assert!(summary.results().all(|result| result.status != Status::Unfinished));
     Ok(())
 }

@@ -82,7 +82,7 @@ pub fn run(args: &RunArgs, program: &Program) -> anyhow::Result<ExitCode> {
     };
     print_results(&summary)?;
     let is_of_interest = !nothing_to_do || plan.checkpointing.keep != Keep::Nothing;
-    if let Some(note) = summary.weights().filter(|_| without_state.is_empty() && is_of_interest && !args.quiet) {
+    if let Some(note) = show::weights(&summary).filter(|_| without_state.is_empty() && is_of_interest && !args.quiet) {
         tell("note", &note);
     }
     let interrupted = summary.results().filter(|result| result.is_interrupted()).count();
@@ -94,7 +94,7 @@ pub fn run(args: &RunArgs, program: &Program) -> anyhow::Result<ExitCode> {
 }
 
 fn print_results(summary: &Summary) -> anyhow::Result<()> {
-    match write!(io::stdout(), "{}", summary.text(&Terminal::stdout())) {
+    match write!(io::stdout(), "{}", show::results(summary, &Terminal::stdout())) {
         // The results are in the tables: a reader that went away changes no exit code.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot print the results, which are written")

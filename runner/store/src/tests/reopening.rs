@@ -262,8 +262,8 @@ fn trials_of_another_build_of_the_plugin_are_said_and_run_again_only_when_asked(
         record(&mut store, &events(&plan, trial, 5));
     }
     let summary = store.finish().unwrap();
-    let said = summary.text(&clr_terminal::terminal::Terminal::default());
-    assert!(said.contains("example/1 cpu aaaaaaaa (3 trials), example/1 cpu bbbbbbbb (5 trials)"), "{said}");
+    let origins = crate::summary::mixed(&plan, summary.results()).said().unwrap().list;
+    assert_eq!(origins, "example/1 cpu aaaaaaaa (3 trials), example/1 cpu bbbbbbbb (5 trials)");
     let trials = read(outputs.path(), "", "trials");
     let builds = super::rows::texts(&trials, "plugin_digest");
     assert_eq!((builds[0], builds[7]), (Some("aaaaaaaaaaaa"), Some("bbbbbbbbbbbb")));
