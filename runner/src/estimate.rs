@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clr_event::work::Work;
 use clr_event::{Event, Outcome};
 use clr_host::HostError;
-use clr_plan::show::Estimates;
+use clr_plan::json::Estimates;
 use clr_plan::{Group, Plan, Trial};
 use clr_schedule::Schedule;
 use clr_spec::duration::Period;

@@ -49,9 +49,9 @@ fn most_trials(spec: &Spec) -> f64 {
 
 fn use_plan(plan: &clr_plan::Plan) {
     for terminal in [Terminal::default(), Terminal { width: Some(40), ..Terminal::default() }] {
-        clr_plan::show::text(plan, &clr_plan::show::Estimates::default(), true, &terminal);
+        clr_run::show::plan(plan, &clr_plan::json::Estimates::default(), true, &terminal);
     }
-    let written = clr_plan::show::write_json(plan, &clr_plan::show::Estimates::default(), &mut std::io::sink());
+    let written = clr_plan::json::write_json(plan, &clr_plan::json::Estimates::default(), &mut std::io::sink());
     assert!(written.is_ok());
     for trial in plan.trials.iter() {
         for (name, schedule) in trial.schedules() {

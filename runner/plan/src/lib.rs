@@ -3,6 +3,7 @@
 mod build;
 mod cell;
 mod columns;
+pub mod describe;
 #[doc(hidden)]
 pub mod example;
 mod exclusions;
@@ -10,12 +11,12 @@ pub mod facts;
 mod grid;
 mod id;
 mod identity;
+pub mod json;
 pub mod names;
 mod options;
 mod resolve;
 mod schedules;
 pub mod settings;
-pub mod show;
 #[cfg(test)]
 mod tests;
 mod trial;

@@ -16,8 +16,8 @@ use serde_json::{Map, Value as Json};
 
 use super::facts::Facts;
 use super::grid::SECTIONS;
+use super::json::{last_batch_name, normalize_name, order_name};
 use super::resolve::GROUPS;
-use super::show::{last_batch_name, normalize_name, order_name};
 use super::{Axis, AxisKind, AxisValue, Trial, types};
 
 /// A setting that every plan has.

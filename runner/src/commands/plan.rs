@@ -3,22 +3,23 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use clr_plan::show;
+use clr_plan::json;
 use clr_terminal::terminal::Terminal;
 
 use crate::cli::PlanArgs;
 use crate::estimate;
 use crate::gather::Data;
 use crate::ready::Planned;
+use crate::show;
 
 pub fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let ready = Planned::of_spec(&args.path, &args.spec, Data::Open, false)?.ready(&args.device)?;
     let estimates = estimate::of_run(&ready, !args.no_probe)?;
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
-        show::write_json(&ready.plan, &estimates, &mut out)?;
+        json::write_json(&ready.plan, &estimates, &mut out)?;
     } else {
-        write!(out, "{}", show::text(&ready.plan, &estimates, args.trials, &Terminal::stdout()))?;
+        write!(out, "{}", show::plan(&ready.plan, &estimates, args.trials, &Terminal::stdout()))?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

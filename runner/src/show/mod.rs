@@ -3,6 +3,7 @@
 mod compare;
 mod data;
 mod evaluate;
+mod plan;
 mod plugin;
 mod range_test;
 mod results;
@@ -13,6 +14,7 @@ mod verify;
 pub use compare::comparison;
 pub use data::{DownloadBar, dataset, datasets};
 pub use evaluate::evaluated;
+pub use plan::plan;
 pub use plugin::{plugin, plugins};
 pub use range_test::range_tests;
 pub use results::{results, weights};

@@ -56,38 +56,6 @@ fn ids_are_of_what_groups_come_to() {
 }
 
 #[test]
-fn multipliers_are_axes_and_a_policy_has_groups_of_its_own() {
-    let body = format!(
-        "{FIXED}{SGD}[[optimizers.sgd.groups]]\nparameters = \"*.bias\"\ndecay_mult = 0\nlr_mult = [0.1, 1]\n\
-         [policies.frozen]\nkind = \"fixed\"\nbase_lr = 0.001\n\
-         [[policies.frozen.optimizer.groups]]\nparameters = \"conv1.*, conv2.*\"\nlr_mult = 0\n"
-    );
-    let plan = planned(&format!("{HEAD}{body}"));
-    let text = show::text(&plan, &show::Estimates::default(), false, &clr_terminal::terminal::Terminal::plain(80));
-    expect![[r#"
-        3 trials
-        all trials: momentum=0.9  weight_decay=0.004  iterations=25000
-        policy fixed   lr=0.001
-        policy frozen  lr=0.001
-        optimizer sgd
-
-        trial  policy  lr_mult
-        60fc   fixed       0.1
-        2a77   fixed         1
-        fda0   frozen        0
-
-        parameters of sgd, cifar10_full:
-          *.bias: 4 tensors of 138 values, lr times 0.1 or 1, weight decay times 0
-          conv1.*, conv2.*: 4 tensors of 28,064 values, lr times 0
-
-        3 trials of cifar cifar10_full: width=32 pool=max dropout=0 precision=f32
-          on cifar10: 50,000 images, batches of 100, shuffled, wrap, pixel_mean
-        75,000 rows of metrics
-    "#]]
-    .assert_eq(&text);
-}
-
-#[test]
 fn each_group_has_columns_of_its_own() {
     let plan =
         planned(&with_groups(&format!("{NO_DECAY}[[optimizers.sgd.groups]]\nparameters = \"ip1.*\"\nlr_mult = 10\n")));

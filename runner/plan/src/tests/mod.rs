@@ -5,7 +5,6 @@ mod durations;
 mod foreign;
 mod groups;
 mod mutated;
-mod overview;
 mod problems;
 mod reference;
 mod table;
@@ -429,7 +428,7 @@ fn large_grids_are_small() {
 fn json_has_every_resolved_value() {
     let plan = planned(&format!("{HEAD}{SGD}{FIXED}"));
     let mut written = Vec::new();
-    show::write_json(&plan, &show::Estimates::default(), &mut written).unwrap();
+    json::write_json(&plan, &json::Estimates::default(), &mut written).unwrap();
     let written = String::from_utf8(written).unwrap();
     expect![[r#"
         {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use clr_terminal::words::thousands;
 
-use crate::show::{data_line, describe, row_count};
-use crate::{AxisKind, AxisValue, Plan, Trial};
+use crate::json::row_count;
+use crate::{AxisKind, AxisValue, Plan, Trial, describe};
 
 /// Every trial with every value that differs, then what all share, the groups and the rows to be written.
 pub fn text(plan: &Plan) -> String {
@@ -16,7 +16,7 @@ pub fn text(plan: &Plan) -> String {
         let number = if plan.groups.len() > 1 { format!("group {}: ", index + 1) } else { String::new() };
         let trials = clr_terminal::words::counted(group.trials.len(), "trial");
         let _ = writeln!(out, "{number}{trials} of {} {} {}", shape.plugin, shape.architecture, shape.model_json);
-        let _ = writeln!(out, "  on {}", data_line(&shape.data));
+        let _ = writeln!(out, "  on {}", describe::data(&shape.data));
     }
     let _ = writeln!(out, "{} rows of metrics", thousands(u128::from(row_count(plan))));
     out
@@ -71,7 +71,7 @@ fn row(trial: &Trial, hypers: &[&str]) -> Vec<String> {
         trial.axes.iter().map(|value| value.as_ref().map_or(String::new(), AxisValue::to_string)).collect();
     row.extend(hypers.iter().map(|name| {
         let schedule = trial.schedules().find(|(own, _)| own == name);
-        schedule.map_or(String::new(), |(_, schedule)| describe(schedule))
+        schedule.map_or(String::new(), |(_, schedule)| describe::schedule(schedule, 17))
     }));
     row.push(trial.iterations.to_string());
     row.push(trial.optimizer.json.to_string());

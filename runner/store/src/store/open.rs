@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clr_plan::Plan;
-use clr_plan::show::{Estimates, write_json};
+use clr_plan::json::{Estimates, write_json};
 
 use super::now;
 use crate::KeptSpec;

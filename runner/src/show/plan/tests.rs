@@ -1,17 +1,15 @@
 //! What `clr-run plan` prints, on terminals of two widths.
 
+use clr_plan::example::{HEAD, MANY_AXES, planned};
+use clr_plan::json::Estimates;
 use clr_terminal::terminal::Terminal;
 use expect_test::{Expect, expect};
-
-use crate::example::MANY_AXES;
-use crate::example::planned;
-use crate::show::{Estimates, text};
 
 #[track_caller]
 fn check(terminal: &Terminal, all_trials: bool, expected: Expect) {
     let plan = planned(MANY_AXES);
     let estimates = Estimates { seconds: Some(4000.0), bytes_written: Some(23_000_000), ..Estimates::default() };
-    let text = text(&plan, &estimates, all_trials, terminal);
+    let text = super::plan(&plan, &estimates, all_trials, terminal);
     let width = terminal.width.unwrap_or(usize::MAX);
     assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
     expected.assert_eq(&text);
@@ -112,11 +110,45 @@ fn a_plan_has_more_room_on_200_columns() {
 #[test]
 fn a_file_gets_every_trial_of_a_plan() {
     let plan = planned(MANY_AXES);
-    let lines =
-        |all_trials, terminal: &Terminal| text(&plan, &Estimates::default(), all_trials, terminal).lines().count();
+    let lines = |all_trials, terminal: &Terminal| {
+        super::plan(&plan, &Estimates::default(), all_trials, terminal).lines().count()
+    };
     let whole = lines(true, &Terminal::plain(200));
     assert_eq!(
         (lines(false, &Terminal::default()), lines(false, &Terminal::plain(200)) + plan.trials.len() - 21),
         (whole, whole)
     );
+}
+
+#[test]
+fn multipliers_are_axes_and_a_policy_has_groups_of_its_own() {
+    let body = format!(
+        "{HEAD}[policies.fixed]\nkind = \"fixed\"\nbase_lr = 0.001\n[optimizers.sgd]\nkind = \"sgd\"\n\
+         [[optimizers.sgd.groups]]\nparameters = \"*.bias\"\ndecay_mult = 0\nlr_mult = [0.1, 1]\n\
+         [policies.frozen]\nkind = \"fixed\"\nbase_lr = 0.001\n\
+         [[policies.frozen.optimizer.groups]]\nparameters = \"conv1.*, conv2.*\"\nlr_mult = 0\n"
+    );
+    let plan = planned(&body);
+    let text = super::plan(&plan, &Estimates::default(), false, &Terminal::plain(80));
+    expect![[r#"
+        3 trials
+        all trials: momentum=0.9  weight_decay=0.004  iterations=25000
+        policy fixed   lr=0.001
+        policy frozen  lr=0.001
+        optimizer sgd
+
+        trial  policy  lr_mult
+        60fc   fixed       0.1
+        2a77   fixed         1
+        fda0   frozen        0
+
+        parameters of sgd, cifar10_full:
+          *.bias: 4 tensors of 138 values, lr times 0.1 or 1, weight decay times 0
+          conv1.*, conv2.*: 4 tensors of 28,064 values, lr times 0
+
+        3 trials of cifar cifar10_full: width=32 pool=max dropout=0 precision=f32
+          on cifar10: 50,000 images, batches of 100, shuffled, wrap, pixel_mean
+        75,000 rows of metrics
+    "#]]
+    .assert_eq(&text);
 }

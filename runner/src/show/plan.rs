@@ -1,41 +1,22 @@
-//! A plan for people and for programs: `clr-run plan`, as text and as JSON.
+//! What `clr-run plan` prints.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
-use std::io;
 use std::sync::Arc;
 
-use clr_schedule::Schedule;
-use clr_schedule::ratio::Ratio;
-use clr_spec::kinds;
-use clr_spec::{LastBatch, Normalize, Order};
+use clr_plan::json::{Estimates, row_count};
+use clr_plan::{AxisValue, Names, ParameterGroup, Plan, Shape, Trial, TrialOptimizer, describe};
 use clr_terminal::columns::{self, Column};
 use clr_terminal::terminal::Terminal;
 use clr_terminal::words::{self, Number, thousands};
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 use unicode_width::UnicodeWidthStr;
 
-use super::names::Names;
-use super::{Axis, AxisKind, AxisValue, DataPlan, Group, ParameterGroup, Plan, Shape, Trial, TrialOptimizer};
+#[cfg(test)]
+mod tests;
 
-/// Facts about a run before it starts, besides its plan. Whoever measures or computes one fills it in.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Estimates {
-    /// Wall time of the whole run, from a probe.
-    pub seconds: Option<f64>,
-    /// Memory that each trial in flight takes.
-    pub bytes_per_trial: Option<u64>,
-    /// Memory that the trials of a session share.
-    pub bytes_shared: Option<u64>,
-    /// Bytes that the tables will have.
-    pub bytes_written: Option<u64>,
-}
-
-/// Rows of the metrics table, if no trial diverges.
-pub fn row_count(plan: &Plan) -> u64 {
-    plan.trials.iter().fold(0, |sum, trial| sum.saturating_add(trial.iterations))
-}
+/// Significant digits of numbers: as many as an overview has room for.
+const DIGITS: usize = 4;
 
 /// On a terminal, a plan of more trials than this lists only the first of them.
 const LISTED_WHOLE: usize = 30;
@@ -43,7 +24,7 @@ const LISTED_FIRST: usize = 20;
 
 /// The plan in short: what each policy and each optimizer is, the trials by what tells them apart, the groups, and what all of it
 /// takes. Of many trials a terminal gets the first, unless `all_trials` are asked for; a file gets all.
-pub fn text(plan: &Plan, estimates: &Estimates, all_trials: bool, terminal: &Terminal) -> String {
+pub fn plan(plan: &Plan, estimates: &Estimates, all_trials: bool, terminal: &Terminal) -> String {
     let mut out = overview(plan, terminal);
     let names = Names::of(plan);
     let count = plan.trials.len();
@@ -64,7 +45,8 @@ pub fn text(plan: &Plan, estimates: &Estimates, all_trials: bool, terminal: &Ter
         let options = constants(&shape.model_json, None);
         let model = format!("{number}{trials} of {} {}: {options}", shape.plugin, shape.architecture);
         let _ = writeln!(out, "{}", words::wrapped(&model, terminal.width, 2));
-        let _ = writeln!(out, "{}", words::wrapped(&format!("  on {}", data_line(&shape.data)), terminal.width, 4));
+        let _ =
+            writeln!(out, "{}", words::wrapped(&format!("  on {}", describe::data(&shape.data)), terminal.width, 4));
     }
     out + &taken(plan, estimates)
 }
@@ -160,7 +142,7 @@ fn properties(plan: &Plan) -> Vec<Property<'_>> {
     for name in hypers {
         let value = move |trial: &Trial| {
             let schedule = trial.schedules().find(|(own, _)| *own == name).map(|(_, schedule)| schedule)?;
-            Some(describe_json(&kinds::json(schedule), SHORT))
+            Some(describe::schedule(schedule, DIGITS))
         };
         properties.push((name.to_owned(), Box::new(value)));
     }
@@ -247,7 +229,7 @@ fn constants(json: &str, called: Option<&str>) -> String {
     // Groups of parameters are shown apart.
     let says_nothing = |name: &str, value: &Json| (name == "optimizer" && value.as_str() == called) || name == "groups";
     let fields = fields.iter().filter(|(name, value)| !says_nothing(name, value));
-    fields.map(|(name, value)| format!("{name}={}", describe_json(value, SHORT))).collect::<Vec<_>>().join(" ")
+    fields.map(|(name, value)| format!("{name}={}", describe::value(value, DIGITS))).collect::<Vec<_>>().join(" ")
 }
 
 /// More values than this are not listed.
@@ -293,226 +275,4 @@ fn listed<'a>(values: impl ExactSizeIterator<Item = &'a str>, between: &str) -> 
     let mut shown: Vec<String> = values.take(MERGED).map(str::to_owned).collect();
     shown.extend((more > 0).then(|| format!("{more} more")));
     shown.join(between)
-}
-
-pub(super) fn data_line(data: &DataPlan) -> String {
-    let mut line = format!("{}: {} images", data.dataset, thousands(u128::from(data.train_count)));
-    if data.validation_count > 0 {
-        let _ = write!(line, " and {} for validation", thousands(u128::from(data.validation_count)));
-    }
-    if data.accumulate > 1 {
-        let _ = write!(line, ", updates of {} batches of {}", data.accumulate, data.batch_size);
-    } else {
-        let _ = write!(line, ", batches of {}", data.batch_size);
-    }
-    let _ = write!(
-        line,
-        ", {}, {}, {}",
-        order_name(data.order),
-        last_batch_name(data.last_batch),
-        normalize_name(data.normalize)
-    );
-    if data.scale != 1.0 {
-        let _ = write!(line, ", scale {}", Number(data.scale));
-    }
-    if data.flip {
-        line.push_str(", flipped at random");
-    }
-    if data.pad > 0 {
-        let _ = write!(line, ", cropped from a padding of {}", data.pad);
-    }
-    line
-}
-
-/// Everything about every trial. Schedules are data too, so that a program need not know the formulas' names.
-///
-/// # Errors
-///
-/// Those of `out`.
-pub fn write_json(plan: &Plan, estimates: &Estimates, out: &mut dyn io::Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &Document { plan, estimates })?;
-    out.write_all(b"\n")
-}
-
-/// Written trial by trial: of ten thousand trials the text is 8 MB, and a tree of values ten times that.
-struct Document<'a> {
-    plan: &'a Plan,
-    estimates: &'a Estimates,
-}
-
-struct Trials<'a>(&'a Plan);
-
-impl Serialize for Document<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Document { plan, estimates } = *self;
-        let axis = |axis: &Axis| json!({ "name": axis.name, "kind": kind_name(axis.kind) });
-        let group = |group: &Group| json!({ "shape": shape_json(&group.shape), "trials": group.trials });
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("name", &plan.name)?;
-        map.serialize_entry("axes", &plan.axes.iter().map(axis).collect::<Vec<_>>())?;
-        map.serialize_entry("trials", &Trials(plan))?;
-        map.serialize_entry("groups", &plan.groups.iter().map(group).collect::<Vec<_>>())?;
-        map.serialize_entry("rows", &row_count(plan))?;
-        let estimates = json!({
-            "seconds": estimates.seconds,
-            "bytes_per_trial": estimates.bytes_per_trial,
-            "bytes_shared": estimates.bytes_shared,
-            "bytes_written": estimates.bytes_written,
-        });
-        map.serialize_entry("estimates", &estimates)?;
-        map.end()
-    }
-}
-
-impl Serialize for Trials<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.trials.iter().map(|trial| trial_json(self.0, trial)))
-    }
-}
-
-fn trial_json(plan: &Plan, trial: &Trial) -> Json {
-    let axes: Map<String, Json> = plan
-        .axes
-        .iter()
-        .zip(&trial.axes)
-        .map(|(axis, value)| (axis.name.clone(), value.as_ref().map_or(Json::Null, axis_json)))
-        .collect();
-    let schedules: Map<String, Json> =
-        trial.schedules().map(|(name, schedule)| (name.to_owned(), kinds::json(schedule))).collect();
-    let optimizer: Json = serde_json::from_str(&trial.optimizer.json).unwrap_or(Json::Null);
-    let group = plan.groups.iter().position(|group| Arc::ptr_eq(&group.shape, &trial.shape));
-    let of_parameters = |group: &ParameterGroup| {
-        let ParameterGroup { parameters, lr_mult, decay_mult, tensors, values } = group;
-        json!({
-            "parameters": &**parameters, "lr_mult": lr_mult, "decay_mult": decay_mult, "tensors": tensors, "values": values,
-        })
-    };
-    let groups: Vec<Json> = trial.optimizer.groups.iter().map(of_parameters).collect();
-    json!({
-        "id": trial.id,
-        "label": trial.label,
-        "axes": axes,
-        "group": group,
-        "optimizer": optimizer,
-        "parameter_groups": groups,
-        "schedules": schedules,
-        "init_seed": trial.init_seed,
-        "data_seed": trial.data_seed,
-        "iterations": trial.iterations,
-        "eval_every": exact(trial.eval_every.iterations()),
-        "stop_on_divergence": trial.divergence.non_finite,
-        "max_loss": trial.divergence.loss_above,
-    })
-}
-
-fn shape_json(shape: &Shape) -> Json {
-    let data = &shape.data;
-    let options: Json = serde_json::from_str(&shape.model_json).unwrap_or(Json::Null);
-    json!({
-        "plugin": shape.plugin,
-        "architecture": shape.architecture,
-        "options": options,
-        "hypers": shape.hypers,
-        "metrics": shape.metrics,
-        "data": {
-            "dataset": data.dataset,
-            "digest": data.digest,
-            "batch_size": data.batch_size,
-            "accumulate": data.accumulate,
-            "train_count": data.train_count,
-            "validation_count": data.validation_count,
-            "order": order_name(data.order),
-            "last_batch": last_batch_name(data.last_batch),
-            "normalize": normalize_name(data.normalize),
-            "scale": data.scale,
-            "flip": data.flip,
-            "pad": data.pad,
-        },
-    })
-}
-
-fn axis_json(value: &AxisValue) -> Json {
-    match value {
-        AxisValue::Text(text) => json!(&**text),
-        AxisValue::Integer(integer) => json!(integer),
-        AxisValue::Float(float) => json!(float),
-        AxisValue::Boolean(boolean) => json!(boolean),
-    }
-}
-
-fn kind_name(kind: AxisKind) -> &'static str {
-    match kind {
-        AxisKind::Text => "text",
-        AxisKind::Integer => "integer",
-        AxisKind::Float => "float",
-        AxisKind::Boolean => "boolean",
-    }
-}
-
-pub(super) fn order_name(order: Order) -> &'static str {
-    match order {
-        Order::Shuffled => "shuffled",
-        Order::Stored => "stored",
-    }
-}
-
-pub(super) fn last_batch_name(last_batch: LastBatch) -> &'static str {
-    match last_batch {
-        LastBatch::Wrap => "wrap",
-        LastBatch::Drop => "drop",
-        LastBatch::Keep => "keep",
-    }
-}
-
-pub(super) fn normalize_name(normalize: Normalize) -> &'static str {
-    match normalize {
-        Normalize::None => "none",
-        Normalize::PixelMean => "pixel_mean",
-        Normalize::ChannelMean => "channel_mean",
-        Normalize::ChannelStandard => "channel_standard",
-    }
-}
-
-/// One line: the kind and its values.
-pub fn describe(schedule: &Schedule) -> String {
-    describe_json(&kinds::json(schedule), WHOLE)
-}
-
-/// Significant digits of numbers: all, and as many as an overview has room for.
-const WHOLE: usize = 17;
-const SHORT: usize = 4;
-
-fn describe_json(json: &Json, digits: usize) -> String {
-    let describe_json = |json: &Json| describe_json(json, digits);
-    match json {
-        Json::Number(number) => number.as_f64().map_or(number.to_string(), |number| words::shortened(number, digits)),
-        Json::String(text) => text.clone(),
-        Json::Array(items) if items.len() > 8 => format!("{} values", items.len()),
-        Json::Array(items) => format!("[{}]", items.iter().map(&describe_json).collect::<Vec<_>>().join(", ")),
-        Json::Object(fields) => {
-            let kind = fields.get("kind").and_then(Json::as_str).unwrap_or_default();
-            let fields = fields.iter().filter(|(name, value)| !goes_without_saying(fields, name, value));
-            let fields: Vec<String> = fields.map(|(name, value)| format!("{name}={}", describe_json(value))).collect();
-            format!("{kind}({})", fields.join(" "))
-        }
-        other => other.to_string(),
-    }
-}
-
-/// The kind itself, and what a spec would have by default.
-fn goes_without_saying(fields: &Map<String, Json>, name: &str, value: &Json) -> bool {
-    match (name, value) {
-        ("kind", _) | (_, Json::Null) => true,
-        ("window", Json::String(window)) => window == "linear",
-        ("amplitude", Json::String(amplitude)) => amplitude == "constant" || fields["kind"] == "triangular2",
-        ("decline", Json::String(decline)) => decline == "boundaries",
-        ("peak_factor_of", Json::String(of)) => of == "peak",
-        ("step_size_down", down) => Some(down) == fields.get("step_size"),
-        _ => false,
-    }
-}
-
-/// A whole number as one, a fraction as its text, such as `625/4`.
-fn exact(ratio: Ratio) -> Json {
-    ratio.whole().map_or_else(|| json!(ratio.to_string()), |whole| json!(whole))
 }
