@@ -162,7 +162,24 @@ def blocks() -> dict[str, str]:
     if (RESULTS / "smith2017-fig6").is_dir():
         figure6 = Result("smith2017-fig6")
         made["fig6"] = against_paper(figure6, FIGURE_6) + "\n\n" + machine(figure6)
+    if (RESULTS / "smith2017-fig3").is_dir():
+        figure3 = Result("smith2017-fig3")
+        made["fig3"] = by_rate(figure3, "range_test", 0.02) + "\n\n" + machine(figure3)
     return made
+
+
+def by_rate(result: Result, policy: str, max_lr: float) -> str:
+    """A range test's accuracy by the rate that its sweep had reached: a line a seed, and their mean."""
+    trials = result.of(policy=policy)
+    last = trials["iterations"][0]
+    shown = [0, 100, 200, 400, 600, 800, 1000, 1200, 1500, 2000, 3000, 4000]
+    lines = {}
+    for trial, seed in trials.select("trial", "seed").iter_rows():
+        measured = dict(result.evals.filter(trial=trial).select("iteration", "accuracy").iter_rows())
+        lines[f"seed {seed}"] = [measured[iteration] for iteration in shown]
+    lines["mean"] = [statistics.mean(values) for values in zip(*lines.values())]
+    header = ["learning rate", *(f"{max_lr * iteration / last:g}" for iteration in shown)]
+    return table(header, [[name, *(f"{100 * value:.1f}" for value in line)] for name, line in lines.items()])
 
 
 def curve(rows: pl.DataFrame, value: pl.Expr) -> list[tuple[float, float]]:
