@@ -75,16 +75,8 @@ fn look(folder: &Path) -> Result<Output, StoreError> {
     let mut unreadable: BTreeMap<String, String> = BTreeMap::new();
     let mut trials = Vec::with_capacity(plan.trials.len());
     for (index, planned) in plan.trials.into_iter().enumerate() {
-        let mut evaluations = Some(Vec::new());
-        for segment in segments(&manifest, planned.id, Table::Evals) {
-            let of_segment = match unreadable.contains_key(&*segment.0) {
-                true => None,
-                false => read_evaluations(index, std::slice::from_ref(segment), &mut sources)
-                    .map_err(|error| unreadable.insert(segment.0.to_string(), words::chain(&error)))
-                    .ok(),
-            };
-            evaluations = evaluations.zip(of_segment).map(|(before, more)| [before, more].concat());
-        }
+        let stored = segments(&manifest, planned.id, Table::Evals);
+        let (evaluations, is_whole) = evaluations_of(index, stored, &mut sources, &mut unreadable);
         let record = manifest.trials.get(&planned.id);
         let shape = planned.group.and_then(|group| plan.groups.get(group)).map(|group| &group.shape);
         trials.push(OutputTrial {
@@ -99,10 +91,34 @@ fn look(folder: &Path) -> Result<Output, StoreError> {
             numerics: record.and_then(|record| record.numerics.as_deref()).map(str::to_owned),
             build: record.and_then(|record| record.build.as_deref()).map(str::to_owned),
             numbers: record.map(|record| record.numbers).unwrap_or_default(),
-            evaluations,
+            evaluations: is_whole.then_some(evaluations),
         });
     }
     Ok(Output { folder: folder.to_owned(), axes, trials, unreadable })
+}
+
+/// A trial's evaluations as far as they can be read, and true if that is all of them. A file that cannot be read is tried once,
+/// and goes to `unreadable` with the reason.
+pub(super) fn evaluations_of<'a>(
+    index: usize,
+    segments: &'a [Segment],
+    sources: &mut Sources<'a>,
+    unreadable: &mut BTreeMap<String, String>,
+) -> (Vec<Evaluation>, bool) {
+    let (mut evaluations, mut is_whole) = (Vec::new(), true);
+    for segment in segments {
+        let of_segment = match unreadable.contains_key(&*segment.0) {
+            true => None,
+            false => read_evaluations(index, std::slice::from_ref(segment), sources)
+                .map_err(|error| unreadable.insert(segment.0.to_string(), words::chain(&error)))
+                .ok(),
+        };
+        match of_segment {
+            Some(more) => evaluations.extend(more),
+            None => is_whole = false,
+        }
+    }
+    (evaluations, is_whole)
 }
 
 /// The plan of the output `folder`.

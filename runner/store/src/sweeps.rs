@@ -16,7 +16,7 @@ use super::kept::load;
 use super::looks::look_again;
 use super::manifest::Segment;
 use super::plan_file::PlannedAxis;
-use super::reader::{plan, read_evaluations, segments, single_at};
+use super::reader::{evaluations_of, plan, segments, single_at};
 use super::result::Status;
 use super::schema::Table;
 use super::source::Sources;
@@ -95,12 +95,8 @@ fn look(folder: &Path) -> Result<Sweeps, StoreError> {
                 break;
             }
         }
-        for segment in segments(&manifest, trial.id, Table::Evals) {
-            match read_evaluations(index, std::slice::from_ref(segment), &mut sources) {
-                Ok(evaluations) => trial.evaluations.extend(evaluations),
-                Err(error) => drop(unreadable.insert(segment.0.to_string(), words::chain(&error))),
-            }
-        }
+        let stored = segments(&manifest, trial.id, Table::Evals);
+        (trial.evaluations, _) = evaluations_of(index, stored, &mut sources, &mut unreadable);
         trials.push(trial);
     }
     Ok(Sweeps { axes, trials, others, unreadable })
