@@ -8,14 +8,24 @@ use std::time::{Duration, Instant};
 
 use clr_kernels::batch_norm::{self, Backward, BatchNorm, Forward};
 use clr_kernels::lrn::{self, Lrn, Region};
-use clr_kernels::pool::{self, Pool2d};
+use clr_kernels::pool::{self, Divisor, Pool2d, Rounding};
 use clr_kernels::{Activation, Cpu, CpuError, activation, add};
 
 fn main() -> Result<(), CpuError> {
     let cpu = Cpu::new(1)?;
     for side in [32, 16, 8] {
         let channels = if side == 8 { 64 } else { 32 };
-        pooling(&cpu, Pool2d { batch: 100, in_h: side, in_w: side, channels, size: 3, stride: 2, pad: 0 });
+        pooling(&cpu, window((100, side, channels), (3, 2, 0)));
+    }
+    // Of AlexNet and GoogLeNet.
+    for (image, size) in [
+        ((8, 55, 96), (3, 2, 0)),
+        ((8, 112, 64), (3, 2, 0)),
+        ((8, 28, 192), (3, 1, 1)),
+        ((8, 14, 512), (5, 3, 0)),
+        ((8, 7, 1024), (7, 1, 0)),
+    ] {
+        pooling(&cpu, window(image, size));
     }
     for side in [16, 8] {
         let region = Region::WithinChannel;
@@ -37,10 +47,15 @@ fn main() -> Result<(), CpuError> {
     Ok(())
 }
 
+fn window((batch, side, channels): (usize, usize, usize), (size, stride, pad): (usize, usize, usize)) -> Pool2d {
+    let (rounding, divisor) = (Rounding::Up, Divisor::WithPadding);
+    Pool2d { batch, in_h: side, in_w: side, channels, size, stride, pad, rounding, divisor }
+}
+
 fn pooling(cpu: &Cpu, pool: Pool2d) {
     let (x, mut dy) = (values(pool.input_len()), values(pool.output_len()));
     let (mut y, mut dx, mut argmax) = (dy.clone(), x.clone(), vec![0; dy.len()]);
-    let name = format!("{0}x{0}x{1}", pool.in_h, pool.channels);
+    let name = format!("{0}x{0}x{1} by {2}/{3}", pool.in_h, pool.channels, pool.size, pool.stride);
     let floats = x.len() + y.len();
     let relu = Activation::Relu;
     report(&format!("max pool+relu {name}"), floats, || pool::max_forward(cpu, &pool, relu, &x, &mut y, &mut argmax));

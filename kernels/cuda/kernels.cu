@@ -6,6 +6,8 @@
 #include "../src/activation/activation.cu"
 #include "../src/add/add.cu"
 #include "../src/batch_norm/batch_norm.cu"
+#include "../src/coin/coin.cu"
+#include "../src/concat/concat.cu"
 #include "../src/conv2d/correlate.cu"
 #include "../src/conv2d/weight_gradient.cu"
 #include "../src/dropout/dropout.cu"

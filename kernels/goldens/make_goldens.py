@@ -66,15 +66,51 @@ def softmax_cross_entropy(batch, classes):
     return dict(shape=shape, logits=numbers(logits), labels=labels.tolist(), **scores)
 
 
+def weighted_losses(batch, classes):
+    """A main loss and two auxiliary ones of weight 0.3, as in GoogLeNet."""
+    shape = dict(locals())
+    heads = {name: (4 * values(batch, classes)).requires_grad_() for name in ("main", "first", "second")}
+    labels = torch.randint(0, classes, (batch,))
+    # The weight as a float32 has it.
+    weights = dict(main=1.0, first=torch.tensor(0.3).double(), second=torch.tensor(0.3).double())
+    total = sum(weights[name] * F.cross_entropy(logits, labels) for name, logits in heads.items())
+    total.backward()
+    tensors = {name: numbers(logits) for name, logits in heads.items()}
+    gradients = {"d" + name: numbers(logits.grad) for name, logits in heads.items()}
+    return dict(shape=shape, labels=labels.tolist(), **tensors, total=numbers(total)[0], **gradients)
+
+
+def top5(batch, classes):
+    """Scores of distinct logits."""
+    shape = dict(locals())
+    logits = torch.stack([torch.randperm(classes).double() / 8 - 1 for _ in range(batch)]).requires_grad_()
+    labels = torch.randint(0, classes, (batch,))
+    loss = F.cross_entropy(logits, labels)
+    loss.backward()
+    correct = int((logits.argmax(1) == labels).sum())
+    among = int((logits.topk(5).indices == labels[:, None]).sum())
+    scores = dict(loss=numbers(loss)[0], correct=correct, dlogits=numbers(logits.grad), top5=among)
+    return dict(shape=shape, logits=numbers(logits), labels=labels.tolist(), **scores)
+
+
 CASES = {
     conv2d: [
         (2, 6, 6, 3, 8, 5, 5, 1, 2, 1),
         (2, 7, 6, 4, 6, 3, 3, 2, 1, 2),
         (1, 9, 8, 2, 5, 4, 3, 3, 0, 1),
         (3, 4, 4, 5, 3, 1, 1, 1, 0, 1),
+        # AlexNet's and GoogLeNet's: large kernels and strides, groups, a product, and a shape for Winograd's method.
+        (1, 23, 19, 3, 4, 11, 11, 4, 0, 1),
+        (1, 15, 14, 3, 5, 7, 7, 2, 3, 1),
+        (1, 6, 5, 8, 6, 5, 5, 1, 2, 2),
+        (2, 5, 4, 7, 9, 1, 1, 1, 0, 1),
+        (1, 8, 7, 16, 16, 3, 3, 1, 1, 1),
+        (1, 6, 6, 4, 6, 3, 3, 1, 1, 2),
     ],
     linear: [(5, 12, 7), (3, 4, 20)],
     softmax_cross_entropy: [(6, 10), (4, 3)],
+    weighted_losses: [(5, 7)],
+    top5: [(30, 12), (8, 20)],
 }
 
 if __name__ == "__main__":

@@ -55,6 +55,33 @@ def pools(average):
         yield layer((2, height, width, 3), mean if average else maximum, sizes=sizes)
 
 
+def pool_forms(average):
+    """Roundings and divisors that Caffe has not, large windows, and whole images."""
+    windows = [
+        # height, width, size, stride, pad, ceil_mode, count_include_pad
+        (7, 6, 3, 2, 1, False, True),
+        (6, 8, 3, 2, 0, False, True),
+        (5, 6, 3, 1, 1, False, True),
+        (6, 5, 3, 1, 1, False, False),
+        (7, 6, 5, 3, 2, True, False),
+        (7, 7, 7, 1, 0, False, True),
+    ]
+    if average:
+        windows += [(17, 18, 16, 3, 2, True, True), (17, 17, 17, 4, 8, False, False)]
+    for height, width, size, stride, pad, ceil, include in windows:
+        window = {"kernel_size": size, "stride": stride, "padding": pad, "ceil_mode": ceil}
+        maximum = lambda x: F.max_pool2d(x, **window)
+        mean = lambda x: F.avg_pool2d(x, count_include_pad=include, **window)
+        sizes = {"size": size, "stride": stride, "pad": pad}
+        modes = {"ceil_mode": ceil, "count_include_pad": include}
+        yield layer((1, height, width, 3), mean if average else maximum, sizes=sizes, **modes)
+    if average:
+        for height, width in [(8, 8), (3, 5), (18, 2)]:
+            # One window, as large as the larger side, that hangs over.
+            sizes = {"size": max(height, width), "stride": max(height, width), "pad": 0}
+            yield layer((2, height, width, 3), lambda x: F.adaptive_avg_pool2d(x, 1), sizes=sizes)
+
+
 def response_norms():
     for size, alpha, beta in [(5, 0.8, 0.75), (3, 0.5, 0.6)]:
         scalars = {"alpha": alpha, "beta": beta}
@@ -155,6 +182,8 @@ FILES = {
     "relu": [layer((2, 2, 3, 4), F.relu)],
     "sigmoid": [layer((2, 2, 3, 4), torch.sigmoid)],
     "optimizer": optimizers(),
+    "max_pool_forms": pool_forms(average=False),
+    "average_pool_forms": pool_forms(average=True),
 }
 for name, cases in FILES.items():
     lines = ",\n".join(json.dumps(case) for case in cases)

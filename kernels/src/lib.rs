@@ -13,6 +13,8 @@
 pub mod activation;
 pub mod add;
 pub mod batch_norm;
+pub mod coin;
+pub mod concat;
 pub mod conv2d;
 mod cpu;
 pub mod cuda;

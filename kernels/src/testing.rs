@@ -195,6 +195,11 @@ impl Golden {
         self.tensor(name).into_iter().map(|value| value as f32).collect()
     }
 
+    /// A setting of PyTorch's that is true or false; true where the file says nothing of it.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.tensors.get(name).is_none_or(|value| value.as_bool().unwrap())
+    }
+
     #[track_caller]
     pub(crate) fn text(&self, name: &str) -> String {
         self.tensors[name].as_str().unwrap().to_owned()

@@ -39,6 +39,8 @@ pub enum Stream {
     Dataset = 4,
     /// Noise that a model adds to its gradients or loss, as `quadratic` does. Step: the iteration.
     Noise = 5,
+    /// Blocks of a network that take part in a batch. Step: the iteration; a word for each block.
+    Coin = 6,
 }
 
 impl Philox {
@@ -150,9 +152,17 @@ mod tests {
 
     #[test]
     fn streams_keep_their_numbers() {
-        let numbers = [Stream::Shuffle, Stream::Augment, Stream::Dropout, Stream::Init, Stream::Dataset, Stream::Noise]
-            .map(|stream| stream as u32);
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
+        let numbers = [
+            Stream::Shuffle,
+            Stream::Augment,
+            Stream::Dropout,
+            Stream::Init,
+            Stream::Dataset,
+            Stream::Noise,
+            Stream::Coin,
+        ]
+        .map(|stream| stream as u32);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

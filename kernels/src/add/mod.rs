@@ -3,7 +3,7 @@
 mod cpu;
 pub mod cuda;
 
-pub use cpu::{accumulate, forward};
+pub use cpu::{Term, accumulate, accumulate_scaled, forward, forward_scaled, scale};
 
 #[cfg(test)]
 mod tests {
@@ -44,6 +44,56 @@ mod tests {
         let mut in_place = a.clone();
         accumulate(&cpu, Activation::Sigmoid, &b, &mut in_place);
         assert_eq!(fused, in_place);
+    }
+
+    #[test]
+    fn terms_are_multiplied_by_their_scales() {
+        let (a, b) = (values(1, LEN), values(2, LEN));
+        for (scale_a, scale_b) in [(1.0, 1.0), (1.0, 0.25), (0.5, 1.0), (0.0, 0.5), (1.0, 0.0)] {
+            let expected: Vec<f32> = a.iter().zip(&b).map(|(a, b)| (scale_a * a + scale_b * b).max(0.0)).collect();
+            for (isa, result) in on_every_cpu(|cpu| {
+                let (mut y, mut sum) = (vec![f32::NAN; LEN], b.clone());
+                let (a, b) = (Term { values: &a, scale: scale_a }, Term { values: &b, scale: scale_b });
+                forward_scaled(cpu, Activation::Relu, a, b, &mut y);
+                accumulate_scaled(cpu, Activation::Relu, a, scale_b, &mut sum);
+                [y, sum].concat()
+            }) {
+                assert_eq!(result, [&expected[..], &expected].concat(), "{scale_a} {scale_b} {isa:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_term_of_scale_1_changes_no_bit_and_one_of_0_is_not_seen() {
+        let cpu = Cpu::with_isa(1, Isa::best()).unwrap();
+        let (a, b) = (values(1, LEN), values(2, LEN));
+        let one = |values| Term { values, scale: 1.0 };
+        let (mut plain, mut scaled) = (vec![f32::NAN; LEN], vec![f32::NAN; LEN]);
+        forward(&cpu, Activation::Sigmoid, &a, &b, &mut plain);
+        forward_scaled(&cpu, Activation::Sigmoid, one(&a), one(&b), &mut scaled);
+        assert_eq!(plain, scaled);
+        let nothing = vec![f32::NAN; LEN];
+        let left_out = Term { values: &nothing, scale: 0.0 };
+        forward_scaled(&cpu, Activation::None, one(&a), left_out, &mut scaled);
+        assert_eq!(a, scaled);
+        let mut sum = nothing.clone();
+        accumulate_scaled(&cpu, Activation::None, one(&a), 0.0, &mut sum);
+        assert_eq!(a, sum);
+        scale(&cpu, left_out, &mut sum);
+        assert_eq!(sum, vec![0.0; LEN]);
+    }
+
+    #[test]
+    fn gradients_of_scaled_terms_are_scaled() {
+        let dy = values(3, LEN);
+        let expected: Vec<f32> = dy.iter().map(|dy| 0.75 * dy).collect();
+        for (isa, dx) in on_every_cpu(|cpu| {
+            let mut dx = vec![f32::NAN; LEN];
+            scale(cpu, Term { values: &dy, scale: 0.75 }, &mut dx);
+            dx
+        }) {
+            assert_eq!(dx, expected, "{isa:?}");
+        }
     }
 
     #[test]

@@ -140,6 +140,7 @@ impl PooledConv2d {
 mod tests {
     use super::*;
     use crate::conv2d::{self, Algorithm, OutputGradient};
+    use crate::pool::{Divisor, Rounding};
     use crate::testing::{on_every_cpu, values};
 
     const CONVOLUTION: Conv2d = Conv2d {
@@ -158,7 +159,9 @@ mod tests {
 
     fn pool_of(convolution: &Conv2d, size: usize, stride: usize, pad: usize) -> Pool2d {
         let &Conv2d { batch, out_c: channels, .. } = convolution;
-        Pool2d { batch, in_h: convolution.out_h(), in_w: convolution.out_w(), channels, size, stride, pad }
+        let (in_h, in_w) = (convolution.out_h(), convolution.out_w());
+        let (rounding, divisor) = (Rounding::Up, Divisor::WithPadding);
+        Pool2d { batch, in_h, in_w, channels, size, stride, pad, rounding, divisor }
     }
 
     /// y, choices, dw and db of a convolution and its pooling, as one or one after the other.

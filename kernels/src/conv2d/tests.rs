@@ -188,8 +188,12 @@ fn agrees_with_pytorch() {
         };
         let [x, w, bias, dy] = ["x", "w", "bias", "dy"].map(|name| golden.input(name));
         let expected = ["y", "dx", "dw", "db"].map(|name| golden.tensor(name)).concat();
-        for (isa, actual) in on_every_cpu(|cpu| run(cpu, &g, &x, &w, Some(&bias), &dy)) {
-            assert_close(&format!("{isa:?} {g:?}"), &actual, &expected, 1e-6);
+        for algorithm in [Algorithm::Direct, Algorithm::Auto] {
+            let g = Conv2d { algorithm, ..g };
+            let tolerance = if winograd::is_chosen(&g) { 2e-5 } else { 1e-6 };
+            for (isa, actual) in on_every_cpu(|cpu| run(cpu, &g, &x, &w, Some(&bias), &dy)) {
+                assert_close(&format!("{isa:?} {g:?}"), &actual, &expected, tolerance);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Pool2d, Window};
+use super::{Divisor, Pool2d, Window};
 use crate::cpu::{Simd, Task, for_each_block};
 use crate::{Activation, Cpu, Isa};
 
@@ -60,7 +60,7 @@ pub(crate) fn max_backward_image(isa: Isa, pool: &Pool2d, image: usize, argmax: 
     isa.run(MaxBackward { pool, argmax, dy, dx });
 }
 
-/// `y`: the mean of each window. Padding counts as zeros, what hangs over beyond it does not count.
+/// `y`: the mean of each window, by the pooling's [`Divisor`].
 pub fn average_forward(cpu: &Cpu, pool: &Pool2d, x: &[f32], y: &mut [f32]) {
     let (in_len, out_len) = image_lens(pool);
     assert_eq!((x.len(), y.len()), (pool.input_len(), pool.output_len()));
@@ -164,6 +164,10 @@ impl Task for AverageForward<'_> {
             for (out_x, y) in y.chunks_exact_mut(channels).enumerate() {
                 let window = pool.window(out_y, out_x);
                 let share = pool.share(out_y, out_x);
+                if pool.sums_rows() {
+                    for_each_block!(simd, channel in channels, mean_of_rows(pool, &window, share, x, channel, y));
+                    continue;
+                }
                 match window.nine(pool, x) {
                     Some(pixels) => for_each_block!(simd, channel in channels, mean(pixels, share, channel, y)),
                     None => {
@@ -188,6 +192,28 @@ fn mean<'a, S: Simd>(
     let mut sum = simd.splat(0.0);
     for (pixel, _) in pixels {
         sum = simd.add(sum, simd.load(&pixel[channel..]));
+    }
+    simd.store(&mut y[channel..], simd.mul(sum, simd.splat(share)));
+}
+
+/// As [`mean`], of a large window: its rows are summed apart.
+#[inline(always)]
+fn mean_of_rows<S: Simd>(
+    simd: S,
+    pool: &Pool2d,
+    window: &Window,
+    share: f32,
+    x: &[f32],
+    channel: usize,
+    y: &mut [f32],
+) {
+    let mut sum = simd.splat(0.0);
+    for in_y in window.y.0..window.y.1 {
+        let mut row = simd.splat(0.0);
+        for in_x in window.x.0..window.x.1 {
+            row = simd.add(row, simd.load(&x[(in_y * pool.in_w + in_x) * pool.channels + channel..]));
+        }
+        sum = simd.add(sum, row);
     }
     simd.store(&mut y[channel..], simd.mul(sum, simd.splat(share)));
 }
@@ -229,7 +255,15 @@ impl Pool2d {
     /// The factor that makes a window's sum its mean.
     #[inline(always)]
     fn share(&self, out_y: usize, out_x: usize) -> f32 {
-        let is_whole = |index: usize, len: usize| index * self.stride + self.size <= len + 2 * self.pad;
+        // Padded coordinates: what counts begins at `start`, and ends `more` after the length of the image.
+        let (start, more) = match self.divisor {
+            Divisor::WithPadding => (0, 2 * self.pad),
+            Divisor::ImageAlone => (self.pad, self.pad),
+        };
+        let is_whole = |index: usize, len: usize| {
+            let first = index * self.stride;
+            first >= start && first + self.size <= len + more
+        };
         if is_whole(out_y, self.in_h) && is_whole(out_x, self.in_w) {
             // A division that the compiler can take out of the loop.
             1.0 / (self.size * self.size) as f32
@@ -240,7 +274,7 @@ impl Pool2d {
 }
 
 /// Sums over the windows in which a pixel lies: `$function` adds what `$tap` makes of them to `$dx`. Those of windows of 3
-/// every 2 pixels, the usual ones, come at once: a loop of one or two rounds costs more than what is done in it.
+/// every 2 pixels, the usual ones, and of every pixel come at once: a loop of few rounds costs more than what is done in it.
 macro_rules! for_each_group {
     (
         $tap:ident at ($y:ident, $x:ident) in ($rows:ident, $columns:ident) => $make:expr,
@@ -260,6 +294,20 @@ macro_rules! for_each_group {
             }
             (1, 2) => {
                 let $tap = [make(y, x), make(y, x + 1)];
+                for_each_block!($simd, $channel in $channels, $function($($argument),*));
+            }
+            (3, 3) => {
+                let $tap = [
+                    make(y, x),
+                    make(y, x + 1),
+                    make(y, x + 2),
+                    make(y + 1, x),
+                    make(y + 1, x + 1),
+                    make(y + 1, x + 2),
+                    make(y + 2, x),
+                    make(y + 2, x + 1),
+                    make(y + 2, x + 2),
+                ];
                 for_each_block!($simd, $channel in $channels, $function($($argument),*));
             }
             _ => {

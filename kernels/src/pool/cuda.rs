@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::Pool2d;
+use super::{Divisor, Pool2d};
 use crate::Activation;
 use crate::cuda::{Gpu, GpuError, Lanes, Launch, count, mirror, width};
 
@@ -20,6 +20,8 @@ mirror! {
         size: u32,
         stride: u32,
         pad: u32,
+        counts_padding: u32,
+        sums_rows: u32,
         width: u32,
     }
 }
@@ -134,6 +136,8 @@ fn begin<'a>(gpu: &'a Gpu, kernel: &'static str, lanes: usize, pool: &Pool2d, le
         size: count(pool.size),
         stride: count(pool.stride),
         pad: count(pool.pad),
+        counts_padding: u32::from(pool.divisor == Divisor::WithPadding),
+        sums_rows: u32::from(pool.sums_rows()),
         width: width as u32,
     };
     gpu.launch(kernel, lanes).threads_for(groups, THREADS).value("shape", shape)
@@ -143,14 +147,23 @@ fn begin<'a>(gpu: &'a Gpu, kernel: &'static str, lanes: usize, pool: &Pool2d, le
 mod tests {
     use super::*;
     use crate::Cpu;
+    use crate::pool::Rounding;
     use crate::testing::{Tensors, assert_close, join, lane_values, on_the_gpu, values, widened};
+
+    fn caffe(
+        (batch, in_h, in_w, channels): (usize, usize, usize, usize),
+        (size, stride, pad): (usize, usize, usize),
+    ) -> Pool2d {
+        let (rounding, divisor) = (Rounding::Up, Divisor::WithPadding);
+        Pool2d { batch, in_h, in_w, channels, size, stride, pad, rounding, divisor }
+    }
 
     #[track_caller]
     fn check(pool: &Pool2d, activation: Activation) {
         let cpu = Cpu::new(1).unwrap();
         let (in_len, out_len) = (pool.input_len(), pool.output_len());
         let what = |kind, placing| format!("{kind} {pool:?} {activation:?} {placing:?}");
-        for (lane, placing, result) in on_the_gpu(|gpu, placing, lanes| {
+        let max = |gpu: &Gpu, placing, lanes: &[u64]| {
             let count = lanes.len();
             let x = Tensors::new(gpu, placing, &lane_values(lanes, 1, in_len));
             let dy = Tensors::new(gpu, placing, &lane_values(lanes, 2, out_len));
@@ -162,7 +175,9 @@ mod tests {
             let arrays = MaxBackward { y: Some(y.lanes()), argmax, dy, dx: dx.lanes() };
             max_backward(gpu, count, pool, activation, &arrays).unwrap();
             join([y.read(gpu), dx.read(gpu)])
-        }) {
+        };
+        let is_both = pool.size <= Pool2d::LARGEST_MAX;
+        for (lane, placing, result) in if is_both { on_the_gpu(max) } else { Vec::new() } {
             let (x, mut dy) = (values(1000 * lane + 1, in_len), values(1000 * lane + 2, out_len));
             let (mut y, mut argmax, mut dx) = (vec![0.0; out_len], vec![0; out_len], vec![0.0; in_len]);
             crate::pool::max_forward(&cpu, pool, activation, &x, &mut y, &mut argmax);
@@ -194,14 +209,25 @@ mod tests {
         let shapes =
             [(5, 6, 8, 3, 2, 0), (4, 4, 1, 2, 3, 1), (7, 3, 4, 3, 2, 1), (2, 2, 12, 3, 2, 0), (3, 3, 2, 3, 1, 1)];
         for ((in_h, in_w, channels, size, stride, pad), activation) in shapes.into_iter().zip(activations) {
-            check(&Pool2d { batch: 2, in_h, in_w, channels, size, stride, pad }, activation);
+            check(&caffe((2, in_h, in_w, channels), (size, stride, pad)), activation);
         }
+    }
+
+    #[test]
+    fn roundings_divisors_and_large_windows_are_those_of_the_cpu() {
+        let (down, up, alone) = (Rounding::Down, Rounding::Up, Divisor::ImageAlone);
+        check(&Pool2d { rounding: down, ..caffe((2, 6, 5, 4), (3, 2, 1)) }, Activation::Relu);
+        check(&Pool2d { rounding: down, divisor: alone, ..caffe((1, 5, 5, 3), (3, 1, 1)) }, Activation::None);
+        check(&Pool2d { rounding: up, divisor: alone, ..caffe((2, 6, 6, 1), (5, 3, 2)) }, Activation::Sigmoid);
+        check(&caffe((1, 18, 17, 8), (16, 3, 2)), Activation::None);
+        check(&Pool2d::global(2, 3, 7, 12), Activation::Relu);
+        check(&Pool2d::global(1, 19, 2, 5), Activation::None);
     }
 
     #[test]
     fn nan_is_chosen_before_all() {
         let Some(gpu) = crate::testing::gpu() else { return };
-        let pool = Pool2d { batch: 1, in_h: 1, in_w: 4, channels: 1, size: 4, stride: 4, pad: 0 };
+        let pool = caffe((1, 1, 4, 1), (4, 4, 0));
         let x = gpu.alloc_from(&[1.0, f32::NAN, 5.0, f32::NEG_INFINITY]).unwrap();
         let (y, argmax) = (gpu.alloc::<f32>(1).unwrap(), gpu.alloc::<u8>(1).unwrap());
         max_forward(&gpu, 1, &pool, Activation::None, x.lanes(4), y.lanes(1), argmax.lanes(1)).unwrap();

@@ -19,6 +19,10 @@ struct LaunchShape {
     u32 channels;
     u32 in_h, in_w, out_h, out_w;
     u32 size, stride, pad;
+    /// Whether padding counts in a mean.
+    u32 counts_padding;
+    /// Whether a mean's rows are summed apart.
+    u32 sums_rows;
     u32 width;
 };
 
@@ -35,14 +39,16 @@ __device__ __forceinline__ Place place_of(u32 index, u32 width, u32 height, u32 
 /// Rows or columns of a window that lie in the image, from `first` to before `end`.
 struct Span {
     u32 first, end;
-    /// How many lie in the padded image.
-    u32 padded;
+    /// How many count in a mean.
+    u32 counted;
 };
 
 __device__ __forceinline__ Span span_of(const LaunchShape& shape, u32 index, u32 len) {
     // In padded coordinates, where the image begins at `pad`.
     const u32 first = index * shape.stride, end = min(first + shape.size, len + 2 * shape.pad);
-    return {max(first, shape.pad) - shape.pad, max(min(end, len + shape.pad), shape.pad) - shape.pad, end - first};
+    Span span = {max(first, shape.pad) - shape.pad, max(min(end, len + shape.pad), shape.pad) - shape.pad, end - first};
+    if (!shape.counts_padding) span.counted = span.end - span.first;
+    return span;
 }
 
 /// Windows that cover a row or a column of the image, from `first` to before `end`.
@@ -55,9 +61,9 @@ __device__ __forceinline__ Windows windows_of(const LaunchShape& shape, u32 inde
     return {at < shape.size ? 0 : (at - shape.size) / shape.stride + 1, min(at / shape.stride + 1, count)};
 }
 
-/// What a window's sum is multiplied by to make its mean: padding counts, what hangs over beyond it does not.
+/// What a window's sum is multiplied by to make its mean. What hangs over beyond the padding does not count.
 __device__ __forceinline__ float share_of(const Span& rows, const Span& columns) {
-    return 1.0f / static_cast<float>(rows.padded * columns.padded);
+    return 1.0f / static_cast<float>(rows.counted * columns.counted);
 }
 
 template <int N>
@@ -143,8 +149,14 @@ __device__ __forceinline__ void average_forward(const LaunchShape& shape, u32 in
     const Place place = place_of(index, shape.out_w, shape.out_h, shape.channels);
     const Span rows = span_of(shape, place.y, shape.in_h), columns = span_of(shape, place.x, shape.in_w);
     const float share = share_of(rows, columns);
-    Floats<N> sum = filled<N>(0.0f);
+    // Of all rows, or of those before the one at hand.
+    Floats<N> sum = filled<N>(0.0f), before = filled<N>(0.0f);
     for (u32 in_y = rows.first; in_y < rows.end; ++in_y) {
+        if (shape.sums_rows) {
+#pragma unroll
+            for (int i = 0; i < N; ++i) before.at[i] += sum.at[i];
+            sum = filled<N>(0.0f);
+        }
         for (u32 in_x = columns.first; in_x < columns.end; ++in_x) {
             const Floats<N> values =
                 load<N>(x + offset_of<N>(place.image, in_y, in_x, place.group, shape.in_h, shape.in_w, shape.channels));
@@ -153,7 +165,7 @@ __device__ __forceinline__ void average_forward(const LaunchShape& shape, u32 in
         }
     }
 #pragma unroll
-    for (int i = 0; i < N; ++i) sum.at[i] *= share;
+    for (int i = 0; i < N; ++i) sum.at[i] = (before.at[i] + sum.at[i]) * share;
     store(y + u64{index} * N, sum);
 }
 
@@ -224,7 +236,7 @@ extern "C" __global__ void __launch_bounds__(pool::THREADS, 4)
 
 /// `dx`: each gradient of `dy` is shared out among the pixels of its window, then goes through the slope of the activation
 /// whose output `x` is.
-extern "C" __global__ void __launch_bounds__(pool::THREADS)
+extern "C" __global__ void __launch_bounds__(pool::THREADS, 4)
     pool_average_backward(pool::LaunchShape shape, u32 activation, Lanes<const float> x, Lanes<const float> dy,
                           Lanes<float> dx) {
     const u32 index = blockIdx.x * pool::THREADS + threadIdx.x, lane = blockIdx.y;

@@ -22,14 +22,47 @@ pub fn softmax_cross_entropy(
     of: usize,
     dlogits: Option<&mut [f32]>,
 ) -> Score {
+    weighted_softmax_cross_entropy(cpu, classes, logits, labels, of, 1.0, dlogits)
+}
+
+/// As [`softmax_cross_entropy`], with loss and gradient times `weight`: one of several losses of a network, whose sum is
+/// trained on.
+///
+/// # Panics
+/// As [`softmax_cross_entropy`].
+pub fn weighted_softmax_cross_entropy(
+    cpu: &Cpu,
+    classes: usize,
+    logits: &[f32],
+    labels: &[i32],
+    of: usize,
+    weight: f32,
+    dlogits: Option<&mut [f32]>,
+) -> Score {
     let batch = labels.len();
     assert_eq!(logits.len(), batch * classes, "logits of {batch} samples in {classes} classes");
     assert!(dlogits.as_ref().is_none_or(|dlogits| dlogits.len() == logits.len()), "as many gradients as logits");
-    let (loss, correct) = score_rows(cpu, classes, logits, labels, dlogits, 1.0 / of as f64);
-    Score { loss: (loss / of as f64) as f32, correct }
+    let weight = f64::from(weight);
+    let Sums { loss, correct, top5 } = score_rows(cpu, classes, logits, labels, dlogits, weight * (1.0 / of as f64));
+    Score { loss: (weight * (loss / of as f64)) as f32, correct, top5 }
 }
 
-/// The summed loss and the number of right answers, each half of the rows apart.
+/// What the samples of a part of the batch add up to.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    loss: f64,
+    correct: usize,
+    top5: usize,
+}
+
+impl Sums {
+    fn add(self, other: Sums) -> Sums {
+        let Sums { loss, correct, top5 } = other;
+        Sums { loss: self.loss + loss, correct: self.correct + correct, top5: self.top5 + top5 }
+    }
+}
+
+/// The sums over the rows, each half of them apart.
 fn score_rows(
     cpu: &Cpu,
     classes: usize,
@@ -37,7 +70,7 @@ fn score_rows(
     labels: &[i32],
     dlogits: Option<&mut [f32]>,
     scale: f64,
-) -> (f64, usize) {
+) -> Sums {
     if labels.len() > TASK_ROWS {
         let middle = labels.len() / 2;
         let ((left_logits, right_logits), (left_labels, right_labels)) =
@@ -47,20 +80,18 @@ fn score_rows(
             || score_rows(cpu, classes, left_logits, left_labels, left_dlogits, scale),
             || score_rows(cpu, classes, right_logits, right_labels, right_dlogits, scale),
         );
-        return (left.0 + right.0, left.1 + right.1);
+        return left.add(right);
     }
-    let (mut loss, mut correct) = (0.0, 0);
+    let mut sums = Sums::default();
     let mut rest = dlogits;
     for (row, &label) in logits.chunks_exact(classes.max(1)).zip(labels) {
         let dlogits = rest.as_mut().and_then(|rest| rest.split_off_mut(..classes));
-        let (row_loss, right) = score_row(row, label, dlogits, scale);
-        loss += row_loss;
-        correct += usize::from(right);
+        sums = sums.add(score_row(row, label, dlogits, scale));
     }
-    (loss, correct)
+    sums
 }
 
-fn score_row(logits: &[f32], label: i32, dlogits: Option<&mut [f32]>, scale: f64) -> (f64, bool) {
+fn score_row(logits: &[f32], label: i32, dlogits: Option<&mut [f32]>, scale: f64) -> Sums {
     let label = usize::try_from(label).unwrap_or(usize::MAX);
     // NaN where the label is no class: that makes loss and gradients NaN.
     let label_logit = logits.get(label).map_or(f64::NAN, |logit| f64::from(*logit));
@@ -74,6 +105,11 @@ fn score_row(logits: &[f32], label: i32, dlogits: Option<&mut [f32]>, scale: f64
             *dlogit = if loss.is_nan() { f32::NAN } else { ((exp(*logit) / sum - target) * scale) as f32 };
         }
     }
-    let right = !loss.is_nan() && logits.iter().position(|logit| f64::from(*logit) == largest) == Some(label);
-    (loss, right)
+    // Without a loss there is no rank: every class is before the label.
+    let is_before = |class: usize, logit: f64| logit > label_logit || (logit == label_logit && class < label);
+    let rank = match loss.is_nan() {
+        true => usize::MAX,
+        false => logits.iter().enumerate().filter(|(class, logit)| is_before(*class, f64::from(**logit))).count(),
+    };
+    Sums { loss, correct: usize::from(rank == 0), top5: usize::from(rank < 5) }
 }

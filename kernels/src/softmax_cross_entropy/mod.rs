@@ -1,9 +1,9 @@
-//! Softmax, mean cross-entropy, top-1 accuracy and the gradient of the logits, in one pass.
+//! Softmax, mean cross-entropy, top-1 and top-5 accuracy and the gradient of the logits, in one pass.
 
 mod cpu;
 pub mod cuda;
 
-pub use cpu::softmax_cross_entropy;
+pub use cpu::{softmax_cross_entropy, weighted_softmax_cross_entropy};
 
 /// The score of a batch of logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,6 +13,9 @@ pub struct Score {
     pub loss: f32,
     /// Samples whose largest logit is at their label. The lowest class wins a tie; a sample without a loss is not right.
     pub correct: usize,
+    /// Samples whose label is among the five largest logits, by the same rules: all that have a loss where there are no more
+    /// than five classes.
+    pub top5: usize,
 }
 
 #[cfg(test)]
@@ -20,14 +23,24 @@ mod tests {
     use super::*;
     use crate::testing::{assert_close, assert_gradient, goldens, on_every_cpu, values};
 
-    /// Loss, number of right answers, gradients.
+    /// Loss, number of right answers, gradients, number of labels among the five largest.
+    fn run_top5(classes: usize, logits: &[f32], labels: &[i32]) -> (Vec<f32>, usize) {
+        let mut result = run_all(classes, logits, labels);
+        let top5 = result.pop().unwrap() as usize;
+        (result, top5)
+    }
+
     fn run(classes: usize, logits: &[f32], labels: &[i32]) -> Vec<f32> {
+        run_top5(classes, logits, labels).0
+    }
+
+    fn run_all(classes: usize, logits: &[f32], labels: &[i32]) -> Vec<f32> {
         let results = on_every_cpu(|cpu| {
             let mut dlogits = vec![f32::MAX; logits.len()];
             let score = softmax_cross_entropy(cpu, classes, logits, labels, labels.len(), Some(&mut dlogits));
             let without = softmax_cross_entropy(cpu, classes, logits, labels, labels.len(), None);
-            assert_eq!((score.loss.to_bits(), score.correct), (without.loss.to_bits(), without.correct));
-            [vec![score.loss, score.correct as f32], dlogits].concat()
+            assert_eq!(format!("{score:?}"), format!("{without:?}"));
+            [vec![score.loss, score.correct as f32], dlogits, vec![score.top5 as f32]].concat()
         });
         for (isa, result) in &results {
             assert_eq!(format!("{result:?}"), format!("{:?}", results[0].1), "{isa:?}");
@@ -66,12 +79,64 @@ mod tests {
 
     #[test]
     fn agrees_with_pytorch() {
-        for golden in goldens(include_str!("../../goldens/softmax_cross_entropy.json")) {
+        let files = [include_str!("../../goldens/softmax_cross_entropy.json"), include_str!("../../goldens/top5.json")];
+        for golden in files.into_iter().flat_map(goldens) {
             let labels: Vec<i32> = golden.tensor("labels").into_iter().map(|label| label as i32).collect();
-            let actual = run(golden.size("classes"), &golden.input("logits"), &labels);
+            let (actual, top5) = run_top5(golden.size("classes"), &golden.input("logits"), &labels);
             let expected = ["loss", "correct", "dlogits"].map(|name| golden.tensor(name)).concat();
             assert_close("score and gradients", &actual, &expected, 1e-7);
+            if golden.has("top5") {
+                assert_eq!(top5 as f64, golden.tensor("top5")[0]);
+            }
         }
+    }
+
+    /// A main loss and two auxiliary ones, as GoogLeNet has them: PyTorch's gradient of `main + 0.3 first + 0.3 second`.
+    #[test]
+    fn weighted_losses_agree_with_pytorch() {
+        for golden in goldens(include_str!("../../goldens/weighted_losses.json")) {
+            let labels: Vec<i32> = golden.tensor("labels").into_iter().map(|label| label as i32).collect();
+            for (isa, result) in on_every_cpu(|cpu| {
+                let mut total = 0.0;
+                let mut gradients = Vec::new();
+                for (head, weight) in [("main", 1.0), ("first", 0.3), ("second", 0.3)] {
+                    let logits = golden.input(head);
+                    let mut dlogits = vec![f32::NAN; logits.len()];
+                    let (classes, of) = (golden.size("classes"), labels.len());
+                    let score =
+                        weighted_softmax_cross_entropy(cpu, classes, &logits, &labels, of, weight, Some(&mut dlogits));
+                    total += score.loss;
+                    gradients.extend(dlogits);
+                }
+                [vec![total], gradients].concat()
+            }) {
+                let expected = ["total", "dmain", "dfirst", "dsecond"].map(|name| golden.tensor(name)).concat();
+                assert_close(&format!("{isa:?}"), &result, &expected, 2e-7);
+            }
+        }
+    }
+
+    #[test]
+    fn a_weight_of_one_changes_no_bit() {
+        let cpu = crate::Cpu::with_isa(1, crate::Isa::Portable).unwrap();
+        let (logits, labels) = (values(1, 40 * 7), (0..40).map(|i| i % 7).collect::<Vec<_>>());
+        let (mut plain, mut weighted) = (vec![f32::NAN; logits.len()], vec![f32::NAN; logits.len()]);
+        let score = softmax_cross_entropy(&cpu, 7, &logits, &labels, 64, Some(&mut plain));
+        let same = weighted_softmax_cross_entropy(&cpu, 7, &logits, &labels, 64, 1.0, Some(&mut weighted));
+        assert_eq!((score, plain), (same, weighted));
+    }
+
+    #[test]
+    fn labels_among_the_five_largest_are_counted() {
+        let logits = [0.5, 3.0, 1.0, 3.0, 2.0, 1.0, -1.0];
+        // In order: classes 1, 3, 4, 2, 5, 0, 6.
+        for (label, is_among) in [(1, 1), (3, 1), (4, 1), (2, 1), (5, 1), (0, 0), (6, 0)] {
+            assert_eq!(run_top5(7, &logits, &[label]).1, is_among, "label {label}");
+        }
+        assert_eq!(run_top5(3, &[0.0, 1.0, 2.0], &[0]).1, 1);
+        assert_eq!(run_top5(3, &[f32::NAN, 1.0, 2.0], &[1]).1, 0);
+        assert_eq!(run_top5(3, &[0.0, 1.0, 2.0], &[3]).1, 0);
+        assert_eq!(run_top5(2, &[f32::NEG_INFINITY, 0.0], &[0]).1, 1);
     }
 
     #[track_caller]

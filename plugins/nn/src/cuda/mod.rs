@@ -296,7 +296,7 @@ impl Session for CudaSession {
         let Some(totals) = self.measure(evaluate)? else { return Ok(()) };
         let count = evaluate.count as f64;
         for lane in evaluate.active_lanes() {
-            let Total { loss, correct } = totals[lane];
+            let Total { loss, correct, .. } = totals[lane];
             // There is no gradient here.
             evaluate.set(lane, &[(loss / count) as f32, (correct as f64 / count) as f32, f32::NAN]);
         }

@@ -2,7 +2,7 @@
 
 use clr_kernels::Activation;
 use clr_kernels::cuda::GpuError;
-use clr_kernels::pool::{self, Pool2d};
+use clr_kernels::pool::{self, Divisor, Pool2d, Rounding};
 
 use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer, Pass};
 use crate::shape::Shape;
@@ -60,8 +60,9 @@ impl PoolLayer {
                  less padding than window"
             ));
         }
-        let geometry =
-            Pool2d { batch: 1, in_h: input.height, in_w: input.width, channels: input.channels, size, stride, pad };
+        let Shape { height, width, channels } = input;
+        let (rounding, divisor) = (Rounding::Up, Divisor::WithPadding);
+        let geometry = Pool2d { batch: 1, in_h: height, in_w: width, channels, size, stride, pad, rounding, divisor };
         if geometry.output_len() == 0 {
             return Err(format!("the image is too small for pooling by {size} with stride {stride}"));
         }
