@@ -1,11 +1,10 @@
 //! How the passes are timed, if they are.
 
-/// One timed piece of a training step. Numbers are those of nodes.
+/// One timed piece of a training step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    Forward(usize),
-    Backward(usize),
-    Loss,
+    /// By its place among those that are run.
+    Instruction(usize),
     Update,
 }
 

@@ -1,4 +1,4 @@
-//! Fusion: operations that run as one. Decided here and nowhere else, once for a network.
+//! Fusion: operations that become one. Decided here and nowhere else, by rewriting the graph before it is compiled.
 //!
 //! An activation vanishes into the operation before it, if that can do it in its own pass over memory: `conv2+relu`. Its slope
 //! may then go on to the operation after it, where that writes the gradient anyway: `pool2(slope of relu)`. On a CPU a max
@@ -6,8 +6,10 @@
 //! never stored: `conv1+pool1`. No bit changes: the arithmetic is the same.
 
 use clr_kernels::Activation;
+use clr_kernels::conv2d::PooledConv2d;
 
-use crate::network::{Network, NodeKind};
+use crate::network::Network;
+use crate::op::{Op, PoolKind};
 
 /// Fuses what can be. The names of the nodes that are left say what they do.
 pub(crate) fn fuse(network: &mut Network) {
@@ -22,51 +24,6 @@ pub(crate) fn fuse(network: &mut Network) {
     }
 }
 
-/// Makes node `index` part of the node before it, if it is an activation that can be.
-fn fuse_activation(network: &mut Network, index: usize) -> bool {
-    let node = &network.nodes()[index];
-    let NodeKind::Elementwise(elementwise) = node.kind else { return false };
-    let (input, output, activation) = (node.inputs[0], node.output, elementwise.activation());
-    let Some(producer) = network.producer(input) else { return false };
-    if activation == Activation::None || network.readers(input).count() > 1 {
-        return false;
-    }
-    let nodes = network.nodes_mut();
-    let fused = match &mut nodes[producer].kind {
-        NodeKind::Layer(layer) => layer.fuse_activation(activation),
-        NodeKind::Add(add) if add.activation == Activation::None => {
-            add.activation = activation;
-            true
-        }
-        NodeKind::Add(_) | NodeKind::Elementwise(_) => false,
-    };
-    if fused {
-        nodes[producer].name = format!("{}+{}", nodes[producer].name, name(activation));
-        nodes[producer].output = output;
-        nodes.remove(index);
-    }
-    fused
-}
-
-/// Gives the slope of the activation that made the input of node `index` to that node, if both agree.
-fn move_slope(network: &mut Network, index: usize) {
-    let input = network.nodes()[index].inputs[0];
-    let Some(producer) = network.producer(input) else { return };
-    if network.readers(input).count() > 1 {
-        return;
-    }
-    let nodes = network.nodes_mut();
-    let (before, after) = nodes.split_at_mut(index);
-    let (NodeKind::Layer(producer), NodeKind::Layer(reader)) = (&mut before[producer].kind, &mut after[0].kind) else {
-        return;
-    };
-    let slope = producer.slope_to_leave();
-    if slope != Activation::None && reader.fuse_input_slope(slope) {
-        producer.leave_slope();
-        after[0].name = format!("{}(slope of {})", after[0].name, name(slope));
-    }
-}
-
 /// Makes max poolings part of the convolutions before them, where these need no gradient of their input. For a CPU.
 pub(crate) fn fuse_poolings(network: &mut Network) {
     for index in (0..network.nodes().len()).rev() {
@@ -74,21 +31,81 @@ pub(crate) fn fuse_poolings(network: &mut Network) {
     }
 }
 
-fn fuse_pooling(network: &mut Network, index: usize) {
-    let node = &network.nodes()[index];
-    let NodeKind::Layer(layer) = &node.kind else { return };
-    let (Some((pool, activation)), input, output) = (layer.max_pooling(), node.inputs[0], node.output) else { return };
-    let Some(producer) = network.producer(input) else { return };
-    if network.nodes()[producer].inputs[0] != network.input() || network.readers(input).count() > 1 {
+/// `op, activation` becomes `op+activation`.
+fn fuse_activation(network: &mut Network, index: usize) -> bool {
+    let (Some(producer), &Op::Activation(activation)) = (only_producer(network, index), &network.nodes()[index].op)
+    else {
+        return false;
+    };
+    match &mut network.nodes_mut()[producer].op {
+        Op::Convolution(op) if activation == Activation::Relu && !op.relu && op.pooled.is_none() => {
+            (op.relu, op.relu_slope) = (true, true);
+        }
+        Op::BatchNorm(op) if op.activation == Activation::None => (op.activation, op.slope) = (activation, activation),
+        Op::Pool(op) if op.kind == PoolKind::Max && op.activation == Activation::None => op.activation = activation,
+        Op::Add(op) if op.activation == Activation::None => op.activation = activation,
+        _ => return false,
+    }
+    swallow(network, producer, index, name(activation));
+    true
+}
+
+/// `op+activation, average pooling` becomes `op+activation, average pooling(slope of activation)`: both gradients of a
+/// convolution would read the slope.
+fn move_slope(network: &mut Network, index: usize) {
+    let Some(producer) = only_producer(network, index) else { return };
+    let (before, after) = network.nodes_mut().split_at_mut(index);
+    let (producer, reader) = (&mut before[producer], &mut after[0]);
+    let Op::Pool(pool) = &mut reader.op else { return };
+    let slope = match &producer.op {
+        Op::Convolution(op) if op.relu_slope => Activation::Relu,
+        Op::BatchNorm(op) => op.slope,
+        _ => Activation::None,
+    };
+    if pool.kind != PoolKind::Average || slope == Activation::None {
         return;
     }
-    let nodes = network.nodes_mut();
-    let NodeKind::Layer(convolution) = &mut nodes[producer].kind else { return };
-    if convolution.fuse_max_pooling(pool, activation) {
-        nodes[producer].name = format!("{}+{}", nodes[producer].name, nodes[index].name);
-        nodes[producer].output = output;
-        nodes.remove(index);
+    pool.input_activation = slope;
+    match &mut producer.op {
+        Op::Convolution(op) => op.relu_slope = false,
+        Op::BatchNorm(op) => op.slope = Activation::None,
+        _ => {}
     }
+    reader.name = format!("{}(slope of {})", reader.name, name(slope));
+}
+
+/// `convolution of the images, max pooling` becomes `convolution+pooling`.
+fn fuse_pooling(network: &mut Network, index: usize) {
+    let Some(producer) = only_producer(network, index) else { return };
+    let (images, nodes) = (network.input(), network.nodes());
+    let (Op::Convolution(convolution), Op::Pool(pool)) = (&nodes[producer].op, &nodes[index].op) else { return };
+    if nodes[producer].inputs != [images]
+        || pool.kind != PoolKind::Max
+        || convolution.relu
+        || convolution.pooled.is_some()
+    {
+        return;
+    }
+    let Some(pooled) = PooledConv2d::new(convolution.geometry, pool.geometry, pool.activation) else { return };
+    if let Op::Convolution(convolution) = &mut network.nodes_mut()[producer].op {
+        convolution.pooled = Some(pooled);
+    }
+    let name = network.nodes()[index].name.clone();
+    swallow(network, producer, index, &name);
+}
+
+/// The node that makes the first input of node `index`, if nobody else reads that.
+fn only_producer(network: &Network, index: usize) -> Option<usize> {
+    let input = network.nodes()[index].inputs[0];
+    network.producer(input).filter(|_| network.readers(input).count() == 1)
+}
+
+/// Makes node `index`, of that name, part of the node before it.
+fn swallow(network: &mut Network, producer: usize, index: usize, name: &str) {
+    let swallowed = network.nodes_mut().remove(index);
+    let node = &mut network.nodes_mut()[producer];
+    node.name = format!("{}+{name}", node.name);
+    node.output = swallowed.output;
 }
 
 fn name(activation: Activation) -> &'static str {
@@ -103,8 +120,8 @@ fn name(activation: Activation) -> &'static str {
 mod tests {
     use super::*;
     use crate::initializer::Initializer;
-    use crate::layer::{BatchNorm, Convolution, Linear, Pool};
     use crate::network::{BuildError, Value};
+    use crate::op::{BatchNorm, Convolution, Linear, Pool};
     use crate::parameter::Parameter;
 
     const WEIGHT: fn() -> Parameter = || Parameter::new(Initializer::Xavier);

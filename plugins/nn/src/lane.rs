@@ -4,17 +4,18 @@ use std::mem;
 
 use clr_kernels::norm::l2_norm;
 use clr_kernels::optimizer::{self, MOST_STATES};
-use clr_kernels::softmax_cross_entropy::{Score, softmax_cross_entropy};
+use clr_kernels::softmax_cross_entropy::Score;
 use clr_kernels::step::Part;
 use clr_kernels::{Activation, Cpu, add};
 
 use crate::clock::{Clock, NoClock, Phase};
 use crate::columns::Hypers;
-use crate::layer::{Backward, Forward, Kept, Layer, Pass};
+use crate::executor::{Batch, Workspace, run};
 use crate::model::Model;
-use crate::network::{Network, Node, NodeKind, Value};
+use crate::network::Network;
+use crate::op::Pass;
 use crate::optimizer::LaneOptimizer;
-use crate::plan::{Contribution, backward_reads_output};
+use crate::program::Instruction;
 
 /// A trial's own: seeds, weights, buffers and the optimizer with its state.
 #[derive(Debug)]
@@ -30,47 +31,12 @@ pub(crate) struct Lane {
     pub state: [Vec<f32>; MOST_STATES],
 }
 
-/// Memory that is only used within a step, so that lanes can take turns with it.
-#[derive(Debug)]
-pub(crate) struct Workspace {
-    slots: Vec<Vec<f32>>,
-    kept: Vec<Kept>,
-    scratch: Vec<f32>,
-    gradients: Vec<f32>,
-    /// Those of an update's parts so far; empty where updates have one.
-    accumulated: Vec<f32>,
-    /// A batch of images, for whoever fills one.
-    pub images: Vec<f32>,
-    pub labels: Vec<i32>,
-}
-
 /// The metrics of one update, measured before it was made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Measured {
     pub score: Score,
     /// L2 norm of the loss's gradient, before decay and clipping.
     pub grad_norm: f32,
-}
-
-/// A batch of images and their labels.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Batch<'a> {
-    pub images: &'a [f32],
-    pub labels: &'a [i32],
-}
-
-impl Workspace {
-    pub fn new(model: &Model) -> Workspace {
-        Workspace {
-            slots: model.plan.slots.iter().map(|&len| vec![0.0; len]).collect(),
-            kept: model.kept_lens().map(Kept::new).collect(),
-            scratch: vec![0.0; model.plan.scratch_len],
-            gradients: vec![0.0; model.network.parameter_len()],
-            accumulated: vec![0.0; model.accumulated_len()],
-            images: vec![0.0; model.batch_size * model.input_len()],
-            labels: vec![0; model.batch_size],
-        }
-    }
 }
 
 impl Lane {
@@ -125,9 +91,7 @@ impl Lane {
         if part.first > 0 {
             mem::swap(&mut workspace.gradients, &mut workspace.accumulated);
         }
-        self.forward(&pass, model, workspace, batch.images, clock);
-        let score = clock.time(Phase::Loss, || score(&pass, model, workspace, batch.labels));
-        self.backward(&pass, model, workspace, batch.images, clock);
+        let score = self.run(&pass, model, &model.program.training, workspace, batch, clock);
         if part.first > 0 {
             add::accumulate(cpu, Activation::None, &workspace.accumulated, &mut workspace.gradients);
         }
@@ -154,9 +118,7 @@ impl Lane {
     /// Scores a batch without training on it. Leaves weights and all that is remembered as they were.
     pub fn evaluate(&mut self, cpu: &Cpu, model: &Model, workspace: &mut Workspace, batch: Batch<'_>) -> Score {
         let pass = self.pass(cpu, model, batch, false, 0);
-        self.forward(&pass, model, workspace, batch.images, &mut NoClock);
-        let logits = read(model, workspace, model.network.scores(), batch.images, pass.batch);
-        softmax_cross_entropy(cpu, model.network.class_count(), logits, batch.labels, pass.batch, None)
+        self.run(&pass, model, &model.program.evaluation, workspace, batch, &mut NoClock)
     }
 
     /// The logits of a batch, `[samples][classes]`. Leaves weights and all that is remembered as they were.
@@ -167,9 +129,9 @@ impl Lane {
         workspace: &'w mut Workspace,
         batch: Batch<'_>,
     ) -> &'w [f32] {
-        let pass = self.pass(cpu, model, batch, false, 0);
-        self.forward(&pass, model, workspace, batch.images, &mut NoClock);
-        read(model, workspace, model.network.scores(), &[], pass.batch)
+        self.evaluate(cpu, model, workspace, batch);
+        let place = model.program.range(model.program.logits, batch.labels.len());
+        &workspace.floats[place.unwrap_or_default()]
     }
 
     /// Makes what normalisation remembers a plain average over this batch and those `before` it.
@@ -182,7 +144,8 @@ impl Lane {
         before: u32,
     ) {
         let pass = Pass { averaged: Some(before), ..self.pass(cpu, model, batch, true, u64::from(before)) };
-        self.forward(&pass, model, workspace, batch.images, &mut NoClock);
+        let forward = &model.program.training[..model.program.forward_len];
+        self.run(&pass, model, forward, workspace, batch, &mut NoClock);
     }
 
     fn pass<'a>(&self, cpu: &'a Cpu, model: &Model, batch: Batch<'_>, training: bool, step: u64) -> Pass<'a> {
@@ -191,118 +154,18 @@ impl Lane {
         Pass { cpu, batch, part, update_size, training, averaged: None, init_seed: self.init_seed, step }
     }
 
-    fn forward(
+    /// Runs instructions of the program.
+    fn run(
         &mut self,
         pass: &Pass<'_>,
         model: &Model,
+        instructions: &[Instruction],
         workspace: &mut Workspace,
-        images: &[f32],
+        batch: Batch<'_>,
         clock: &mut impl Clock,
-    ) {
-        for (index, node) in model.network.nodes().iter().enumerate() {
-            let Some(slot) = model.plan.values[node.output.0] else { continue };
-            // Taken out while it is written, so that the others can be read; nothing is allocated.
-            let mut memory = mem::take(&mut workspace.slots[slot]);
-            let y = &mut memory[..len(model, node.output, pass.batch)];
-            let is_in_place = |input: Value| model.plan.values[input.0] == Some(slot);
-            clock.time(Phase::Forward(index), || match &node.kind {
-                NodeKind::Layer(layer) => {
-                    let mut scratch = mem::take(&mut workspace.scratch);
-                    let mut kept = mem::take(&mut workspace.kept[index]);
-                    let arrays = Forward {
-                        x: read(model, workspace, node.inputs[0], images, pass.batch),
-                        y,
-                        weights: &self.weights[node.parameters.clone()],
-                        buffers: &mut self.buffers[node.buffers.clone()],
-                        kept: &mut kept,
-                        scratch: &mut scratch,
-                    };
-                    layer.forward(pass, arrays);
-                    workspace.scratch = scratch;
-                    workspace.kept[index] = kept;
-                }
-                NodeKind::Elementwise(elementwise) => {
-                    if !is_in_place(node.inputs[0]) {
-                        y.copy_from_slice(read(model, workspace, node.inputs[0], images, pass.batch));
-                    }
-                    elementwise.forward(pass, y);
-                }
-                NodeKind::Add(add) => {
-                    let read = |input| read(model, workspace, input, images, pass.batch);
-                    match (node.inputs[0], node.inputs[1]) {
-                        (a, b) if is_in_place(a) => add.forward(pass, None, read(b), y),
-                        (a, b) if is_in_place(b) => add.forward(pass, None, read(a), y),
-                        (a, b) => add.forward(pass, Some(read(a)), read(b), y),
-                    }
-                }
-            });
-            workspace.slots[slot] = memory;
-        }
-    }
-
-    /// Fills the workspace's gradients. That of the scores is already in its slot.
-    fn backward(
-        &self,
-        pass: &Pass<'_>,
-        model: &Model,
-        workspace: &mut Workspace,
-        images: &[f32],
-        clock: &mut impl Clock,
-    ) {
-        for (index, node) in model.network.nodes().iter().enumerate().rev() {
-            let Some(slot) = model.plan.gradients[node.output.0] else { continue };
-            let mut memory = mem::take(&mut workspace.slots[slot]);
-            let dy = &mut memory[..len(model, node.output, pass.batch)];
-            clock.time(Phase::Backward(index), || {
-                match &node.kind {
-                    NodeKind::Layer(layer) => self.backward_layer(pass, model, workspace, images, index, &**layer, dy),
-                    NodeKind::Elementwise(elementwise) => {
-                        elementwise.backward(pass, read_output(model, workspace, node, pass.batch), dy);
-                    }
-                    NodeKind::Add(add) => add.backward(pass, read_output(model, workspace, node, pass.batch), dy),
-                }
-                contribute(pass, model, workspace, index, dy);
-            });
-            workspace.slots[slot] = memory;
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "a step of `backward`")]
-    fn backward_layer(
-        &self,
-        pass: &Pass<'_>,
-        model: &Model,
-        workspace: &mut Workspace,
-        images: &[f32],
-        index: usize,
-        layer: &dyn Layer,
-        dy: &mut [f32],
-    ) {
-        let node = &model.network.nodes()[index];
-        let input = node.inputs[0];
-        let slot = match model.plan.contributions[index][0] {
-            Contribution::Write(slot) | Contribution::Add { through: Some(slot), .. } => Some(slot),
-            _ => None,
-        };
-        let mut memory = slot.map(|slot| mem::take(&mut workspace.slots[slot]));
-        let mut scratch = mem::take(&mut workspace.scratch);
-        let mut gradients = mem::take(&mut workspace.gradients);
-        let arrays = Backward {
-            x: read(model, workspace, input, images, pass.batch),
-            y: read_output(model, workspace, node, pass.batch),
-            dy,
-            dx: memory.as_mut().map(|memory| &mut memory[..len(model, input, pass.batch)]),
-            weights: &self.weights[node.parameters.clone()],
-            dweights: &mut gradients[node.parameters.clone()],
-            kept: &workspace.kept[index],
-            scratch: &mut scratch,
-        };
-        layer.backward(pass, arrays);
-        workspace.gradients = gradients;
-        workspace.scratch = scratch;
-        if let (Some(slot), Some(memory)) = (slot, memory) {
-            workspace.slots[slot] = memory;
-        }
+    ) -> Score {
+        let state = (&self.weights[..], &mut self.buffers[..]);
+        run(pass, model, instructions, state, workspace, batch, clock)
     }
 
     fn update_weights(
@@ -330,74 +193,16 @@ impl Lane {
     }
 }
 
-/// Scores the batch and writes the gradient of the scores.
-fn score(pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, labels: &[i32]) -> Score {
-    let (classes, scores) = (model.network.class_count(), model.network.scores());
-    let slot = model.plan.gradients[scores.0];
-    let mut memory = slot.map(|slot| mem::take(&mut workspace.slots[slot]));
-    let logits = read(model, workspace, scores, &[], pass.batch);
-    let gradient = memory.as_mut().map(|memory| &mut memory[..logits.len()]);
-    let score = softmax_cross_entropy(pass.cpu, classes, logits, labels, pass.part.of, gradient);
-    if let (Some(slot), Some(memory)) = (slot, memory) {
-        workspace.slots[slot] = memory;
-    }
-    score
-}
-
-/// Brings the gradients of a node's inputs to where they belong. A layer has written its own, to its place or beside it; that
-/// of what works element by element is `dy`, for each input.
-fn contribute(pass: &Pass<'_>, model: &Model, workspace: &mut Workspace, index: usize, dy: &[f32]) {
-    let is_layer = matches!(model.network.nodes()[index].kind, NodeKind::Layer(_));
-    for contribution in &model.plan.contributions[index] {
-        match *contribution {
-            Contribution::Write(slot) if !is_layer => workspace.slots[slot][..dy.len()].copy_from_slice(dy),
-            Contribution::Add { to, through } => {
-                let mut memory = mem::take(&mut workspace.slots[to]);
-                let further = through.map_or(dy, |through| &workspace.slots[through]);
-                let len = dx_len(model, index, pass.batch);
-                add::accumulate(pass.cpu, Activation::None, &further[..len], &mut memory[..len]);
-                workspace.slots[to] = memory;
-            }
-            Contribution::Nothing | Contribution::Same | Contribution::Write(_) => {}
-        }
-    }
-}
-
-/// A value of this batch.
-fn read<'a>(model: &Model, workspace: &'a Workspace, value: Value, images: &'a [f32], batch: usize) -> &'a [f32] {
-    match model.plan.values[value.0] {
-        Some(slot) => {
-            let memory = &workspace.slots[slot];
-            &memory[..len(model, value, batch).min(memory.len())]
-        }
-        None => images,
-    }
-}
-
-/// A node's output, if the backward pass reads it; otherwise it may be gone.
-fn read_output<'a>(model: &Model, workspace: &'a Workspace, node: &Node, batch: usize) -> &'a [f32] {
-    if backward_reads_output(node) { read(model, workspace, node.output, &[], batch) } else { &[] }
-}
-
-/// Floats of a value of a batch.
-fn len(model: &Model, value: Value, batch: usize) -> usize {
-    model.network.shape(value).len() * batch
-}
-
-/// Floats of the gradient of a node's inputs, which all have one shape.
-fn dx_len(model: &Model, index: usize, batch: usize) -> usize {
-    len(model, model.network.nodes()[index].inputs[0], batch)
-}
-
 #[cfg(test)]
 mod tests {
     use clr_kernels::Isa;
 
     use super::*;
     use crate::initializer::Initializer;
-    use crate::layer::{BatchNorm, Convolution, Linear, Lrn, LrnRegion, Pool};
-    use crate::network::BuildError;
+    use crate::network::{BuildError, Value};
+    use crate::op::{BatchNorm, Convolution, Linear, Lrn, LrnRegion, Pool};
     use crate::parameter::Parameter;
+    use crate::program::Program;
 
     const BATCH: usize = 6;
     const STILL: Hypers = Hypers { lr: 0.0, momentum: 0.0, weight_decay: 0.0, beta1: 0.0, beta2: 0.0 };
@@ -432,13 +237,16 @@ mod tests {
     }
 
     /// The loss changes along the gradient by its squared norm: that checks all layers before the described ones too. What is
-    /// fused has the bits of what is not.
+    /// fused has the bits of what is not, and what shares memory those of what does not.
     #[track_caller]
     fn check(describe: Describe) {
-        let gradients = check_model(model(describe));
-        let unfused = check_model(Model::as_it_is(network(describe), BATCH, 1));
-        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&gradients), bits(&unfused));
+        let bits = |model| check_model(model).iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let gradients = bits(model(describe));
+        let unfused = Model::as_it_is(network(describe), BATCH, 1);
+        let apart = Program::without_sharing(&unfused.network, BATCH, 1);
+        assert!(apart.float_len() > unfused.program.float_len(), "some memory is shared");
+        assert!(gradients == bits(Model { program: apart, ..Model::as_it_is(network(describe), BATCH, 1) }));
+        assert!(gradients == bits(unfused));
     }
 
     #[track_caller]
@@ -449,7 +257,7 @@ mod tests {
         let batch = Batch { images: &images, labels: &[0, 1, 2, 3, 0, 1] };
         let mut loss = |lane: &mut Lane| {
             // What the last step left behind must not matter.
-            workspace.slots.iter_mut().for_each(|slot| slot.fill(f32::NAN));
+            workspace.floats.fill(f32::NAN);
             workspace.scratch.fill(f32::NAN);
             let measured = lane.train(&cpu, &model, &mut workspace, batch, &STILL, 9, &mut NoClock);
             (f64::from(measured.score.loss), f64::from(measured.grad_norm), workspace.gradients.clone())

@@ -40,13 +40,15 @@
 //!
 //! From there on, each module uses only those before it:
 //!
-//! 1. `shape`, `initializer`, `parameter` are the words of a description, `layer` what networks are made of, one layer a file.
-//! 2. `network` checks shapes as the description is built, and gives a list of nodes.
-//! 3. `fuse` makes one node of those that can run as one; `plan` finds memory for every activation and gradient, once; a
-//!    `model` is the result.
-//! 4. `optimizer`, `lane`: what a trial has of its own, and its step on the CPU: forward, backward, update.
-//! 5. `session` trains lanes on the CPU, and `cuda` on a GPU; `device` chooses between them.
-//! 6. `architecture` speaks the plugin ABI for a family of networks. `profile` says where the time goes.
+//! 1. `shape`, `initializer`, `parameter` are the words of a description, `op` what networks are made of, one operation a
+//!    file.
+//! 2. `network` is the graph: it checks shapes as it is described, and is a list of nodes.
+//! 3. `fuse` makes one node of those that can run as one; `program` compiles the graph into a flat list of instructions, and
+//!    finds memory for every value and gradient, once; a `model` is the result.
+//! 4. `executor` runs programs on the CPU, `cuda/executor` on a GPU.
+//! 5. `optimizer`, `lane`: what a trial has of its own, and its step on the CPU: gradients by the program, and the update.
+//! 6. `session` trains lanes on the CPU, and `cuda` on a GPU; `device` chooses between them.
+//! 7. `architecture` speaks the plugin ABI for a family of networks. `profile` says where the time goes.
 //!
 //! The arithmetic is in `clr-kernels`.
 
@@ -55,17 +57,18 @@ mod clock;
 mod columns;
 mod cuda;
 mod device;
+mod executor;
 mod fuse;
 mod initializer;
 mod lane;
-mod layer;
 mod model;
 mod network;
+mod op;
 mod optimizer;
 mod options;
 mod parameter;
-mod plan;
 mod profile;
+mod program;
 mod session;
 mod shape;
 mod state;
@@ -75,8 +78,8 @@ pub use architecture::{Architecture, Family, Published, description, footprint, 
 pub use clr_plugin as sdk;
 pub use device::NetworkSession;
 pub use initializer::Initializer;
-pub use layer::{BatchNorm, Convolution, Linear, Lrn, LrnRegion, Pool};
 pub use network::{BuildError, Network, Value};
+pub use op::{BatchNorm, Convolution, Linear, Lrn, LrnRegion, Pool};
 pub use options::Options;
 pub use parameter::Parameter;
 pub use profile::{NodeTime, Profile, profile};

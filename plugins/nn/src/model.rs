@@ -1,17 +1,16 @@
-//! The network that all lanes of a session train, fused and with its memory planned.
+//! The network that all lanes of a session train, fused and compiled.
 
 use clr_kernels::step::Part;
 
 use crate::fuse::{fuse, fuse_poolings};
-use crate::layer::KeptLen;
-use crate::network::{Network, NodeKind};
-use crate::plan::Plan;
+use crate::network::Network;
+use crate::program::Program;
 
-/// The network of all lanes of a session, with the memory that its passes need.
+/// The network of all lanes of a session, and the program that it is trained by.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub network: Network,
-    pub plan: Plan,
+    pub program: Program,
     /// Samples that are computed at once.
     pub batch_size: usize,
     /// Batches of an update.
@@ -19,14 +18,14 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Fuses what can be on a CPU and finds memory, for so many threads at most.
+    /// Fuses what can be on a CPU and compiles it, for so many threads at most.
     pub fn on_cpu(mut network: Network, batch_size: usize, thread_count: usize) -> Model {
         fuse(&mut network);
         fuse_poolings(&mut network);
         Model::as_it_is(network, batch_size, thread_count)
     }
 
-    /// Fuses what can be on a GPU and finds memory.
+    /// Fuses what can be on a GPU and compiles it.
     pub fn on_gpu(mut network: Network, batch_size: usize) -> Model {
         fuse(&mut network);
         Model::as_it_is(network, batch_size, 1)
@@ -34,8 +33,8 @@ impl Model {
 
     /// Without fusion: for tests, to hold the fused network against.
     pub fn as_it_is(network: Network, batch_size: usize, thread_count: usize) -> Model {
-        let plan = Plan::new(&network, batch_size, thread_count);
-        Model { network, plan, batch_size, accumulate: 1 }
+        let program = Program::new(&network, batch_size, thread_count);
+        Model { network, program, batch_size, accumulate: 1 }
     }
 
     /// Makes each update of the gradients of so many batches.
@@ -62,26 +61,17 @@ impl Model {
 
     /// Bytes of one [`Workspace`].
     pub fn workspace_bytes(&self) -> u64 {
-        let kept: usize = self.kept_lens().map(|len| 4 * len.floats + len.bytes).sum();
-        let floats = self.plan.slots.iter().sum::<usize>()
-            + self.plan.scratch_len
+        let floats = self.program.float_len()
+            + self.program.scratch_len
             + self.network.parameter_len()
             + self.accumulated_len()
             + self.batch_size * (self.input_len() + 1);
-        (4 * floats + kept) as u64
+        (4 * floats + self.program.byte_len()) as u64
     }
 
     /// Bytes of one [`Lane`] whose optimizer keeps `state_count` values for each weight.
     pub fn lane_bytes(&self, state_count: usize) -> u64 {
         4 * ((1 + state_count) * self.network.parameter_len() + self.network.buffer_len()) as u64
-    }
-
-    /// The lengths of the values that each node keeps for its backward pass.
-    pub fn kept_lens(&self) -> impl Iterator<Item = KeptLen> {
-        self.network.nodes().iter().map(|node| match &node.kind {
-            NodeKind::Layer(layer) => layer.kept_len(self.batch_size),
-            NodeKind::Elementwise(_) | NodeKind::Add(_) => KeptLen::default(),
-        })
     }
 
     /// Floats of an image.

@@ -1,13 +1,13 @@
-//! The description of a network: values that layers make from values, with shapes checked as it is built.
+//! The graph of a network: values that nodes make of values, with shapes checked as it is described.
 
 use std::ops::Range;
 
 use clr_kernels::Activation;
 use clr_kernels::conv2d::Algorithm;
 
-use crate::layer::{
-    Add, BatchNorm, BatchNormLayer, Convolution, ConvolutionLayer, Elementwise, Layer, Linear, LinearLayer, Lrn,
-    LrnLayer, Pool, PoolLayer, SubsampleLayer,
+use crate::op::{
+    Add, BatchNorm, BatchNormOp, Convolution, ConvolutionOp, Dropout, Linear, LinearOp, Lrn, LrnOp, Op, Pool, PoolOp,
+    SubsampleOp,
 };
 use crate::parameter::Parameter;
 use crate::shape::Shape;
@@ -48,30 +48,19 @@ pub enum BuildError {
     Network(String),
 }
 
-/// A step of the forward pass.
+/// An operation, and the values that it reads and makes.
 #[derive(Debug)]
 pub(crate) struct Node {
-    /// The layer's name, or what an elementwise operation is; and what is fused with it.
+    /// The layer's name, or what an activation is; and what is fused with it.
     pub name: String,
     /// One, or two where values are added.
     pub inputs: Vec<Value>,
     pub output: Value,
-    pub kind: NodeKind,
+    pub op: Op,
     /// The range of its parameters in the flat buffer of all parameters.
     pub parameters: Range<usize>,
     /// The range of its buffers in the flat buffer of all buffers.
     pub buffers: Range<usize>,
-}
-
-/// The operation of a node.
-#[derive(Debug)]
-pub(crate) enum NodeKind {
-    /// Makes a new value.
-    Layer(Box<dyn Layer>),
-    /// Overwrites its input where nobody else reads that.
-    Elementwise(Elementwise),
-    /// Overwrites one of its inputs where nobody else reads that.
-    Add(Add),
 }
 
 /// A named part of the flat buffer of all parameters.
@@ -130,51 +119,51 @@ impl Network {
 
     /// Convolution, with `NAME.weight` of `[size][size][channels / groups][filters]` and `NAME.bias`.
     pub fn convolution(&mut self, name: &str, input: Value, convolution: Convolution) -> Result<Value, BuildError> {
-        let layer = self.fitted(name, input, ConvolutionLayer::new(convolution, self.shape(input), self.algorithm))?;
-        let shape = vec![convolution.size, convolution.size, layer.channels_per_group(), convolution.filters];
-        let fan_in = convolution.size * convolution.size * layer.channels_per_group();
+        let op = self.fitted(name, input, ConvolutionOp::new(convolution, self.shape(input), self.algorithm))?;
+        let shape = vec![convolution.size, convolution.size, op.channels_per_group(), convolution.filters];
+        let fan_in = convolution.size * convolution.size * op.channels_per_group();
         self.push_parameter(format!("{name}.weight"), shape, fan_in, convolution.weight);
         if let Some(bias) = convolution.bias {
             self.push_parameter(format!("{name}.bias"), vec![convolution.filters], 1, bias);
         }
-        Ok(self.push_layer(name, input, layer))
+        Ok(self.push(name, &[input], op.output_shape(), Op::Convolution(op)))
     }
 
     /// A fully connected layer, with `NAME.weight` of `[inputs][outputs]` and `NAME.bias`. An image is flattened as it
     /// lies in memory, channels fastest.
     pub fn linear(&mut self, name: &str, input: Value, linear: Linear) -> Result<Value, BuildError> {
         let inputs = self.shape(input).len();
-        let layer = self.fitted(name, input, LinearLayer::new(linear, self.shape(input)))?;
+        let op = self.fitted(name, input, LinearOp::new(linear, self.shape(input)))?;
         self.push_parameter(format!("{name}.weight"), vec![inputs, linear.outputs], inputs, linear.weight);
         if let Some(bias) = linear.bias {
             self.push_parameter(format!("{name}.bias"), vec![linear.outputs], 1, bias);
         }
-        Ok(self.push_layer(name, input, layer))
+        Ok(self.push(name, &[input], op.output_shape(), Op::Linear(op)))
     }
 
     /// Max or average pooling.
     pub fn pool(&mut self, name: &str, input: Value, pool: Pool) -> Result<Value, BuildError> {
-        let layer = self.fitted(name, input, PoolLayer::new(pool, self.shape(input)))?;
-        Ok(self.push_layer(name, input, layer))
+        let op = self.fitted(name, input, PoolOp::new(pool, self.shape(input)))?;
+        Ok(self.push(name, &[input], op.output_shape(), Op::Pool(op)))
     }
 
     pub fn lrn(&mut self, name: &str, input: Value, lrn: Lrn) -> Result<Value, BuildError> {
-        let layer = self.fitted(name, input, LrnLayer::new(lrn, self.shape(input)))?;
-        Ok(self.push_layer(name, input, layer))
+        let op = self.fitted(name, input, LrnOp::new(lrn, self.shape(input)))?;
+        Ok(self.push(name, &[input], self.shape(input), Op::Lrn(op)))
     }
 
     /// Batch normalisation, with what its form has of weights and running statistics.
     pub fn batch_norm(&mut self, name: &str, input: Value, batch_norm: BatchNorm) -> Result<Value, BuildError> {
         let channels = self.shape(input).channels;
-        let layer = self.fitted(name, input, BatchNormLayer::new(batch_norm, self.shape(input)))?;
+        let op = self.fitted(name, input, BatchNormOp::new(batch_norm, self.shape(input)))?;
         if let BatchNorm::Torch { weight, bias, .. } = batch_norm {
             self.push_parameter(format!("{name}.weight"), vec![channels], 1, weight);
             self.push_parameter(format!("{name}.bias"), vec![channels], 1, bias);
         }
-        for (suffix, len, initial) in layer.buffers() {
+        for (suffix, len, initial) in op.buffers() {
             self.push_buffer(format!("{name}.{suffix}"), len, initial);
         }
-        Ok(self.push_layer(name, input, layer))
+        Ok(self.push(name, &[input], self.shape(input), Op::BatchNorm(op)))
     }
 
     /// The sum of two values of one shape: where a residual branch meets its shortcut.
@@ -182,24 +171,23 @@ impl Network {
         let (shape, other) = (self.shape(a), self.shape(b));
         let problem = || format!("it is added to {} x {} x {}", other.height, other.width, other.channels);
         let fits = shape == other && a != b;
-        let layer = Add { activation: Activation::None };
-        let layer = self.fitted(name, a, fits.then_some(layer).ok_or_else(problem))?;
-        Ok(self.push_node(name, vec![a, b], shape, NodeKind::Add(layer)))
+        let op = self.fitted(name, a, fits.then_some(Add { activation: Activation::None }).ok_or_else(problem))?;
+        Ok(self.push(name, &[a, b], shape, Op::Add(op)))
     }
 
     /// Every `stride`-th pixel, with zeros around its channels to make `channels` of them: the shortcut where a residual
     /// network's image shrinks and its channels grow (He et al. 2016, option A).
     pub fn subsample(&mut self, name: &str, input: Value, stride: usize, channels: usize) -> Result<Value, BuildError> {
-        let layer = self.fitted(name, input, SubsampleLayer::new(stride, channels, self.shape(input)))?;
-        Ok(self.push_layer(name, input, layer))
+        let op = self.fitted(name, input, SubsampleOp::new(stride, channels, self.shape(input)))?;
+        Ok(self.push(name, &[input], op.output_shape(), Op::Subsample(op)))
     }
 
     pub fn relu(&mut self, input: Value) -> Result<Value, BuildError> {
-        Ok(self.push_elementwise("relu", input, Elementwise::Activation(Activation::Relu)))
+        Ok(self.push("relu", &[input], self.shape(input), Op::Activation(Activation::Relu)))
     }
 
     pub fn sigmoid(&mut self, input: Value) -> Result<Value, BuildError> {
-        Ok(self.push_elementwise("sigmoid", input, Elementwise::Activation(Activation::Sigmoid)))
+        Ok(self.push("sigmoid", &[input], self.shape(input), Op::Activation(Activation::Sigmoid)))
     }
 
     /// Dropout: in training, values become 0 with `probability`, and the others are divided by 1 - `probability`.
@@ -210,7 +198,7 @@ impl Network {
         let first_word = self.dropout_words;
         // A multiple of the four words that random bits come in.
         self.dropout_words += self.shape(input).len().next_multiple_of(4) as u64;
-        Ok(self.push_elementwise(name, input, Elementwise::Dropout { probability, first_word }))
+        Ok(self.push(name, &[input], self.shape(input), Op::Dropout(Dropout { probability, first_word })))
     }
 
     /// Ends the description: the scores that softmax and cross-entropy are taken of, one for each class.
@@ -286,10 +274,10 @@ impl Network {
     }
 
     /// Takes a layer's name, if the layer fits.
-    fn fitted<T>(&mut self, name: &str, input: Value, layer: Result<T, String>) -> Result<T, BuildError> {
+    fn fitted<T>(&mut self, name: &str, input: Value, op: Result<T, String>) -> Result<T, BuildError> {
         let taken = self.names.iter().any(|taken| taken == name).then(|| "another layer has this name".to_owned());
         self.names.push(name.to_owned());
-        taken.map_or(layer, Err).map_err(|problem| BuildError::Layer {
+        taken.map_or(op, Err).map_err(|problem| BuildError::Layer {
             layer: name.to_owned(),
             problem,
             input: self.shape(input),
@@ -307,21 +295,11 @@ impl Network {
         self.buffers.push(Buffer { name, range: start..start + len, initial });
     }
 
-    fn push_layer(&mut self, name: &str, input: Value, layer: impl Layer + 'static) -> Value {
-        let shape = layer.output_shape();
-        self.push_node(name, vec![input], shape, NodeKind::Layer(Box::new(layer)))
-    }
-
-    fn push_elementwise(&mut self, name: &str, input: Value, elementwise: Elementwise) -> Value {
-        let shape = self.shape(input);
-        self.push_node(name, vec![input], shape, NodeKind::Elementwise(elementwise))
-    }
-
-    fn push_node(&mut self, name: &str, inputs: Vec<Value>, shape: Shape, kind: NodeKind) -> Value {
+    fn push(&mut self, name: &str, inputs: &[Value], shape: Shape, op: Op) -> Value {
         let parameters = self.nodes.last().map_or(0, |node| node.parameters.end)..self.parameter_len();
         let buffers = self.nodes.last().map_or(0, |node| node.buffers.end)..self.buffer_len();
         let output = Value(self.shapes.len());
-        self.nodes.push(Node { name: name.to_owned(), inputs, output, kind, parameters, buffers });
+        self.nodes.push(Node { name: name.to_owned(), inputs: inputs.to_vec(), output, op, parameters, buffers });
         self.shapes.push(shape);
         output
     }

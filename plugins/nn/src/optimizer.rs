@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::columns::HYPERS;
     use crate::initializer::Initializer;
-    use crate::layer::Linear;
+    use crate::op::Linear;
     use crate::parameter::Parameter;
 
     fn parse(json: &str) -> Result<LaneOptimizer, Error> {

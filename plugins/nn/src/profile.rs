@@ -10,7 +10,10 @@ use crate::architecture::{Family, model, optimizers};
 use crate::clock::{Clock, Phase};
 use crate::columns::{HYPERS, Hypers};
 use crate::device::Device;
-use crate::lane::{Batch, Lane, Workspace};
+use crate::executor::{Batch, Workspace};
+use crate::lane::Lane;
+use crate::model::Model;
+use crate::program::Instruction;
 
 /// The time of each part of a training step of one lane, on all threads: each the least over the steps that were made. Prints
 /// as a table.
@@ -60,18 +63,43 @@ pub struct NodeTime {
     pub backward: Duration,
 }
 
-impl Clock for Profile {
+/// The least time of each instruction of a training step, and of the update.
+struct Stopwatch {
+    instructions: Vec<Duration>,
+    update: Duration,
+}
+
+impl Clock for Stopwatch {
     fn time<R>(&mut self, phase: Phase, run: impl FnOnce() -> R) -> R {
         let start = Instant::now();
         let result = run();
         let least = match phase {
-            Phase::Forward(node) => &mut self.nodes[node].forward,
-            Phase::Backward(node) => &mut self.nodes[node].backward,
-            Phase::Loss => &mut self.loss,
+            Phase::Instruction(index) => &mut self.instructions[index],
             Phase::Update => &mut self.update,
         };
         *least = start.elapsed().min(*least);
         result
+    }
+}
+
+impl Stopwatch {
+    /// The times of the nodes, and of the loss.
+    fn by_node(&self, model: &Model) -> (Vec<NodeTime>, Duration) {
+        let zero = Duration::ZERO;
+        let nodes = model.network.nodes().iter();
+        let mut nodes: Vec<_> =
+            nodes.map(|node| NodeTime { name: node.name.clone(), forward: zero, backward: zero }).collect();
+        let mut loss = zero;
+        for (instruction, &time) in model.program.training.iter().zip(&self.instructions) {
+            match *instruction {
+                Instruction::Forward { node, .. } => nodes[node].forward += time,
+                Instruction::Score { .. } => loss += time,
+                Instruction::Backward { node, .. }
+                | Instruction::Copy { node, .. }
+                | Instruction::Accumulate { node, .. } => nodes[node].backward += time,
+            }
+        }
+        (nodes, loss)
     }
 }
 
@@ -92,11 +120,9 @@ pub fn profile<F: Family>(config: &SessionConfig<'_>, steps: usize) -> Result<Pr
     let state_count = optimizer.state_names().len();
     let mut lane = Lane::new(&model.network, optimizer, config.lanes[0].init_seed, config.lanes[0].data_seed);
     let mut workspace = Workspace::new(&model);
-    let never = Duration::MAX;
-    let nodes = model.network.nodes().iter();
-    let nodes = nodes.map(|node| NodeTime { name: node.name.clone(), forward: never, backward: never }).collect();
-    let bytes = [model.workspace_bytes(), model.lane_bytes(state_count)];
-    let mut profile = Profile { nodes, batch: never, loss: never, update: never, step: never, bytes };
+    let never = if steps == 0 { Duration::ZERO } else { Duration::MAX };
+    let mut stopwatch = Stopwatch { instructions: vec![never; model.program.training.len()], update: never };
+    let [mut batch_time, mut step_time] = [never; 2];
     let samples: Vec<u32> = (0..model.batch_size as u32).collect();
     let epochs = vec![0; samples.len()];
     let (mut images, mut labels) = (workspace.images.clone(), workspace.labels.clone());
@@ -104,15 +130,14 @@ pub fn profile<F: Family>(config: &SessionConfig<'_>, steps: usize) -> Result<Pr
         let start = Instant::now();
         let augment = Augment { data_seed: lane.data_seed, epochs: &epochs };
         config.dataset.fill_batch(Split::Train, &samples, Some(augment), &mut images, &mut labels)?;
-        profile.batch = start.elapsed().min(profile.batch);
+        batch_time = start.elapsed().min(batch_time);
         // Plain values: a learning rate that leaves the network where it is.
         let hypers = Hypers::from([1e-6; HYPERS.len()]);
         let batch = Batch { images: &images, labels: &labels };
-        lane.train(&cpu, &model, &mut workspace, batch, &hypers, step, &mut profile);
-        profile.step = start.elapsed().min(profile.step);
+        lane.train(&cpu, &model, &mut workspace, batch, &hypers, step, &mut stopwatch);
+        step_time = start.elapsed().min(step_time);
     }
-    // What did not run took no time.
-    let nodes = profile.nodes.iter_mut().flat_map(|node| [&mut node.forward, &mut node.backward]);
-    nodes.filter(|time| **time == never).for_each(|time| *time = Duration::ZERO);
-    Ok(profile)
+    let (nodes, loss) = stopwatch.by_node(&model);
+    let bytes = [model.workspace_bytes(), model.lane_bytes(state_count)];
+    Ok(Profile { nodes, batch: batch_time, loss, update: stopwatch.update, step: step_time, bytes })
 }

@@ -10,7 +10,8 @@ use clr_plugin::{
 
 use crate::clock::NoClock;
 use crate::columns::{HYPERS, Hypers, METRICS};
-use crate::lane::{Batch, Lane, Workspace};
+use crate::executor::{Batch, Workspace};
+use crate::lane::Lane;
 use crate::model::Model;
 use crate::optimizer::LaneOptimizer;
 use crate::state::{self, Storage};

@@ -13,10 +13,10 @@ use clr_kernels::{Activation, add};
 use clr_plugin::Split;
 
 use super::CudaSession;
+use super::executor::Executor;
 use super::memory::{Tensors, scratch_len};
-use super::passes::Passes;
 use super::source::Source;
-use crate::layer::GpuPass;
+use crate::op::GpuPass;
 
 /// The work of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl CudaSession {
         Ok(())
     }
 
-    /// A training step: forward and backward for each part of the update, then the update.
+    /// A training step: the program for each part of the update, then the update.
     fn train(&self, samples: usize, sharing: Sharing, is_last: bool) -> Result<(), GpuError> {
         let CudaSession { gpu, model, memory, tables, .. } = self;
         let (lanes, len, metrics) = (self.lanes.len(), self.sizes.parameters, tables.metrics());
@@ -112,21 +112,14 @@ impl CudaSession {
             if part.first > 0 {
                 std::mem::swap(&mut gradients, &mut other);
             }
-            let passes = Passes { gradients, ..self.passes(batch, part, sharing, true) };
             self.gather(batch, part, sharing)?;
-            passes.forward()?;
-            let scored = softmax_cross_entropy::Train {
-                batch,
-                part,
-                classes: model.network.class_count(),
-                steps: &tables.steps,
-                logits: passes.scores(),
-                labels: self.labels(part, sharing),
-                dlogits: passes.scores_gradient(),
-                metrics,
-            };
-            softmax_cross_entropy::train(gpu, lanes, &scored)?;
-            passes.backward()?;
+            let executor = Executor { gradients, ..self.executor(batch, part, sharing, true) };
+            let (classes, steps, labels) = (model.network.class_count(), &tables.steps, self.labels(part, sharing));
+            executor.run(&model.program.training, |logits, dlogits| {
+                let scored =
+                    softmax_cross_entropy::Train { batch, part, classes, steps, logits, labels, dlogits, metrics };
+                softmax_cross_entropy::train(gpu, lanes, &scored)
+            })?;
             if part.first > 0 {
                 add::cuda::forward(gpu, lanes, Activation::None, len, other, gradients, gradients)?;
             }
@@ -188,14 +181,14 @@ impl CudaSession {
             gather(gpu, 1, &images, &batches, &tables.steps, to)?;
         }
         let part = Part::whole(batch);
-        let passes = self.passes(batch, part, sharing, false);
-        passes.forward()?;
         let (classes, labels) = (model.network.class_count(), self.labels(part, sharing));
-        softmax_cross_entropy::evaluate(gpu, lanes, batch, classes, passes.scores(), labels, &tables.totals)
+        self.executor(batch, part, sharing, false).run(&model.program.evaluation, |logits, _| {
+            softmax_cross_entropy::evaluate(gpu, lanes, batch, classes, logits, labels, &tables.totals)
+        })
     }
 
-    fn passes(&self, batch: usize, part: Part, sharing: Sharing, training: bool) -> Passes<'_> {
-        let CudaSession { gpu, model, sizes, memory, .. } = self;
+    fn executor(&self, batch: usize, part: Part, sharing: Sharing, training: bool) -> Executor<'_> {
+        let CudaSession { gpu, model, memory, .. } = self;
         let pass = GpuPass {
             gpu,
             lanes: self.lanes.len(),
@@ -208,7 +201,7 @@ impl CudaSession {
             steps: &self.tables.steps,
         };
         let gradients = memory.gradients.lanes();
-        Passes { model, sizes, memory, pass, gradients, images: self.images(part, sharing) }
+        Executor { model, memory, pass, gradients, images: self.images(part, sharing) }
     }
 }
 

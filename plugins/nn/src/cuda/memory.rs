@@ -10,9 +10,8 @@ use clr_kernels::optimizer::cuda::{LaneRule, Slot};
 use clr_plugin::Error;
 
 use crate::lane::Lane;
-use crate::layer::KeptLen;
 use crate::model::Model;
-use crate::network::{NodeKind, ParameterSlot};
+use crate::network::ParameterSlot;
 use crate::optimizer::Multipliers;
 
 /// K tensors of one length, each at a multiple of four values.
@@ -31,12 +30,11 @@ pub(super) struct Sizes {
     /// How many parameters these weights are.
     pub parameter_count: usize,
     pub buffers: usize,
-    pub slots: Vec<usize>,
-    /// The places of each node's kept values.
-    pub kept_places: Vec<KeptLen>,
-    /// The lengths of the values that all nodes keep.
-    pub kept: KeptLen,
-    /// The largest scratch memory that a layer asks for.
+    /// Values, gradients and what operations keep.
+    pub floats: usize,
+    /// What operations choose.
+    pub choices: usize,
+    /// The largest scratch memory that an operation asks for.
     pub scratch: usize,
     /// A batch of images; those of an update, where the host makes them.
     pub images: usize,
@@ -57,9 +55,10 @@ pub(super) struct Memory {
     /// Partial sums of squares of the gradients.
     pub squares: Tensors<f64>,
     pub buffers: Tensors,
-    pub slots: Vec<Tensors>,
-    pub kept_floats: Tensors,
-    pub kept_bytes: Tensors<u8>,
+    /// Values, gradients, and what operations keep: where the program says.
+    pub floats: Tensors,
+    /// What operations choose.
+    pub choices: Tensors<u8>,
     pub scratch: Tensors,
     pub images: Tensors,
     pub labels: Tensors<i32>,
@@ -101,7 +100,7 @@ impl Sizes {
         batches: &BTreeSet<usize>,
         is_streamed: bool,
     ) -> Result<Sizes, Error> {
-        let (network, plan, batch) = (&model.network, &model.plan, model.batch_size);
+        let (network, program, batch) = (&model.network, &model.program, model.batch_size);
         if lane_count > MOST_LANES || batch > MOST_SAMPLES {
             return Err(Error::unsupported(format!(
                 "{lane_count} lanes with batches of {batch}: a GPU takes up to {MOST_LANES} and {MOST_SAMPLES}"
@@ -109,12 +108,6 @@ impl Sizes {
         }
         if network.parameters().is_empty() {
             return Err(Error::unsupported("a network without parameters: there is nothing to train on a GPU"));
-        }
-        let (mut kept_places, mut kept) = (Vec::new(), KeptLen::default());
-        for len in model.kept_lens() {
-            kept_places.push(kept);
-            kept.floats += len.floats.next_multiple_of(4);
-            kept.bytes += len.bytes.next_multiple_of(4);
         }
         let mut scratch = 0;
         for &batch in batches {
@@ -129,15 +122,14 @@ impl Sizes {
             parameters,
             parameter_count: network.parameters().len(),
             buffers: network.buffer_len(),
-            slots: plan.slots.clone(),
-            kept_places,
-            kept,
+            floats: program.float_len(),
+            choices: program.byte_len(),
             scratch,
             images: made_at_once * model.input_len(),
             labels: made_at_once,
             accumulated: if model.accumulate > 1 { parameters } else { 0 },
         };
-        let largest = sizes.slots.iter().copied().chain([sizes.parameters, sizes.images, kept.bytes]).max();
+        let largest = [program.largest_slot, sizes.parameters, sizes.images, sizes.choices].into_iter().max();
         match largest.filter(|&largest| largest > MOST_VALUES) {
             Some(largest) => Err(Error::unsupported(format!(
                 "a tensor of {largest} values: a GPU's kernels take up to {MOST_VALUES}; try a smaller batch"
@@ -149,27 +141,25 @@ impl Sizes {
     /// Bytes that each lane adds, if some lane's optimizer keeps `state_count` values for each weight.
     pub fn bytes_per_lane(&self, state_count: usize) -> u64 {
         let parameters = (2 + state_count) * self.parameters + self.accumulated;
-        let tensors = [parameters, self.buffers, self.kept.floats, self.scratch, self.images];
-        let floats = tensors.iter().chain(&self.slots).map(|len| len.next_multiple_of(4)).sum::<usize>();
+        let tensors = [parameters, self.buffers, self.floats, self.scratch, self.images];
+        let floats = tensors.iter().map(|len| len.next_multiple_of(4)).sum::<usize>();
         let words = floats + self.labels.next_multiple_of(4);
         let squares = 8 * partial_count(self.parameters).next_multiple_of(4);
         let lane = 2 * size_of::<u64>() + size_of::<LaneRule>() + self.parameter_count * size_of::<Slot>();
-        (4 * words + squares + self.kept.bytes + lane) as u64
+        (4 * words + squares + self.choices.next_multiple_of(4) + lane) as u64
     }
 
     /// How many allocations there are.
     pub fn allocations(&self) -> u64 {
-        13 + MOST_STATES as u64 + u64::from(self.accumulated > 0) + self.slots.len() as u64
+        13 + MOST_STATES as u64 + u64::from(self.accumulated > 0)
     }
 }
 
-/// Floats of scratch memory that a layer needs at most in a step on `batch` samples.
+/// Floats of scratch memory that an operation needs at most in a step on `batch` samples.
 pub(super) fn scratch_len(model: &Model, batch: usize, precision: Precision) -> Result<usize, GpuError> {
     let mut most = 0;
     for node in model.network.nodes() {
-        if let NodeKind::Layer(layer) = &node.kind {
-            most = most.max(layer.scratch_len_on_gpu(batch, precision)?);
-        }
+        most = most.max(node.op.passes().scratch_len_on_gpu(batch, precision)?);
     }
     Ok(most)
 }
@@ -189,9 +179,8 @@ impl Memory {
             state,
             squares: Tensors::new(gpu, lanes, partial_count(sizes.parameters))?,
             buffers: tensors(sizes.buffers)?,
-            slots: sizes.slots.iter().map(|&len| tensors(len)).collect::<Result<_, _>>()?,
-            kept_floats: tensors(sizes.kept.floats)?,
-            kept_bytes: Tensors::new(gpu, lanes, sizes.kept.bytes)?,
+            floats: tensors(sizes.floats)?,
+            choices: Tensors::new(gpu, lanes, sizes.choices)?,
             scratch: tensors(sizes.scratch)?,
             images: tensors(sizes.images)?,
             labels: Tensors::new(gpu, lanes, sizes.labels)?,

@@ -1,8 +1,8 @@
 //! A session on an NVIDIA GPU: K lanes in the same kernel launches.
 //!
-//! A training step is one graph of launches: take the step's row of the tables, gather the images, forward, loss,
-//! backward (these four for each batch, where the gradients of several are accumulated), the gradient's norm, and one update
-//! of all parameters of all lanes for each optimizer that they have. It is captured when a batch of its size first comes up,
+//! A training step is one graph of launches: take the step's row of the tables, gather the images, run the program (these two
+//! for each batch, where the gradients of several are accumulated), the gradient's norm, and one update of all parameters of all
+//! lanes for each optimizer that they have. It is captured when a batch of its size first comes up,
 //! and replayed for every step; the host copies the tables of [`ROWS`] steps at a time, and their metrics back. An evaluation
 //! is a graph in the same way. All memory is found when the session is made: `memory` and `tables` have it, and `source` the
 //! data set.
@@ -11,9 +11,9 @@
 //! is there; its state stays as it is. So lanes may pause, end and begin at different steps, and a lane's bits are those
 //! that it has alone.
 
+mod executor;
 mod graphs;
 mod memory;
-mod passes;
 mod source;
 mod tables;
 

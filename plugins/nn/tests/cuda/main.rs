@@ -337,7 +337,7 @@ fn memory_that_runs_out_leaves_nothing_behind() {
     let setup = Setup::new("plain", &dataset);
     let gpu = Gpu::open(0).unwrap();
     let before = gpu.memory().unwrap().free;
-    for call in [1, 5, 20, 33] {
+    for call in [1, 5, 15, 25] {
         clr_cuda_emulator::set(Setting::Fail { function: "cuMemAlloc_v2", call, result: OUT_OF_MEMORY });
         let error = setup.start(&TRIALS).unwrap_err();
         assert_eq!(error.status, Status::OutOfMemory, "{error}");

@@ -3,24 +3,28 @@
 use clr_kernels::cuda::GpuError;
 use clr_kernels::subsample;
 
-use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass};
+use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Pass, Passes, Uses};
 use crate::shape::Shape;
 
 #[derive(Debug)]
-pub(crate) struct SubsampleLayer {
+pub(crate) struct SubsampleOp {
     /// For a batch of 1.
     geometry: subsample::Subsample,
 }
 
-impl SubsampleLayer {
-    pub fn new(stride: usize, channels: usize, input: Shape) -> Result<SubsampleLayer, String> {
+impl SubsampleOp {
+    pub fn new(stride: usize, channels: usize, input: Shape) -> Result<SubsampleOp, String> {
         if stride == 0 || channels < input.channels {
             return Err(format!(
                 "stride {stride} to {channels} channels: expected at least 1 and as many as there are"
             ));
         }
         let Shape { height: in_h, width: in_w, channels: in_c } = input;
-        Ok(SubsampleLayer { geometry: subsample::Subsample { batch: 1, in_h, in_w, in_c, out_c: channels, stride } })
+        Ok(SubsampleOp { geometry: subsample::Subsample { batch: 1, in_h, in_w, in_c, out_c: channels, stride } })
+    }
+
+    pub fn output_shape(&self) -> Shape {
+        Shape { height: self.geometry.out_h(), width: self.geometry.out_w(), channels: self.geometry.out_c }
     }
 
     fn geometry(&self, batch: usize) -> subsample::Subsample {
@@ -28,13 +32,9 @@ impl SubsampleLayer {
     }
 }
 
-impl Layer for SubsampleLayer {
-    fn output_shape(&self) -> Shape {
-        Shape { height: self.geometry.out_h(), width: self.geometry.out_w(), channels: self.geometry.out_c }
-    }
-
-    fn backward_reads_input(&self) -> bool {
-        false
+impl Passes for SubsampleOp {
+    fn uses(&self) -> Uses {
+        Uses::default()
     }
 
     fn forward(&self, pass: &Pass<'_>, Forward { x, y, .. }: Forward<'_>) {

@@ -4,7 +4,7 @@ use clr_kernels::Activation;
 use clr_kernels::cuda::GpuError;
 use clr_kernels::pool::{self, Divisor, Pool2d, Rounding};
 
-use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer, Pass};
+use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Needs, Pass, Passes, Uses};
 use crate::shape::Shape;
 
 /// A pooling with square windows and Caffe's rounding: see [`Pool2d`].
@@ -17,20 +17,20 @@ pub struct Pool {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PoolKind {
+pub(crate) enum PoolKind {
     Max,
     Average,
 }
 
 #[derive(Debug)]
-pub(crate) struct PoolLayer {
-    kind: PoolKind,
+pub(crate) struct PoolOp {
+    pub kind: PoolKind,
     /// For a batch of 1.
-    geometry: Pool2d,
+    pub geometry: Pool2d,
     /// The activation at the end of max pooling.
-    activation: Activation,
+    pub activation: Activation,
     /// The activation before average pooling, if its slope is to be multiplied into `dx`.
-    input_activation: Activation,
+    pub input_activation: Activation,
 }
 
 impl Pool {
@@ -50,8 +50,8 @@ impl Pool {
     }
 }
 
-impl PoolLayer {
-    pub fn new(pool: Pool, input: Shape) -> Result<PoolLayer, String> {
+impl PoolOp {
+    pub fn new(pool: Pool, input: Shape) -> Result<PoolOp, String> {
         let Pool { kind, size, stride, pad } = pool;
         // The argmax among a window's pixels is kept in a byte.
         if size == 0 || size > 15 || stride == 0 || pad >= size {
@@ -66,7 +66,11 @@ impl PoolLayer {
         if geometry.output_len() == 0 {
             return Err(format!("the image is too small for pooling by {size} with stride {stride}"));
         }
-        Ok(PoolLayer { kind, geometry, activation: Activation::None, input_activation: Activation::None })
+        Ok(PoolOp { kind, geometry, activation: Activation::None, input_activation: Activation::None })
+    }
+
+    pub fn output_shape(&self) -> Shape {
+        Shape { height: self.geometry.out_h(), width: self.geometry.out_w(), channels: self.geometry.channels }
     }
 
     fn geometry(&self, batch: usize) -> Pool2d {
@@ -74,68 +78,38 @@ impl PoolLayer {
     }
 }
 
-impl Layer for PoolLayer {
-    fn output_shape(&self) -> Shape {
-        Shape { height: self.geometry.out_h(), width: self.geometry.out_w(), channels: self.geometry.channels }
+impl Passes for PoolOp {
+    fn uses(&self) -> Uses {
+        // ReLU's slope is kept with the argmax.
+        let is_sigmoid = self.activation == Activation::Sigmoid;
+        let reads_x = self.input_activation != Activation::None;
+        Uses { in_place: false, reads_x, reads_y: is_sigmoid, writes_dy: is_sigmoid }
     }
 
-    fn backward_reads_input(&self) -> bool {
-        self.input_activation != Activation::None
-    }
-
-    /// ReLU's slope is kept with the argmax.
-    fn backward_reads_output(&self) -> bool {
-        self.activation == Activation::Sigmoid
-    }
-
-    fn backward_writes_dy(&self) -> bool {
-        self.activation == Activation::Sigmoid
-    }
-
-    fn fuse_activation(&mut self, activation: Activation) -> bool {
-        let fuses = self.kind == PoolKind::Max && self.activation == Activation::None;
-        if fuses {
-            self.activation = activation;
-        }
-        fuses
-    }
-
-    fn fuse_input_slope(&mut self, activation: Activation) -> bool {
-        let fuses = self.kind == PoolKind::Average;
-        if fuses {
-            self.input_activation = activation;
-        }
-        fuses
-    }
-
-    fn max_pooling(&self) -> Option<(Pool2d, Activation)> {
-        (self.kind == PoolKind::Max).then_some((self.geometry, self.activation))
-    }
-
-    fn kept_len(&self, batch: usize) -> KeptLen {
+    fn needs(&self, batch: usize, _thread_count: usize) -> Needs {
         match self.kind {
-            PoolKind::Max => KeptLen { bytes: self.geometry(batch).output_len(), floats: 0 },
-            PoolKind::Average => KeptLen::default(),
+            PoolKind::Max => Needs { choices: self.geometry(batch).output_len(), ..Needs::default() },
+            PoolKind::Average => Needs::default(),
         }
     }
 
-    fn forward(&self, pass: &Pass<'_>, Forward { x, y, kept, .. }: Forward<'_>) {
+    fn forward(&self, pass: &Pass<'_>, Forward { x, y, choices, .. }: Forward<'_>) {
         let geometry = self.geometry(pass.batch);
         match self.kind {
             PoolKind::Max => {
-                let argmax = &mut kept.bytes[..geometry.output_len()];
+                let argmax = &mut choices[..geometry.output_len()];
                 pool::max_forward(pass.cpu, &geometry, self.activation, x, y, argmax);
             }
             PoolKind::Average => pool::average_forward(pass.cpu, &geometry, x, y),
         }
     }
 
-    fn backward(&self, pass: &Pass<'_>, Backward { x, y, dy, dx, kept, .. }: Backward<'_>) {
+    fn backward(&self, pass: &Pass<'_>, Backward { x, y, dy, dx, choices, .. }: Backward<'_>) {
         let Some(dx) = dx else { return };
         let geometry = self.geometry(pass.batch);
         match self.kind {
             PoolKind::Max => {
-                let argmax = &kept.bytes[..geometry.output_len()];
+                let argmax = &choices[..geometry.output_len()];
                 pool::max_backward(pass.cpu, &geometry, self.activation, y, argmax, dy, dx);
             }
             PoolKind::Average => pool::average_backward(pass.cpu, &geometry, self.input_activation, x, dy, dx),
@@ -144,20 +118,20 @@ impl Layer for PoolLayer {
 
     fn forward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuForward<'_>) -> Result<(), GpuError> {
         let (&GpuPass { gpu, lanes, .. }, geometry) = (pass, self.geometry(pass.batch));
-        let GpuForward { x, y, kept, .. } = tensors;
+        let GpuForward { x, y, choices, .. } = tensors;
         match self.kind {
-            PoolKind::Max => pool::cuda::max_forward(gpu, lanes, &geometry, self.activation, x, y, kept.bytes),
+            PoolKind::Max => pool::cuda::max_forward(gpu, lanes, &geometry, self.activation, x, y, choices),
             PoolKind::Average => pool::cuda::average_forward(gpu, lanes, &geometry, x, y),
         }
     }
 
     fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError> {
         let (&GpuPass { gpu, lanes, .. }, geometry) = (pass, self.geometry(pass.batch));
-        let GpuBackward { x, y, dy, dx, kept, .. } = tensors;
+        let GpuBackward { x, y, dy, dx, choices, .. } = tensors;
         let Some(dx) = dx else { return Ok(()) };
         match self.kind {
             PoolKind::Max => {
-                let arrays = pool::cuda::MaxBackward { y, argmax: kept.bytes, dy, dx };
+                let arrays = pool::cuda::MaxBackward { y: Some(y), argmax: choices, dy, dx };
                 pool::cuda::max_backward(gpu, lanes, &geometry, self.activation, &arrays)
             }
             PoolKind::Average => {

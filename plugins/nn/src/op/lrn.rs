@@ -1,9 +1,9 @@
-//! The layer of local response normalisation.
+//! Local response normalisation.
 
 use clr_kernels::cuda::GpuError;
 use clr_kernels::lrn;
 
-use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass};
+use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Needs, Pass, Passes, Uses};
 use crate::shape::Shape;
 
 pub use clr_kernels::lrn::Region as LrnRegion;
@@ -20,19 +20,19 @@ pub struct Lrn {
 }
 
 #[derive(Debug)]
-pub(crate) struct LrnLayer {
+pub(crate) struct LrnOp {
     /// For a batch of 1.
     geometry: lrn::Lrn,
 }
 
-impl LrnLayer {
-    pub fn new(description: Lrn, input: Shape) -> Result<LrnLayer, String> {
+impl LrnOp {
+    pub fn new(description: Lrn, input: Shape) -> Result<LrnOp, String> {
         let Lrn { region, size, alpha, beta } = description;
         if size % 2 == 0 {
             return Err(format!("a window of {size}; expected an odd number"));
         }
         let Shape { height, width, channels } = input;
-        Ok(LrnLayer { geometry: lrn::Lrn { batch: 1, height, width, channels, region, size, alpha, beta, k: 1.0 } })
+        Ok(LrnOp { geometry: lrn::Lrn { batch: 1, height, width, channels, region, size, alpha, beta, k: 1.0 } })
     }
 
     fn geometry(&self, batch: usize) -> lrn::Lrn {
@@ -40,17 +40,13 @@ impl LrnLayer {
     }
 }
 
-impl Layer for LrnLayer {
-    fn output_shape(&self) -> Shape {
-        Shape { height: self.geometry.height, width: self.geometry.width, channels: self.geometry.channels }
+impl Passes for LrnOp {
+    fn uses(&self) -> Uses {
+        Uses { reads_x: true, ..Uses::default() }
     }
 
-    fn backward_reads_input(&self) -> bool {
-        true
-    }
-
-    fn scratch_len(&self, batch: usize, _thread_count: usize) -> usize {
-        self.geometry(batch).scratch_len()
+    fn needs(&self, batch: usize, _thread_count: usize) -> Needs {
+        Needs { scratch: self.geometry(batch).scratch_len(), ..Needs::default() }
     }
 
     fn forward(&self, pass: &Pass<'_>, Forward { x, y, scratch, .. }: Forward<'_>) {

@@ -4,7 +4,7 @@ use clr_kernels::batch_norm::cuda::Running;
 use clr_kernels::cuda::{GpuError, Precision};
 use clr_kernels::{Activation, batch_norm};
 
-use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer, Pass};
+use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Needs, Pass, Passes, Uses};
 use crate::parameter::Parameter;
 use crate::shape::Shape;
 
@@ -32,18 +32,18 @@ pub enum BatchNorm {
 }
 
 #[derive(Debug)]
-pub(crate) struct BatchNormLayer {
+pub(crate) struct BatchNormOp {
     form: BatchNorm,
     shape: Shape,
     /// The activation at the end of the forward pass.
-    activation: Activation,
+    pub activation: Activation,
     /// The activation whose slope begins the backward pass.
-    slope: Activation,
+    pub slope: Activation,
 }
 
-impl BatchNormLayer {
-    pub fn new(form: BatchNorm, input: Shape) -> Result<BatchNormLayer, String> {
-        Ok(BatchNormLayer { form, shape: input, activation: Activation::None, slope: Activation::None })
+impl BatchNormOp {
+    pub fn new(form: BatchNorm, input: Shape) -> Result<BatchNormOp, String> {
+        Ok(BatchNormOp { form, shape: input, activation: Activation::None, slope: Activation::None })
     }
 
     /// Name, length and initial value of what it remembers.
@@ -70,7 +70,7 @@ impl BatchNormLayer {
         }
     }
 
-    /// [`BatchNormLayer::remember`] and [`BatchNormLayer::recall`] for a GPU.
+    /// [`BatchNormOp::remember`] and [`BatchNormOp::recall`] for a GPU.
     fn running(&self) -> Running {
         match self.form {
             BatchNorm::Caffe { moving_average_fraction, .. } => Running::Caffe { moving_average_fraction },
@@ -135,52 +135,23 @@ impl BatchNormLayer {
     }
 }
 
-impl Layer for BatchNormLayer {
-    fn output_shape(&self) -> Shape {
-        self.shape
+impl Passes for BatchNormOp {
+    fn uses(&self) -> Uses {
+        // ReLU's slope follows from the input.
+        let is_sigmoid = self.slope == Activation::Sigmoid;
+        Uses { in_place: false, reads_x: true, reads_y: is_sigmoid, writes_dy: is_sigmoid }
     }
 
-    fn backward_reads_input(&self) -> bool {
-        true
-    }
-
-    /// ReLU's slope follows from the input.
-    fn backward_reads_output(&self) -> bool {
-        self.slope == Activation::Sigmoid
-    }
-
-    fn backward_writes_dy(&self) -> bool {
-        self.slope == Activation::Sigmoid
-    }
-
-    fn fuse_activation(&mut self, activation: Activation) -> bool {
-        let fuses = self.activation == Activation::None;
-        if fuses {
-            (self.activation, self.slope) = (activation, activation);
-        }
-        fuses
-    }
-
-    fn slope_to_leave(&self) -> Activation {
-        self.slope
-    }
-
-    fn leave_slope(&mut self) {
-        self.slope = Activation::None;
-    }
-
-    fn scratch_len(&self, batch: usize, _thread_count: usize) -> usize {
+    fn needs(&self, batch: usize, _thread_count: usize) -> Needs {
+        let sums = 2 * self.shape.channels;
         // The gradients of weight and bias are computed in either form; Caffe's has no other place for them.
-        self.geometry(batch).scratch_len() + 2 * self.shape.channels
+        Needs { scratch: self.geometry(batch).scratch_len() + sums, kept: sums, choices: 0 }
     }
 
-    fn kept_len(&self, _batch: usize) -> KeptLen {
-        KeptLen { floats: 2 * self.shape.channels, bytes: 0 }
-    }
-
-    fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, buffers, kept, scratch }: Forward<'_>) {
+    fn forward(&self, pass: &Pass<'_>, arrays: Forward<'_>) {
+        let Forward { x, y, weights, buffers, kept, scratch, .. } = arrays;
         let geometry = self.geometry(pass.batch);
-        let (mean, variance) = kept.floats.split_at_mut(self.shape.channels);
+        let (mean, variance) = kept.split_at_mut(self.shape.channels);
         if pass.training {
             batch_norm::statistics(pass.cpu, &geometry, x, mean, variance, scratch);
             self.remember(geometry.rows, mean, variance, buffers, pass.averaged);
@@ -191,9 +162,10 @@ impl Layer for BatchNormLayer {
         batch_norm::forward(pass.cpu, &geometry, self.activation, arrays);
     }
 
-    fn backward(&self, pass: &Pass<'_>, Backward { x, y, dy, dx, weights, dweights, kept, scratch }: Backward<'_>) {
+    fn backward(&self, pass: &Pass<'_>, arrays: Backward<'_>) {
+        let Backward { x, y, dy, dx, weights, dweights, kept, scratch, .. } = arrays;
         let channels = self.shape.channels;
-        let (mean, variance) = kept.floats.split_at(channels);
+        let (mean, variance) = kept.split_at(channels);
         let (sums, scratch) = scratch.split_at_mut(2 * channels);
         let affine = self.affine(weights);
         let (dweight, dbias) = if affine.is_some() { dweights } else { sums }.split_at_mut(channels);
@@ -206,12 +178,12 @@ impl Layer for BatchNormLayer {
     }
 
     fn forward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuForward<'_>) -> Result<(), GpuError> {
-        let GpuForward { x, y, weights, buffers, kept, scratch } = tensors;
+        let GpuForward { x, y, weights, buffers, kept, scratch, .. } = tensors;
         let &GpuPass { gpu, lanes, part, steps, .. } = pass;
         let (geometry, form, activation) = (self.geometry(pass.batch), self.running(), self.activation);
         let affine = self.has_weights().then_some(weights);
         if pass.training {
-            let (moments, running) = (kept.floats, buffers);
+            let (moments, running) = (kept, buffers);
             let arrays = batch_norm::cuda::Forward { steps, x, affine, moments, running, y, scratch };
             batch_norm::cuda::forward(gpu, lanes, &geometry, form, activation, part.of, &arrays)
         } else {
@@ -221,10 +193,10 @@ impl Layer for BatchNormLayer {
     }
 
     fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError> {
-        let GpuBackward { x, y, dy, dx, weights, dweights, kept, scratch } = tensors;
+        let GpuBackward { x, y, dy, dx, weights, dweights, kept, scratch, .. } = tensors;
         let (&GpuPass { gpu, lanes, .. }, geometry) = (pass, self.geometry(pass.batch));
         let (affine, daffine) = (self.has_weights().then_some(weights), self.has_weights().then_some(dweights));
-        let arrays = batch_norm::cuda::Backward { x, moments: kept.floats, affine, y, dy, daffine, dx, scratch };
+        let arrays = batch_norm::cuda::Backward { x, moments: kept, affine, y: Some(y), dy, daffine, dx, scratch };
         batch_norm::cuda::backward(gpu, lanes, &geometry, self.slope, &arrays)
     }
 }
@@ -236,23 +208,23 @@ mod tests {
 
     use super::*;
     use crate::initializer::Initializer;
-    use crate::layer::Kept;
 
     /// Trains on two batches of one channel with means 2 and 4 and biased variances 1 and 4, then evaluates 3.0.
     fn remembered(form: BatchNorm) -> (Vec<f32>, f32) {
-        let layer = BatchNormLayer::new(form, Shape { height: 1, width: 1, channels: 1 }).unwrap();
+        let op = BatchNormOp::new(form, Shape { height: 1, width: 1, channels: 1 }).unwrap();
         let cpu = Cpu::with_isa(1, Isa::Portable).unwrap();
-        let mut kept = Kept::new(layer.kept_len(2));
-        let mut scratch = vec![0.0; layer.scratch_len(2, 1)];
-        let mut buffers: Vec<f32> = layer.buffers().iter().map(|(_, _, initial)| *initial).collect();
-        let weights: &[f32] = if layer.affine(&[1.0, 0.0]).is_some() { &[3.0, 0.5] } else { &[] };
+        let Needs { scratch, kept, .. } = op.needs(2, 1);
+        let (mut kept, mut scratch) = (vec![0.0; kept], vec![0.0; scratch]);
+        let mut buffers: Vec<f32> = op.buffers().iter().map(|(_, _, initial)| *initial).collect();
+        let weights: &[f32] = if op.affine(&[1.0, 0.0]).is_some() { &[3.0, 0.5] } else { &[] };
         let mut y = [0.0; 2];
         for (x, training) in [([1.0, 3.0], true), ([2.0, 6.0], true), ([3.0, 3.0], false)] {
             let part = Part::whole(2);
             let pass =
                 Pass { cpu: &cpu, batch: 2, part, update_size: 2, training, averaged: None, init_seed: 0, step: 0 };
             let (kept, scratch, buffers) = (&mut kept, &mut scratch[..], &mut buffers[..]);
-            layer.forward(&pass, Forward { x: &x, y: &mut y, weights, buffers, kept, scratch });
+            let (x, x2, y, choices) = (&x, &[], &mut y, &mut []);
+            op.forward(&pass, Forward { x, x2, y, weights, buffers, kept, choices, scratch });
         }
         (buffers, y[0])
     }
@@ -289,12 +261,12 @@ mod tests {
         let torch = BatchNorm::Torch { momentum: 0.1, epsilon: 1e-5, weight: parameter(), bias: parameter() };
         let caffe = BatchNorm::Caffe { moving_average_fraction: 0.999, epsilon: 1e-5 };
         for form in [torch, caffe] {
-            let layer = BatchNormLayer::new(form, Shape { height: 1, width: 1, channels: 1 }).unwrap();
-            let mut buffers = vec![f32::NAN; layer.buffers().iter().map(|(_, len, _)| len).sum()];
-            layer.remember(2, &[2.0], &[1.0], &mut buffers, Some(0));
-            layer.remember(2, &[4.0], &[4.0], &mut buffers, Some(1));
+            let op = BatchNormOp::new(form, Shape { height: 1, width: 1, channels: 1 }).unwrap();
+            let mut buffers = vec![f32::NAN; op.buffers().iter().map(|(_, len, _)| len).sum()];
+            op.remember(2, &[2.0], &[1.0], &mut buffers, Some(0));
+            op.remember(2, &[4.0], &[4.0], &mut buffers, Some(1));
             let (mut mean, mut variance) = ([0.0], [0.0]);
-            layer.recall(&mut mean, &mut variance, &buffers);
+            op.recall(&mut mean, &mut variance, &buffers);
             assert_eq!((mean, variance), ([3.0], [5.0]), "{form:?}");
         }
     }

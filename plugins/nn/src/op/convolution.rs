@@ -1,4 +1,4 @@
-//! The convolutional layer.
+//! Convolution, and the max pooling of its output in the same pass.
 
 use clr_kernels::Activation;
 use clr_kernels::conv2d::cuda::{Conv2dKernels, LaneEpilogue, LaneOutputGradient, LaneWeightGradients};
@@ -6,10 +6,9 @@ use clr_kernels::conv2d::{
     self, Algorithm, Conv2d, Epilogue, OutputGradient, PooledBackward, PooledConv2d, PooledForward,
 };
 use clr_kernels::cuda::{GpuError, Precision};
-use clr_kernels::pool::Pool2d;
 
 use super::{
-    Backward, Forward, GpuBackward, GpuForward, GpuPass, KeptLen, Layer, Pass, split_bias, split_bias_lanes,
+    Backward, Forward, GpuBackward, GpuForward, GpuPass, Needs, Pass, Passes, Uses, split_bias, split_bias_lanes,
     split_bias_mut,
 };
 use crate::parameter::Parameter;
@@ -35,16 +34,16 @@ pub struct Convolution {
 }
 
 #[derive(Debug)]
-pub(crate) struct ConvolutionLayer {
+pub(crate) struct ConvolutionOp {
     /// For a batch of 1.
-    geometry: Conv2d,
+    pub geometry: Conv2d,
     has_bias: bool,
     /// True if ReLU ends the forward pass.
-    relu: bool,
+    pub relu: bool,
     /// True if the backward pass begins with its slope.
-    relu_slope: bool,
-    /// The same convolution with the max pooling that follows it, where both are one.
-    pooled: Option<PooledConv2d>,
+    pub relu_slope: bool,
+    /// The same convolution with the max pooling that follows it, where both are one. It computes no `dx`, and on a CPU alone.
+    pub pooled: Option<PooledConv2d>,
 }
 
 impl Convolution {
@@ -70,8 +69,8 @@ impl Convolution {
     }
 }
 
-impl ConvolutionLayer {
-    pub fn new(convolution: Convolution, input: Shape, algorithm: Algorithm) -> Result<ConvolutionLayer, String> {
+impl ConvolutionOp {
+    pub fn new(convolution: Convolution, input: Shape, algorithm: Algorithm) -> Result<ConvolutionOp, String> {
         let Convolution { filters, size, stride, pad, groups, .. } = convolution;
         if filters == 0 || size == 0 || stride == 0 || groups == 0 {
             return Err("filters, size, stride and groups must be at least 1".to_owned());
@@ -96,7 +95,11 @@ impl ConvolutionLayer {
             return Err(format!("a kernel of {size} x {size} is larger than the image padded by {pad}"));
         }
         let has_bias = convolution.bias.is_some();
-        Ok(ConvolutionLayer { geometry, has_bias, relu: false, relu_slope: false, pooled: None })
+        Ok(ConvolutionOp { geometry, has_bias, relu: false, relu_slope: false, pooled: None })
+    }
+
+    pub fn output_shape(&self) -> Shape {
+        Shape { height: self.geometry.out_h(), width: self.geometry.out_w(), channels: self.geometry.out_c }
     }
 
     pub fn channels_per_group(&self) -> usize {
@@ -110,75 +113,28 @@ impl ConvolutionLayer {
     fn bias_len(&self) -> Option<usize> {
         self.has_bias.then_some(self.geometry.out_c)
     }
-
-    /// True if what the pooling ends in is a sigmoid, whose slope follows from the output.
-    fn ends_in_sigmoid(&self) -> bool {
-        self.pooled.is_some_and(|pooled| pooled.activation() == Activation::Sigmoid)
-    }
 }
 
-impl Layer for ConvolutionLayer {
-    fn output_shape(&self) -> Shape {
-        let channels = self.geometry.out_c;
-        match self.pooled.map(|pooled| pooled.pool()) {
-            Some(pool) => Shape { height: pool.out_h(), width: pool.out_w(), channels },
-            None => Shape { height: self.geometry.out_h(), width: self.geometry.out_w(), channels },
+impl Passes for ConvolutionOp {
+    fn uses(&self) -> Uses {
+        // That the pooling ends in; its slope follows from the output.
+        let is_sigmoid = self.pooled.is_some_and(|pooled| pooled.activation() == Activation::Sigmoid);
+        Uses { in_place: false, reads_x: true, reads_y: self.relu_slope || is_sigmoid, writes_dy: is_sigmoid }
+    }
+
+    fn needs(&self, batch: usize, thread_count: usize) -> Needs {
+        match self.pooled.map(|pooled| pooled.of(batch)) {
+            Some(pooled) => {
+                Needs { scratch: pooled.scratch_len(thread_count), kept: 0, choices: pooled.pool().output_len() }
+            }
+            None => Needs { scratch: self.geometry(batch).scratch_len(thread_count), ..Needs::default() },
         }
     }
 
-    fn backward_reads_input(&self) -> bool {
-        true
-    }
-
-    fn backward_reads_output(&self) -> bool {
-        self.relu_slope || self.ends_in_sigmoid()
-    }
-
-    fn backward_writes_dy(&self) -> bool {
-        self.ends_in_sigmoid()
-    }
-
-    fn fuse_max_pooling(&mut self, pool: Pool2d, activation: Activation) -> bool {
-        if !self.relu && self.pooled.is_none() {
-            self.pooled = PooledConv2d::new(self.geometry, pool, activation);
-        }
-        self.pooled.is_some()
-    }
-
-    fn fuse_activation(&mut self, activation: Activation) -> bool {
-        let fuses = activation == Activation::Relu && !self.relu && self.pooled.is_none();
-        if fuses {
-            (self.relu, self.relu_slope) = (true, true);
-        }
-        fuses
-    }
-
-    /// Both gradients would read it.
-    fn slope_to_leave(&self) -> Activation {
-        if self.relu_slope { Activation::Relu } else { Activation::None }
-    }
-
-    fn leave_slope(&mut self) {
-        self.relu_slope = false;
-    }
-
-    fn scratch_len(&self, batch: usize, thread_count: usize) -> usize {
-        match self.pooled {
-            Some(pooled) => pooled.of(batch).scratch_len(thread_count),
-            None => self.geometry(batch).scratch_len(thread_count),
-        }
-    }
-
-    /// The pixels that the pooling chose.
-    fn kept_len(&self, batch: usize) -> KeptLen {
-        let bytes = self.pooled.map_or(0, |pooled| pooled.of(batch).pool().output_len());
-        KeptLen { bytes, floats: 0 }
-    }
-
-    fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, kept, scratch, .. }: Forward<'_>) {
+    fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, choices, scratch, .. }: Forward<'_>) {
         let (weight, bias) = split_bias(weights, self.bias_len());
         if let Some(pooled) = self.pooled {
-            let argmax = &mut kept.bytes[..y.len()];
+            let argmax = &mut choices[..y.len()];
             let arrays = PooledForward { x, w: weight, bias, y, argmax, scratch };
             return pooled.of(pass.batch).forward(pass.cpu, arrays);
         }
@@ -187,12 +143,12 @@ impl Layer for ConvolutionLayer {
     }
 
     fn backward(&self, pass: &Pass<'_>, arrays: Backward<'_>) {
-        let Backward { x, y, dy, dx, weights, dweights, kept, scratch } = arrays;
+        let Backward { x, y, dy, dx, weights, dweights, choices, scratch, .. } = arrays;
         let geometry = self.geometry(pass.batch);
         let (weight, _) = split_bias(weights, self.bias_len());
         let (dweight, dbias) = split_bias_mut(dweights, self.bias_len());
         if let Some(pooled) = self.pooled {
-            let argmax = &kept.bytes[..dy.len()];
+            let argmax = &choices[..dy.len()];
             let arrays = PooledBackward { x, y, argmax, dy, dw: dweight, db: dbias, scratch };
             return pooled.of(pass.batch).backward_weight(pass.cpu, arrays);
         }
@@ -218,7 +174,7 @@ impl Layer for ConvolutionLayer {
     fn backward_on_gpu(&self, pass: &GpuPass<'_>, tensors: GpuBackward<'_>) -> Result<(), GpuError> {
         let GpuBackward { x, y, dy, dx, weights, dweights, scratch, .. } = tensors;
         let kernels = Conv2dKernels::new(&self.geometry(pass.batch), pass.precision)?;
-        let dy = LaneOutputGradient { dy, relu_y: y.filter(|_| self.relu_slope) };
+        let dy = LaneOutputGradient { dy, relu_y: self.relu_slope.then_some(y) };
         let (dw, db) = split_bias_lanes(dweights, self.geometry.weight_len(), self.has_bias);
         kernels.backward_weight(pass.gpu, pass.lanes, x, dy, LaneWeightGradients { dw, db }, scratch)?;
         let Some(dx) = dx else { return Ok(()) };

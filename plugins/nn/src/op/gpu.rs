@@ -1,4 +1,4 @@
-//! The arguments of a layer's passes on a GPU: the tensors of all lanes at once, and what kernels read from step to step.
+//! The arguments of an operation's passes on a GPU: the tensors of all lanes at once, and what kernels read from step to step.
 
 use clr_kernels::cuda::{Buffer, Gpu, Lanes, Precision};
 use clr_kernels::step::{LaneStep, Part};
@@ -24,35 +24,38 @@ pub(crate) struct GpuPass<'a> {
     pub steps: &'a Buffer<LaneStep>,
 }
 
-/// As [`Forward`](super::Forward), for K lanes. Parameters and what is remembered begin at the layer's own.
+/// As [`Forward`](super::Forward), for K lanes. Parameters and what is remembered begin at the operation's own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GpuForward<'a> {
+    /// It may be `y`.
     pub x: Lanes<'a>,
+    /// The other term of a sum; else the same as `x`.
+    pub x2: Lanes<'a>,
     pub y: Lanes<'a>,
+    /// Values of `y` in each lane.
+    pub len: usize,
     pub weights: Lanes<'a>,
     pub buffers: Lanes<'a>,
-    pub kept: GpuKept<'a>,
+    pub kept: Lanes<'a>,
+    pub choices: Lanes<'a, u8>,
     pub scratch: Lanes<'a>,
 }
 
 /// As [`Backward`](super::Backward), for K lanes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GpuBackward<'a> {
+    /// Anything unless the operation reads it.
     pub x: Lanes<'a>,
-    /// None unless the layer asks for it.
-    pub y: Option<Lanes<'a>>,
+    /// Anything unless the operation reads it.
+    pub y: Lanes<'a>,
     pub dy: Lanes<'a>,
-    /// None where nothing before the layer is trained.
+    /// None where nothing before the operation is trained, and where that works in place.
     pub dx: Option<Lanes<'a>>,
+    /// Values of `dy` in each lane.
+    pub len: usize,
     pub weights: Lanes<'a>,
     pub dweights: Lanes<'a>,
-    pub kept: GpuKept<'a>,
+    pub kept: Lanes<'a>,
+    pub choices: Lanes<'a, u8>,
     pub scratch: Lanes<'a>,
-}
-
-/// As [`Kept`](super::Kept), for K lanes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct GpuKept<'a> {
-    pub floats: Lanes<'a>,
-    pub bytes: Lanes<'a, u8>,
 }

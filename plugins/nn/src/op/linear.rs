@@ -4,7 +4,8 @@ use clr_kernels::cuda::GpuError;
 use clr_kernels::linear;
 
 use super::{
-    Backward, Forward, GpuBackward, GpuForward, GpuPass, Layer, Pass, split_bias, split_bias_lanes, split_bias_mut,
+    Backward, Forward, GpuBackward, GpuForward, GpuPass, Needs, Pass, Passes, Uses, split_bias, split_bias_lanes,
+    split_bias_mut,
 };
 use crate::parameter::Parameter;
 use crate::shape::Shape;
@@ -21,18 +22,22 @@ pub struct Linear {
 }
 
 #[derive(Debug)]
-pub(crate) struct LinearLayer {
+pub(crate) struct LinearOp {
     inputs: usize,
     outputs: usize,
     has_bias: bool,
 }
 
-impl LinearLayer {
-    pub fn new(linear: Linear, input: Shape) -> Result<LinearLayer, String> {
+impl LinearOp {
+    pub fn new(linear: Linear, input: Shape) -> Result<LinearOp, String> {
         if linear.outputs == 0 {
             return Err("outputs must be at least 1".to_owned());
         }
-        Ok(LinearLayer { inputs: input.len(), outputs: linear.outputs, has_bias: linear.bias.is_some() })
+        Ok(LinearOp { inputs: input.len(), outputs: linear.outputs, has_bias: linear.bias.is_some() })
+    }
+
+    pub fn output_shape(&self) -> Shape {
+        Shape { height: 1, width: 1, channels: self.outputs }
     }
 
     fn shape(&self, batch: usize) -> linear::Linear {
@@ -44,17 +49,13 @@ impl LinearLayer {
     }
 }
 
-impl Layer for LinearLayer {
-    fn output_shape(&self) -> Shape {
-        Shape { height: 1, width: 1, channels: self.outputs }
+impl Passes for LinearOp {
+    fn uses(&self) -> Uses {
+        Uses { reads_x: true, ..Uses::default() }
     }
 
-    fn backward_reads_input(&self) -> bool {
-        true
-    }
-
-    fn scratch_len(&self, batch: usize, _thread_count: usize) -> usize {
-        self.shape(batch).scratch_len()
+    fn needs(&self, batch: usize, _thread_count: usize) -> Needs {
+        Needs { scratch: self.shape(batch).scratch_len(), ..Needs::default() }
     }
 
     fn forward(&self, pass: &Pass<'_>, Forward { x, y, weights, scratch, .. }: Forward<'_>) {
