@@ -275,7 +275,7 @@ pub struct ExportArgs {
     /// The weights at the trial's best evaluation, instead of those that were kept, or the last.
     #[arg(long)]
     pub best: bool,
-    /// The file to write. Default: one in the current folder, named after the trial.
+    /// The file to write, or the folder of an excerpt. Default: one in the current folder, named after the trial or the output.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// How to train again.
@@ -351,6 +351,9 @@ pub enum ExportFormat {
     Npz,
     /// Not weights but the rows of metrics, as text.
     Csv,
+    /// Not weights but a copy of the output without its rows of metrics, small enough to be kept beside a spec. `status`,
+    /// `compare` and `verify` read it.
+    Excerpt,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

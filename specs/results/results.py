@@ -4,15 +4,17 @@
     python specs/results/results.py page                                             # specs/README.md's tables and table1.svg anew
     python specs/results/results.py page --check                                     # fails where they are not up to date
 
-`take` copies `trials.parquet` whole and every evaluation. Of the rows of metrics it keeps one for every 100 iterations: the
-learning rate at the first of them, and the mean, least and largest training loss of all of them. `run.json` says when, on
-what and by which commands the rows were made. Needs polars.
+`take` makes an excerpt of the output (`clr-run export --format excerpt`): everything but the rows of metrics. So each folder here
+is an output that `clr-run status`, `compare` and `verify` read. Of the rows of metrics, `losses.parquet` keeps one for every 100
+iterations: the learning rate at the first of them, and the mean, least and largest training loss of all of them. `machine.json`
+says on what it was trained. Needs polars, and the program.
 """
 
 import argparse
 import json
 import pathlib
 import statistics
+import subprocess
 import sys
 
 import polars as pl
@@ -21,7 +23,7 @@ from picture import draw
 
 RESULTS = pathlib.Path(__file__).parent
 PAGE = RESULTS.parent / "README.md"
-STRETCH = 100  # iterations that one row of metrics.parquet stands for
+STRETCH = 100  # iterations that one row of losses.parquet stands for
 LIMIT = 1 << 20  # bytes of one experiment
 
 # Smith 2017 (arXiv 1506.01186v6): accuracy in percent by policy.
@@ -29,17 +31,13 @@ TABLE_1 = {"fixed": 81.4, "triangular2": 81.4, "decay": 78.5, "exp": 79.1, "exp_
 FIGURE_6 = {"fixed": 60.8, "triangular": 72.2}
 
 
-def take(output: pathlib.Path, machine: str) -> None:
-    """Writes what is kept of a finished output."""
-    manifest = json.loads((output / "manifest.json").read_text())
-    folder = RESULTS / manifest["name"]
-    folder.mkdir(exist_ok=True)
-    trials = pl.read_parquet(output / "trials.parquet").filter(pl.col("status") == "finished")
-    finished = pl.col("trial").cast(pl.String).is_in(trials["trial"].cast(pl.String).to_list())
-    evals = pl.concat([pl.read_parquet(file) for file in sorted(output.glob("evals/*.parquet"))]).filter(finished)
-    rows = pl.concat([pl.scan_parquet(file) for file in sorted(output.glob("metrics/*.parquet"))]).filter(finished)
-    metrics = (
-        rows.group_by("trial", "policy", "optimizer", "seed", (pl.col("iteration") // STRETCH).alias("stretch"), maintain_order=True)
+def take(output: pathlib.Path, machine: str, program: str) -> None:
+    """Writes what is kept of an output: of its trials that are finished."""
+    folder = RESULTS / output.resolve().name
+    subprocess.run([program, "export", output, "--format", "excerpt", "--out", folder], check=True)
+    losses = (
+        pl.scan_parquet(output / "metrics/*.parquet")
+        .group_by("trial", "policy", "optimizer", "seed", (pl.col("iteration") // STRETCH).alias("stretch"), maintain_order=True)
         .agg(
             pl.col("iteration").first(),
             pl.col("lr").first(),
@@ -50,22 +48,10 @@ def take(output: pathlib.Path, machine: str) -> None:
         .drop("stretch")
         .collect()
     )
-    for name, table in {"trials": trials, "evals": evals, "metrics": metrics}.items():
-        table.write_parquet(folder / f"{name}.parquet", compression="zstd", compression_level=19)
-    known = set(trials["trial"].cast(pl.String))
-    run = {
-        "machine": machine,
-        "iterations_of_one_row_of_metrics": STRETCH,
-        "commands": [
-            {"started": run["started"], "ended": run["ended"], "arguments": run["command"][1:], "versions": run["versions"]}
-            for run in manifest["runs"]
-        ],
-        "seconds": {id: round(trial["seconds"]) for id, trial in sorted(manifest["trials"].items()) if id in known},
-        "started": {id: trial["started"] for id, trial in sorted(manifest["trials"].items()) if id in known},
-    }
-    (folder / "run.json").write_text(json.dumps(run, indent=1) + "\n")
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    print(f"{folder}: {len(trials)} trials, {len(evals)} evaluations, {len(metrics)} rows of metrics, {size:,} bytes")
+    losses.write_parquet(folder / "losses.parquet", compression="zstd", compression_level=19)
+    (folder / "machine.json").write_text(json.dumps({"machine": machine}, indent=1) + "\n")
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"{folder}: {len(losses)} rows of losses, {size:,} bytes")
     if size > LIMIT:
         sys.exit(f"{folder} is larger than {LIMIT:,} bytes")
 
@@ -75,10 +61,14 @@ class Result:
 
     def __init__(self, name: str):
         folder = RESULTS / name
-        self.trials = pl.read_parquet(folder / "trials.parquet").with_columns(pl.col("trial", "policy", "optimizer", "numerics").cast(pl.String))
-        self.evals = pl.read_parquet(folder / "evals.parquet").with_columns(pl.col("trial", "split").cast(pl.String)).filter(pl.col("split") == "test")
-        self.metrics = pl.read_parquet(folder / "metrics.parquet").with_columns(pl.col("policy").cast(pl.String))
-        self.run = json.loads((folder / "run.json").read_text())
+        trials = pl.read_parquet(folder / "trials.parquet").with_columns(pl.col("trial", "policy", "optimizer", "numerics").cast(pl.String))
+        self.trials = trials.filter(pl.col("status") == "finished")
+        evals = pl.read_parquet(folder / "evals/*.parquet").with_columns(pl.col("trial", "policy", "split").cast(pl.String))
+        self.evals = evals.filter(pl.col("split") == "test")
+        self.losses = pl.read_parquet(folder / "losses.parquet").with_columns(pl.col("policy").cast(pl.String))
+        self.machine = json.loads((folder / "machine.json").read_text())["machine"]
+        # By trial: when it was begun, and its wall time.
+        self.known = json.loads((folder / "manifest.json").read_text())["trials"]
 
     def of(self, **values: str) -> pl.DataFrame:
         """The trials whose columns have these values."""
@@ -91,7 +81,7 @@ def percent(values: list[float]) -> str:
     return mean if len(values) < 2 else f"{mean} ± {100 * statistics.stdev(values):.2f}"
 
 
-def hours(seconds: list[int]) -> str:
+def hours(seconds: list[float]) -> str:
     return f"{statistics.mean(seconds) / 3600:.1f} h"
 
 
@@ -109,7 +99,7 @@ def against_paper(result: Result, paper: dict[str, float]) -> str:
             rows.append([policy, "", f"{published}", "not trained yet", "", "", "", "", ""])
             continue
         final, best = trials["final_test_accuracy"].to_list(), trials["best_test_accuracy"].to_list()
-        dates = sorted(result.run["started"][id][:10] for id in trials["trial"])
+        dates = sorted(result.known[id]["started"][:10] for id in trials["trial"])
         rows.append(
             [
                 policy,
@@ -119,7 +109,7 @@ def against_paper(result: Result, paper: dict[str, float]) -> str:
                 f"{len(trials)}",
                 f"{100 * statistics.mean(final) - published:+.2f}",
                 percent(best),
-                hours([result.run["seconds"][id] for id in trials["trial"]]),
+                hours([result.known[id]["seconds"] for id in trials["trial"]]),
                 dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
             ]
         )
@@ -143,13 +133,29 @@ def iterations_to_reach(result: Result, reference: str) -> str:
         mean = f"{statistics.mean(reached):,.0f}" if reached else "-"
         span = f"{min(reached):,} to {max(reached):,}" if len(reached) > 1 else ""
         rows.append([policy, f"{trials['iterations'][0]:,}", f"{len(reached)} of {len(first)}", mean, span])
-    return f"The target is {100 * target:.2f}%, with which `{reference}` ends.\n\n" + table(
+    return f"The other way round, until each has {100 * target:.2f}%, with which `{reference}` ends:\n\n" + table(
         ["policy", "trained for", "seeds that reach it", "first at iteration, mean", "least to largest"], rows
     )
 
 
+def iterations_of_the_reference(result: Result, reference: str) -> str:
+    """For each other policy the first evaluation at which `reference` has the accuracy with which that policy ends."""
+    rows = []
+    for policy in sorted(set(result.trials["policy"]) - {reference}):
+        trials = result.of(policy=policy)
+        target = statistics.mean(trials["final_test_accuracy"])
+        first = []
+        for trial in result.of(policy=reference)["trial"]:
+            first.append(result.evals.filter((pl.col("trial") == trial) & (pl.col("accuracy") >= target))["iteration"].min())
+        reached = [iteration for iteration in first if iteration is not None]
+        mean = f"{statistics.mean(reached):,.0f}" if reached else "never"
+        ratio = f"{statistics.mean(reached) / trials['iterations'][0]:.1f}" if reached else ""
+        rows.append([policy, f"{100 * target:.2f}", f"{trials['iterations'][0]:,}", mean, ratio])
+    return table(["policy", "it ends with", "after iterations", f"{reference} first has that at iteration", "times as many"], rows)
+
+
 def machine(result: Result) -> str:
-    return f"Machine: {result.run['machine']}. Arithmetic: {', '.join(sorted(set(result.trials['numerics'])))}."
+    return f"Machine: {result.machine}. Arithmetic: {', '.join(sorted(set(result.trials['numerics'])))}."
 
 
 def blocks() -> dict[str, str]:
@@ -158,7 +164,7 @@ def blocks() -> dict[str, str]:
     if (RESULTS / "smith2017-table1-cifar10").is_dir():
         table1 = Result("smith2017-table1-cifar10")
         made["table1"] = against_paper(table1, TABLE_1) + "\n\n" + machine(table1)
-        made["table1-reach"] = iterations_to_reach(table1, "fixed")
+        made["table1-reach"] = iterations_of_the_reference(table1, "fixed") + "\n\n" + iterations_to_reach(table1, "fixed")
     if (RESULTS / "smith2017-fig6").is_dir():
         figure6 = Result("smith2017-fig6")
         made["fig6"] = against_paper(figure6, FIGURE_6) + "\n\n" + machine(figure6)
@@ -190,9 +196,8 @@ def curve(rows: pl.DataFrame, value: pl.Expr) -> list[tuple[float, float]]:
 def picture(result: Result, policies: dict[str, float]) -> str:
     """Learning rate and test accuracy of the policies that have been trained."""
     trained = [policy for policy in policies if len(result.of(policy=policy))]
-    rates = {policy: curve(result.metrics.filter(policy=policy), pl.col("lr")) for policy in trained}
-    evals = result.evals.with_columns(pl.col("policy").cast(pl.String))
-    return draw(rates, {policy: curve(evals.filter(policy=policy), 100 * pl.col("accuracy")) for policy in trained})
+    rates = {policy: curve(result.losses.filter(policy=policy), pl.col("lr")) for policy in trained}
+    return draw(rates, {policy: curve(result.evals.filter(policy=policy), 100 * pl.col("accuracy")) for policy in trained})
 
 
 def renew(file: pathlib.Path, text: str, check: bool) -> None:
@@ -223,11 +228,12 @@ def main() -> None:
     taken = commands.add_parser("take", help="keep what is needed of a finished output")
     taken.add_argument("output", type=pathlib.Path)
     taken.add_argument("--machine", required=True, help="what the output was trained on, in words")
+    taken.add_argument("--program", default="target/release/clr-run", help="default: %(default)s")
     paged = commands.add_parser("page", help="write the tables of specs/README.md")
     paged.add_argument("--check", action="store_true", help="write nothing; fail where the page is not up to date")
     arguments = parser.parse_args()
     if arguments.command == "take":
-        take(arguments.output, arguments.machine)
+        take(arguments.output, arguments.machine, arguments.program)
     else:
         page(arguments.check)
 

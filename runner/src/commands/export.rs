@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clr_event::Event;
 use clr_event::checkpoint::{Checkpoint, Format};
 use clr_spec::Keep;
-use clr_store::{CsvRows, Kept, Status, TrialCsv};
-use clr_terminal::words::counted;
+use clr_store::{CsvRows, Excerpt, Kept, Status, TrialCsv};
+use clr_terminal::words::{bytes, counted};
 
 use super::again::Again;
 use super::{Program, output};
@@ -25,6 +25,8 @@ pub fn export(args: &ExportArgs, program: &Program) -> anyhow::Result<ExitCode> 
             let what = format!("{} of `{label}`", counted(rows as usize, "row"));
             write(args, &text, &label, "csv", &what)
         }
+        (ExportFormat::Excerpt, None) => excerpt(args, &output),
+        (ExportFormat::Excerpt, Some(_)) => anyhow::bail!("an excerpt is of all trials; leave --trial out"),
         (ExportFormat::Safetensors, _) => weights(args, program, &output, Format::Safetensors, "safetensors"),
         (ExportFormat::Npz, _) => weights(args, program, &output, Format::Npz, "npz"),
     }
@@ -124,11 +126,29 @@ fn rows_of_all(args: &ExportArgs, output: &Path) -> anyhow::Result<ExitCode> {
         ExportRows::Metrics => (CsvRows::Metrics, "metrics"),
         ExportRows::Evals => (CsvRows::Evals, "evals"),
     };
-    let folder = output.canonicalize().unwrap_or_else(|_| output.to_owned());
-    let run = folder.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy());
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{run}-{name}.csv")));
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}-{name}.csv", name_of(output))));
     let written = clr_store::csv_of_all(output, rows, &out)?;
     let (rows, trials) = (counted(written.rows as usize, "row"), counted(written.trials, "trial"));
     writeln!(io::stdout(), "{rows} of {trials} in {}", out.display())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The output without its rows of metrics.
+fn excerpt(args: &ExportArgs, output: &Path) -> anyhow::Result<ExitCode> {
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}-excerpt", name_of(output))));
+    let Excerpt { trials, evaluations, bytes: kept, left_out } = clr_store::excerpt(output, &out)?;
+    let evaluations = counted(evaluations as usize, "evaluation");
+    let (kept, left_out) = (bytes(kept), bytes(left_out));
+    print(&format!(
+        "{} with {evaluations} in {}: {kept}, without {left_out}\n",
+        counted(trials, "trial"),
+        out.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The name of an output's folder.
+fn name_of(output: &Path) -> String {
+    let folder = output.canonicalize().unwrap_or_else(|_| output.to_owned());
+    folder.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -200,6 +200,9 @@ impl<'a> Comparison<'a> {
             rows = wanted;
         }
         let record = in_flight.record;
+        if self.manifest.leaves_out(record.segments(table)) {
+            return Ok(());
+        }
         let values = &self.values[table as usize];
         let mut difference = None;
         let mut at = rows.start;

@@ -60,6 +60,22 @@ pub enum StoreError {
         /// One of its files.
         found: String,
     },
+    /// There is something to write, and the folder is an excerpt.
+    #[error("{} is an excerpt, which holds no rows of metrics, so nothing can be added to it; choose another folder with --outputs", folder.display())]
+    Excerpt { folder: PathBuf },
+    /// The rows are in a file that an excerpt leaves out.
+    #[error("{}: this excerpt of an output leaves out the rows of metrics; `clr-run verify` makes them again", path.display())]
+    LeftOut { path: PathBuf },
+    /// No excerpt can be made of the folder.
+    #[error("{}: no excerpt can be made: {why}", folder.display())]
+    NoExcerpt { folder: PathBuf, why: &'static str },
+    /// An excerpt would be written beside something else.
+    #[error("{} holds `{found}` and is no earlier excerpt; name another folder with --out", folder.display())]
+    Occupied {
+        folder: PathBuf,
+        /// One of its files.
+        found: String,
+    },
     /// The manifest cannot be understood.
     #[error("{}: {message}; running its spec again mends it", path.display())]
     Manifest { path: PathBuf, message: String },

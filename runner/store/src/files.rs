@@ -24,6 +24,9 @@ pub struct FileEntry {
     pub bytes: u64,
     /// 64 hexadecimal digits.
     pub blake3: String,
+    /// True in an excerpt, which tells of the file and does not hold it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
 }
 
 /// A Parquet file being written under a temporary name.
@@ -104,7 +107,7 @@ impl<W> Digesting<W> {
 
     /// The manifest's entry for the bytes written so far.
     pub fn entry(&self, rows: u64) -> FileEntry {
-        FileEntry { rows, bytes: self.bytes, blake3: self.hasher.finalize().to_hex().to_string() }
+        FileEntry { rows, bytes: self.bytes, blake3: self.hasher.finalize().to_hex().to_string(), left_out: false }
     }
 }
 

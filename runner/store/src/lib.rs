@@ -29,6 +29,7 @@ mod csv;
 pub mod damage;
 pub mod derived;
 mod error;
+mod excerpt;
 pub mod files;
 pub mod flight;
 mod folder;
@@ -62,6 +63,7 @@ pub mod verify;
 
 pub use self::csv::{CsvRows, TrialCsv, Written, csv, csv_of_all};
 pub use self::error::StoreError;
+pub use self::excerpt::{Excerpt, excerpt};
 pub use self::kept::{Kept, Snapshots, kept, write};
 pub use self::result::{Numbers, Status, TrialResult};
 pub use self::run::{BUILDS, KeptSpec, RunInfo};

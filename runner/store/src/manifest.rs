@@ -536,6 +536,16 @@ impl Manifest {
         self.trials.iter().filter(move |(id, _)| is_other(id)).map(|(id, record)| (*id, &**record))
     }
 
+    /// True if files that it lists were left out on purpose.
+    pub fn is_excerpt(&self) -> bool {
+        self.files.values().any(|entry| entry.left_out)
+    }
+
+    /// True if rows of these segments were left out.
+    pub fn leaves_out(&self, segments: &[Segment]) -> bool {
+        segments.iter().any(|segment| self.files.get(&*segment.0).is_some_and(|entry| entry.left_out))
+    }
+
     /// The files that hold rows of some trial.
     pub fn used_files(&self) -> BTreeSet<&str> {
         self.segments().map(|(_, segment)| &*segment.0).collect()

@@ -27,7 +27,7 @@ pub fn write(
     if !manifest.files.contains_key(&path) {
         files::create_directory(&directory)?;
         files::write_whole(&folder.join(&path), &bytes)?;
-        manifest.files.insert(path.clone(), FileEntry { rows: 0, bytes: bytes.len() as u64, blake3 });
+        manifest.files.insert(path.clone(), FileEntry { rows: 0, bytes: bytes.len() as u64, blake3, left_out: false });
     }
     Ok(path)
 }

@@ -122,6 +122,9 @@ impl<'a> Sources<'a> {
     fn open(&mut self, file: &'a str) -> Result<&Source, StoreError> {
         if !self.files.contains_key(file) {
             let path = swap::locate(self.folder, file);
+            if self.manifest.files.get(file).is_some_and(|entry| entry.left_out) {
+                return Err(StoreError::LeftOut { path });
+            }
             // The file is read to its end here and decoded after, so no damage can pass for numbers.
             let expected = self.manifest.files.get(file).map(|entry| &entry.blake3);
             let found = files::digest(&path).map_err(|source| StoreError::io("read", &path, source))?;

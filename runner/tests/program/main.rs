@@ -6,6 +6,7 @@ mod damage;
 mod devices;
 mod ensembles;
 mod equal_bytes;
+mod excerpts;
 mod export;
 mod gpu_check;
 mod interruption;

@@ -196,6 +196,9 @@ impl Store {
         self.manifest = Manifest::new(&self.plan.name);
         let lost = match Manifest::recover(&folder) {
             Ok(Some(Recovered { manifest, damage })) => {
+                if manifest.is_excerpt() {
+                    return Err(StoreError::Excerpt { folder });
+                }
                 self.manifest = manifest;
                 forget_unused(&mut self.manifest);
                 swap::settle(&folder, &self.manifest)?;

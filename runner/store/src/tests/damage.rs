@@ -449,7 +449,12 @@ fn cost_of_looking_at_all_files() {
     for number in 0..20 {
         let name = format!("metrics-{number}");
         fs::write(outputs.path().join(&name), &bytes).unwrap();
-        let entry = super::super::files::FileEntry { rows: 0, bytes: bytes.len() as u64, blake3: blake3.clone() };
+        let entry = super::super::files::FileEntry {
+            rows: 0,
+            bytes: bytes.len() as u64,
+            blake3: blake3.clone(),
+            left_out: false,
+        };
         manifest.files.insert(name, entry);
     }
     for digested in [None, Some(256 << 20), Some(u64::MAX)] {

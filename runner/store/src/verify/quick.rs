@@ -28,7 +28,7 @@ use crate::result::NonFinite;
 use crate::schema::Table;
 use crate::sound::{self, Depth};
 use crate::source::{open_table, project};
-use crate::{Numbers, Status, swap};
+use crate::{Status, swap};
 
 /// Checks the files of the output `folder`. Takes no lock and writes nothing.
 ///
@@ -77,6 +77,10 @@ fn check(folder: &Path) -> Result<Checked, VerifyError> {
     check.table_of_trials("trials.parquet");
     check.table_of_trials("timings.parquet");
     let mut checked = check.checked;
+    if manifest.is_excerpt() {
+        let what = "this is an excerpt, without the rows of metrics: training again compares the evaluations";
+        checked.notes.push(what.to_owned());
+    }
     if journal::read_heartbeat(folder).is_some_and(|beat| beat.holder.lives() == Some(true)) {
         checked.notes.push("a command is writing this output; what it has not committed is not looked at".to_owned());
     }
@@ -190,7 +194,7 @@ impl<'a> Check<'a> {
             owners.entry(path).or_default().insert(label.clone());
         }
         for (name, entry) in &self.manifest.files {
-            self.checked.files += 1;
+            self.checked.files += usize::from(!entry.left_out);
             let is_within = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
             let sound = match is_within {
                 true => sound::check(&swap::locate(self.folder, name), entry, Depth::Digest)
@@ -242,8 +246,9 @@ impl<'a> Check<'a> {
                 && record.status.is_done()
             {
                 self.checked.trials += 1;
+                let metrics = if self.manifest.leaves_out(&record.metrics) { &[][..] } else { &record.metrics };
                 let count = |segments: &[Segment]| segments.iter().fold(0, |sum: u64, it| sum.saturating_add(it.2));
-                self.checked.rows = self.checked.rows.saturating_add(count(&record.metrics));
+                self.checked.rows = self.checked.rows.saturating_add(count(metrics));
                 self.checked.evaluations = self.checked.evaluations.saturating_add(count(&record.evals));
             }
         }
@@ -268,6 +273,9 @@ impl<'a> Check<'a> {
                 self.checked.damaged.insert(file.to_owned());
                 continue;
             };
+            if entry.left_out {
+                continue;
+            }
             segments.sort_unstable();
             let mut end = 0;
             let mut last: Option<TrialId> = None;
@@ -327,7 +335,8 @@ impl<'a> Check<'a> {
         claim: &Claim<'a>,
         contents: &BTreeMap<(usize, Table, usize), Content>,
     ) -> Vec<(String, String)> {
-        let is_whole = [Table::Metrics, Table::Evals].into_iter().all(|table| {
+        let leaves_out = |table: Table| self.manifest.leaves_out(claim.segments(table));
+        let is_whole = [Table::Metrics, Table::Evals].into_iter().filter(|&table| !leaves_out(table)).all(|table| {
             (0..claim.segments(table).len()).all(|segment| contents.contains_key(&(index, table, segment)))
         });
         // What is wrong with a file was said of the file.
@@ -335,7 +344,7 @@ impl<'a> Check<'a> {
             return Vec::new();
         }
         let of = |table: Table| {
-            let segments = claim.segments(table).iter().enumerate();
+            let segments = claim.segments(table).iter().enumerate().filter(move |_| !leaves_out(table));
             segments.map(move |(number, segment)| (&*segment.0, &contents[&(index, table, number)]))
         };
         let mut problems = Vec::new();
@@ -361,7 +370,11 @@ impl<'a> Check<'a> {
         }
         let asked = self.plan.trials.get(&claim.id);
         let place = |table: Table| claim.segments(table).last().map_or(MANIFEST, |segment| &segment.0).to_owned();
-        let rows = u64::try_from(last.saturating_add(1)).unwrap_or(0);
+        let has_metrics = !leaves_out(Table::Metrics);
+        let rows = match claim.kind {
+            Kind::Known(record) if !has_metrics => record.numbers.rows,
+            _ => u64::try_from(last.saturating_add(1)).unwrap_or(0),
+        };
         let record = match claim.kind {
             Kind::Known(record) if record.status.is_done() => record,
             Kind::Known(record) if record.status.is_failure() => {
@@ -394,10 +407,8 @@ impl<'a> Check<'a> {
         }
         if problems.is_empty() {
             let windows = asked.and_then(|asked| asked.windows);
-            problems.extend(
-                numbers_problem(record, &losses, windows, non_finite, &evaluations)
-                    .map(|what| (MANIFEST.to_owned(), what)),
-            );
+            let metrics = has_metrics.then_some(Losses { last: &losses, windows, non_finite });
+            problems.extend(numbers_problem(record, metrics, &evaluations).map(|what| (MANIFEST.to_owned(), what)));
         }
         problems
     }
@@ -482,25 +493,28 @@ fn evaluations_problem(found: &[Evaluation], record: &TrialRecord, eval_every: O
     Some(format!("the evaluation at {} is not on the splits of the first", partial.0))
 }
 
-/// The numbers in the manifest must be those that the rows amount to.
-fn numbers_problem(
-    record: &TrialRecord,
-    losses: &[f32],
+/// The losses of a trial's rows of metrics.
+struct Losses<'a> {
+    last: &'a [f32],
+    /// As of what was asked.
     windows: Option<[usize; 2]>,
     non_finite: NonFinite,
-    evaluations: &[Evaluation],
-) -> Option<String> {
-    let mut again =
-        Numbers { rows: record.numbers.rows, diverged_at: record.numbers.diverged_at, ..Numbers::default() };
+}
+
+/// The numbers in the manifest must be those that the rows amount to. An excerpt leaves the rows of metrics out.
+fn numbers_problem(record: &TrialRecord, metrics: Option<Losses<'_>>, evaluations: &[Evaluation]) -> Option<String> {
+    let mut again = record.numbers;
     again.set_evaluations(evaluations, again.diverged_at.is_none().then_some(again.rows));
-    let stored = record.numbers.final_train_loss;
-    again.final_train_loss = windows.map_or(stored, |windows| {
-        let [exact, older] = windows.map(|window| mean(&losses[losses.len().saturating_sub(window)..]));
-        if older == stored { older } else { exact }
-    });
-    // Not counted in trials of earlier versions, nor in models without loss.
-    if record.numbers.non_finite_losses.is_some() {
-        again.set_non_finite(non_finite);
+    if let Some(Losses { last: losses, windows, non_finite }) = metrics {
+        let stored = record.numbers.final_train_loss;
+        again.final_train_loss = windows.map_or(stored, |windows| {
+            let [exact, older] = windows.map(|window| mean(&losses[losses.len().saturating_sub(window)..]));
+            if older == stored { older } else { exact }
+        });
+        // Not counted in trials of earlier versions, nor in models without loss.
+        if record.numbers.non_finite_losses.is_some() {
+            again.set_non_finite(non_finite);
+        }
     }
     if again == record.numbers {
         return None;
