@@ -46,8 +46,7 @@ pub fn backward(gpu: &Gpu, lanes: usize, shape: &Subsample, dy: Lanes<'_>, dx: L
 }
 
 fn width_of(shape: &Subsample, source: Lanes<'_>, target: Lanes<'_>) -> usize {
-    let whole = [shape.out_c, shape.channels_before()].map(|channels| channels.is_multiple_of(4));
-    width(shape.in_c, [whole[0], whole[1], source.is_aligned(), target.is_aligned()])
+    width(shape.in_c, [shape.out_c.is_multiple_of(4), source.is_aligned(), target.is_aligned()])
 }
 
 fn begin<'a>(
@@ -67,7 +66,7 @@ fn begin<'a>(
         out_h: count(shape.out_h()),
         out_w: count(shape.out_w()),
         out_channels: count(shape.out_c / width),
-        before: count(shape.channels_before() / width),
+        before: 0,
         stride: count(shape.stride),
         width: width as u32,
     };

@@ -1,5 +1,5 @@
-//! Every so manieth pixel, with channels of zeros around its own: the shortcut of a residual network where the image shrinks
-//! and the channels grow (He et al. 2016, option A).
+//! Every so manieth pixel, with channels of zeros behind its own: the shortcut of a residual network where the image shrinks
+//! and the channels grow (He et al. 2016, option A; zeros come last in fb.resnet.torch).
 
 mod cpu;
 pub mod cuda;
@@ -17,7 +17,7 @@ pub struct Subsample {
     pub in_w: usize,
     /// Channels of an input image.
     pub in_c: usize,
-    /// Channels of an output image, at least as many. Half of what is new stands before those of the input, rounded down.
+    /// Channels of an output image, at least as many. Those that are new come last.
     pub out_c: usize,
     /// Pixels between neighbouring outputs; at least 1. The first is the first.
     pub stride: usize,
@@ -43,11 +43,6 @@ impl Subsample {
     pub fn output_len(&self) -> usize {
         self.batch * self.out_h() * self.out_w() * self.out_c
     }
-
-    /// Channels of zeros before those of the input.
-    fn channels_before(&self) -> usize {
-        (self.out_c - self.in_c) / 2
-    }
 }
 
 #[cfg(test)]
@@ -65,8 +60,7 @@ mod tests {
             }) {
                 let from =
                     ((n * shape.in_h + out_y * shape.stride) * shape.in_w + out_x * shape.stride) * shape.in_c + c;
-                let to =
-                    ((n * shape.out_h() + out_y) * shape.out_w() + out_x) * shape.out_c + shape.channels_before() + c;
+                let to = ((n * shape.out_h() + out_y) * shape.out_w() + out_x) * shape.out_c + c;
                 (y[to], dx[from]) = (x[from], dy[to]);
             }
         }

@@ -12,6 +12,10 @@ pub enum Initializer {
     Gaussian {
         std: f32,
     },
+    Uniform {
+        low: f32,
+        high: f32,
+    },
     /// Uniform in `±sqrt(3 / fan_in)`: Caffe's form of Glorot and Bengio (2010), by the fan-in alone.
     Xavier,
     /// Normal with deviation `sqrt(2 / fan_in)` (He et al. 2015).
@@ -27,6 +31,12 @@ impl Initializer {
             Initializer::Constant { value } => values.fill(value),
             Initializer::Gaussian { std } => gaussian(values, f64::from(std), words),
             Initializer::Msra => gaussian(values, (2.0 / fan_in as f64).sqrt(), words),
+            Initializer::Uniform { low, high } => {
+                let (low, high) = (f64::from(low), f64::from(high));
+                for (value, bits) in values.iter_mut().zip(words) {
+                    *value = (low + (high - low) * f64::from(uniform(bits))) as f32;
+                }
+            }
             Initializer::Xavier => {
                 let bound = (3.0 / fan_in as f64).sqrt();
                 for (value, bits) in values.iter_mut().zip(words) {
@@ -57,22 +67,24 @@ mod tests {
 
     /// Mean and deviation of 100,000 values with a fan-in of 50, within five standard errors.
     #[track_caller]
-    fn check(initializer: Initializer, deviation: f64) {
+    fn check(initializer: Initializer, expected_mean: f64, deviation: f64) {
         let mut values = vec![0.0; 100_001];
         initializer.fill(&mut values, 50, 7, 3);
         let count = values.len() as f64;
         let mean = values.iter().copied().map(f64::from).sum::<f64>() / count;
-        let square = values.iter().copied().map(f64::from).map(|value| value * value).sum::<f64>() / count;
-        assert!(mean.abs() < 5.0 * deviation / count.sqrt(), "mean {mean}");
+        let from_mean = |value: f32| f64::from(value) - expected_mean;
+        let square = values.iter().copied().map(from_mean).map(|value| value * value).sum::<f64>() / count;
+        assert!((mean - expected_mean).abs() < 5.0 * deviation / count.sqrt(), "mean {mean}");
         assert!((square.sqrt() - deviation).abs() < 5.0 * deviation / count.sqrt(), "deviation {}", square.sqrt());
     }
 
     #[test]
     fn initializers_have_their_moments() {
-        check(Initializer::Gaussian { std: 0.01 }, 0.01);
-        check(Initializer::Msra, 0.2);
+        check(Initializer::Gaussian { std: 0.01 }, 0.0, 0.01);
+        check(Initializer::Msra, 0.0, 0.2);
         // A uniform distribution's deviation is its half-width / sqrt(3).
-        check(Initializer::Xavier, (1.0_f64 / 50.0).sqrt());
+        check(Initializer::Xavier, 0.0, (1.0_f64 / 50.0).sqrt());
+        check(Initializer::Uniform { low: 0.0, high: 1.0 }, 0.5, (1.0_f64 / 12.0).sqrt());
     }
 
     #[test]

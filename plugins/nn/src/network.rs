@@ -175,7 +175,7 @@ impl Network {
         Ok(self.push(name, &[a, b], shape, Op::Add(op)))
     }
 
-    /// Every `stride`-th pixel, with zeros around its channels to make `channels` of them: the shortcut where a residual
+    /// Every `stride`-th pixel, with zeros behind its channels to make `channels` of them: the shortcut where a residual
     /// network's image shrinks and its channels grow (He et al. 2016, option A).
     pub fn subsample(&mut self, name: &str, input: Value, stride: usize, channels: usize) -> Result<Value, BuildError> {
         let op = self.fitted(name, input, SubsampleOp::new(stride, channels, self.shape(input)))?;
