@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use clr_kernels::softmax_cross_entropy::{Score, softmax_cross_entropy};
+use clr_kernels::softmax_cross_entropy::{Score, weighted_softmax_cross_entropy};
 use clr_kernels::{Activation, add};
 
 use crate::clock::{Clock, Phase};
@@ -48,7 +48,8 @@ impl Workspace {
     }
 }
 
-/// Runs instructions of the model's program on a batch, and returns its score: that of no samples where they measure none.
+/// Runs instructions of the model's program on a batch, and returns the score of the metrics: that of no samples where they measure
+/// none.
 /// Those of a training step fill the workspace's gradients.
 pub(crate) fn run(
     pass: &Pass<'_>,
@@ -67,7 +68,7 @@ pub(crate) fn run(
     let mut score = Score { loss: f32::NAN, correct: 0, top5: 0 };
     for (index, instruction) in instructions.iter().enumerate() {
         clock.time(Phase::Instruction(index), || match *instruction {
-            Instruction::Forward { node, x, x2, y } => {
+            Instruction::Forward { node, input, x, x2, y } => {
                 // What lies where the output goes is not read from elsewhere.
                 let elsewhere = |x: Option<Operand>| place(x.filter(|&x| place(Some(x)) != place(Some(y))));
                 let places = [elsewhere(Some(x)), elsewhere(x2), place(Some(y)), program.kept[node].clone()];
@@ -76,14 +77,25 @@ pub(crate) fn run(
                 let node = &nodes[node];
                 let x = if x.is_images() { batch.images } else { x_floats };
                 let (weights, buffers) = (&weights[node.parameters.clone()], &mut buffers[node.buffers.clone()]);
-                node.op.passes().forward(pass, Forward { x, x2, y, weights, buffers, kept, choices, scratch });
+                node.op.passes().forward(pass, Forward { input, x, x2, y, weights, buffers, kept, choices, scratch });
             }
-            Instruction::Score { logits, gradient } => {
+            Instruction::Score { loss, weight, logits, gradient } => {
                 let [logits, dlogits] = apart(floats, [place(Some(logits)), place(gradient)]);
                 let dlogits = gradient.map(|_| dlogits);
-                score = softmax_cross_entropy(pass.cpu, classes, logits, batch.labels, pass.part.of, dlogits);
+                let measured = weighted_softmax_cross_entropy(
+                    pass.cpu,
+                    classes,
+                    logits,
+                    batch.labels,
+                    pass.part.of,
+                    weight,
+                    dlogits,
+                );
+                if loss == 0 {
+                    score = measured;
+                }
             }
-            Instruction::Backward { node, x, y, dy, dx } => {
+            Instruction::Backward { node, input, x, y, dy, dx, adds } => {
                 let places = [place(x), place(y), place(Some(dy)), place(dx), program.kept[node].clone()];
                 let [x_floats, y, dy, dx_floats, kept] = apart(floats, places);
                 let choices = &choices[program.choices[node].clone()];
@@ -91,7 +103,9 @@ pub(crate) fn run(
                 let x = if x.is_some_and(Operand::is_images) { batch.images } else { x_floats };
                 let (weights, dweights) = (&weights[node.parameters.clone()], &mut gradients[node.parameters.clone()]);
                 let dx = dx.map(|_| dx_floats);
-                node.op.passes().backward(pass, Backward { x, y, dy, dx, weights, dweights, kept, choices, scratch });
+                node.op
+                    .passes()
+                    .backward(pass, Backward { input, x, y, dy, dx, adds, weights, dweights, kept, choices, scratch });
             }
             Instruction::Copy { from, to, .. } => {
                 let [from, to] = apart(floats, [place(Some(from)), place(Some(to))]);

@@ -94,10 +94,10 @@ fn fuse_pooling(network: &mut Network, index: usize) {
     swallow(network, producer, index, &name);
 }
 
-/// The node that makes the first input of node `index`, if nobody else reads that.
+/// The node that makes the first input of node `index`, if nothing else reads that.
 fn only_producer(network: &Network, index: usize) -> Option<usize> {
     let input = network.nodes()[index].inputs[0];
-    network.producer(input).filter(|_| network.readers(input).count() == 1)
+    network.producer(input).filter(|_| network.is_read_once(input))
 }
 
 /// Makes node `index`, of that name, part of the node before it.

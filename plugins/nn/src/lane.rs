@@ -394,6 +394,187 @@ mod tests {
     }
 
     #[test]
+    fn concatenated_values_have_their_part_of_the_gradient() {
+        // An inception block: three branches of one value, side by side.
+        check(|network, x| {
+            let a = network.convolution("a", x, Convolution::new(3, 1, GAUSSIAN, None))?;
+            let b = second(network, x)?;
+            let b = network.relu(b)?;
+            let c = network.pool("pool", x, Pool::max(3, 1).pad(1))?;
+            let y = network.concat("block", &[a, b, c])?;
+            network.sigmoid(y)
+        });
+        // Dense blocks: each concatenation is read by the next and by a layer; a value that is there twice.
+        check(|network, x| {
+            let y = network.batch_norm("bn", x, TORCH)?;
+            let y = network.relu(y)?;
+            let y = network.convolution("a", y, Convolution::new(3, 3, GAUSSIAN, None).pad(1))?;
+            let x = network.concat("dense1", &[x, y])?;
+            let y = network.sigmoid(x)?;
+            let y = network.convolution("b", y, Convolution::new(2, 3, GAUSSIAN, None).pad(1))?;
+            network.concat("dense2", &[x, y, y])
+        });
+        // The images beside what was made of them.
+        check(|network, x| {
+            let x = network.concat("with images", &[network.input(), x])?;
+            second(network, x)
+        });
+    }
+
+    const IMAGE_NET: [usize; 3] = [7, 6, 3];
+
+    /// The network of `goldens/make_goldens.py`. `heads`: the weights of the losses of the first head and of the last; the
+    /// metrics are of the one that has none.
+    fn branches(auxiliary: Option<f32>, is_first_main: bool) -> Network {
+        let mut network = Network::new(IMAGE_NET, 4);
+        let (weight, bias) =
+            (Parameter::new(Initializer::Msra), Some(Parameter::new(Initializer::Constant { value: 0.0 })));
+        let mut describe = || {
+            let x = network.convolution("stem", network.input(), Convolution::new(4, 3, weight, bias).pad(1))?;
+            let x = network.relu(x)?;
+            let a = network.convolution("a", x, Convolution::new(3, 1, weight, None))?;
+            let a = network.relu(a)?;
+            let b = network.convolution("b", x, Convolution::new(4, 3, weight, None).pad(1))?;
+            let form = BatchNorm::Torch { momentum: 0.1, epsilon: 1e-3, weight, bias: weight };
+            let b = network.batch_norm("b.bn", b, form)?;
+            let b = network.relu(b)?;
+            let c = network.pool("c.pool", x, Pool::max(3, 1).pad(1))?;
+            let c = network.convolution("c", c, Convolution::new(2, 1, weight, None))?;
+            let block = network.concat("block", &[a, b, c])?;
+            let head = network.pool("head1.pool", block, Pool::average(3, 2))?;
+            let head = network.linear("head1", head, Linear { outputs: 4, weight, bias })?;
+            let y = network.concat("dense", &[block, x])?;
+            let y = network.convolution("last.conv", y, Convolution::new(3, 3, weight, None).stride(2).pad(1))?;
+            let y = network.sigmoid(y)?;
+            let z = network.sigmoid(y)?;
+            let y = network.add("sum", y, z)?;
+            let last = network.linear("ip", y, Linear { outputs: 4, weight, bias })?;
+            let (main, other) = if is_first_main { (head, last) } else { (last, head) };
+            network.logits(main)?;
+            auxiliary.map_or(Ok(()), |weight| network.auxiliary_loss("other", other, weight))
+        };
+        describe().unwrap();
+        network
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        images: Vec<f32>,
+        labels: Vec<i32>,
+        parameters: Vec<GoldenParameter>,
+        loss: f64,
+        auxiliary_loss: f64,
+        correct: usize,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct GoldenParameter {
+        name: String,
+        values: Vec<f32>,
+        gradient: Vec<f64>,
+    }
+
+    /// The metrics are those of the main head, of the gradient both have their share.
+    #[test]
+    fn branches_and_two_heads_have_the_losses_and_gradients_of_pytorch() {
+        let golden: Golden = serde_json::from_str(include_str!("../goldens/branches.json")).unwrap();
+        let Golden { images, labels, parameters, loss, auxiliary_loss, correct } = &golden;
+        let batch = Batch { images, labels };
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let cpu = Cpu::with_isa(2, isa).unwrap();
+            let score = |network: Network| {
+                let model = Model::on_cpu(network.finish().unwrap(), BATCH, 2);
+                let (mut lane, mut workspace) = (lane(&model), Workspace::new(&model));
+                for (slot, parameter) in model.network.parameters().iter().zip(parameters) {
+                    assert_eq!(slot.name, parameter.name);
+                    lane.weights[slot.range.clone()].copy_from_slice(&parameter.values);
+                }
+                let score = lane.train(&cpu, &model, &mut workspace, batch, &STILL, 0, &mut NoClock).score;
+                (score, lane.evaluate(&cpu, &model, &mut workspace, batch), workspace.gradients)
+            };
+            let (score_of_last, evaluated, gradients) = score(branches(Some(0.3), false));
+            assert!((f64::from(score_of_last.loss) - loss).abs() < 1e-6 * loss, "{score_of_last:?}");
+            assert_eq!(score_of_last.correct, *correct);
+            let expected: Vec<f64> =
+                parameters.iter().flat_map(|parameter| parameter.gradient.iter().copied()).collect();
+            let norm = expected.iter().map(|gradient| gradient * gradient).sum::<f64>().sqrt();
+            for (index, (gradient, expected)) in gradients.iter().zip(&expected).enumerate() {
+                let error = (f64::from(*gradient) - expected).abs();
+                // Written so that a NaN fails.
+                assert!(error <= 2e-6 * norm, "{isa:?}: gradient {index}: {gradient} instead of {expected}");
+            }
+            // The same with the heads the other way round, but that the metrics are of the first one.
+            let (score_of_first, _, swapped) = score(branches(Some(1.0 / 0.3), true));
+            assert!(
+                (f64::from(score_of_first.loss) - auxiliary_loss).abs() < 1e-6 * auxiliary_loss,
+                "{score_of_first:?}"
+            );
+            for (gradient, swapped) in gradients.iter().zip(swapped) {
+                assert!(f64::from(gradient - 0.3 * swapped).abs() <= 2e-6 * norm, "{gradient} and {swapped}");
+            }
+            // Evaluation normalises by running statistics; what it measures is the last head too.
+            assert!((evaluated.loss - score_of_last.loss).abs() < 2.0 && evaluated.loss != score_of_last.loss);
+        }
+    }
+
+    #[test]
+    fn evaluation_leaves_out_what_only_auxiliary_losses_need() {
+        let model = Model::on_cpu(branches(Some(0.3), false).finish().unwrap(), BATCH, 1);
+        let names = |instructions: &[Instruction]| -> Vec<String> {
+            let name = |instruction: &Instruction| match *instruction {
+                Instruction::Forward { node, .. } => Some(model.network.nodes()[node].name.clone()),
+                _ => None,
+            };
+            instructions.iter().filter_map(name).collect()
+        };
+        let heads = ["head1.pool", "head1"];
+        let (trained, evaluated) = (names(&model.program.training), names(&model.program.evaluation));
+        assert!(heads.iter().all(|&head| trained.iter().any(|name| name == head)), "{trained:?}");
+        let without: Vec<String> = trained.into_iter().filter(|name| !heads.contains(&&name[..])).collect();
+        assert_eq!(evaluated, without);
+    }
+
+    /// Each head's loss is that of the metrics in turn; the gradient is that of the weighted sum of both.
+    #[test]
+    fn scores_may_have_readers_and_need_not_be_last() {
+        const WEIGHT: f32 = 0.5;
+        let model = |is_first_main: bool| {
+            let mut network = Network::new([7, 6, 3], 4);
+            let linear = Linear { outputs: 4, weight: GAUSSIAN, bias: None };
+            let first = network.linear("ip1", network.input(), linear).unwrap();
+            let last = network.sigmoid(first).unwrap();
+            let last = network.linear("ip2", last, linear).unwrap();
+            let (main, other, weight) = if is_first_main { (first, last, WEIGHT) } else { (last, first, 1.0 / WEIGHT) };
+            network.logits(main).unwrap();
+            network.auxiliary_loss("other", other, weight).unwrap();
+            Model::on_cpu(network.finish().unwrap(), BATCH, 1)
+        };
+        let cpu = Cpu::with_isa(1, Isa::best()).unwrap();
+        let (models, images) = ([model(true), model(false)], images());
+        let batch = Batch { images: &images, labels: &[0, 1, 2, 3, 0, 1] };
+        let start = lane(&models[0]).weights;
+        let run = |model: &Model, gradients: &[f32], distance: f64| {
+            let (mut lane, mut workspace) = (lane(model), Workspace::new(model));
+            for ((weight, start), gradient) in lane.weights.iter_mut().zip(&start).zip(gradients) {
+                *weight = (f64::from(*start) + distance * f64::from(*gradient)) as f32;
+            }
+            let score = lane.train(&cpu, model, &mut workspace, batch, &STILL, 0, &mut NoClock).score;
+            (f64::from(score.loss), workspace.gradients)
+        };
+        let (_, gradients) = run(&models[0], &vec![0.0; start.len()], 0.0);
+        let norm = gradients.iter().map(|&gradient| f64::from(gradient) * f64::from(gradient)).sum::<f64>().sqrt();
+        let loss = |distance: f64| {
+            let [first, last] = models.each_ref().map(|model| run(model, &gradients, distance / norm).0);
+            first + f64::from(WEIGHT) * last
+        };
+        let slope = (loss(2e-3) - loss(-2e-3)) / 4e-3;
+        assert!((slope - norm).abs() < 3e-3 * norm, "the losses rise by {slope}, the gradient's norm is {norm}");
+        let (_, others) = run(&models[1], &gradients, 0.0);
+        let close = |(gradient, other): (&f32, &f32)| f64::from(gradient - WEIGHT * other).abs() < 1e-6 * norm;
+        assert!(gradients.iter().zip(&others).all(close), "the weights of both losses twice as large");
+    }
+
+    #[test]
     fn evaluation_drops_nothing_and_leaves_the_lane_as_it_was() {
         let cpu = Cpu::with_isa(1, Isa::best()).unwrap();
         let (plain, dropping) = (model(|_, x| Ok(x)), model(|network, x| network.dropout("drop", x, 0.5)));

@@ -6,8 +6,8 @@ use clr_kernels::Activation;
 use clr_kernels::conv2d::Algorithm;
 
 use crate::op::{
-    Add, BatchNorm, BatchNormOp, Convolution, ConvolutionOp, Dropout, Linear, LinearOp, Lrn, LrnOp, Op, Pool, PoolOp,
-    SubsampleOp,
+    Add, BatchNorm, BatchNormOp, Concat, Convolution, ConvolutionOp, Dropout, Linear, LinearOp, Lrn, LrnOp, Op, Pool,
+    PoolOp, SubsampleOp,
 };
 use crate::parameter::Parameter;
 use crate::shape::Shape;
@@ -24,6 +24,8 @@ pub struct Network {
     dropout_words: u64,
     class_count: usize,
     logits: Option<Value>,
+    /// Further scores that are trained, and the weights of their losses.
+    auxiliary: Vec<(Value, f32)>,
     /// How convolutions are computed.
     algorithm: Algorithm,
 }
@@ -53,7 +55,7 @@ pub enum BuildError {
 pub(crate) struct Node {
     /// The layer's name, or what an activation is; and what is fused with it.
     pub name: String,
-    /// One, or two where values are added.
+    /// One, two where values are added, or any number where they are concatenated.
     pub inputs: Vec<Value>,
     pub output: Value,
     pub op: Op,
@@ -93,6 +95,7 @@ impl Network {
             dropout_words: 0,
             class_count,
             logits: None,
+            auxiliary: Vec::new(),
             algorithm: Algorithm::default(),
         }
     }
@@ -156,7 +159,7 @@ impl Network {
     pub fn batch_norm(&mut self, name: &str, input: Value, batch_norm: BatchNorm) -> Result<Value, BuildError> {
         let channels = self.shape(input).channels;
         let op = self.fitted(name, input, BatchNormOp::new(batch_norm, self.shape(input)))?;
-        if let BatchNorm::Torch { weight, bias, .. } = batch_norm {
+        if let Some((weight, bias)) = batch_norm.affine() {
             self.push_parameter(format!("{name}.weight"), vec![channels], 1, weight);
             self.push_parameter(format!("{name}.bias"), vec![channels], 1, bias);
         }
@@ -173,6 +176,19 @@ impl Network {
         let fits = shape == other && a != b;
         let op = self.fitted(name, a, fits.then_some(Add { activation: Activation::None }).ok_or_else(problem))?;
         Ok(self.push(name, &[a, b], shape, Op::Add(op)))
+    }
+
+    /// The channels of several values side by side, in this order. The values have one height and width.
+    pub fn concat(&mut self, name: &str, inputs: &[Value]) -> Result<Value, BuildError> {
+        let shapes: Vec<Shape> = inputs.iter().map(|&input| self.shape(input)).collect();
+        let first = inputs.first().copied().unwrap_or(self.input());
+        let (op, shape) = self.fitted(name, first, Concat::new(&shapes))?;
+        Ok(self.push(name, inputs, shape, Op::Concat(op)))
+    }
+
+    /// Zeros behind the channels of a value, to make `channels` of them.
+    pub fn pad_channels(&mut self, name: &str, input: Value, channels: usize) -> Result<Value, BuildError> {
+        self.subsample(name, input, 1, channels)
     }
 
     /// Every `stride`-th pixel, with zeros behind its channels to make `channels` of them: the shortcut where a residual
@@ -201,7 +217,8 @@ impl Network {
         Ok(self.push(name, &[input], self.shape(input), Op::Dropout(Dropout { probability, first_word })))
     }
 
-    /// Ends the description: the scores that softmax and cross-entropy are taken of, one for each class.
+    /// Names the scores that softmax and cross-entropy are taken of, one for each class. Training, evaluation and the metrics of
+    /// both are about them.
     pub fn logits(&mut self, value: Value) -> Result<(), BuildError> {
         let found = self.shape(value).len();
         if found != self.class_count {
@@ -210,28 +227,61 @@ impl Network {
                 self.class_count
             )));
         }
-        let last = self.nodes.last().map(|node| node.output);
-        if last != Some(value) || self.logits.is_some() {
-            return Err(BuildError::Network("the scores must be the last value, and be named once".to_owned()));
+        if self.logits.is_some() || self.is_scored(value) || self.producer(value).is_none() {
+            return Err(BuildError::Network("the scores must be made by a layer, and be named once".to_owned()));
         }
         self.logits = Some(value);
         Ok(())
     }
 
+    /// Trains further scores too: `weight` times their cross-entropy is added to the loss. As in Caffe, the metrics stay those of
+    /// [`Network::logits`], and evaluation leaves out what only auxiliary losses need.
+    pub fn auxiliary_loss(&mut self, name: &str, scores: Value, weight: f32) -> Result<(), BuildError> {
+        let found = self.shape(scores).len();
+        let problem = if found != self.class_count {
+            Some(format!("{found} scores for {} classes", self.class_count))
+        } else if self.is_scored(scores) || self.producer(scores).is_none() {
+            Some("the scores must be made by a layer, and be named once".to_owned())
+        } else if !(weight.is_finite() && weight > 0.0) {
+            Some(format!("a weight of {weight}: expected a number above 0"))
+        } else {
+            None
+        };
+        self.fitted(name, scores, problem.map_or(Ok(()), Err))?;
+        self.auxiliary.push((scores, weight));
+        Ok(())
+    }
+
     /// True if the description is complete.
     pub(crate) fn finish(self) -> Result<Network, BuildError> {
-        let Some(logits) = self.logits else {
+        if self.logits.is_none() {
             return Err(BuildError::Network("the description of the network names no scores".to_owned()));
-        };
-        let unread = self.nodes.iter().find(|node| node.output != logits && self.readers(node.output).next().is_none());
+        }
+        let mut nodes = self.nodes.iter();
+        let unread = nodes.find(|node| !self.is_scored(node.output) && self.readers(node.output).next().is_none());
         match unread {
             Some(node) => Err(BuildError::Network(format!("nothing reads the output of {}", node.name))),
             None => Ok(self),
         }
     }
 
+    /// The scores of the metrics.
     pub(crate) fn scores(&self) -> Value {
-        self.logits.unwrap_or(Value(0))
+        self.logits.unwrap_or(self.input())
+    }
+
+    /// The scores of each loss and its weight, those of the metrics first.
+    pub(crate) fn losses(&self) -> impl Iterator<Item = (Value, f32)> {
+        self.logits.map(|logits| (logits, 1.0)).into_iter().chain(self.auxiliary.iter().copied())
+    }
+
+    fn is_scored(&self, value: Value) -> bool {
+        self.losses().any(|(scores, _)| scores == value)
+    }
+
+    /// True if one node reads a value, and no loss does.
+    pub(crate) fn is_read_once(&self, value: Value) -> bool {
+        self.readers(value).count() == 1 && !self.is_scored(value)
     }
 
     /// How many values there are, the images and those that fusion did away with among them.
@@ -357,10 +407,10 @@ mod tests {
         check(
             |network| {
                 let x = network.linear("ip1", Value(0), Linear { outputs: 10, weight: WEIGHT, bias: None })?;
-                network.relu(x)?;
+                network.logits(x)?;
                 network.logits(x)
             },
-            "the scores must be the last value, and be named once",
+            "the scores must be made by a layer, and be named once",
         );
     }
 
@@ -391,6 +441,57 @@ mod tests {
                 network.add("sum", x, Value(0)).map(drop)
             },
             "layer sum: it is added to 5 x 4 x 3 (its input is 2 x 2 x 3)",
+        );
+    }
+
+    #[test]
+    fn only_values_of_one_height_and_width_are_concatenated() {
+        check(
+            |network| {
+                let x = network.pool("pool1", Value(0), Pool::max(3, 2))?;
+                network.concat("both", &[x, Value(0)]).map(drop)
+            },
+            "layer both: beside it stands 5 x 4 x 3 (its input is 2 x 2 x 3)",
+        );
+        check(
+            |network| network.concat("none", &[]).map(drop),
+            "layer none: a concatenation of nothing (its input is 5 x 4 x 3)",
+        );
+    }
+
+    #[test]
+    fn auxiliary_losses_that_cannot_be_are_refused() {
+        let linear = |network: &mut Network, name: &str, outputs| {
+            network.linear(name, Value(0), Linear { outputs, weight: WEIGHT, bias: None })
+        };
+        check(
+            |network| {
+                let x = linear(network, "ip1", 9)?;
+                network.auxiliary_loss("loss1", x, 0.3)
+            },
+            "layer loss1: 9 scores for 10 classes (its input is 1 x 1 x 9)",
+        );
+        check(
+            |network| {
+                let x = linear(network, "ip1", 10)?;
+                network.auxiliary_loss("loss1", x, f32::NAN)
+            },
+            "layer loss1: a weight of NaN: expected a number above 0 (its input is 1 x 1 x 10)",
+        );
+        check(
+            |network| {
+                let x = linear(network, "ip1", 10)?;
+                network.auxiliary_loss("loss1", x, 0.3)?;
+                network.logits(x)
+            },
+            "the scores must be made by a layer, and be named once",
+        );
+        check(
+            |network| {
+                let x = linear(network, "ip1", 10)?;
+                network.auxiliary_loss("loss1", x, 0.3)
+            },
+            "the description of the network names no scores",
         );
     }
 

@@ -1,6 +1,7 @@
 //! The program of a network: a flat list of instructions over memory that is found once.
 //!
-//! A training step goes forward through the nodes, scores, and goes backward through the nodes. The gradient of a value that
+//! A training step goes forward through the nodes, scores, and goes backward through the nodes. An evaluation leaves out what only
+//! auxiliary losses need. The gradient of a value that
 //! several nodes read is the sum of what each of them contributes: the last node in the network is the first to contribute, it
 //! writes, and the others add. Operations that work value by value do so in place where nobody else needs what was there.
 //!
@@ -12,7 +13,7 @@ use std::ops::Range;
 use crate::network::{Network, Node, Value};
 
 /// The instructions of a network's passes, and their memory.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Program {
     /// A training step up to the gradients: forward, score, backward.
     pub training: Vec<Instruction>,
@@ -34,14 +35,24 @@ pub(crate) struct Program {
 }
 
 /// A step of a pass. Nodes are numbers in the network's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Instruction {
-    /// Computes `y` of `x`, or of both `x` and `x2`. It may lie where one of them does.
-    Forward { node: usize, x: Operand, x2: Option<Operand>, y: Operand },
-    /// Measures logits by the labels, and writes their gradient.
-    Score { logits: Operand, gradient: Option<Operand> },
-    /// Computes the gradients of a node's parameters and, where it is asked for, `dx`. Has `x` and `y` only if they are read.
-    Backward { node: usize, x: Option<Operand>, y: Option<Operand>, dy: Operand, dx: Option<Operand> },
+    /// Computes `y` of `x`, which is number `input` of the node's inputs, or of both `x` and `x2`. It may lie where one of them
+    /// does.
+    Forward { node: usize, input: usize, x: Operand, x2: Option<Operand>, y: Operand },
+    /// Measures logits by the labels, and writes their gradient, times the weight. Loss 0 is that of the metrics.
+    Score { loss: usize, weight: f32, logits: Operand, gradient: Option<Operand> },
+    /// Computes the gradients of a node's parameters and, where it is asked for, `dx`, or adds to that. Has `x` and `y` only if they
+    /// are read.
+    Backward {
+        node: usize,
+        input: usize,
+        x: Option<Operand>,
+        y: Option<Operand>,
+        dy: Operand,
+        dx: Option<Operand>,
+        adds: bool,
+    },
     /// `to = from`, for the backward pass of a node.
     Copy { node: usize, from: Operand, to: Operand },
     /// `to += from`, for the backward pass of a node.
@@ -94,11 +105,15 @@ impl Program {
         let mut compiler = Compiler::new(network);
         (0..nodes.len()).for_each(|index| compiler.forward(index));
         let forward_len = compiler.instructions.len();
-        let logits = compiler.score();
+        network.losses().enumerate().for_each(|(loss, (scores, weight))| compiler.score(loss, scores, weight));
         (0..nodes.len()).rev().for_each(|index| compiler.backward(index));
+        let logits = compiler.value(network.scores());
         let training = compiler.instructions;
-        let score = Instruction::Score { logits, gradient: None };
-        let evaluation = training[..forward_len].iter().copied().chain([score]).collect();
+        let is_evaluated = evaluated(network);
+        let forward = training[..forward_len].iter().copied();
+        let forward = forward
+            .filter(|instruction| matches!(instruction, Instruction::Forward { node, .. } if is_evaluated[*node]));
+        let evaluation = forward.chain([Instruction::Score { loss: 0, weight: 1.0, logits, gradient: None }]).collect();
 
         let lifetimes = lifetimes(&training, compiler.slot_count, batch_size);
         let (places, slots_len) = layout(&lifetimes);
@@ -148,7 +163,7 @@ impl Instruction {
     fn operands(&self) -> impl Iterator<Item = Operand> + use<> {
         let operands = match *self {
             Instruction::Forward { x, x2, y, .. } => [Some(x), x2, Some(y), None],
-            Instruction::Score { logits, gradient } => [Some(logits), gradient, None, None],
+            Instruction::Score { logits, gradient, .. } => [Some(logits), gradient, None, None],
             Instruction::Backward { x, y, dy, dx, .. } => [x, y, Some(dy), dx],
             Instruction::Copy { from, to, .. } | Instruction::Accumulate { from, to, .. } => {
                 [Some(from), Some(to), None, None]
@@ -191,26 +206,28 @@ impl Compiler<'_> {
             Some(input) => self.values[input.0],
             None => self.new_slot(),
         };
-        let (x, x2) = (self.value(node.inputs[0]), node.inputs.get(1).map(|&input| self.value(input)));
-        self.instructions.push(Instruction::Forward { node: index, x, x2, y: self.value(node.output) });
+        let y = self.value(node.output);
+        let runs = if node.op.passes().uses().each_input { node.inputs.len() } else { 1 };
+        let x2 = node.inputs.get(runs).map(|&input| self.value(input));
+        for (input, &x) in node.inputs[..runs].iter().enumerate() {
+            self.instructions.push(Instruction::Forward { node: index, input, x: self.value(x), x2, y });
+        }
     }
 
-    /// True if a node can put its output where `input` is: it works value by value, nobody else reads the input, and the node
+    /// True if a node can put its output where `input` is: it works value by value, nothing else reads the input, and the node
     /// that made it does not read it again.
     fn can_overwrite(&self, node: &Node, input: Value) -> bool {
         let producer = self.network.producer(input).map(|producer| &self.network.nodes()[producer]);
         node.op.passes().uses().in_place
-            && self.network.readers(input).count() == 1
+            && self.network.is_read_once(input)
             && producer.is_some_and(|producer| !producer.op.passes().uses().reads_y)
     }
 
-    /// The score of the batch, and the gradient of the logits, which are returned.
-    fn score(&mut self) -> Operand {
-        let value = self.network.scores();
-        let logits = self.value(value);
-        let gradient = self.trained[value.0].then(|| self.new_gradient(value));
-        self.instructions.push(Instruction::Score { logits, gradient });
-        logits
+    /// A loss, which is the first to contribute to the gradient of its scores.
+    fn score(&mut self, loss: usize, scores: Value, weight: f32) {
+        let logits = self.value(scores);
+        let gradient = self.trained[scores.0].then(|| self.new_gradient(scores));
+        self.instructions.push(Instruction::Score { loss, weight, logits, gradient });
     }
 
     /// The backward pass of node `index`, and what it contributes to the gradients of its inputs.
@@ -220,20 +237,23 @@ impl Compiler<'_> {
         let x = uses.reads_x.then(|| self.value(node.inputs[0]));
         let y = uses.reads_y.then(|| self.value(node.output));
         if !uses.in_place {
-            let input = node.inputs[0];
-            let sum = self.gradient(input);
-            let dx = self.trained[input.0].then(|| match sum {
-                Some(_) => Operand { slot: self.new_slot(), ..self.value(input) },
-                None => self.new_gradient(input),
-            });
-            self.instructions.push(Instruction::Backward { node: index, x, y, dy, dx });
-            if let (Some(from), Some(to)) = (dx, sum) {
-                self.instructions.push(Instruction::Accumulate { node: index, from, to });
+            for (number, &input) in node.inputs.iter().enumerate() {
+                let sum = self.gradient(input);
+                let adds = uses.adds && sum.is_some();
+                let dx = self.trained[input.0].then(|| match sum {
+                    Some(sum) if adds => sum,
+                    Some(_) => Operand { slot: self.new_slot(), ..self.value(input) },
+                    None => self.new_gradient(input),
+                });
+                self.instructions.push(Instruction::Backward { node: index, input: number, x, y, dy, dx, adds });
+                if let (Some(from), Some(to), false) = (dx, sum, adds) {
+                    self.instructions.push(Instruction::Accumulate { node: index, from, to });
+                }
             }
             return;
         }
         if uses.writes_dy {
-            self.instructions.push(Instruction::Backward { node: index, x, y, dy, dx: None });
+            self.instructions.push(Instruction::Backward { node: index, input: 0, x, y, dy, dx: None, adds: false });
         }
         for &input in &node.inputs {
             if !self.trained[input.0] {
@@ -302,6 +322,18 @@ impl Compiler<'_> {
         let slot = self.gradients[value.0];
         slot.map(|_| Operand { slot, ..self.value(value) })
     }
+}
+
+/// For each node, whether the scores of the metrics depend on it.
+fn evaluated(network: &Network) -> Vec<bool> {
+    let mut is_read = vec![false; network.value_count()];
+    is_read[network.scores().0] = true;
+    let mut is_evaluated = vec![false; network.nodes().len()];
+    for (index, node) in network.nodes().iter().enumerate().rev() {
+        is_evaluated[index] = is_read[node.output.0];
+        node.inputs.iter().for_each(|input| is_read[input.0] |= is_evaluated[index]);
+    }
+    is_evaluated
 }
 
 fn lifetimes(instructions: &[Instruction], slot_count: usize, batch_size: usize) -> Vec<Lifetime> {
@@ -392,11 +424,11 @@ mod tests {
         let slots =
             |operands: &[Option<Operand>]| operands.iter().flatten().map(|&x| slot(x)).collect::<Vec<_>>().join(", ");
         let line = |instruction: &Instruction| match *instruction {
-            Instruction::Forward { node, x, x2, y } => {
+            Instruction::Forward { node, x, x2, y, .. } => {
                 format!("{} = {}({})", slot(y), name(node), slots(&[Some(x), x2]))
             }
-            Instruction::Score { logits, gradient } => format!("{} = score'({})", slots(&[gradient]), slot(logits)),
-            Instruction::Backward { node, x, y, dy, dx } => {
+            Instruction::Score { logits, gradient, .. } => format!("{} = score'({})", slots(&[gradient]), slot(logits)),
+            Instruction::Backward { node, x, y, dy, dx, .. } => {
                 format!("{} = {}'({})", slots(&[dx]), name(node), slots(&[x, y, Some(dy)]))
             }
             Instruction::Copy { from, to, .. } => format!("{} = {}", slot(to), slot(from)),

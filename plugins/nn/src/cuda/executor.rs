@@ -21,12 +21,24 @@ pub(super) struct Executor<'a> {
     pub images: Lanes<'a>,
 }
 
+/// Logits to be measured by the labels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scored<'a> {
+    /// 0 is that of the metrics.
+    pub loss: usize,
+    /// What the gradient is multiplied by.
+    pub weight: f32,
+    pub logits: Lanes<'a>,
+    /// The gradient, where it is asked for.
+    pub dlogits: Option<Lanes<'a>>,
+}
+
 impl<'a> Executor<'a> {
-    /// Launches instructions of the model's program. `score` is called with logits and, where it is asked for, their gradient.
+    /// Launches instructions of the model's program, and by `score` those that score.
     pub fn run(
         &self,
         instructions: &[Instruction],
-        score: impl Fn(Lanes<'a>, Option<Lanes<'a>>) -> Result<(), GpuError>,
+        score: impl Fn(Scored<'a>) -> Result<(), GpuError>,
     ) -> Result<(), GpuError> {
         let &Executor { model, memory, pass, gradients, .. } = self;
         let GpuPass { gpu, lanes, batch, .. } = pass;
@@ -36,9 +48,10 @@ impl<'a> Executor<'a> {
         let choices = |node: usize| memory.choices.lanes().at(program.choices[node].start);
         for instruction in instructions {
             match *instruction {
-                Instruction::Forward { node: index, x, x2, y } => {
+                Instruction::Forward { node: index, input, x, x2, y } => {
                     let node = &nodes[index];
                     let tensors = GpuForward {
+                        input,
                         x: self.place(x),
                         x2: self.place(x2.unwrap_or(x)),
                         y: self.place(y),
@@ -51,16 +64,19 @@ impl<'a> Executor<'a> {
                     };
                     node.op.passes().forward_on_gpu(&pass, tensors)?;
                 }
-                Instruction::Score { logits, gradient } => {
-                    score(self.place(logits), gradient.map(|gradient| self.place(gradient)))?;
+                Instruction::Score { loss, weight, logits, gradient } => {
+                    let dlogits = gradient.map(|gradient| self.place(gradient));
+                    score(Scored { loss, weight, logits: self.place(logits), dlogits })?;
                 }
-                Instruction::Backward { node: index, x, y, dy, dx } => {
+                Instruction::Backward { node: index, input, x, y, dy, dx, adds } => {
                     let node = &nodes[index];
                     let tensors = GpuBackward {
+                        input,
                         x: self.place(x.unwrap_or(dy)),
                         y: self.place(y.unwrap_or(dy)),
                         dy: self.place(dy),
                         dx: dx.map(|dx| self.place(dx)),
+                        adds,
                         len: dy.len(batch),
                         weights: weights.at(node.parameters.start),
                         dweights: gradients.at(node.parameters.start),

@@ -7,13 +7,14 @@ use clr_kernels::input::cuda::{Batch, Batches, gather};
 use clr_kernels::norm::cuda::partials;
 use clr_kernels::optimizer::cuda::{Update, update};
 use clr_kernels::softmax_cross_entropy::cuda as softmax_cross_entropy;
-use clr_kernels::step::Part;
+use clr_kernels::softmax_cross_entropy::cuda::Loss;
 use clr_kernels::step::cuda::begin;
+use clr_kernels::step::{Metrics, Part};
 use clr_kernels::{Activation, add};
 use clr_plugin::Split;
 
 use super::CudaSession;
-use super::executor::Executor;
+use super::executor::{Executor, Scored};
 use super::memory::{Tensors, scratch_len};
 use super::source::Source;
 use crate::op::GpuPass;
@@ -115,10 +116,12 @@ impl CudaSession {
             self.gather(batch, part, sharing)?;
             let executor = Executor { gradients, ..self.executor(batch, part, sharing, true) };
             let (classes, steps, labels) = (model.network.class_count(), &tables.steps, self.labels(part, sharing));
-            executor.run(&model.program.training, |logits, dlogits| {
+            executor.run(&model.program.training, |Scored { loss, weight, logits, dlogits }| {
+                // Those of auxiliary losses are not recorded: their table has no rows.
+                let metrics = if loss == 0 { metrics } else { Metrics { rows: 0, ..metrics } };
                 let scored =
                     softmax_cross_entropy::Train { batch, part, classes, steps, logits, labels, dlogits, metrics };
-                softmax_cross_entropy::train(gpu, lanes, &scored)
+                softmax_cross_entropy::train_on(gpu, lanes, &Loss { weight, ..Loss::ONLY }, &scored)
             })?;
             if part.first > 0 {
                 add::cuda::forward(gpu, lanes, Activation::None, len, other, gradients, gradients)?;
@@ -182,7 +185,7 @@ impl CudaSession {
         }
         let part = Part::whole(batch);
         let (classes, labels) = (model.network.class_count(), self.labels(part, sharing));
-        self.executor(batch, part, sharing, false).run(&model.program.evaluation, |logits, _| {
+        self.executor(batch, part, sharing, false).run(&model.program.evaluation, |Scored { logits, .. }| {
             softmax_cross_entropy::evaluate(gpu, lanes, batch, classes, logits, labels, &tables.totals)
         })
     }

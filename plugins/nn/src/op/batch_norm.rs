@@ -19,6 +19,18 @@ pub enum BatchNorm {
         /// Added to the variance; 1e-5 in Caffe.
         epsilon: f32,
     },
+    /// Caffe's with a Scale layer of its own after it, as its networks have them: running sums as in [`BatchNorm::Caffe`], and
+    /// a weight and a bias for each channel.
+    CaffeScale {
+        /// The share of the sums that is kept; 0.999 in Caffe.
+        moving_average_fraction: f32,
+        /// Added to the variance; 1e-5 in Caffe.
+        epsilon: f32,
+        /// `[channels]`.
+        weight: Parameter,
+        /// `[channels]`.
+        bias: Parameter,
+    },
     /// PyTorch's: a weight and a bias for each channel, and running means and unbiased variances that start at 0 and 1 and
     /// move by `momentum` of the way.
     Torch {
@@ -29,6 +41,16 @@ pub enum BatchNorm {
         /// `[channels]`.
         bias: Parameter,
     },
+}
+
+impl BatchNorm {
+    /// Weight and bias, where there are any.
+    pub(crate) fn affine(self) -> Option<(Parameter, Parameter)> {
+        match self {
+            BatchNorm::Caffe { .. } => None,
+            BatchNorm::CaffeScale { weight, bias, .. } | BatchNorm::Torch { weight, bias, .. } => Some((weight, bias)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -50,7 +72,7 @@ impl BatchNormOp {
     pub fn buffers(&self) -> Vec<(&'static str, usize, f32)> {
         let channels = self.shape.channels;
         match self.form {
-            BatchNorm::Caffe { .. } => {
+            BatchNorm::Caffe { .. } | BatchNorm::CaffeScale { .. } => {
                 vec![("mean_sum", channels, 0.0), ("variance_sum", channels, 0.0), ("scale_factor", 1, 0.0)]
             }
             BatchNorm::Torch { .. } => vec![("running_mean", channels, 0.0), ("running_variance", channels, 1.0)],
@@ -58,28 +80,28 @@ impl BatchNormOp {
     }
 
     fn geometry(&self, batch: usize) -> batch_norm::BatchNorm {
-        let (BatchNorm::Caffe { epsilon, .. } | BatchNorm::Torch { epsilon, .. }) = self.form;
+        let (BatchNorm::Caffe { epsilon, .. }
+        | BatchNorm::CaffeScale { epsilon, .. }
+        | BatchNorm::Torch { epsilon, .. }) = self.form;
         let Shape { height, width, channels } = self.shape;
         batch_norm::BatchNorm { rows: batch * height * width, channels, epsilon }
     }
 
     fn affine<'a>(&self, weights: &'a [f32]) -> Option<(&'a [f32], &'a [f32])> {
-        match self.form {
-            BatchNorm::Caffe { .. } => None,
-            BatchNorm::Torch { .. } => Some(weights.split_at(self.shape.channels)),
-        }
+        self.form.affine().map(|_| weights.split_at(self.shape.channels))
     }
 
-    /// [`BatchNormOp::remember`] and [`BatchNormOp::recall`] for a GPU.
+    /// How statistics are remembered.
     fn running(&self) -> Running {
         match self.form {
-            BatchNorm::Caffe { moving_average_fraction, .. } => Running::Caffe { moving_average_fraction },
+            BatchNorm::Caffe { moving_average_fraction, .. }
+            | BatchNorm::CaffeScale { moving_average_fraction, .. } => Running::Caffe { moving_average_fraction },
             BatchNorm::Torch { momentum, .. } => Running::Torch { momentum },
         }
     }
 
     fn has_weights(&self) -> bool {
-        matches!(self.form, BatchNorm::Torch { .. })
+        self.form.affine().is_some()
     }
 
     /// Takes a batch's statistics into what is remembered, which is a plain average over batches where `averaged` says how
@@ -89,14 +111,14 @@ impl BatchNormOp {
         let unbiased = rows as f32 / (rows - 1).max(1) as f32;
         let (means, rest) = buffers.split_at_mut(self.shape.channels);
         let (variances, rest) = rest.split_at_mut(self.shape.channels);
-        let (keep, add) = match (self.form, averaged) {
-            (BatchNorm::Caffe { moving_average_fraction, .. }, None) => {
+        let (keep, add) = match (self.running(), averaged) {
+            (Running::Caffe { moving_average_fraction }, None) => {
                 rest[0] = moving_average_fraction * rest[0] + 1.0;
                 (moving_average_fraction, 1.0)
             }
-            (BatchNorm::Torch { momentum, .. }, None) => (1.0 - momentum, momentum),
+            (Running::Torch { momentum }, None) => (1.0 - momentum, momentum),
             (form, Some(before)) => {
-                if let BatchNorm::Caffe { .. } = form {
+                if let Running::Caffe { .. } = form {
                     rest[0] = 1.0;
                 }
                 let share = 1.0 / (before + 1) as f32;
@@ -120,11 +142,11 @@ impl BatchNormOp {
     fn recall(&self, mean: &mut [f32], variance: &mut [f32], buffers: &[f32]) {
         let (means, rest) = buffers.split_at(self.shape.channels);
         let (variances, rest) = rest.split_at(self.shape.channels);
-        let scale = match self.form {
+        let scale = match self.running() {
             // As Caffe: before the first step all is 0.
-            BatchNorm::Caffe { .. } if rest[0] == 0.0 => 0.0,
-            BatchNorm::Caffe { .. } => 1.0 / rest[0],
-            BatchNorm::Torch { .. } => 1.0,
+            Running::Caffe { .. } if rest[0] == 0.0 => 0.0,
+            Running::Caffe { .. } => 1.0 / rest[0],
+            Running::Torch { .. } => 1.0,
         };
         for (mean, &running) in mean.iter_mut().zip(means) {
             *mean = scale * running;
@@ -139,7 +161,7 @@ impl Passes for BatchNormOp {
     fn uses(&self) -> Uses {
         // ReLU's slope follows from the input.
         let is_sigmoid = self.slope == Activation::Sigmoid;
-        Uses { in_place: false, reads_x: true, reads_y: is_sigmoid, writes_dy: is_sigmoid }
+        Uses { reads_x: true, reads_y: is_sigmoid, writes_dy: is_sigmoid, ..Uses::default() }
     }
 
     fn needs(&self, batch: usize, _thread_count: usize) -> Needs {
@@ -224,7 +246,7 @@ mod tests {
                 Pass { cpu: &cpu, batch: 2, part, update_size: 2, training, averaged: None, init_seed: 0, step: 0 };
             let (kept, scratch, buffers) = (&mut kept, &mut scratch[..], &mut buffers[..]);
             let (x, x2, y, choices) = (&x, &[], &mut y, &mut []);
-            op.forward(&pass, Forward { x, x2, y, weights, buffers, kept, choices, scratch });
+            op.forward(&pass, Forward { input: 0, x, x2, y, weights, buffers, kept, choices, scratch });
         }
         (buffers, y[0])
     }

@@ -119,7 +119,7 @@ impl Passes for ConvolutionOp {
     fn uses(&self) -> Uses {
         // That the pooling ends in; its slope follows from the output.
         let is_sigmoid = self.pooled.is_some_and(|pooled| pooled.activation() == Activation::Sigmoid);
-        Uses { in_place: false, reads_x: true, reads_y: self.relu_slope || is_sigmoid, writes_dy: is_sigmoid }
+        Uses { reads_x: true, reads_y: self.relu_slope || is_sigmoid, writes_dy: is_sigmoid, ..Uses::default() }
     }
 
     fn needs(&self, batch: usize, thread_count: usize) -> Needs {

@@ -27,6 +27,8 @@ pub(crate) struct GpuPass<'a> {
 /// As [`Forward`](super::Forward), for K lanes. Parameters and what is remembered begin at the operation's own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GpuForward<'a> {
+    /// The number of the input, where the pass runs for each.
+    pub input: usize,
     /// It may be `y`.
     pub x: Lanes<'a>,
     /// The other term of a sum; else the same as `x`.
@@ -44,6 +46,8 @@ pub(crate) struct GpuForward<'a> {
 /// As [`Backward`](super::Backward), for K lanes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GpuBackward<'a> {
+    /// The number of the input, where the pass runs for each.
+    pub input: usize,
     /// Anything unless the operation reads it.
     pub x: Lanes<'a>,
     /// Anything unless the operation reads it.
@@ -51,6 +55,8 @@ pub(crate) struct GpuBackward<'a> {
     pub dy: Lanes<'a>,
     /// None where nothing before the operation is trained, and where that works in place.
     pub dx: Option<Lanes<'a>>,
+    /// True if the gradient is to be added to what `dx` holds.
+    pub adds: bool,
     /// Values of `dy` in each lane.
     pub len: usize,
     pub weights: Lanes<'a>,

@@ -3,6 +3,7 @@
 mod activation;
 mod add;
 mod batch_norm;
+mod concat;
 mod convolution;
 mod dropout;
 mod gpu;
@@ -18,6 +19,7 @@ use clr_kernels::{Activation, Cpu};
 pub(crate) use add::Add;
 pub use batch_norm::BatchNorm;
 pub(crate) use batch_norm::BatchNormOp;
+pub(crate) use concat::Concat;
 pub use convolution::Convolution;
 pub(crate) use convolution::ConvolutionOp;
 pub(crate) use dropout::Dropout;
@@ -36,6 +38,7 @@ pub(crate) enum Op {
     Activation(Activation),
     Add(Add),
     BatchNorm(BatchNormOp),
+    Concat(Concat),
     Convolution(ConvolutionOp),
     Dropout(Dropout),
     Linear(LinearOp),
@@ -51,6 +54,7 @@ impl Op {
             Op::Activation(op) => op,
             Op::Add(op) => op,
             Op::BatchNorm(op) => op,
+            Op::Concat(op) => op,
             Op::Convolution(op) => op,
             Op::Dropout(op) => op,
             Op::Linear(op) => op,
@@ -100,6 +104,10 @@ pub(crate) struct Uses {
     /// True if both passes work value by value: `y` may lie where an input does, and the backward pass has no `dx`, but makes
     /// of `dy` the gradient of each input.
     pub in_place: bool,
+    /// True if the passes run once for each input, with that as `x` and its gradient as `dx`.
+    pub each_input: bool,
+    /// True if the backward pass can add to `dx`.
+    pub adds: bool,
     /// True if the backward pass reads `x`.
     pub reads_x: bool,
     /// True if the backward pass reads `y`.
@@ -142,6 +150,8 @@ pub(crate) struct Pass<'a> {
 /// The arrays of a forward pass.
 #[derive(Debug)]
 pub(crate) struct Forward<'a> {
+    /// The number of the input, where the pass runs for each.
+    pub input: usize,
     /// Empty where it is in `y` already.
     pub x: &'a [f32],
     /// The other term of a sum. Empty where it is in `y` already.
@@ -157,6 +167,8 @@ pub(crate) struct Forward<'a> {
 /// The arrays of a backward pass.
 #[derive(Debug)]
 pub(crate) struct Backward<'a> {
+    /// The number of the input, where the pass runs for each.
+    pub input: usize,
     /// Empty unless the operation reads it.
     pub x: &'a [f32],
     /// Empty unless the operation reads it.
@@ -164,6 +176,8 @@ pub(crate) struct Backward<'a> {
     pub dy: &'a mut [f32],
     /// None where nothing before the operation is trained, and where that works in place.
     pub dx: Option<&'a mut [f32]>,
+    /// True if the gradient is to be added to what `dx` holds.
+    pub adds: bool,
     pub weights: &'a [f32],
     pub dweights: &'a mut [f32],
     pub kept: &'a [f32],

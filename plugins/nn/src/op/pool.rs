@@ -7,13 +7,16 @@ use clr_kernels::pool::{self, Divisor, Pool2d, Rounding};
 use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Needs, Pass, Passes, Uses};
 use crate::shape::Shape;
 
-/// A pooling with square windows and Caffe's rounding: see [`Pool2d`].
+/// A pooling with square windows, which Caffe's rule counts unless it is told otherwise: see [`Pool2d`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
     kind: PoolKind,
-    size: usize,
+    /// None: the whole image.
+    size: Option<usize>,
     stride: usize,
     pad: usize,
+    rounding: Rounding,
+    divisor: Divisor,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,33 +39,57 @@ pub(crate) struct PoolOp {
 impl Pool {
     /// The largest value of each window of `size` x `size`, one every `stride` pixels.
     pub fn max(size: usize, stride: usize) -> Pool {
-        Pool { kind: PoolKind::Max, size, stride, pad: 0 }
+        Pool { kind: PoolKind::Max, ..Pool::average(size, stride) }
     }
 
     /// The mean of each window.
     pub fn average(size: usize, stride: usize) -> Pool {
-        Pool { kind: PoolKind::Average, size, stride, pad: 0 }
+        let (rounding, divisor) = (Rounding::Up, Divisor::WithPadding);
+        Pool { kind: PoolKind::Average, size: Some(size), stride, pad: 0, rounding, divisor }
+    }
+
+    /// The mean of the whole image, of any size.
+    pub fn global_average() -> Pool {
+        Pool { size: None, ..Pool::average(1, 1) }
     }
 
     #[must_use]
     pub fn pad(self, pad: usize) -> Pool {
         Pool { pad, ..self }
     }
+
+    /// Leaves out a last window that the image does not fill, as PyTorch does unless it is given `ceil_mode`.
+    #[must_use]
+    pub fn floor(self) -> Pool {
+        Pool { rounding: Rounding::Down, ..self }
+    }
+
+    /// Means are over the pixels of the image alone: PyTorch's `count_include_pad=False`.
+    #[must_use]
+    pub fn without_padding(self) -> Pool {
+        Pool { divisor: Divisor::ImageAlone, ..self }
+    }
 }
 
 impl PoolOp {
     pub fn new(pool: Pool, input: Shape) -> Result<PoolOp, String> {
-        let Pool { kind, size, stride, pad } = pool;
-        // The argmax among a window's pixels is kept in a byte.
-        if size == 0 || size > 15 || stride == 0 || pad >= size {
-            return Err(format!(
-                "a window of {size}, stride {stride}, padding {pad}: expected a window of 1 to 15, a stride of at least 1, and \
-                 less padding than window"
-            ));
-        }
+        let Pool { kind, size, stride, pad, rounding, divisor } = pool;
         let Shape { height, width, channels } = input;
-        let (rounding, divisor) = (Rounding::Up, Divisor::WithPadding);
-        let geometry = Pool2d { batch: 1, in_h: height, in_w: width, channels, size, stride, pad, rounding, divisor };
+        let largest = if kind == PoolKind::Max { Pool2d::LARGEST_MAX } else { usize::MAX };
+        let geometry = match size {
+            None => Pool2d::global(1, height, width, channels),
+            Some(size) if (1..=largest).contains(&size) && stride > 0 && pad < size => {
+                Pool2d { batch: 1, in_h: height, in_w: width, channels, size, stride, pad, rounding, divisor }
+            }
+            Some(size) => {
+                let window = if kind == PoolKind::Max { format!("1 to {largest}") } else { "at least 1".to_owned() };
+                return Err(format!(
+                    "a window of {size}, stride {stride}, padding {pad}: expected a window of {window}, a stride of at least 1, \
+                     and less padding than window"
+                ));
+            }
+        };
+        let size = geometry.size;
         if geometry.output_len() == 0 {
             return Err(format!("the image is too small for pooling by {size} with stride {stride}"));
         }
@@ -83,7 +110,7 @@ impl Passes for PoolOp {
         // ReLU's slope is kept with the argmax.
         let is_sigmoid = self.activation == Activation::Sigmoid;
         let reads_x = self.input_activation != Activation::None;
-        Uses { in_place: false, reads_x, reads_y: is_sigmoid, writes_dy: is_sigmoid }
+        Uses { reads_x, reads_y: is_sigmoid, writes_dy: is_sigmoid, ..Uses::default() }
     }
 
     fn needs(&self, batch: usize, _thread_count: usize) -> Needs {
