@@ -41,7 +41,8 @@ impl Planned {
         let recipe = Recipe {
             source: SourceFile { name, text },
             sets: args.sets.clone(),
-            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+            // A pipe lies in no folder of the user's: what its text names is looked for in the current one.
+            folder: path.parent().filter(|_| !regular::is_open_already(path)).unwrap_or(Path::new("")).to_owned(),
             data: data_roots(&args.search),
         };
         let planned = Planned::new(recipe, &args.search, args.isolation, data)?;

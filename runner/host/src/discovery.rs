@@ -1,5 +1,6 @@
-//! Where plugins are looked for: what `--plugin` names, then next to the executable, then in `CLR_PLUGIN_PATH`. Never in
-//! the current directory, unless `--plugin` names it: a variable that is set once and for all names it by accident.
+//! Where plugins are looked for: what `--plugin` names, then next to the executable, then where an installed program has its
+//! plugins ([`INSTALLED`]), then in `CLR_PLUGIN_PATH`. Never in the current directory, unless `--plugin` names it: a variable
+//! that is set once and for all names it by accident.
 
 use std::env;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
@@ -10,6 +11,10 @@ use std::str::FromStr;
 
 use super::library::digest;
 use super::{HostError, Plugin, PluginInfo};
+
+/// The folder of an installed program's plugins, from the folder above that of the executable: `PREFIX/lib/clr-run/plugins` of
+/// `PREFIX/bin/clr-run`.
+const INSTALLED: &str = "lib/clr-run/plugins";
 
 /// Files and folders to search, in order. A file is a library of any name; in a folder, `libclr_NAME.so` (or what the
 /// system calls libraries) is the plugin NAME.
@@ -54,16 +59,18 @@ pub struct Found {
 impl SearchPath {
     /// The search path of this process, after what `--plugin` named: reads the environment.
     pub fn from_environment(named: &[PathBuf], pins: &[Pin]) -> SearchPath {
-        let executable = env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
+        let executable = env::current_exe().ok();
         let variable = env::var_os("CLR_PLUGIN_PATH").unwrap_or_default();
-        SearchPath::of(named, pins, executable, &variable)
+        SearchPath::of(named, pins, executable.as_deref(), &variable)
     }
 
-    fn of(named: &[PathBuf], pins: &[Pin], executable: Option<PathBuf>, variable: &OsStr) -> SearchPath {
+    fn of(named: &[PathBuf], pins: &[Pin], executable: Option<&Path>, variable: &OsStr) -> SearchPath {
+        let beside = executable.and_then(Path::parent);
+        let installed = beside.and_then(Path::parent).map(|prefix| prefix.join(INSTALLED));
         // An empty entry means the current directory to a shell; here it means nothing.
         let listed = env::split_paths(variable).filter(|path| !path.as_os_str().is_empty());
         let (folders, ignored): (Vec<PathBuf>, Vec<PathBuf>) = listed.partition(|path| path.is_absolute());
-        let entries = named.iter().cloned().chain(executable).chain(folders).collect();
+        let entries = named.iter().cloned().chain(beside.map(Path::to_owned)).chain(installed).chain(folders).collect();
         SearchPath { entries, pins: pins.to_vec(), ignored }
     }
 
@@ -75,6 +82,11 @@ impl SearchPath {
     /// The same, with plugins of these names pinned: no file of another digest is loaded for one.
     pub fn with_pins(self, pins: &[Pin]) -> SearchPath {
         SearchPath { pins: pins.to_vec(), ..self }
+    }
+
+    /// The files and folders, in order.
+    pub fn entries(&self) -> &[PathBuf] {
+        &self.entries
     }
 
     /// Relative entries of `CLR_PLUGIN_PATH`, which are not searched: they mean another folder in each directory.
@@ -249,6 +261,17 @@ mod tests {
         check_variable(&format!(":{relative}:.::{absolute}:"), &["a"], &[&relative, "."]);
         check_variable("", &[], &[]);
         check_variable(":", &[], &[]);
+    }
+
+    #[test]
+    fn an_installed_program_s_plugins_are_in_lib_beside_its_folder() {
+        let prefix = tempfile::tempdir().unwrap();
+        let [bin, lib] = ["bin", "lib/clr-run/plugins"].map(|folder| prefix.path().join(folder));
+        [&bin, &lib].into_iter().for_each(|folder| fs::create_dir_all(folder).unwrap());
+        let (beside, _, installed) = (touch(&bin, "both"), touch(&lib, "both"), touch(&lib, "installed"));
+        let path = SearchPath::of(&[], &[], Some(&bin.join("clr-run")), OsStr::new(""));
+        let paths: Vec<PathBuf> = path.list().into_iter().map(|found| found.path).collect();
+        assert_eq!(paths, [beside, installed]);
     }
 
     #[cfg(unix)]

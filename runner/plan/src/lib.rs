@@ -31,7 +31,7 @@ pub use facts::{
 };
 pub use id::{NoTrialId, TrialId};
 pub use names::{Names, NoTrial};
-pub use resolve::models_with_groups;
+pub use resolve::{NO_PLUGINS, models_with_groups};
 pub use trial::{
     Axis, AxisKind, AxisValue, DataPlan, Divergence, Group, ParameterGroup, Plan, Shape, SharedText, Trial,
     TrialOptimizer,

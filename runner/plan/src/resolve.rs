@@ -34,6 +34,14 @@ const MOST_ITERATIONS: u64 = 1_000_000_000_000;
 /// Optimizers among which an equal one is looked for, of each cell: few, since neighbours differ in little.
 const RECENT_OPTIMIZERS: usize = 16;
 
+const PLUGIN_PLACES: &str = "plugins are looked for where `--plugin PATH` says, beside the executable, in `../lib/clr-run/plugins` from \
+                             there, and in `CLR_PLUGIN_PATH`";
+
+/// What to do where not one plugin was found, as after `cargo install`, which leaves libraries out.
+pub const NO_PLUGINS: &str = "no plugin at all was found: `cargo install` installs the program alone; `cargo build --release` builds the \
+                              plugins, and `--plugin target/release`, or a copy of `target/release/libclr_*` in one of these \
+                              places, lets it find them";
+
 /// Keys of `[train]` that sessions are made with.
 pub(super) const SHAPING: [&str; 2] = ["train.precision", "train.accumulate"];
 
@@ -248,13 +256,12 @@ impl<'f> Resolver<'f> {
                 return None;
             }
             None => {
-                problems.push(
-                    Diagnostic::new("spec::plugin", place(), format!("there is no plugin `{name}`"))
-                        .help(suggest::help(name, self.facts.plugin_names.iter().map(String::as_str)))
-                        .help(
-                            "plugins are looked for beside the executable, in `CLR_PLUGIN_PATH` and by `--plugin PATH`",
-                        ),
-                );
+                let problem = Diagnostic::new("spec::plugin", place(), format!("there is no plugin `{name}`"));
+                let names = &self.facts.plugin_names;
+                problems.push(match names.is_empty() {
+                    true => problem.help(PLUGIN_PLACES).help(NO_PLUGINS),
+                    false => problem.help(suggest::help(name, names.iter().map(String::as_str))).help(PLUGIN_PLACES),
+                });
                 return None;
             }
         };

@@ -28,7 +28,8 @@ pub fn plugins(search: &SearchPath, isolation: &Isolation, terminal: &Terminal) 
         }
     }
     if out.is_empty() {
-        "no plugins found; `--plugin PATH` and CLR_PLUGIN_PATH say where to look\n".into()
+        let places: Vec<String> = search.entries().iter().map(|place| place.display().to_string()).collect();
+        format!("looked in {}\n{}\n", places.join(", "), words::wrapped(clr_plan::NO_PLUGINS, terminal.width, 2))
     } else {
         out
     }

@@ -141,7 +141,7 @@ fn is_character_device(file_type: FileType) -> bool {
 }
 
 /// True if a path names a file that this process has open, so that to open it waits for nobody.
-fn is_open_already(path: &Path) -> bool {
+pub fn is_open_already(path: &Path) -> bool {
     let standard = ["/dev/stdin", "/dev/stdout", "/dev/stderr"].iter().any(|name| path == Path::new(name));
     standard || ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)))
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use expect_test::{Expect, expect};
 use serde_json::Value;
 
-use crate::world::{BOWL, MIX, Ran, World};
+use crate::world::{BOWL, MIX, Ran, World, plugins};
 
 /// Bad input: exit code 2, nothing on stdout, and this on stderr.
 #[track_caller]
@@ -84,6 +84,46 @@ fn five_mistakes_are_reported_at_once() {
     );
 }
 
+/// As `cargo install` leaves it, which installs no libraries, and as the wheel of the Python package does.
+#[test]
+fn an_installed_program_finds_its_plugins_in_lib_beside_bin_or_says_how_to_get_them() {
+    let world = World::new(BOWL);
+    let [bin, lib] = ["prefix/bin", "prefix/lib/clr-run/plugins"].map(|folder| world.path(folder));
+    [&bin, &lib].into_iter().for_each(|folder| fs::create_dir_all(folder).unwrap());
+    let program = bin.join("clr-run");
+    fs::copy(env!("CARGO_BIN_EXE_clr-run"), &program).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(&program);
+        command.args(arguments).current_dir(world.folder().path()).env_remove("CLR_PLUGIN_PATH");
+        command.env("HOME", world.folder().path()).env("CLR_CACHE", world.path("cache"));
+        Ran::from(command.output().unwrap())
+    };
+    let check = ["check", "spec.toml", "--data", "data"];
+    check_refused(
+        &run(&check),
+        &expect![[r#"
+            error[spec::plugin]: there is no plugin `quadratic`
+             --> spec.toml:6:16
+              |
+            6 | plugin       = "quadratic"
+              |                ^^^^^^^^^^^
+              |
+              = help: plugins are looked for where `--plugin PATH` says, beside the executable, in `../lib/clr-run/plugins` from there, and in `CLR_PLUGIN_PATH`
+              = help: no plugin at all was found: `cargo install` installs the program alone; `cargo build --release` builds the plugins, and `--plugin target/release`, or a copy of `target/release/libclr_*` in one of these places, lets it find them
+        "#]],
+    );
+    assert!(run(&["plugin", "list"]).stdout.contains("prefix/lib/clr-run/plugins\nno plugin at all was found"));
+
+    for library in fs::read_dir(plugins()).unwrap().map(|entry| entry.unwrap()) {
+        if library.file_name().to_str().is_some_and(|name| name.starts_with("libclr_quadratic.")) {
+            fs::copy(library.path(), lib.join(library.file_name())).unwrap();
+        }
+    }
+    assert_eq!(run(&check).code, Some(0));
+    let ran = run(&["spec.toml", "--data", "data", "--set", "train.iterations=2"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
 #[test]
 fn bad_input_is_refused_with_a_message_and_exit_code_2() {
     check_bad_input(
@@ -108,7 +148,7 @@ fn bad_input_is_refused_with_a_message_and_exit_code_2() {
               |                ^^^^^^^^^^
               |
               = help: did you mean `quadratic`?
-              = help: plugins are looked for beside the executable, in `CLR_PLUGIN_PATH` and by `--plugin PATH`
+              = help: plugins are looked for where `--plugin PATH` says, beside the executable, in `../lib/clr-run/plugins` from there, and in `CLR_PLUGIN_PATH`
         "#]],
     );
     check_bad_input(

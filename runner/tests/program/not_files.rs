@@ -158,3 +158,20 @@ fn a_spec_may_come_through_a_pipe_that_is_open() {
     let ran = Ran::from(shell.output().unwrap());
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
+
+#[test]
+fn what_a_spec_from_a_pipe_names_is_looked_for_in_the_current_folder() {
+    let (from, to) = ("kind      = \"triangular\"\nbase_lr   = 0.01", "kind = \"table\"\nfile = \"lr.csv\"");
+    assert!(BOWL.contains(from));
+    let spec = BOWL.replace(from, to).replacen("max_lr    = 0.1\nstep_size = 5\n", "", 1);
+    let world = World::new(&spec);
+    let check = || {
+        let mut command = world.command(&["check", "/dev/stdin", "--data", "data"]);
+        command.stdin(fs::File::open(world.path("spec.toml")).unwrap());
+        Ran::from(command.output().unwrap())
+    };
+    assert!(check().stderr.contains("lr.csv"), "it is not there yet");
+    fs::write(world.path("lr.csv"), "iteration,lr\n0,0.1\n30,0.01\n").unwrap();
+    let ran = check();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}

@@ -124,7 +124,7 @@ fn what_the_world_does_not_have() {
               |          ^^^^^^^
               |
               = help: did you mean `cifar`?
-              = help: plugins are looked for beside the executable, in `CLR_PLUGIN_PATH` and by `--plugin PATH`
+              = help: plugins are looked for where `--plugin PATH` says, beside the executable, in `../lib/clr-run/plugins` from there, and in `CLR_PLUGIN_PATH`
         "#]],
     );
     changed(
@@ -628,7 +628,7 @@ fn an_unknown_name_hides_nothing_else() {
           |          ^^^^^^^
           |
           = help: did you mean `cifar`?
-          = help: plugins are looked for beside the executable, in `CLR_PLUGIN_PATH` and by `--plugin PATH`
+          = help: plugins are looked for where `--plugin PATH` says, beside the executable, in `../lib/clr-run/plugins` from there, and in `CLR_PLUGIN_PATH`
 
         error[spec::bounds]: `base_lr` is above `max_lr`
           --> a.toml:13:11

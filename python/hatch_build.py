@@ -1,0 +1,58 @@
+"""Puts the program, its plugins and example specs into the wheel, beside the package.
+
+They are taken from the folder `CLR_RUN_BUILD`, such as `target/release` after `cargo build --release`, or built first where it
+is not set, which needs Rust. In the wheel, the program is a script and the plugins are data, so that they are installed as
+`PREFIX/bin/clr-run` and `PREFIX/lib/clr-run/plugins/libclr_*.so`, where the program looks for them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+# Specs that train on built-in images, or on a model of the user's own.
+EXAMPLES = ["quickstart.toml"]
+
+
+class Binaries(BuildHookInterface):  # type: ignore[misc]
+    """What `hatchling` asks before it builds a wheel."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if self.target_name != "wheel" or version == "editable":
+            return
+        workspace = Path(self.root).parent
+        build = Path(os.environ.get("CLR_RUN_BUILD") or cargo_build(workspace))
+        program = build / "clr-run"
+        plugins = sorted(path for path in build.iterdir() if re.fullmatch(r"libclr_\w+\.(so|dylib)", path.name))
+        if not program.is_file() or not plugins:
+            raise FileNotFoundError(f"{build} has no program or no plugins: `cargo build --release` makes them")
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{platform([program, *plugins])}"
+        build_data["shared_scripts"][str(program)] = "clr-run"
+        for plugin in plugins:
+            build_data["shared_data"][str(plugin)] = f"lib/clr-run/plugins/{plugin.name}"
+        for name in EXAMPLES:
+            build_data["force_include"][str(workspace / "specs" / name)] = f"clr_run/specs/{name}"
+
+
+def cargo_build(workspace: Path) -> Path:
+    """Builds the program and its plugins."""
+    subprocess.run(["cargo", "build", "--release", "--locked"], cwd=workspace, check=True)
+    target = os.environ.get("CARGO_TARGET_DIR", "target")
+    return workspace / target / "release"
+
+
+def platform(files: list[Path]) -> str:
+    """The platform tag of the wheel: on Linux, the oldest glibc that has every symbol which the files need."""
+    tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    if not tag.startswith("linux_"):
+        return tag
+    names = (re.findall(rb"\0GLIBC_2\.(\d+)", path.read_bytes()) for path in files)
+    minor = max(int(found) for found_in in names for found in found_in)
+    return f"manylinux_2_{minor}_{tag.removeprefix('linux_')}"
