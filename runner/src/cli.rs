@@ -11,6 +11,7 @@ use clr_train::device::Wanted;
 // Headings in the help of commands.
 const DEVICE: &str = "Device";
 const LOGS: &str = "Logs";
+const SWEEP: &str = "Sweep";
 const WHERE: &str = "Data and plugins";
 
 /// Train every cell of a grid of learning-rate policies and optimizers from one TOML file, and write Parquet.
@@ -68,14 +69,18 @@ pub struct RunArgs {
     // Always there: an `Option` only for clap, which would else ask for it of subcommands too.
     #[arg(value_name = "SPEC", required = true)]
     pub path: Option<PathBuf>,
+    #[command(flatten)]
+    pub train: TrainArgs,
+}
+
+/// How to train a spec.
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs {
     /// How to read it.
     #[command(flatten)]
     pub spec: SpecArgs,
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// The folder for results; each run gets a folder of its experiment's name in it.
-    #[arg(long, value_name = "DIR", default_value = "outputs")]
-    pub outputs: PathBuf,
     /// Run finished trials again whose numbers came from other arithmetic (plugin revision, instruction set, GPU).
     #[arg(long)]
     pub rerun_other_numerics: bool,
@@ -92,7 +97,7 @@ pub struct RunArgs {
 }
 
 /// How to read a spec, and where to find what it names.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct SpecArgs {
     /// Override a key, such as `train.iterations=100` or `policies.fixed.base_lr=[0.1,0.2]`. Repeatable.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -100,10 +105,22 @@ pub struct SpecArgs {
     /// Take warnings for errors: nothing is done where the spec has any.
     #[arg(long)]
     pub deny_warnings: bool,
+    /// The folder for results; each run gets a folder of its experiment's name in it. Bounds that are "auto" are taken from there
+    /// once they are measured.
+    #[arg(long, value_name = "DIR", default_value = "outputs")]
+    pub outputs: PathBuf,
     #[command(flatten)]
     pub search: SearchArgs,
     #[command(flatten)]
     pub isolation: IsolationArgs,
+}
+
+impl SpecArgs {
+    /// Those of the spec's range tests alone, made as `sets` say.
+    pub fn of_range_tests(&self, sets: &[String]) -> SpecArgs {
+        let only = ["range_test.only=true".to_owned()];
+        SpecArgs { sets: [&self.sets, sets, &only].concat(), ..self.clone() }
+    }
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -177,8 +194,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Measure the states that `keep = "cycles"` kept: each alone, together as an ensemble, and with averaged weights.
     Evaluate(EvaluateArgs),
-    /// Read from the range tests of an output the bounds of a cyclical policy, and what fastai, torch-lr-finder and Lightning
-    /// would suggest. Nothing is trained.
+    /// Train while the learning rate rises, and tell the bounds of a cyclical policy, and what fastai, torch-lr-finder and
+    /// Lightning would suggest. Or read it from an output, without training.
     RangeTest(RangeTestArgs),
     /// Print the JSON Schema of specs, for editors, or the reference of the spec language, for people.
     Schema(SchemaArgs),
@@ -298,12 +315,72 @@ pub struct AgainArgs {
 
 #[derive(Args, Debug)]
 pub struct RangeTestArgs {
-    /// The folder of a run, such as outputs/NAME, some of whose policies have `kind = "range_test"`. It may still be going on.
+    /// The experiment, a TOML file. Each model and optimizer of its grid is trained with each seed while the learning rate rises.
+    #[arg(value_name = "SPEC", required_unless_present = "from", conflicts_with = "from")]
+    pub path: Option<PathBuf>,
+    /// Train nothing, but read the range tests of this output, a folder of a run such as outputs/NAME: those of policies of
+    /// `kind = "range_test"`, or of `clr-run range-test SPEC`. It may still be going on.
     #[arg(long, value_name = "OUTPUT")]
-    pub from: PathBuf,
+    pub from: Option<PathBuf>,
+    #[command(flatten)]
+    pub sweep: SweepArgs,
+    #[command(flatten)]
+    pub train: TrainArgs,
     /// Print JSON with the curves and what each seed says.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How to sweep, in place of what `[range_test]` of the spec says.
+#[derive(Args, Debug)]
+pub struct SweepArgs {
+    /// The first learning rate. Default: by the optimizer, 1e-5 or so; 0 on a line.
+    #[arg(long, value_name = "RATE", help_heading = SWEEP, conflicts_with = "from")]
+    pub min_lr: Option<f64>,
+    /// The last learning rate, which may be too high. Default: by the optimizer, 1 or so; a line has none.
+    #[arg(long, value_name = "RATE", help_heading = SWEEP, conflicts_with = "from")]
+    pub max_lr: Option<f64>,
+    /// Whether each iteration multiplies the rate or adds to it. The paper's is linear, that of fastai exponential.
+    #[arg(long, value_enum, value_name = "MODE", visible_alias = "spacing", help_heading = SWEEP, conflicts_with = "from")]
+    pub mode: Option<SweepMode>,
+    /// How many iterations it takes.
+    #[arg(long, value_name = "N", help_heading = SWEEP, conflicts_with_all = ["from", "epochs"], value_parser = clap::value_parser!(u64).range(1..))]
+    pub iterations: Option<u64>,
+    /// How many epochs it takes. Default: 8, or as long as the spec trains, if that is shorter.
+    #[arg(long, value_name = "E", help_heading = SWEEP, conflicts_with = "from")]
+    pub epochs: Option<f64>,
+    /// How often accuracy is measured on the way. Default: 40 times.
+    #[arg(long, value_name = "N", help_heading = SWEEP, conflicts_with = "from")]
+    pub evaluations: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SweepMode {
+    /// Each iteration adds to the rate.
+    Linear,
+    /// Each iteration multiplies the rate.
+    #[value(alias = "geometric")]
+    Exponential,
+}
+
+impl SweepArgs {
+    /// The same as arguments of `--set`.
+    pub fn sets(&self) -> Vec<String> {
+        let mode = self.mode.map(|mode| match mode {
+            SweepMode::Linear => "linear".to_owned(),
+            SweepMode::Exponential => "geometric".to_owned(),
+        });
+        let length = self.iterations.map(|count| count.to_string());
+        let length = length.or_else(|| self.epochs.map(|epochs| format!("\"{epochs} epochs\"")));
+        let values = [
+            ("min_lr", self.min_lr.map(|rate| rate.to_string())),
+            ("max_lr", self.max_lr.map(|rate| rate.to_string())),
+            ("spacing", mode),
+            ("iterations", length),
+            ("evaluations", self.evaluations.map(|count| count.to_string())),
+        ];
+        values.into_iter().filter_map(|(key, value)| Some(format!("range_test.{key}={}", value?))).collect()
+    }
 }
 
 #[derive(Args, Debug)]

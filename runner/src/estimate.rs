@@ -71,6 +71,7 @@ fn seconds_of_group(plan: &Plan, group: &Group, resources: &Resources, layout: &
         name: plan.name.clone(),
         axes: plan.axes.clone(),
         settings: plan.settings.clone(),
+        range_tests: Vec::new(),
         limits: plan.limits,
         checkpointing: Checkpointing { every: Every::Never, keep: Keep::Nothing },
         warnings: Vec::new(),

@@ -280,6 +280,7 @@ mod tests {
         };
         let text = |name: &str| Axis { name: name.into(), kind: AxisKind::Text };
         Plan {
+            range_tests: Vec::new(),
             name: "test".into(),
             axes: vec![text("policy"), text("optimizer")],
             settings: Vec::new(),

@@ -1,19 +1,20 @@
 //! What the range tests of an output say: the bounds of a cyclical policy by the paper's rule, and the suggestions of the tools
 //! that find learning rates, for each cell of the grid over its seeds. Read from stored rows; nothing is trained.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use clr_finder::smith::{self, Measure, NoPair, Pair};
-use clr_finder::{NoSuggestion, Rule, Spacing, Sweep};
+use clr_finder::smith::{self, End, Measure, NoPair, Pair};
+use clr_finder::{NoSuggestion, Readings, Rule, Spacing, Sweep};
 use clr_host::Split;
-use clr_plan::{Axis, Names, names};
+use clr_plan::{Axis, Names, Plan, TrialId, names};
 use clr_schedule::{RangeTest, Schedule};
 use clr_store::StoreError;
 use clr_store::result::Status;
 use clr_store::sweeps::{self, Sweeps, SweptTrial};
 use clr_terminal::columns::Column;
 use serde::{Serialize, Serializer};
+use serde_json::json;
 use thiserror::Error;
 
 /// Points of a curve of losses, each the mean of many.
@@ -48,10 +49,12 @@ pub struct Test {
     pub measure: Measure,
     /// Of what images the accuracy is; null for the loss of batches.
     pub split: Option<&'static str>,
+    /// The number of test images that it is of, where that is not all.
+    pub images: Option<u64>,
     /// The median over seeds that count at each learning rate.
     pub curve: Curve,
-    /// The bounds of that curve.
-    pub pair: Found,
+    /// What the pairs of the seeds that count say together.
+    pub pair: Together,
     /// By rule, in the order of [`Rule::ALL`].
     pub rules: Vec<RuleFound>,
 }
@@ -59,6 +62,8 @@ pub struct Test {
 /// A trial of a range test.
 #[derive(Clone, Debug, Serialize)]
 pub struct TestTrial {
+    #[serde(skip)]
+    pub id: TrialId,
     pub trial: String,
     pub label: String,
     pub status: &'static str,
@@ -83,6 +88,21 @@ pub struct Curve {
 /// A pair of bounds, or why there is none.
 #[derive(Clone, Debug)]
 pub struct Found(pub Result<Pair, NoPair>);
+
+/// The bounds over seeds, or why there are none.
+#[derive(Clone, Debug)]
+pub struct Together(pub Result<Bounds, String>);
+
+/// The bounds over seeds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bounds {
+    pub base: Readings,
+    pub max: Readings,
+    /// What ends the range of the seed whose upper bound is in the middle.
+    pub end: End,
+    /// As of [`Pair`], of most seeds.
+    pub rises_at_once: bool,
+}
 
 /// The suggestions of a rule.
 #[derive(Clone, Debug, Serialize)]
@@ -133,6 +153,36 @@ pub fn read(folder: &Path) -> Result<Report, RangeTestError> {
     }
     let tests = tests(&sweeps);
     Ok(Report { folder: folder.to_owned(), tests, others: sweeps.others, unreadable: sweeps.unreadable })
+}
+
+/// What the range tests `planned` show, whose output is `folder`, by the ids of their trials. Nothing, unless all of them are over.
+///
+/// # Errors
+///
+/// Where there is an output that cannot be read.
+pub fn bounds(
+    folder: &Path,
+    planned: &Plan,
+) -> Result<BTreeMap<TrialId, Result<clr_plan::Bounds, String>>, StoreError> {
+    let mut sweeps = match sweeps::read(folder) {
+        Err(StoreError::NoOutput { .. }) => return Ok(BTreeMap::new()),
+        sweeps => sweeps?,
+    };
+    let ids: BTreeSet<TrialId> = planned.trials.iter().map(|trial| trial.id).collect();
+    sweeps.trials.retain(|trial| ids.contains(&trial.id));
+    let is_over = |trial: &SweptTrial| trial.status != Status::Unfinished;
+    if sweeps.trials.len() < ids.len() || !sweeps.trials.iter().all(is_over) {
+        return Ok(BTreeMap::new());
+    }
+    let mut found = BTreeMap::new();
+    for test in tests(&sweeps) {
+        let bounds = match test.pair.0 {
+            Ok(bounds) => Ok(clr_plan::Bounds { base: bounds.base.median, max: bounds.max.median }),
+            Err(why) => Err(why),
+        };
+        found.extend(test.trials.iter().map(|trial| (trial.id, bounds.clone())));
+    }
+    Ok(found)
 }
 
 /// The tests of trials that differ in nothing but seeds.
@@ -194,6 +244,7 @@ fn test(axes: &[Axis], name: String, handles: &Names, trials: &[&SweptTrial]) ->
     let median = Curve { lr, value };
 
     let of_trials = trials.iter().zip(&curves).zip(&counts).map(|((trial, curve), &counts)| TestTrial {
+        id: trial.id,
         trial: handles.handle(trial.id),
         label: trial.label.clone(),
         status: trial.status.name(),
@@ -202,6 +253,8 @@ fn test(axes: &[Axis], name: String, handles: &Names, trials: &[&SweptTrial]) ->
         counts,
         pair: curve.pair(measure),
     });
+    let of_trials: Vec<TestTrial> = of_trials.collect();
+    let pair = Together::of(of_trials.iter().filter(|trial| trial.counts).map(|trial| trial.pair.0).collect());
     let RangeTest { min, max, geometric, .. } = first.lr;
     Test {
         name,
@@ -209,10 +262,11 @@ fn test(axes: &[Axis], name: String, handles: &Names, trials: &[&SweptTrial]) ->
         max_lr: max,
         spacing: if geometric { "geometric" } else { "linear" },
         iterations: first.iterations,
-        trials: of_trials.collect(),
+        trials: of_trials,
         measure,
         split: split.map(Split::name),
-        pair: median.pair(measure),
+        images: first.test_count.filter(|_| split == Some(Split::Test)),
+        pair,
         curve: median,
         rules: rules(handles, trials, &counts),
     }
@@ -308,6 +362,49 @@ impl Curve {
     }
 }
 
+impl Together {
+    /// Of the seeds that count: most of them have bounds, or there are none.
+    fn of(found: Vec<Result<Pair, NoPair>>) -> Together {
+        let mut pairs: Vec<Pair> = found.iter().filter_map(|found| found.ok()).collect();
+        let why = found.iter().find_map(|found| found.err());
+        let (has, count) = (pairs.len(), found.len());
+        if let Some(why) = why.filter(|_| 2 * has <= count) {
+            let many = match has {
+                _ if count == 1 => String::new(),
+                0 => format!("none of {count} trials has any: "),
+                _ => format!("only {has} of {count} trials have any: "),
+            };
+            return Together(Err(format!("{many}{why}")));
+        }
+        pairs.sort_by(|a, b| a.max.total_cmp(&b.max));
+        let at_once = pairs.iter().filter(|pair| pair.rises_at_once).count();
+        let readings = |rate: fn(&Pair) -> f64| Readings::of(pairs.iter().map(rate).collect());
+        let bounds = readings(|pair| pair.base).zip(readings(|pair| pair.max)).map(|(base, max)| Bounds {
+            base,
+            max,
+            end: pairs[(has - 1) / 2].end,
+            rises_at_once: 2 * at_once > has,
+        });
+        Together(bounds.ok_or_else(|| "no trial has rows yet".to_owned()))
+    }
+}
+
+impl Serialize for Together {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let json = match &self.0 {
+            Ok(Bounds { base, max, end, rises_at_once }) => json!({
+                "base_lr": base.median, "max_lr": max.median,
+                "max_lr_third": max.median / 3.0, "max_lr_quarter": max.median / 4.0,
+                "base_lr_interval": base.interval, "max_lr_interval": max.interval, "certainty": base.certainty,
+                "base_lr_range": [base.lowest, base.highest], "max_lr_range": [max.lowest, max.highest],
+                "trials": base.count, "end": end.name(), "rises_at_once": rises_at_once,
+            }),
+            Err(why) => json!({ "why_none": why }),
+        };
+        json.serialize(serializer)
+    }
+}
+
 impl Found {
     pub fn pair(&self) -> Option<Pair> {
         self.0.ok()
@@ -378,6 +475,7 @@ mod tests {
             iterations: 400,
             evaluations_due: 41,
             lr,
+            test_count: None,
             losses: (0..400).map(|iteration| 2.0 - accuracy(lr_at(&lr, iteration)) as f32).collect(),
             evaluations: (0..=40).map(|place| evaluation(Split::Test, 10 * place)).collect(),
         }
@@ -402,8 +500,15 @@ mod tests {
         assert_eq!(pair.end, end);
     }
 
+    #[track_caller]
+    fn check_together(found: &Together, base: f64, max: f64, end: End) {
+        let bounds = found.0.as_ref().unwrap();
+        assert!((bounds.base.median - base).abs() < 1e-9 && (bounds.max.median - max).abs() < 1e-9, "{bounds:?}");
+        assert_eq!(bounds.end, end);
+    }
+
     #[test]
-    fn seeds_are_one_test_with_bounds_of_the_median_curve_and_of_each() {
+    fn seeds_are_one_test_with_bounds_of_each_and_their_median() {
         let starts = [0.0005, 0.001, 0.002];
         let trials = starts.iter().zip(1..).map(|(start, seed)| swept(seed, Status::Finished, climbing(*start)));
         let tests = tests(&sweeps(trials.collect()));
@@ -414,7 +519,11 @@ mod tests {
         check(&test.trials[0].pair, 0.0015, 0.006, End::Slows);
         check(&test.trials[1].pair, 0.0015, 0.006, End::Slows);
         check(&test.trials[2].pair, 0.0025, 0.006, End::Slows);
-        check(&test.pair, 0.0015, 0.006, End::Slows);
+        let bounds = test.pair.0.as_ref().unwrap();
+        let near = |found: f64, expected: f64| (found - expected).abs() < 1e-9;
+        assert!(near(bounds.base.median, 0.0015) && near(bounds.base.lowest, 0.0015), "{bounds:?}");
+        assert!(near(bounds.base.highest, 0.0025) && near(bounds.max.median, 0.006), "{bounds:?}");
+        assert_eq!((bounds.base.count, bounds.base.certainty, bounds.end), (3, 0.75, End::Slows));
         assert_eq!(test.curve.value.len(), 41);
     }
 
@@ -433,8 +542,9 @@ mod tests {
         trial.evaluations_due = 2;
         let test = &tests(&sweeps(vec![trial]))[0];
         assert_eq!((test.measure, test.split, test.curve.lr.len()), (Measure::Loss, None, 50));
-        let pair = test.pair.pair().unwrap();
-        assert!((0.001..0.0015).contains(&pair.base) && (0.0055..0.0062).contains(&pair.max), "{pair:?}");
+        let bounds = test.pair.0.as_ref().unwrap();
+        let (base, max) = (bounds.base.median, bounds.max.median);
+        assert!((0.001..0.0015).contains(&base) && (0.0055..0.0062).contains(&max), "{bounds:?}");
     }
 
     #[test]
@@ -447,7 +557,7 @@ mod tests {
             trial
         };
         let test = &tests(&sweeps(vec![diverging(1), diverging(2), swept(3, Status::Finished, climbing(0.0005))]))[0];
-        check(&test.pair, 0.001, 0.0045, End::Diverges);
+        check_together(&test.pair, 0.001, 0.0045, End::Diverges);
         check(&test.trials[2].pair, 0.0015, 0.006, End::Slows);
         assert_eq!(test.trials[0].diverged_at_lr, Some(0.00475));
     }
@@ -463,9 +573,9 @@ mod tests {
         let going_on = &tests(&sweeps(vec![part(1, 200), part(2, 300), part(3, 0)]))[0];
         // The third has but its evaluation before the first update.
         assert_eq!(going_on.curve.value.len(), 21);
-        check(&going_on.pair, 0.0015, 0.006, End::Slows);
+        check_together(&going_on.pair, 0.0015, 0.006, End::Slows);
         let one_done = &tests(&sweeps(vec![part(1, 200), swept(2, Status::Finished, climbing(0.002))]))[0];
-        check(&one_done.pair, 0.0025, 0.006, End::Slows);
+        check_together(&one_done.pair, 0.0025, 0.006, End::Slows);
         assert_eq!(one_done.trials.iter().map(|trial| trial.counts).collect::<Vec<_>>(), [false, true]);
     }
 
@@ -476,7 +586,7 @@ mod tests {
         let sweeps = sweeps(vec![swept(1, Status::Finished, |_| 0.1), other]);
         let tests = tests(&sweeps);
         assert_eq!(tests.iter().map(|test| test.name.as_str()).collect::<Vec<_>>(), ["sgd", "adam"]);
-        assert!(matches!(tests[0].pair.0, Err(NoPair::NeverRises { .. })));
+        assert!(matches!(tests[0].trials[0].pair.0, Err(NoPair::NeverRises { .. })));
         let json = serde_json::to_value(&tests[0]).unwrap();
         assert!(json["pair"]["why_none"].as_str().unwrap().starts_with("it never improves"), "{json}");
     }

@@ -1,12 +1,13 @@
 //! What a run needs, found in one place: the spec as it was read, the plan that follows from it and from what it names, the
 //! devices, and how trials are laid out over them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clr_host::{HostError, SearchPath};
-use clr_plan::Plan;
-use clr_spec::SourceFile;
+use clr_plan::{Bounds, Facts, Plan, TrialId};
+use clr_spec::{SourceFile, Spec};
 use clr_system::regular;
 use clr_terminal::words::counted;
 use clr_train::device::{self, Devices};
@@ -17,6 +18,7 @@ use crate::arguments;
 use crate::cli::{self, DeviceArgs, IsolationArgs, SearchArgs, SpecArgs};
 use crate::console::{self, Refused, say, tell};
 use crate::gather::{Data, Gathered, Search, gather};
+use crate::range_test;
 use crate::verify::{Recipe, recipe};
 
 /// A spec, what it names, and the plan that follows.
@@ -45,7 +47,7 @@ impl Planned {
             folder: path.parent().filter(|_| !regular::is_open_already(path)).unwrap_or(Path::new("")).to_owned(),
             data: data_roots(&args.search),
         };
-        let planned = Planned::new(recipe, &args.search, args.isolation, data)?;
+        let planned = Planned::new(recipe, &args.search, args.isolation, data, Measured::In(&args.outputs), is_quiet)?;
         let (warnings, source) = (&planned.plan.warnings, &planned.recipe.source);
         if !warnings.is_empty() && (!is_quiet || args.deny_warnings) {
             say(&(console::problems(warnings, source) + "\n"));
@@ -65,10 +67,17 @@ impl Planned {
     pub fn of_output(output: &Path, search: &SearchArgs, isolation: IsolationArgs) -> anyhow::Result<Planned> {
         let recipe = recipe(output)?;
         let search = SearchArgs { more_data: recipe.data.clone(), ..search.clone() };
-        Planned::new(recipe, &search, isolation, Data::Open)
+        Planned::new(recipe, &search, isolation, Data::Open, Measured::By(output), false)
     }
 
-    fn new(recipe: Recipe, args: &SearchArgs, kind: IsolationArgs, data: Data) -> anyhow::Result<Planned> {
+    fn new(
+        recipe: Recipe,
+        args: &SearchArgs,
+        kind: IsolationArgs,
+        data: Data,
+        measured: Measured<'_>,
+        is_quiet: bool,
+    ) -> anyhow::Result<Planned> {
         let Recipe { source, sets, folder, .. } = &recipe;
         let isolation = isolation(kind, args)?;
         let (spec, mut problems) = clr_spec::parse(source, sets);
@@ -77,8 +86,13 @@ impl Planned {
         if let Some(pin) = args.plugin_digests.iter().find(|pin| !plugins.contains(&pin.name)) {
             anyhow::bail!("--plugin-digest pins `{}`, a plugin that the spec does not use", pin.name);
         }
-        let gathered = gather(&spec, folder, &search(args), &isolation, data);
-        gathered.notes.iter().for_each(|note| tell("note", note));
+        let mut gathered = gather(&spec, folder, &search(args), &isolation, data);
+        if !is_quiet {
+            gathered.notes.iter().for_each(|note| tell("note", note));
+        }
+        if spec.needs_range_tests() && data != Data::Nothing {
+            gathered.facts.range_tests = measured.bounds(&spec, &gathered.facts)?;
+        }
         let needs_data = match data {
             Data::Open => true,
             Data::Sizes => clr_plan::counts_epochs(&spec, &gathered.facts),
@@ -117,6 +131,28 @@ impl Planned {
         let all: Vec<usize> = (0..plan.trials.len()).collect();
         let layout = devices.layout(&plan, &resources, &all, jobs, &isolation)?.with_lanes(args.lanes);
         Ok(Ready { plan, resources, layout, devices, jobs, lanes: args.lanes })
+    }
+}
+
+/// Where the bounds are that a range test showed.
+#[derive(Clone, Copy)]
+enum Measured<'a> {
+    /// Among the outputs in a folder: in that of the spec's range tests.
+    In(&'a Path),
+    /// In the plan of an output, which has what it was made with.
+    By(&'a Path),
+}
+
+impl Measured<'_> {
+    fn bounds(self, spec: &Spec, facts: &Facts) -> anyhow::Result<BTreeMap<TrialId, Result<Bounds, String>>> {
+        match self {
+            Measured::By(output) => Ok(clr_store::sweeps::bounds(output)?),
+            // Without a plan of the range tests, the spec has problems, which are reported.
+            Measured::In(outputs) => match clr_plan::plan(&spec.range_tests_alone(), facts) {
+                Ok(tests) => Ok(range_test::bounds(&outputs.join(&tests.name), &tests)?),
+                Err(_) => Ok(BTreeMap::new()),
+            },
+        }
     }
 }
 

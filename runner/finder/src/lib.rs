@@ -24,8 +24,10 @@ mod gradient;
 pub mod lightning;
 mod recorded;
 mod rule;
+mod seeds;
 pub mod smith;
 pub mod torch_lr_finder;
 
 pub use recorded::Recorded;
 pub use rule::{NoSuggestion, Rule, Spacing, Suggestion, Sweep};
+pub use seeds::Readings;

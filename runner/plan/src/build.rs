@@ -13,16 +13,28 @@ use super::exclusions::{self, Exclusions};
 use super::facts::Facts;
 use super::grid::{self, MOST_TRIALS, Pair};
 use super::resolve::{Body, Resolver};
-use super::settings;
 use super::{AxisValue, Group, Plan, Shape, SharedText, Trial, TrialId};
+use super::{range_tests, settings};
 
 /// Crosses the grid and resolves every cell. Pure: `facts` is all that it knows of the world.
+///
+/// Where the spec asks for its range tests alone, these are the plan: those of the cells of its grid, each once.
 ///
 /// The error has every problem that was found, in the order of the spec's text. Where the spec is not
 /// [`complete`](Spec::complete) it is always an error, with only what [`clr_spec::parse`] could not know: possibly nothing.
 pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
     let mut problems = Problems::default();
-    let pairs = grid::pairs(spec, &mut problems);
+    let only_tests = spec.range_test.only();
+    let with_seeds = only_tests.then(|| range_tests::with_seeds(spec));
+    let spec = with_seeds.as_ref().unwrap_or(spec);
+    let mut pairs = grid::pairs(spec, &mut problems);
+    if only_tests {
+        pairs.retain(|pair| range_tests::has_test(spec, pair.policy));
+    }
+    let sweeps: Vec<Policy> = pairs.iter().filter(|_| only_tests).map(|pair| range_tests::policy(spec, pair)).collect();
+    let tests: Vec<Pair<'_>> =
+        pairs.iter().zip(&sweeps).map(|(pair, sweep)| Pair::new(spec, sweep, pair.optimizer)).collect();
+    let trained = if only_tests { &tests } else { &pairs };
     if let Some(diagnostic) = too_many(spec, &pairs) {
         problems.push(diagnostic);
         return Err(problems.into_sorted());
@@ -32,7 +44,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
     if pairs.is_empty() {
         check_shared(spec, &mut resolver, &mut problems);
     }
-    let columns = columns::candidates(&pairs, facts);
+    let columns = columns::candidates(trained, facts);
     let mut builder = Builder {
         columns: &columns,
         seedings: seedings(spec),
@@ -54,10 +66,17 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
                     used[exclusion] = true;
                     continue;
                 }
+                let test_choice = tests.get(pair_index).map(|test| range_tests::choice(test, &cell));
+                let cell = match (tests.get(pair_index), &test_choice) {
+                    (Some(pair), Some(choice)) => Cell { pair, choice },
+                    _ => cell,
+                };
                 // A cell of which all trials are excluded may be impossible: that is a reason to exclude it.
                 let body = body.get_or_insert_with(|| resolver.body(&cell, &mut problems));
-                if let (Some(body), true) = (body, problems.is_empty() && spec.complete) {
-                    builder.push(&pairs, pair_index, &cell, body, seeding, &mut problems);
+                if let (Some(body), true) = (body, problems.is_empty() && spec.complete)
+                    && !(only_tests && builder.has(body, seeding))
+                {
+                    builder.push(trained, pair_index, &cell, body, seeding, &mut problems);
                 }
             }
             if !advance(&mut choice, pair) {
@@ -68,7 +87,9 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
 
     if spec.complete {
         resolver.unmatched_patterns(&mut problems);
-        exclusions::unused_exclusions(&spec.exclude, &used, &pairs, &mut problems);
+        if !only_tests {
+            exclusions::unused_exclusions(&spec.exclude, &used, &pairs, &mut problems);
+        }
         if problems.is_empty() && builder.trials.is_empty() {
             let span = spec.exclude.first().map_or(Span::spec(0..0), |exclusion| exclusion.span.clone());
             problems.push(
@@ -84,8 +105,12 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
     let settings = settings::columns(&trials, facts);
     let groups = groups(&trials);
     let (limits, checkpointing) = (spec.limits, spec.checkpointing);
-    let warnings = problems.take_warnings();
-    Ok(Plan { name: spec.name.clone(), axes, settings, trials: trials.into(), groups, limits, checkpointing, warnings })
+    // A sweep in place of a policy makes nonsense of what else is scheduled over the training, and that was not asked for.
+    let warnings = if only_tests { Vec::new() } else { problems.take_warnings() };
+    let name = if only_tests { range_tests::name_of(&spec.name) } else { spec.name.clone() };
+    let range_tests = resolver.measurements;
+    let trials = trials.into();
+    Ok(Plan { name, axes, settings, trials, groups, range_tests, limits, checkpointing, warnings })
 }
 
 fn too_many(spec: &Spec, pairs: &[Pair<'_>]) -> Option<Diagnostic> {
@@ -153,14 +178,26 @@ fn advance(choice: &mut [usize], pair: &Pair<'_>) -> bool {
 }
 
 /// One combination of seeds.
-struct Seeding {
+#[derive(Clone, Debug)]
+pub struct Seeding {
     init: u64,
     data: u64,
     /// Seeds under the names of their columns.
     named: Vec<(&'static str, u64)>,
 }
 
-fn seedings(spec: &Spec) -> Vec<Seeding> {
+impl Seeding {
+    /// The id of the trial of a cell that has these seeds.
+    pub fn id(&self, body: &Body) -> TrialId {
+        let mut canonical = body.canonical.clone();
+        canonical.extend(self.init.to_le_bytes());
+        canonical.extend(self.data.to_le_bytes());
+        TrialId::of(&canonical)
+    }
+}
+
+/// All combinations of the seeds of a spec.
+pub fn seedings(spec: &Spec) -> Vec<Seeding> {
     let names = columns::seed_names(spec);
     let mut seedings = Vec::new();
     for &both in &spec.seeds.both {
@@ -189,6 +226,11 @@ struct Builder<'b> {
 }
 
 impl Builder<'_> {
+    /// True if there is such a trial already.
+    fn has(&self, body: &Body, seeding: usize) -> bool {
+        self.by_id.contains_key(&self.seedings[seeding].id(body))
+    }
+
     fn push(
         &mut self,
         pairs: &[Pair<'_>],
@@ -199,10 +241,7 @@ impl Builder<'_> {
         problems: &mut Problems,
     ) {
         let seeding = &self.seedings[seeding];
-        let mut canonical = body.canonical.clone();
-        canonical.extend(seeding.init.to_le_bytes());
-        canonical.extend(seeding.data.to_le_bytes());
-        let id = TrialId::of(&canonical);
+        let id = seeding.id(body);
 
         let pair = &pairs[pair_index];
         let texts = &mut self.shared_texts;

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use clr_schedule::Schedule;
+use clr_spec::kinds::Naming;
 use clr_spec::{Setting, Spec, Value};
 use clr_terminal::words::Number;
 
@@ -157,6 +158,11 @@ impl Column {
                     AxisValue::Float(body.eval_every.iterations().to_f64())
                 }
                 Value::Duration(duration) => AxisValue::Float(body.clock.time(*duration)?.to_f64()),
+                Value::Auto if !body.is_measured => return None,
+                Value::Auto if self.path.starts_with("policy.") => {
+                    return settings::of_schedule("policy", Naming::LearningRate, &body.lr, &self.path);
+                }
+                Value::Auto => return None,
                 Value::Durations(_) | Value::Stages(_) => AxisValue::Text(value.to_string().into()),
             });
         }

@@ -54,6 +54,9 @@ pub fn data(data: &DataPlan) -> String {
     if data.validation_count > 0 {
         let _ = write!(line, " and {} for validation", thousands(u128::from(data.validation_count)));
     }
+    if let Some(count) = data.test_count {
+        let _ = write!(line, ", tested on {}", thousands(u128::from(count)));
+    }
     if data.accumulate > 1 {
         let _ = write!(line, ", updates of {} batches of {}", data.accumulate, data.batch_size);
     } else {

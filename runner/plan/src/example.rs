@@ -112,6 +112,7 @@ pub fn facts() -> Facts {
             (TableColumn::new("absent.csv", "policy", None), Err("no such file".to_owned())),
         ]),
         parameters: BTreeMap::new(),
+        range_tests: BTreeMap::new(),
     }
 }
 
@@ -254,6 +255,7 @@ impl Grid<'_> {
             settings,
             trials: trials.into(),
             groups,
+            range_tests: Vec::new(),
             limits,
             checkpointing,
             warnings: Vec::new(),
@@ -304,6 +306,7 @@ pub fn shape() -> Shape {
             accumulate: 1,
             train_count: 40,
             validation_count: 0,
+            test_count: None,
             order: Order::Shuffled,
             last_batch: LastBatch::Wrap,
             normalize: Normalize::PixelMean,

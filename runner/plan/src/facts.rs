@@ -6,6 +6,8 @@ use std::sync::Arc;
 use clr_spec::TableColumn;
 use clr_spec::table::Values;
 
+use super::{Bounds, TrialId};
+
 /// Facts about everything that a spec names; see [`clr_spec::Spec::plugins`], `datasets` and `tables`.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -22,6 +24,9 @@ pub struct Facts {
     /// Parameters of the models that [`super::models_with_groups`] names; the error says why they could not be listed. Of
     /// a model that has none, nothing is known.
     pub parameters: BTreeMap<ModelQuery, Result<Arc<[ParameterFacts]>, String>>,
+    /// What range tests show, by the ids of their trials, each of which stands for its test; the error says why there are no
+    /// bounds. One that is absent is still to be made.
+    pub range_tests: BTreeMap<TrialId, Result<Bounds, String>>,
 }
 
 /// Why nothing is known of a dataset.

@@ -50,6 +50,10 @@ pub fn shape(
     out.extend(data.scale.to_bits().to_le_bytes());
     out.push(u8::from(data.flip));
     out.extend(data.pad.to_le_bytes());
+    if let Some(count) = data.test_count {
+        out.push(b't');
+        out.extend(count.to_le_bytes());
+    }
     out
 }
 

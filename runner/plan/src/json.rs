@@ -9,7 +9,7 @@ use clr_spec::{LastBatch, Normalize, Order};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value as Json, json};
 
-use super::{Axis, AxisKind, AxisValue, Group, ParameterGroup, Plan, Shape, Trial};
+use super::{Axis, AxisKind, AxisValue, Group, Measurement, ParameterGroup, Plan, Shape, Trial};
 
 /// Facts about a run before it starts, besides its plan. Whoever measures or computes one fills it in.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -57,6 +57,9 @@ impl Serialize for Document<'_> {
         map.serialize_entry("axes", &plan.axes.iter().map(axis).collect::<Vec<_>>())?;
         map.serialize_entry("trials", &Trials(plan))?;
         map.serialize_entry("groups", &plan.groups.iter().map(group).collect::<Vec<_>>())?;
+        if !plan.range_tests.is_empty() {
+            map.serialize_entry("range_tests", &plan.range_tests.iter().map(measurement_json).collect::<Vec<_>>())?;
+        }
         map.serialize_entry("rows", &row_count(plan))?;
         let estimates = json!({
             "seconds": estimates.seconds,
@@ -113,7 +116,7 @@ fn trial_json(plan: &Plan, trial: &Trial) -> Json {
 fn shape_json(shape: &Shape) -> Json {
     let data = &shape.data;
     let options: Json = serde_json::from_str(&shape.model_json).unwrap_or(Json::Null);
-    json!({
+    let mut shape = json!({
         "plugin": shape.plugin,
         "architecture": shape.architecture,
         "options": options,
@@ -133,6 +136,22 @@ fn shape_json(shape: &Shape) -> Json {
             "flip": data.flip,
             "pad": data.pad,
         },
+    });
+    if let Some(count) = data.test_count {
+        shape["data"]["test_count"] = json!(count);
+    }
+    shape
+}
+
+/// A range test that bounds are taken from; without them, it is still to be made.
+fn measurement_json(test: &Measurement) -> Json {
+    json!({
+        "policies": test.policies,
+        "optimizer": test.optimizer,
+        "base_lr": test.bounds.map(|bounds| bounds.base),
+        "max_lr": test.bounds.map(|bounds| bounds.max),
+        "iterations": test.iterations,
+        "trials": test.trials,
     })
 }
 

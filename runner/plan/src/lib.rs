@@ -14,6 +14,7 @@ mod identity;
 pub mod json;
 pub mod names;
 mod options;
+mod range_tests;
 mod resolve;
 mod schedules;
 pub mod settings;
@@ -31,6 +32,7 @@ pub use facts::{
 };
 pub use id::{NoTrialId, TrialId};
 pub use names::{Names, NoTrial};
+pub use range_tests::{Bounds, Measurement, name_of as range_test_name_of};
 pub use resolve::{NO_PLUGINS, models_with_groups};
 pub use trial::{
     Axis, AxisKind, AxisValue, DataPlan, Divergence, Group, ParameterGroup, Plan, Shape, SharedText, Trial,

@@ -19,9 +19,11 @@ pub use groups::{GROUPS, models_with_groups};
 
 use self::groups::Pattern;
 use self::optimizer::Updates;
+use super::build::Seeding;
 use super::cell::Cell;
 use super::facts::{DatasetFacts, Facts, ModelFacts, ModelQuery, NoDataset, OptimizerFacts, PluginFacts};
 use super::options::{self, Schema};
+use super::range_tests::{self, LONGEST, Measurement, Taken};
 use super::schedules::{self, Clock};
 use super::{DataPlan, Divergence, Shape, TrialOptimizer, identity, warnings};
 
@@ -55,6 +57,8 @@ pub struct Body {
     pub divergence: Divergence,
     pub lr: Schedule,
     pub clock: Clock,
+    /// False if bounds of the learning rate are still to be measured.
+    pub is_measured: bool,
     /// All but the seeds; see [`identity`].
     pub canonical: Vec<u8>,
 }
@@ -106,6 +110,11 @@ pub struct Resolver<'f> {
     optimizers: VecDeque<Arc<TrialOptimizer>>,
     /// Of groups of parameters.
     pub(super) patterns: Vec<Pattern>,
+    /// Range tests that bounds were taken from.
+    pub measurements: Vec<Measurement>,
+    pub(super) test_seedings: Vec<Seeding>,
+    /// Of the cell at hand.
+    pub(super) taken: Option<Taken>,
 }
 
 impl<'f> Resolver<'f> {
@@ -118,6 +127,9 @@ impl<'f> Resolver<'f> {
             texts: HashMap::new(),
             optimizers: VecDeque::new(),
             patterns: Vec::new(),
+            measurements: Vec::new(),
+            test_seedings: range_tests::seedings(spec),
+            taken: None,
         }
     }
 
@@ -134,6 +146,9 @@ impl<'f> Resolver<'f> {
         let training = training(cell, epoch, problems);
         let clock = epoch.zip(training).map(|(epoch, training)| Clock::new(epoch, training));
         let eval_every = epoch.and_then(|epoch| eval_every(cell, epoch, training, problems));
+        let needs_test = cell.pair.policy.needs_range_test();
+        let taken = if needs_test { self.measured(cell, problems) } else { None };
+        self.taken = taken;
         let updates = self.updates(cell, offer, clock, problems);
         let groups = self.groups(cell, offer, group.as_deref(), problems);
         // Everything was judged by itself, so that all problems are reported.
@@ -172,8 +187,17 @@ impl<'f> Resolver<'f> {
             divergence,
             lr,
             clock,
+            is_measured: taken.is_none_or(|taken| taken.is_measured),
             canonical,
         })
+    }
+
+    /// Resolves a cell of another pair.
+    pub(super) fn apart<T>(&mut self, resolve: impl FnOnce(&mut Self) -> T) -> T {
+        let recent = std::mem::take(&mut self.recent);
+        let resolved = resolve(self);
+        self.recent = recent;
+        resolved
     }
 
     /// Many cells have the same few texts.
@@ -416,6 +440,7 @@ impl<'f> Resolver<'f> {
             accumulate: accumulate as u32,
             train_count,
             validation_count,
+            test_count: test_count(cell, facts, problems)?,
             order: if cell.text("data.order")? == "stored" { Order::Stored } else { Order::Shuffled },
             last_batch: match cell.text("data.last_batch")? {
                 "drop" => LastBatch::Drop,
@@ -508,6 +533,21 @@ fn unknown_option<'a>(
     }
 }
 
+/// How many test images are evaluated on: `Some(None)` for all, `None` after reporting that there are fewer.
+fn test_count(cell: &Cell<'_, '_>, facts: &DatasetFacts, problems: &mut Problems) -> Option<Option<u64>> {
+    let asked = cell.integer("data.test").map(|count| count as u64);
+    match (asked, cell.span("data.test")) {
+        (Some(count), _) if count < facts.test_count => Some(Some(count)),
+        (Some(count), Some(span)) if count > facts.test_count => {
+            let there_are = format!("there are {}", thousands(facts.test_count.into()));
+            let problem = Diagnostic::new("spec::range", span.clone(), "the test set has fewer images");
+            problems.push(problem.text(there_are).help("remove it, to evaluate on all"));
+            None
+        }
+        _ => Some(None),
+    }
+}
+
 /// The exact length of the training, in iterations.
 fn training(cell: &Cell<'_, '_>, epoch: Option<Ratio>, problems: &mut Problems) -> Option<Ratio> {
     let duration = cell.duration("train.iterations")?;
@@ -520,7 +560,10 @@ fn training(cell: &Cell<'_, '_>, epoch: Option<Ratio>, problems: &mut Problems) 
         );
         return None;
     }
-    let training = in_iterations(cell, "iterations", duration, epoch?, Ratio::ZERO, problems)?;
+    let mut training = in_iterations(cell, "iterations", duration, epoch?, Ratio::ZERO, problems)?;
+    if let Some(longest) = cell.duration(LONGEST) {
+        training = training.min(longest.in_iterations(epoch?, training)?);
+    }
     let text = if training < Ratio::from(1) {
         "this is less than one iteration".to_owned()
     } else if training > Ratio::from(MOST_ITERATIONS) {
@@ -539,7 +582,9 @@ fn eval_every(cell: &Cell<'_, '_>, epoch: Ratio, training: Option<Ratio>, proble
     // Of how long a training nobody knows, a share cannot be judged.
     let training = if duration.unit == Unit::Training { training? } else { Ratio::ZERO };
     let every = in_iterations(cell, "eval_every", duration, epoch, training, problems)?;
-    if every > Ratio::ZERO && every < Ratio::from(1) {
+    // What is shorter than an iteration is one: a range test shorter than it has evaluations is evaluated after each.
+    let is_written = cell.span("train.eval_every").is_some();
+    if is_written && every > Ratio::ZERO && every < Ratio::from(1) {
         problems.push(
             Diagnostic::new("spec::range", cell.place("train.eval_every"), "`eval_every` is out of range")
                 .text("this is less than one iteration"),

@@ -14,6 +14,7 @@ use clr_spec::table::Values;
 use clr_spec::{Diagnostic, Problems, Span, TableColumn, Value};
 use clr_terminal::words::Number;
 
+use super::Bounds;
 use super::cell::Cell;
 use super::facts::Facts;
 
@@ -73,16 +74,24 @@ impl Clock {
     }
 }
 
+/// What schedules are read from besides the cell.
+#[derive(Clone, Copy)]
+pub struct Known<'r> {
+    pub facts: &'r Facts,
+    /// What is taken for bounds that are `"auto"`.
+    pub bounds: Option<Bounds>,
+}
+
 /// Reads the schedule whose keys stand below `prefix`. `None` after reporting why, or where parsing has reported it.
 pub fn schedule(
     cell: &Cell<'_, '_>,
     prefix: &str,
     naming: Naming,
     clock: Clock,
-    facts: &Facts,
+    known: Known<'_>,
     problems: &mut Problems,
 ) -> Option<Schedule> {
-    let mut reader = Reader { cell, prefix, naming, clock, first_epoch: 0, facts, problems };
+    let mut reader = Reader { cell, prefix, naming, clock, first_epoch: 0, known, problems };
     // A stage of a sequence that changes once an epoch does so already.
     let first_epoch = reader.integer(&FIRST_EPOCH).unwrap_or(0) as u64;
     reader.first_epoch = first_epoch;
@@ -110,7 +119,7 @@ struct Reader<'r, 'a, 'c> {
     clock: Clock,
     /// The number of the first epoch, where steps are epochs.
     first_epoch: u64,
-    facts: &'r Facts,
+    known: Known<'r>,
     problems: &'r mut Problems,
 }
 
@@ -200,6 +209,18 @@ impl Reader<'_, '_, '_> {
         self.time_of(duration, path, key)
     }
 
+    /// Half a cycle, such that whole cycles fill the time: those whose halves are nearest to 4 epochs, but 3 at least where each
+    /// half then still has 2. "It often is good to set stepsize equal to 2 - 10 times the number of iterations in an epoch", 8
+    /// being only slightly better than 2, and "set training to run for at least 3 cycles". (Smith 2017, 3.2.)
+    fn step_of_whole_cycles(&self) -> Option<Ratio> {
+        let length = self.clock.length();
+        let epoch = self.clock.time(Duration { count: 1.into(), unit: Unit::Epochs })?;
+        let epochs = length.to_f64() / epoch.to_f64();
+        let nearest = (epochs / 8.0).round();
+        let cycles = if nearest < 3.0 { (epochs / 4.0).floor().clamp(1.0, 3.0) } else { nearest };
+        length.over(Ratio::from(2 * cycles as u64)).filter(|step| *step >= Ratio::from(1))
+    }
+
     fn or_too_fine<T>(&mut self, value: Option<T>, path: &str, name: &str) -> Option<T> {
         if value.is_none() {
             self.problems.push(too_fine(self.naming.name(name), self.cell.place(path)));
@@ -217,8 +238,16 @@ impl Fields for Reader<'_, '_, '_> {
         self.cell.get(&self.path(key)).is_some()
     }
 
+    fn is_auto(&self, key: &Key) -> bool {
+        self.cell.get(&self.path(key)) == Some(&Value::Auto)
+    }
+
     fn number(&self, key: &Key) -> Option<f64> {
-        self.cell.number(&self.path(key))
+        match self.known.bounds {
+            Some(Bounds { max, .. }) if self.is_auto(key) && key.name == "max_lr" => Some(max),
+            Some(Bounds { base, .. }) if self.is_auto(key) => Some(base),
+            _ => self.cell.number(&self.path(key)),
+        }
     }
 
     fn integer(&self, key: &Key) -> Option<i64> {
@@ -271,6 +300,10 @@ impl Fields for Reader<'_, '_, '_> {
 
     fn time(&mut self, key: &Key) -> Option<Ratio> {
         let path = self.path(key);
+        if self.is_auto(key) {
+            let step = self.step_of_whole_cycles();
+            return self.or_too_fine(step, &path, key.name);
+        }
         self.time_of(self.cell.duration(&path)?, &path, key)
     }
 
@@ -322,7 +355,7 @@ impl Fields for Reader<'_, '_, '_> {
             let steps = end - begun;
             let clock = self.clock.stage(start, steps, until)?;
             (begun, start) = (end, until.unwrap_or(start));
-            let inner = schedule(self.cell, &prefix, self.naming, clock, self.facts, self.problems);
+            let inner = schedule(self.cell, &prefix, self.naming, clock, self.known, self.problems);
             stages.push((steps, inner));
         }
         // All stages are read before giving up, so that each wrong one is reported.
@@ -331,7 +364,7 @@ impl Fields for Reader<'_, '_, '_> {
 
     fn table(&mut self, file: &Key, column: &Key, linear: bool) -> Option<Schedule> {
         let wanted = TableColumn::new(self.word(file)?, self.prefix, self.word(column));
-        let (unit, rows) = match self.facts.tables.get(&wanted) {
+        let (unit, rows) = match self.known.facts.tables.get(&wanted) {
             Some(Ok(Values::EachStep(values))) => return Some(Schedule::Table(Arc::clone(values))),
             Some(Ok(Values::From { unit, rows })) => (*unit, rows),
             other => {

@@ -107,6 +107,7 @@ pub fn of(trial: &Trial) -> Vec<(String, AxisValue)> {
     for (name, value) in object(&trial.shape.model_json).iter().filter(|(name, _)| is_option(name)) {
         settings.add(&format!("model.{name}"), value);
     }
+    settings.0.extend(trial.shape.data.test_count.and_then(|count| Some(("data.test".to_owned(), integer(count)?))));
     settings.schedule("policy", Naming::LearningRate, &trial.lr);
     let constants = object(&trial.optimizer.json);
     settings.push("optimizer.kind", AxisValue::Text((&*trial.optimizer.kind).into()));
@@ -129,6 +130,13 @@ pub fn of(trial: &Trial) -> Vec<(String, AxisValue)> {
         }
     }
     settings.0
+}
+
+/// What a key of the schedule below `prefix` came to.
+pub fn of_schedule(prefix: &str, naming: Naming, schedule: &Schedule, path: &str) -> Option<AxisValue> {
+    let mut settings = Settings(Vec::new());
+    settings.schedule(prefix, naming, schedule);
+    settings.0.into_iter().find(|(name, _)| name == path).map(|(_, value)| value)
 }
 
 struct Settings(Vec<(String, AxisValue)>);
@@ -290,6 +298,14 @@ mod tests {
         for section in [&keys::MODEL, &keys::DATA, &keys::TRAIN] {
             for key in section.keys {
                 let path = format!("{}.{}", section.name, key.name);
+                // What not all plans have is a column only of those that do.
+                if path == "data.test" {
+                    let with = planned_of(
+                        "[policies.p]\nkind = \"fixed\"\nbase_lr = 1\ndata.test = 7\n[optimizers.sgd]\nkind = \"sgd\"\n",
+                    );
+                    assert!(with.settings.contains(&Axis { name: path, kind: AxisKind::Integer }));
+                    continue;
+                }
                 let setting = FIXED.iter().find(|setting| setting.path == Some(path.as_str()));
                 let setting = setting.unwrap_or_else(|| panic!("`{path}` is in no column of trials.parquet"));
                 assert_eq!(setting.kind, types::of(&path, &facts), "{path}");

@@ -9,6 +9,7 @@ use clr_spec::duration::{Duration, Period};
 use clr_spec::{Checkpointing, Diagnostic, LastBatch, Limits, Normalize, Order};
 
 use super::id::TrialId;
+use super::range_tests::Measurement;
 
 /// Every trial of a run with all values resolved, and the groups that train together.
 #[derive(Clone, Debug)]
@@ -23,12 +24,21 @@ pub struct Plan {
     pub trials: Arc<[Trial]>,
     /// A partition of the trials' indices: equal shape, so that they can share a session.
     pub groups: Vec<Group>,
+    /// The range tests that bounds of its learning rates are taken from.
+    pub range_tests: Vec<Measurement>,
     /// The resources that trials may take. No part of their ids.
     pub limits: Limits,
     /// When trials are saved, and what is kept of them.
     pub checkpointing: Checkpointing,
     /// Warnings in the order of the spec's text, each once.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Plan {
+    /// True if no range test is left to be made, so that the trials are those that are asked for.
+    pub fn is_measured(&self) -> bool {
+        self.range_tests.iter().all(|test| test.bounds.is_some())
+    }
 }
 
 /// A column that tells trials apart, such as `policy`, `optimizer`, `seed` or `max_lr`.
@@ -210,6 +220,8 @@ pub struct DataPlan {
     pub train_count: u64,
     /// Training images held out: the last so many in canonical order.
     pub validation_count: u64,
+    /// Test images that are evaluated on: the first so many in canonical order. `None` for all.
+    pub test_count: Option<u64>,
     /// The order of images within an epoch.
     pub order: Order,
     /// The rule for the end of an epoch.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{
     CHECKPOINT, DATA, Default, EXPERIMENT, GRID, GROUP, Key, Kind, LIMITS, MODEL, OPTIMIZER, OVERRIDABLE, POLICY,
-    Range, Section, TRAIN,
+    RANGE_TEST, Range, Section, TRAIN,
 };
 use super::kinds::{COMMON, Naming, SCHEDULE_KINDS, STAGE_LENGTH, ScheduleKind};
 
@@ -33,6 +33,7 @@ pub fn json_schema() -> Value {
                 "minProperties": 1,
                 "additionalProperties": optimizer(),
             },
+            "range_test": section(&RANGE_TEST, true),
             "grid": section(&GRID, true),
             "checkpoint": section(&CHECKPOINT, true),
             "limits": section(&LIMITS, true),
@@ -112,7 +113,7 @@ fn schedule(kind: &ScheduleKind, naming: Naming, more: &Map<String, Value>) -> V
     let mut properties = Map::new();
     properties.insert("kind".to_owned(), json!({ "const": kind.name, "description": kind.doc }));
     for key in kind.keys.iter().chain(COMMON) {
-        let schema = if let Kind::Stages = key.kind { stages(naming, key) } else { key_schema(key) };
+        let schema = if let Kind::Stages = key.kind { stages(naming, key) } else { key_schema(&naming.key(key)) };
         properties.insert(naming.name(key.name).to_owned(), schema);
     }
     properties.extend(more.clone());
@@ -145,7 +146,10 @@ fn object<'a>(doc: &str, properties: Map<String, Value>, keys: impl Iterator<Ite
 
 /// A key with its default; where a list makes an axis, a list or a range too.
 fn key_schema(key: &Key) -> Value {
-    let value = value_schema(key.kind);
+    let mut value = value_schema(key.kind);
+    if key.auto {
+        value = json!({ "anyOf": [value, { "const": super::Value::AUTO }] });
+    }
     let mut schema = match key.kind {
         Kind::Durations => json!({ "anyOf": [value, {
             "type": "object", "additionalProperties": false, "required": ["each"],

@@ -16,6 +16,8 @@ pub struct Key {
     pub required: bool,
     /// True if a list of values makes a grid axis.
     pub axis: bool,
+    /// True if `"auto"` is a value too: a range test, or the length of the training, then says what is taken.
+    pub auto: bool,
     /// A sentence or two for editors and for the reference.
     pub doc: &'static str,
 }
@@ -84,7 +86,7 @@ pub enum Default {
 
 impl Key {
     pub(super) const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-        Key { name, kind, default: None, required: false, axis: true, doc }
+        Key { name, kind, default: None, required: false, axis: true, auto: false, doc }
     }
 
     pub(super) const fn required(mut self) -> Key {
@@ -109,6 +111,12 @@ impl Key {
 
     pub(super) const fn boolean(mut self, default: bool) -> Key {
         self.default = Some(Default::Boolean(default));
+        self
+    }
+
+    /// `"auto"` is a value too.
+    pub(super) const fn auto(mut self) -> Key {
+        self.auto = true;
         self
     }
 
@@ -195,6 +203,12 @@ pub static DATA: Section = Section {
         )
         .integer(0),
         Key::new(
+            "test",
+            Kind::Integer { min: 1, max: 1 << 40 },
+            "The number of test images to evaluate on: the first in the order of a hash, so always the same, and of all \
+             classes. If absent, all.",
+        ),
+        Key::new(
             "order",
             Kind::OneOf(&["shuffled", "stored"]),
             "The order of images: a new permutation each epoch, or the file's own order, as Caffe reads it.",
@@ -233,6 +247,7 @@ pub static DATA: Section = Section {
 dataset    = "cifar10"
 batch_size = 100
 validation = 5000
+test       = 2000
 order      = "shuffled"
 last_batch = "drop"
 normalize  = "channel_standard"
@@ -406,6 +421,73 @@ pub static LIMITS: Section = Section {
     ],
     open: false,
     examples: &["[limits]\ntime     = \"2 h\"\nmemory   = \"4 GiB\"\ncall     = \"20 min\"\non_error = \"stop\""],
+};
+
+/// `[range_test]`, which is read by [`super::range_test`]. What is in it decides no trial but those of range tests.
+pub static RANGE_TEST: Section = Section {
+    name: "range_test",
+    doc: "How a range test is made: for `clr-run range-test SPEC`, and for bounds that are \"auto\". A trial trains while its \
+          learning rate rises from `min_lr` to `max_lr`, everything but the policy being as the spec says.",
+    keys: &[
+        Key::new(
+            "min_lr",
+            Kind::Number(Range::NotNegative),
+            "The first rate. If absent: 0 on a line; else 1e-5, of Adam, AMSGrad and RMSProp 1e-6, of AdaDelta 1e-3; and no more \
+             than a thousandth of `max_lr`.",
+        )
+        .no_axis(),
+        Key::new(
+            "max_lr",
+            Kind::Number(Range::Positive),
+            "The last rate. It may be too high, since divergence ends a trial and is part of the answer. If absent: 1, of Adam, \
+             AMSGrad and RMSProp 0.1, of AdaDelta 100; a line has no default.",
+        )
+        .no_axis(),
+        Key::new(
+            "spacing",
+            Kind::OneOf(&["geometric", "linear"]),
+            "Whether each iteration multiplies the rate, or adds to it, as in the paper.",
+        )
+        .text("geometric")
+        .no_axis(),
+        Key::new(
+            "iterations",
+            Kind::Duration { zero: false },
+            "How long a range test takes. If absent: 8 epochs, as in the paper, or as long as the spec trains, if that is shorter.",
+        )
+        .no_axis(),
+        Key::new(
+            "evaluations",
+            Kind::Integer { min: 8, max: 10_000 },
+            "How often accuracy is measured on the way: on the validation split, or else on 2,000 images of the test set at most, \
+             unless `data.test` says how many.",
+        )
+        .integer(40)
+        .no_axis(),
+        Key::new("seeds", Kind::Seeds, "Seeds of range tests. If absent, those of `[experiment]`."),
+        Key::new(
+            "only",
+            Kind::Boolean,
+            "Train the range tests alone, into the output `NAME-range-test`: what `clr-run range-test SPEC` sets.",
+        )
+        .boolean(false)
+        .no_axis(),
+    ],
+    open: false,
+    examples: &[r#"[range_test]
+min_lr      = 0.0
+max_lr      = 0.02
+spacing     = "linear"
+iterations  = "8 epochs"
+evaluations = 40
+seeds       = [1, 2, 3]
+only        = false
+
+[policies.measured]
+kind      = "triangular2"
+base_lr   = "auto"           # where accuracy starts to rise
+max_lr    = "auto"           # where it slows, becomes ragged or falls
+step_size = "auto"           # whole cycles, of about 8 epochs each"#],
 };
 
 /// `[policies.NAME]`, apart from the keys of its kind, which are in [`super::kinds`].

@@ -180,8 +180,7 @@ pub fn schedule(
         match known().find(|key| naming.name(key.name) == entry.key) {
             Some(key) if matches!(key.kind, Kind::Stages) => settings.extend(stages(&path, naming, entry, problems)),
             Some(key) => {
-                let key = Key { name: naming.name(key.name), ..*key };
-                settings.extend(setting(&path, &key, entry, problems));
+                settings.extend(setting(&path, &naming.key(key), entry, problems));
             }
             None => {
                 let names = known().map(|key| naming.name(key.name)).chain(extra.iter().copied());
@@ -313,6 +312,16 @@ fn mistyped<'a>(name: &str, entries: &[&'a Entry], known: &[&str]) -> Option<&'a
 
 /// Reports a value of the wrong type. Generic, so that it ends any reader.
 pub fn wrong_type<T>(kind: &Kind, name: &str, node: &Node, problems: &mut Problems) -> Option<T> {
+    unexpected(kind, "", name, node, problems)
+}
+
+/// As [`wrong_type`], of a key's value.
+fn wrong_value<T>(key: &Key, node: &Node, problems: &mut Problems) -> Option<T> {
+    let or_auto = if key.auto { ", or \"auto\"" } else { "" };
+    unexpected(&key.kind, or_auto, key.name, node, problems)
+}
+
+fn unexpected<T>(kind: &Kind, or: &str, name: &str, node: &Node, problems: &mut Problems) -> Option<T> {
     let expected = match kind {
         Kind::Text | Kind::Names => "a string".to_owned(),
         Kind::OneOf(names) => suggest::one_of(names),
@@ -336,7 +345,7 @@ pub fn wrong_type<T>(kind: &Kind, name: &str, node: &Node, problems: &mut Proble
     };
     problems.push(
         Diagnostic::new("spec::type", node.span.clone(), format!("`{name}` has the wrong type"))
-            .text(format!("expected {expected}, found {}", found(&node.item))),
+            .text(format!("expected {expected}{or}, found {}", found(&node.item))),
     );
     None
 }
@@ -389,6 +398,7 @@ pub fn value(key: &Key, node: &Node, problems: &mut Problems) -> Option<Value> {
         None
     };
     match (key.kind, &node.item) {
+        (_, Item::Text(text)) if key.auto && text == Value::AUTO => Some(Value::Auto),
         (Kind::Text | Kind::Names, Item::Text(text)) if text.trim().is_empty() => {
             out_of_range("a string that is not empty".to_owned())
         }
@@ -413,7 +423,7 @@ pub fn value(key: &Key, node: &Node, problems: &mut Problems) -> Option<Value> {
         (Kind::Number(range), item) => match number_of(item) {
             Some(number) if range.contains(number) => Some(Value::Number(number)),
             Some(_) => out_of_range(range.describe().to_owned()),
-            None => wrong_type(&key.kind, key.name, node, problems),
+            None => wrong_value(key, node, problems),
         },
         (Kind::Boolean, Item::Boolean(boolean)) => Some(Value::Boolean(*boolean)),
         (Kind::Duration { zero }, item) => {
@@ -428,7 +438,7 @@ pub fn value(key: &Key, node: &Node, problems: &mut Problems) -> Option<Value> {
                     Some(Value::Duration(duration))
                 }
                 Some(_) => out_of_range(if zero { "no less than 0" } else { "more than 0" }.to_owned()),
-                None => wrong_type(&key.kind, key.name, node, problems),
+                None => wrong_value(key, node, problems),
             }
         }
         (Kind::Interval, Item::Text(text)) if parse_interval(text).is_some() => Some(Value::Text(text.as_str().into())),

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use clr_terminal::words::thousands;
 
 use super::keys::{
-    CHECKPOINT, DATA, Default, EXPERIMENT, GRID, GROUP, Key, Kind, LIMITS, MODEL, OPTIMIZER, POLICY, Range, Section,
-    TRAIN,
+    CHECKPOINT, DATA, Default, EXPERIMENT, GRID, GROUP, Key, Kind, LIMITS, MODEL, OPTIMIZER, POLICY, RANGE_TEST, Range,
+    Section, TRAIN,
 };
 use super::kinds::{COMMON, COMMON_EXAMPLES, SCHEDULE_KINDS, STAGE_LENGTH};
 
@@ -61,7 +61,9 @@ where the spec says nothing.
 /// The page, as in `docs/reference.md`.
 pub fn reference() -> String {
     let mut page = format!("{INTRODUCTION}\n");
-    for section in [&EXPERIMENT, &MODEL, &DATA, &TRAIN, &POLICY, &OPTIMIZER, &GROUP, &GRID, &CHECKPOINT, &LIMITS] {
+    for section in
+        [&EXPERIMENT, &MODEL, &DATA, &TRAIN, &POLICY, &OPTIMIZER, &GROUP, &RANGE_TEST, &GRID, &CHECKPOINT, &LIMITS]
+    {
         let anchor: String = heading(section).chars().filter(|c| c.is_alphanumeric()).collect();
         let _ = writeln!(page, "- [{}](#{})", heading(section), anchor.to_lowercase());
     }
@@ -87,7 +89,7 @@ pub fn reference() -> String {
         write_section(&mut page, section);
     }
     let _ = writeln!(page, "{OPTIONS}");
-    for section in [&GRID, &CHECKPOINT, &LIMITS] {
+    for section in [&RANGE_TEST, &GRID, &CHECKPOINT, &LIMITS] {
         write_section(&mut page, section);
     }
     page.truncate(page.trim_end().len());
@@ -108,7 +110,8 @@ fn write_keys(page: &mut String, keys: &[Key]) {
     let _ = writeln!(page, "| key | value | default | |\n|---|---|---|---|");
     for key in keys {
         let mark = if key.axis || matches!(key.kind, Kind::Durations) { "" } else { " †" };
-        let row = [format!("`{}`{mark}", key.name), value(key.kind), default(key), key.doc.to_owned()];
+        let or_auto = if key.auto { ", `\"auto\"`" } else { "" };
+        let row = [format!("`{}`{mark}", key.name), value(key.kind) + or_auto, default(key), key.doc.to_owned()];
         let cells = row.map(|cell| cell.replace('|', "\\|"));
         let _ = writeln!(page, "| {} |", cells.join(" | "));
     }

@@ -8,20 +8,20 @@ use clr_terminal::suggest;
 
 use super::diagnostic::{Diagnostic, Problems};
 use super::foreign::{self, Place};
-use super::keys::{CHECKPOINT, EXPERIMENT, GRID, Kind, LIMITS, OPTIMIZER, OVERRIDABLE, POLICY, Section};
+use super::keys::{CHECKPOINT, EXPERIMENT, GRID, Kind, LIMITS, OPTIMIZER, OVERRIDABLE, POLICY, RANGE_TEST, Section};
 use super::kinds::Naming;
 use super::setting::{Setting, Value, parse_interval};
 use super::source::{Origin, SourceFile, Span, Spanned};
 use super::tree::{self, Entry, Item, Node, Table};
-use super::{Optimizer, Policy, Seeds, Spec, grid, groups, read};
+use super::{Optimizer, Policy, RangeTests, Seeds, Spec, grid, groups, read};
 use crate::{Checkpointing, Keep, Limits, OnError};
 
 /// The tables at the top of a spec, in the order in which a reader expects them.
-pub(super) const TABLES: [&str; 9] =
-    ["experiment", "model", "data", "train", "policies", "optimizers", "grid", "checkpoint", "limits"];
+pub(super) const TABLES: [&str; 10] =
+    ["experiment", "model", "data", "train", "policies", "optimizers", "range_test", "grid", "checkpoint", "limits"];
 
 /// Those that a spec may leave out.
-const OPTIONAL: [&str; 3] = [GRID.name, CHECKPOINT.name, LIMITS.name];
+const OPTIONAL: [&str; 4] = [RANGE_TEST.name, GRID.name, CHECKPOINT.name, LIMITS.name];
 
 /// More seeds than a grid may have cells.
 const MOST_SEEDS: i64 = 1_000_000;
@@ -113,7 +113,7 @@ fn path_of(root: &Table, name: &str) -> Option<String> {
             }
         }
     }
-    None
+    RANGE_TEST.keys.iter().find(|key| key.name == name).map(|key| format!("{}.{}", RANGE_TEST.name, key.name))
 }
 
 fn read_root(root: &Table, source: &SourceFile, problems: &mut Problems) -> Spec {
@@ -147,6 +147,7 @@ fn read_root(root: &Table, source: &SourceFile, problems: &mut Problems) -> Spec
     let shared = OVERRIDABLE.map(|definition| (definition, section(definition.name)));
     let policies = section("policies");
     let optimizers = section("optimizers");
+    let range_test = section(RANGE_TEST.name);
     let (grid_table, _) = section(GRID.name);
     let checkpoint = section(CHECKPOINT.name);
     let limits = section(LIMITS.name);
@@ -178,6 +179,7 @@ fn read_root(root: &Table, source: &SourceFile, problems: &mut Problems) -> Spec
     for entry in named_tables(root, "optimizers", optimizers, problems) {
         spec.optimizers.extend(read_optimizer(entry, problems));
     }
+    spec.range_test = read_range_test(range_test.0, &range_test.1, problems);
     (spec.zip, spec.exclude) = grid::read(grid_table, problems);
     spec.checkpointing = read_checkpoint(&read_section(&CHECKPOINT, checkpoint.0, &checkpoint.1, problems));
     spec.limits = read_limits(&read_section(&LIMITS, limits.0, &limits.1, problems));
@@ -238,6 +240,17 @@ fn read_checkpoint(settings: &[Setting]) -> Checkpointing {
         }
     }
     checkpointing
+}
+
+/// Keys with their defaults, but for the seeds, which are a list.
+fn read_range_test(table: &Table, header: &Span, problems: &mut Problems) -> RangeTests {
+    let (seeds_of_it, others): (Vec<Entry>, Vec<Entry>) =
+        table.entries.iter().cloned().partition(|entry| entry.key == "seeds");
+    let settings = read_section(&RANGE_TEST, &Table { entries: others }, header, problems);
+    let seeds = seeds_of_it.first().and_then(|entry| seeds(entry, problems));
+    let range_tests = RangeTests { settings, seeds };
+    range_tests.check(problems);
+    range_tests
 }
 
 fn read_limits(settings: &[Setting]) -> Limits {

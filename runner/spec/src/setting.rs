@@ -37,11 +37,16 @@ pub enum Value {
     /// A length of time in training.
     Duration(Duration),
     Durations(Arc<[Duration]>),
+    /// `"auto"`: what a range test, or the length of the training, says.
+    Auto,
     /// How many stages, or groups of parameters, there are; their keys are settings of their own.
     Stages(usize),
 }
 
 impl Value {
+    /// How [`Value::Auto`] is written.
+    pub const AUTO: &str = "auto";
+
     /// The string, where it is one.
     pub fn text(&self) -> Option<&str> {
         if let Value::Text(text) = self { Some(text) } else { None }
@@ -92,6 +97,7 @@ impl std::fmt::Display for Value {
                 let durations: Vec<String> = durations.iter().map(Duration::to_string).collect();
                 write!(f, "[{}]", durations.join(", "))
             }
+            Value::Auto => write!(f, "{}", Value::AUTO),
             Value::Stages(count) => write!(f, "{count} stages"),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::checkpointing::Checkpointing;
 use super::grid::{Condition, Exclusion, Zip};
 use super::limits::Limits;
+use super::range_tests::RangeTests;
 use super::setting::{Setting, Value};
 use super::source::{Span, Spanned};
 
@@ -24,6 +25,7 @@ pub struct Spec {
     pub policies: Vec<Policy>,
     /// In the order of the text.
     pub optimizers: Vec<Optimizer>,
+    pub range_test: RangeTests,
     pub checkpointing: Checkpointing,
     pub zip: Vec<Zip>,
     pub exclude: Vec<Exclusion>,
@@ -164,8 +166,9 @@ impl Spec {
             let conditions = exclusion.conditions.iter();
             conditions.map(|condition| (condition.key.value.clone(), values(condition))).collect::<Vec<(_, Vec<_>)>>()
         };
-        (&self.name, &self.seeds, self.checkpointing, self.limits)
-            == (&other.name, &other.seeds, other.checkpointing, other.limits)
+        (&self.name, &self.seeds, &self.range_test.seeds, self.checkpointing, self.limits)
+            == (&other.name, &other.seeds, &other.range_test.seeds, other.checkpointing, other.limits)
+            && settings(&self.range_test.settings) == settings(&other.range_test.settings)
             && settings(&self.settings) == settings(&other.settings)
             && self.policies.iter().map(policy).eq(other.policies.iter().map(policy))
             && self.optimizers.iter().map(optimizer).eq(other.optimizers.iter().map(optimizer))

@@ -8,6 +8,7 @@ use clr_terminal::words::counted;
 use crate::cli::CheckArgs;
 use crate::gather::Data;
 use crate::ready::Planned;
+use crate::show;
 
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let Planned { plan, gathered, .. } = Planned::of_spec(&args.path, &args.spec, Data::Nothing, false)?;
@@ -18,5 +19,6 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     };
     let without = if gathered.facts.absent().next().is_some() { " without the data" } else { "" };
     writeln!(io::stdout(), "{}: {found}{without}; {trials} in {groups}", args.path.display())?;
+    write!(io::stdout(), "{}", show::bounds_taken(&plan))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -58,7 +58,7 @@ pub fn execute(cli: Cli, signals: Option<Signals>) -> ExitCode {
         Some(Command::Data(command)) => data::data(&command),
         Some(Command::Export(args)) => export::export(&args, &program),
         Some(Command::Evaluate(args)) => evaluate::evaluate(&args, &program),
-        Some(Command::RangeTest(args)) => range_test::range_test(&args),
+        Some(Command::RangeTest(args)) => range_test::range_test(&args, &program),
         Some(Command::Schema(args)) => schema::schema(&args),
         Some(Command::Completions { shell }) => man::completions(shell),
         Some(Command::Man { dir }) => man::man(dir.as_deref()),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -12,7 +13,7 @@ use clr_terminal::terminal::Terminal;
 use clr_terminal::words;
 
 use super::Program;
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, TrainArgs};
 use crate::console::{print_note, tell};
 use crate::gather::Data;
 use crate::progress::{Progress, Style};
@@ -21,9 +22,69 @@ use crate::recipe;
 use crate::show;
 
 pub fn run(args: &RunArgs, program: &Program) -> anyhow::Result<ExitCode> {
-    let signals = program.signals()?;
     let path = args.path.as_deref().context("no spec given")?;
-    let planned = Planned::of_spec(path, &args.spec, Data::Open, args.quiet)?;
+    let args = &args.train;
+    let signals = program.signals()?;
+    let mut planned = Planned::of_spec(path, &args.spec, Data::Open, args.quiet)?;
+    if !planned.plan.is_measured() {
+        if !args.quiet {
+            print_note(&show::range_tests_first(&planned.plan));
+        }
+        let tests = Planned::of_spec(path, &args.spec.of_range_tests(&[]), Data::Open, true)?;
+        let Ok(tested) = train(tests, args, program)? else { return Ok(ExitCode::FAILURE) };
+        if tested.is_interrupted(program) {
+            return Ok(signals.exit_code().unwrap_or(ExitCode::FAILURE));
+        }
+        planned = Planned::of_spec(path, &args.spec, Data::Open, true)?;
+    }
+    if !args.quiet && !planned.plan.range_tests.is_empty() {
+        print_note(&show::bounds_taken(&planned.plan));
+    }
+    let Ok(trained) = train(planned, args, program)? else { return Ok(ExitCode::FAILURE) };
+    let Trained { summary, .. } = &trained;
+    print_results(summary)?;
+    if let Some(note) = show::weights(summary).filter(|_| trained.says_weights && !args.quiet) {
+        tell("note", &note);
+    }
+    Ok(trained.exit_code(program))
+}
+
+/// What became of trials.
+pub struct Trained {
+    summary: Summary,
+    /// Whether it is of interest which weights were kept.
+    says_weights: bool,
+}
+
+/// The results could not be written, which was said.
+pub struct NotWritten;
+
+impl Trained {
+    /// True if it has to go on before it means something.
+    pub fn is_interrupted(&self, program: &Program) -> bool {
+        let is_stopped = program.signals.as_ref().is_some_and(|signals| signals.exit_code().is_some());
+        let interrupted = self.summary.results().filter(|result| result.is_interrupted()).count();
+        if interrupted > 0 {
+            print_note(&show::interrupted(interrupted));
+        }
+        is_stopped || interrupted > 0
+    }
+
+    /// Says how many trials the machine interrupted, and gives the code of that or of failures.
+    pub fn exit_code(&self, program: &Program) -> ExitCode {
+        let failed = self.is_interrupted(program) || self.summary.results().any(|result| result.status.is_failure());
+        let stopped = program.signals.as_ref().and_then(|signals| signals.exit_code());
+        stopped.unwrap_or(ExitCode::from(u8::from(failed)))
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.summary.folder
+    }
+}
+
+/// Trains what has no finished rows yet.
+pub fn train(planned: Planned, args: &TrainArgs, program: &Program) -> anyhow::Result<Result<Trained, NotWritten>> {
+    let signals = program.signals()?;
     let asked = RunInfo {
         retry_failed: args.retry_failed,
         rerun_other_numerics: args.rerun_other_numerics,
@@ -35,7 +96,7 @@ pub fn run(args: &RunArgs, program: &Program) -> anyhow::Result<ExitCode> {
     let info = recipe::of_run(asked, plan, resources, layout)?;
 
     signals.begin_run();
-    let mut store = Store::open(&args.outputs, plan, info)?;
+    let mut store = Store::open(&args.spec.outputs, plan, info)?;
     let work = store.unfinished();
     let unfinished: Vec<usize> = work.iter().map(|work| work.trial).collect();
     let nothing_to_do = unfinished.is_empty();
@@ -69,28 +130,19 @@ pub fn run(args: &RunArgs, program: &Program) -> anyhow::Result<ExitCode> {
             Err(error) => journal.finish(Ending::Failed, Some(&words::chain(error))),
         }
     }
-    let summary = match finished {
-        Ok(summary) => summary,
+    let is_of_interest = !nothing_to_do || plan.checkpointing.keep != Keep::Nothing;
+    let says_weights = without_state.is_empty() && is_of_interest;
+    Ok(match finished {
+        Ok(summary) => Ok(Trained { summary, says_weights }),
         Err(error) => {
             let error = words::chain(&error);
             tell(
                 "error",
                 &format!("the results could not be written: {error}\nfinished trials are kept; run again to go on"),
             );
-            return Ok(ExitCode::FAILURE);
+            Err(NotWritten)
         }
-    };
-    print_results(&summary)?;
-    let is_of_interest = !nothing_to_do || plan.checkpointing.keep != Keep::Nothing;
-    if let Some(note) = show::weights(&summary).filter(|_| without_state.is_empty() && is_of_interest && !args.quiet) {
-        tell("note", &note);
-    }
-    let interrupted = summary.results().filter(|result| result.is_interrupted()).count();
-    if interrupted > 0 {
-        print_note(&show::interrupted(interrupted));
-    }
-    let failed = interrupted > 0 || summary.results().any(|result| result.status.is_failure());
-    Ok(signals.exit_code().unwrap_or(ExitCode::from(u8::from(failed))))
+    })
 }
 
 fn print_results(summary: &Summary) -> anyhow::Result<()> {

@@ -12,6 +12,8 @@ use clr_terminal::words::{self, Number, thousands};
 use serde_json::Value as Json;
 use unicode_width::UnicodeWidthStr;
 
+use super::bounds_taken;
+
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +38,15 @@ pub fn plan(plan: &Plan, estimates: &Estimates, all_trials: bool, terminal: &Ter
     if listed < count {
         let _ = writeln!(out, "and {} more; --trials lists all", thousands((count - listed) as u128));
     }
+    if !plan.range_tests.is_empty() {
+        out.push('\n');
+        bounds_taken(plan).lines().for_each(|line| out += &(words::wrapped(line, terminal.width, 2) + "\n"));
+        if !plan.is_measured() {
+            let until = "until then, the ends of their sweeps stand for these bounds above, and the ids are not those that \
+                         the trials will have";
+            out += &(words::wrapped(until, terminal.width, 2) + "\n");
+        }
+    }
     out.push_str(&groups_of_parameters(plan, terminal));
     out.push('\n');
     for (index, group) in plan.groups.iter().enumerate() {
@@ -49,6 +60,15 @@ pub fn plan(plan: &Plan, estimates: &Estimates, all_trials: bool, terminal: &Ter
             writeln!(out, "{}", words::wrapped(&format!("  on {}", describe::data(&shape.data)), terminal.width, 4));
     }
     out + &taken(plan, estimates)
+}
+
+/// What the range tests take that come before a plan.
+pub fn range_tests_ahead(tests: &Plan, estimates: &Estimates) -> String {
+    format!(
+        "\nbefore that, {} for the bounds:\n{}",
+        words::counted(tests.trials.len(), "range test"),
+        taken(tests, estimates)
+    )
 }
 
 /// The lines about the files, the memory and the time of a run.

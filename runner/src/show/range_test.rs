@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use clr_finder::NoSuggestion;
 use clr_finder::smith::{End, Measure, Pair, median};
+use clr_finder::{NoSuggestion, Readings};
 use clr_terminal::columns::{self, Column};
 use clr_terminal::terminal::Terminal;
 use clr_terminal::words::{self, counted, rounded, thousands};
@@ -94,9 +94,9 @@ fn states(test: &Test) -> Vec<String> {
 
 /// The curve, with the bounds below it.
 fn drawn(test: &Test, terminal: &Terminal) -> String {
-    let place = |lr: f64| test.curve.lr.iter().position(|at| *at == lr).unwrap_or(0);
-    let marks = test.pair.pair().map(|pair| {
-        [(pair.base, "base_lr"), (pair.max, "max_lr")]
+    let place = |lr: f64| test.curve.lr.iter().rposition(|at| *at <= lr).unwrap_or(0);
+    let marks = test.pair.0.as_ref().ok().map(|bounds| {
+        [(bounds.base.median, "base_lr"), (bounds.max.median, "max_lr")]
             .map(|(lr, name)| (place(lr), format!("{name} {}", rounded(lr, DIGITS))))
     });
     let marks: Vec<plot::Mark<'_>> = marks.iter().flatten().map(|(place, label)| (*place, label.as_str())).collect();
@@ -113,39 +113,52 @@ fn drawn(test: &Test, terminal: &Terminal) -> String {
 
 /// The bounds, or why there are none.
 fn verdict(test: &Test, terminal: &Terminal) -> String {
-    let counting = test.trials.iter().filter(|trial| trial.counts).count();
-    let median = if counting > 1 { format!(" (the median of {counting} trials)") } else { String::new() };
-    let curve = match (test.measure, test.split) {
-        (Measure::Accuracy, Some(split)) => format!("accuracy on the {split} split{median}"),
-        _ => format!("the loss of batches{median}"),
+    let curve = match (test.measure, test.split, test.images) {
+        (Measure::Accuracy, Some(split), Some(images)) => {
+            format!("accuracy on {} images of the {split} split", thousands(u128::from(images)))
+        }
+        (Measure::Accuracy, Some(split), None) => format!("accuracy on the {split} split"),
+        _ => "the loss of batches".to_owned(),
     };
-    let pair = match test.pair.0 {
-        Ok(pair) => pair,
+    let bounds = match &test.pair.0 {
+        Ok(bounds) => bounds,
         Err(why) => return words::wrapped(&format!("no bounds from {curve}: {why}\n"), terminal.width, 2),
     };
-    let Pair { base, max, end, rises_at_once } = pair;
-    let (base, max) = (rounded(base, DIGITS), rounded(max, DIGITS));
+    let (base, max) = (rounded(bounds.base.median, DIGITS), rounded(bounds.max.median, DIGITS));
     let (rises, falls) = match test.measure {
         Measure::Accuracy => ("rise", "falls"),
         Measure::Loss => ("fall", "rises"),
     };
-    let how = match end {
+    let how = match bounds.end {
         End::Slows => format!("slows at {max}"),
         End::Ragged => format!("becomes ragged beyond {max}"),
         End::Falls => format!("{falls} beyond {max}"),
         End::Diverges => format!("is lost beyond {max}, where training diverges"),
         End::Rises => format!("goes on to {max}, the end of the sweep"),
     };
-    let mut out = words::wrapped(&format!("{curve} starts to {rises} at {base} and {how}:\n"), terminal.width, 2);
-    let _ = write!(out, "\n  base_lr = {base}\n  max_lr  = {max}\n");
+    let trials = bounds.base.count;
+    let median = if trials > 1 { format!(" (the median of {trials} trials)") } else { String::new() };
+    let mut out =
+        words::wrapped(&format!("{curve} starts to {rises} at {base} and {how}{median}:\n"), terminal.width, 2);
+    let between = |readings: &Readings| match readings.interval {
+        _ if trials == 1 => String::new(),
+        [low, high] => format!("   ({} to {})", rounded(low, DIGITS), rounded(high, DIGITS)),
+    };
+    let _ = write!(out, "\n  base_lr = {base}{}\n", between(&bounds.base));
+    let _ = writeln!(out, "  max_lr  = {max}{}", between(&bounds.max));
     let mut note = |text: &str| out.push_str(&("\n".to_owned() + &words::wrapped(text, terminal.width, 2) + "\n"));
+    if trials > 1 {
+        let certain = (100.0 * bounds.base.certainty).floor();
+        let more = if trials < 6 { "; of 6 seeds it would be 96 %" } else { "" };
+        note(&format!("In parentheses is where the median of all seeds is, which is certain to {certain} %{more}."));
+    }
     if test.measure == Measure::Loss {
         note("There are fewer than 8 evaluations, which would show better than losses: `eval_every` in `[train]`.");
     }
-    if end == End::Rises {
+    if bounds.end == End::Rises {
         note("`max_lr` may be higher: let the range test reach higher rates.");
     }
-    if rises_at_once {
+    if bounds.rises_at_once {
         let lower = if test.min_lr > 0.0 { "start at a lower rate, or " } else { "" };
         note(&format!("`base_lr` may be lower: let the range test {lower}evaluate more often."));
     }
@@ -163,17 +176,18 @@ struct Row {
 
 fn table(test: &Test, terminal: &Terminal) -> String {
     let counting = || test.trials.iter().filter(|trial| trial.counts);
-    let bound = |rule: &'static str, of: fn(&Pair) -> f64| Row {
+    let bounds = test.pair.0.as_ref().ok();
+    let bound = |rule: &'static str, lr: Option<f64>, of: fn(&Pair) -> f64| Row {
         rule,
         of: "Smith",
-        lr: test.pair.pair().map(|pair| of(&pair)),
+        lr,
         of_trials: counting().filter_map(|trial| trial.pair.pair()).map(|pair| of(&pair)).collect(),
         stops_at: None,
     };
     let mut rows = vec![
-        bound("base_lr", |pair| pair.base),
-        bound("max_lr", |pair| pair.max),
-        bound("max_lr / 3", |pair| pair.rule_of_thumb()[0]),
+        bound("base_lr", bounds.map(|bounds| bounds.base.median), |pair| pair.base),
+        bound("max_lr", bounds.map(|bounds| bounds.max.median), |pair| pair.max),
+        bound("max_lr / 3", bounds.map(|bounds| bounds.max.median / 3.0), |pair| pair.rule_of_thumb()[0]),
     ];
     for rule in &test.rules {
         let of_trials = || rule.suggestions.iter().zip(&test.trials).filter(|(_, trial)| trial.counts);

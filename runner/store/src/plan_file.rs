@@ -1,10 +1,11 @@
 //! `plan.json` as readers of an output need it. What is else in it is skipped, which is quick: the plan of ten thousand trials
 //! is 10 MB.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fmt, io};
 
-use clr_plan::{Axis, AxisKind, AxisValue, TrialId};
+use clr_plan::{Axis, AxisKind, AxisValue, Bounds, TrialId};
 use clr_schedule::RangeTest;
 use clr_schedule::ratio::Ratio;
 use clr_system::regular::{self, LARGEST_RECORD};
@@ -23,6 +24,16 @@ pub struct PlanFile {
     pub trials: Vec<PlannedTrial>,
     #[serde(default)]
     pub groups: Vec<PlannedGroup>,
+    #[serde(default)]
+    pub range_tests: Vec<PlannedRangeTest>,
+}
+
+/// A range test that bounds were taken from.
+#[derive(Debug, Deserialize)]
+pub struct PlannedRangeTest {
+    pub trials: Vec<TrialId>,
+    pub base_lr: Option<f64>,
+    pub max_lr: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,6 +94,9 @@ pub struct PlannedData {
     pub train_count: u64,
     #[serde(default)]
     pub validation_count: u64,
+    /// None for all.
+    #[serde(default)]
+    pub test_count: Option<u64>,
     #[serde(default)]
     pub last_batch: String,
 }
@@ -96,6 +110,17 @@ impl PlanFile {
     pub fn read(folder: &Path) -> io::Result<PlanFile> {
         let bytes = regular::read(&folder.join(NAME), LARGEST_RECORD)?;
         serde_json::from_slice(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+}
+
+impl PlanFile {
+    /// What the range tests showed that bounds were taken from, in the form in which a plan is made of it.
+    pub fn bounds(&self) -> BTreeMap<TrialId, Result<Bounds, String>> {
+        let of_test = |test: &PlannedRangeTest| {
+            let bounds = test.base_lr.zip(test.max_lr).map(|(base, max)| Bounds { base, max });
+            bounds.map(|bounds| test.trials.iter().map(move |trial| (*trial, Ok(bounds))).collect::<Vec<_>>())
+        };
+        self.range_tests.iter().filter_map(of_test).flatten().collect()
     }
 }
 

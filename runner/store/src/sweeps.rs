@@ -6,7 +6,7 @@ use std::path::Path;
 
 use arrow_schema::{DataType, Field};
 use clr_event::Evaluation;
-use clr_plan::{Axis, AxisValue, TrialId};
+use clr_plan::{Axis, AxisValue, Bounds, TrialId};
 use clr_schedule::RangeTest;
 use clr_schedule::ratio::Ratio;
 use clr_terminal::words;
@@ -48,6 +48,8 @@ pub struct SweptTrial {
     /// The number of evaluations on a split that were planned, that before the first update among them.
     pub evaluations_due: u64,
     pub lr: RangeTest,
+    /// Test images that are evaluated on; none for all.
+    pub test_count: Option<u64>,
     /// By iteration, as many as are stored. What was not finite is not a number.
     pub losses: Vec<f32>,
     pub evaluations: Vec<Evaluation>,
@@ -60,6 +62,15 @@ pub struct SweptTrial {
 /// Where there is no output, or its plan or manifest cannot be read.
 pub fn read(folder: &Path) -> Result<Sweeps, StoreError> {
     Ok(look_again(folder, || look(folder), |sweeps: &Sweeps| sweeps.unreadable.is_empty())?.found)
+}
+
+/// The bounds that the plan of the output `folder` was made with, by the ids of the range tests' trials.
+///
+/// # Errors
+///
+/// Where its plan cannot be read.
+pub fn bounds(folder: &Path) -> Result<BTreeMap<TrialId, Result<Bounds, String>>, StoreError> {
+    Ok(plan(folder)?.bounds())
 }
 
 fn look(folder: &Path) -> Result<Sweeps, StoreError> {
@@ -84,6 +95,7 @@ fn look(folder: &Path) -> Result<Sweeps, StoreError> {
             iterations: planned.iterations,
             evaluations_due: evaluations_due(planned.iterations, planned.eval_every),
             lr,
+            test_count: planned.group.and_then(|group| plan.groups.get(group)?.shape.data.test_count),
             losses: Vec::new(),
             evaluations: Vec::new(),
         };

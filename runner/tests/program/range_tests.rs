@@ -134,3 +134,182 @@ fn an_output_without_range_tests_is_told_what_to_write() {
     assert!(ran.stderr.contains("has no range test among its trials"), "{ran:?}");
     assert!(ran.stderr.contains("kind   = \"range_test\""), "{ran:?}");
 }
+
+/// A bowl in which one policy is given and two have their bounds measured.
+const AUTO: &str = r#"
+[experiment]
+name  = "auto"
+seeds = [1, 2, 3]
+
+[model]
+plugin       = "quadratic"
+architecture = "quadratic"
+noise        = 0.2
+
+[data]
+dataset    = "speckles"
+batch_size = 7
+
+[train]
+iterations = 200
+eval_every = 50
+
+[range_test]
+spacing    = "linear"
+max_lr     = 0.4
+iterations = 200
+
+[policies.measured]
+kind      = "triangular2"
+base_lr   = "auto"
+max_lr    = "auto"
+step_size = "auto"
+
+[policies.decay]
+kind      = "decay"
+base_lr   = "auto"
+max_lr    = "auto"
+step_size = 150
+
+[policies.by_hand]
+kind    = "fixed"
+base_lr = 0.05
+
+[optimizers.gd]
+kind = "gd"
+
+[optimizers.sgd]
+kind     = "sgd"
+momentum = 0.5
+"#;
+
+fn plan_json(world: &World, output: &str) -> Value {
+    let text = std::fs::read_to_string(world.path(output).join("plan.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn ids(plan: &Value) -> Vec<String> {
+    plan["trials"].as_array().unwrap().iter().map(|trial| trial["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_spec_is_range_tested_by_one_command() {
+    let world = World::new(BOWL);
+    let sweep =
+        ["range-test", "spec.toml", "--data", "data", "--mode", "linear", "--max-lr", "0.4", "--iterations", "120"];
+    let first = world.run(&[&sweep[..], &["--json"]].concat());
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let report: Value = serde_json::from_str(&first.stdout).unwrap();
+    let names: Vec<&str> =
+        report["tests"].as_array().unwrap().iter().map(|test| test["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["sgd", "gd"]);
+    for test in report["tests"].as_array().unwrap() {
+        assert_eq!(
+            [&test["min_lr"], &test["max_lr"], &test["spacing"]],
+            [&Value::from(0.0), &0.4.into(), &"linear".into()]
+        );
+        assert_eq!((&test["iterations"], &test["split"], &test["images"]), (&120.into(), &"test".into(), &Value::Null));
+        assert_eq!(test["curve"]["lr"].as_array().unwrap().len(), 41, "one before the first update, and 40");
+    }
+    // The policies of the spec were not trained.
+    assert!(!world.path("outputs/bowl").exists());
+
+    let again = world.run(&[&sweep[..], &["--json"]].concat());
+    assert_eq!((again.code, again.labels("started").len(), &again.stdout), (Some(0), 0, &first.stdout));
+    let read = world.run(&["range-test", "--from", "outputs/bowl-range-test", "--json"]);
+    assert_eq!(read.stdout, first.stdout);
+    let proved = world.run(&["verify", "outputs/bowl-range-test", "--data", "data"]);
+    assert_eq!(proved.code, Some(0), "{proved:?}");
+
+    let wrong = world.run(&["range-test", "spec.toml", "--data", "data", "--mode", "linear"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("`max_lr` is missing"), "{wrong:?}");
+}
+
+#[test]
+fn accuracy_on_held_out_images_comes_before_that_on_some_of_the_test_set() {
+    let world = World::new(BOWL);
+    let sweep = ["range-test", "spec.toml", "--data", "data", "--iterations", "60", "--json"];
+    let set = |set: &'static str| {
+        let ran = world.run(&[&sweep[..], &["--set", set]].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        (report["tests"][0]["split"].clone(), report["tests"][0]["images"].clone())
+    };
+    assert_eq!(set("data.validation=10"), ("validation".into(), Value::Null));
+    assert_eq!(set("data.test=40"), ("test".into(), 40.into()));
+}
+
+#[test]
+fn bounds_that_are_auto_are_measured_first_and_are_the_trials_of_these_numbers() {
+    let world = World::new(AUTO);
+    let before = world.run(&["plan", "spec.toml", "--data", "data", "--no-probe"]);
+    assert!(before.stdout.contains("to be measured for measured and decay with gd"), "{before:?}");
+    assert!(before.stdout.contains("before that, 6 range tests for the bounds"), "{before:?}");
+    let checked = world.run(&["check", "spec.toml"]);
+    assert!(checked.stdout.contains("to be measured"), "{checked:?}");
+
+    let ran = world.train(&[]);
+    assert_eq!(ran.labels("started").len(), 6 + 18, "{ran:?}");
+    let plan = plan_json(&world, "outputs/auto");
+    let tests = plan["range_tests"].as_array().unwrap();
+    let report: Value = {
+        let read = world.run(&["range-test", "--from", "outputs/auto-range-test", "--json"]);
+        serde_json::from_str(&read.stdout).unwrap()
+    };
+    for (test, reported) in tests.iter().zip(report["tests"].as_array().unwrap()) {
+        let [base, max] = ["base_lr", "max_lr"].map(|key| test[key].as_f64().unwrap());
+        assert_eq!([&reported["pair"]["base_lr"], &reported["pair"]["max_lr"]], [&test["base_lr"], &test["max_lr"]]);
+        let shown = format!("with {}: base_lr = ", test["optimizer"].as_str().unwrap());
+        assert!(ran.stderr.contains(&shown), "{ran:?}");
+        // The same by hand, for this optimizer.
+        let optimizer = test["optimizer"].as_str().unwrap();
+        let numbers = AUTO.replace("name  = \"auto\"", &format!("name = \"{optimizer}\""));
+        let numbers =
+            numbers.replace("base_lr   = \"auto\"", &format!("base_lr = {base:?}\noptimizers = [\"{optimizer}\"]"));
+        let numbers = numbers.replace("max_lr    = \"auto\"", &format!("max_lr = {max:?}"));
+        std::fs::write(world.path("numbers.toml"), &numbers).unwrap();
+        let by_hand = world.run(&["numbers.toml", "--data", "data"]);
+        assert_eq!(by_hand.code, Some(0), "{by_hand:?}");
+        let (by_hand, all) = (ids(&plan_json(&world, &format!("outputs/{optimizer}"))), ids(&plan));
+        assert!(by_hand.iter().all(|id| all.contains(id)), "{by_hand:?} {all:?}");
+    }
+    assert_eq!(tests.len(), 2);
+
+    let again = world.train(&[]);
+    assert_eq!(again.labels("started").len(), 0, "{again:?}");
+    // The output knows its bounds without the range tests.
+    std::fs::remove_dir_all(world.path("outputs/auto-range-test")).unwrap();
+    let proved = world.run(&["verify", "outputs/auto", "--data", "data"]);
+    assert_eq!(proved.code, Some(0), "{proved:?}");
+}
+
+#[test]
+fn a_run_with_measured_bounds_that_was_killed_in_either_stage_gives_equal_bytes() {
+    let world = World::new(&AUTO.replace("iterations = 200", "iterations = 3000"));
+    world.train(&["--outputs", "whole"]);
+    let arguments = ["--outputs", "killed", "--jobs", "1"];
+    let kill_when = |word: &str| {
+        let mut run = world.start(&arguments);
+        run.wait_for(word);
+        run.signal("KILL");
+        assert_eq!(run.finish().code, None);
+    };
+    kill_when("started");
+    let tests = world.run(&["range-test", "spec.toml", "--data", "data", "--outputs", "killed"]);
+    assert_eq!(tests.code, Some(0), "{tests:?}");
+    kill_when("finished");
+    world.train(&arguments);
+    assert!(world.tables("killed/auto-range-test") == world.tables("whole/auto-range-test"));
+    assert!(world.tables("killed/auto") == world.tables("whole/auto"));
+}
+
+#[test]
+fn a_range_test_that_shows_no_bounds_is_told_before_anything_else_is_trained() {
+    let world = World::new(&AUTO.replace("max_lr     = 0.4", "max_lr     = 1e-9"));
+    let ran = world.run(&["spec.toml", "--data", "data"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("error[spec::range_test]: the range test shows no bounds"), "{ran:?}");
+    assert!(ran.stderr.contains("it never improves by more than noise"), "{ran:?}");
+    assert!(!world.path("outputs/auto").exists());
+}

@@ -15,6 +15,7 @@ pub struct Feed {
     pub data: Arc<clr_host::Data>,
     /// Training images held out.
     pub validation_count: u64,
+    /// Test images that are evaluated on.
     pub test_count: u64,
     stored: Arc<[u32]>,
     pub(super) plan: DataPlan,
@@ -51,7 +52,7 @@ impl Feed {
         let feed = Feed {
             data: Arc::new(data),
             validation_count: validation.count() as u64,
-            test_count: dataset.test.count() as u64,
+            test_count: plan.test_count.unwrap_or(u64::MAX).min(dataset.test.count() as u64),
             stored,
             plan: plan.clone(),
         };

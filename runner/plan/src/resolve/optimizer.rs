@@ -17,7 +17,7 @@ use super::{Offer, Resolver, check_option};
 use crate::cell::Cell;
 use crate::facts::OptimizerFacts;
 use crate::options::{Bounds, Schema};
-use crate::schedules::{self, Clock};
+use crate::schedules::{self, Clock, Known};
 use crate::warnings::Warner;
 
 /// The optimizer of a cell's trials, and how its hyper-parameters change.
@@ -60,12 +60,13 @@ impl<'f> Resolver<'f> {
         clock: Option<Clock>,
         problems: &mut Problems,
     ) -> Option<Schedule> {
+        let known = Known { facts: self.facts, bounds: self.taken.map(|taken| taken.bounds) };
         if let Some(clock) = clock {
-            return schedules::schedule(cell, path, naming, clock, self.facts, problems);
+            return schedules::schedule(cell, path, naming, clock, known, problems);
         }
         let some_clock = Clock::new(1000.into(), 1_000_000_000.into());
         let mut found = Problems::default();
-        schedules::schedule(cell, path, naming, some_clock, self.facts, &mut found);
+        schedules::schedule(cell, path, naming, some_clock, known, &mut found);
         for problem in found.into_sorted().into_iter().filter(|problem| problem.code != duration::PROBLEM) {
             problems.push(problem);
         }

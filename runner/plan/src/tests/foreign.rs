@@ -43,7 +43,9 @@ fn every_word_of_another_tool_is_answered_with_ours() {
 fn every_answer_names_what_there_is() {
     let mut ours: BTreeSet<String> =
         ["kind", "optimizers", "optimizer", "policies", "grid", "zip", "exclude", "NAME"].map(str::to_owned).into();
-    for section in keys::OVERRIDABLE.into_iter().chain([&keys::EXPERIMENT, &keys::CHECKPOINT, &keys::LIMITS]) {
+    for section in
+        keys::OVERRIDABLE.into_iter().chain([&keys::EXPERIMENT, &keys::CHECKPOINT, &keys::LIMITS, &keys::RANGE_TEST])
+    {
         ours.insert(section.name.to_owned());
         ours.extend(section.keys.iter().map(|key| key.name.to_owned()));
     }

@@ -6,6 +6,7 @@ mod foreign;
 mod groups;
 mod mutated;
 mod problems;
+mod range_tests;
 mod reference;
 mod table;
 mod without_data;

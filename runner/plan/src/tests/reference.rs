@@ -95,6 +95,7 @@ fn every_key_of_a_section_is_in_an_example_that_can_be_planned() {
         &keys::POLICY,
         &keys::OPTIMIZER,
         &keys::GROUP,
+        &keys::RANGE_TEST,
         &keys::GRID,
         &keys::CHECKPOINT,
         &keys::LIMITS,

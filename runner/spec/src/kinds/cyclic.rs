@@ -11,9 +11,11 @@ use crate::keys::{Key, Kind, Range};
 const STEP_SIZE: Key = Key::new(
     "step_size",
     Kind::Duration { zero: false },
-    "From `base_lr` to `max_lr`: half a cycle. The paper advises 2 to 10 epochs.",
+    "From `base_lr` to `max_lr`: half a cycle. The paper advises 2 to 10 epochs. \"auto\" takes whole cycles of about 8 epochs, \
+     the last of which ends with the training, or with the stage.",
 )
-.required();
+.required()
+.auto();
 const DOWN: Key = Key::new(
     "step_size_down",
     Kind::Duration { zero: false },
@@ -121,6 +123,9 @@ cycles         = 5"#],
 /// The schedule, of an amplitude that the kind or its keys say, and a decline; `Some(None)` where that is wrong.
 fn build(fields: &mut dyn Fields, amplitude: Amplitude, decline: Option<Option<Decline>>) -> Option<Schedule> {
     let bounds = fields.bounds(&BASE, &MAX);
+    if fields.is_auto(&STEP_SIZE) {
+        fields.refuse(&[&DOWN, &MULT, &CYCLES], "`step_size` is \"auto\": all cycles are alike, and fill the training");
+    }
     let up = fields.time(&STEP_SIZE).map(Ratio::to_f64);
     let down = if fields.has(&DOWN) { fields.time(&DOWN).map(Ratio::to_f64) } else { up };
     let ((base, max), up, down) = (bounds?, up?, down?);

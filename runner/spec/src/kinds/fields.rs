@@ -13,6 +13,8 @@ pub trait Fields {
     fn naming(&self) -> Naming;
     /// Whether the key has a value.
     fn has(&self, key: &Key) -> bool;
+    /// Whether the value is `"auto"`.
+    fn is_auto(&self, key: &Key) -> bool;
     fn number(&self, key: &Key) -> Option<f64>;
     fn integer(&self, key: &Key) -> Option<i64>;
     fn word(&self, key: &Key) -> Option<&str>;

@@ -29,6 +29,7 @@ use clr_schedule::{PerEpoch, Schedule, Ticks};
 use serde_json::{Value as Json, json};
 
 pub use fields::{Fields, Words};
+pub use range_test::KIND as RANGE_TEST;
 pub use sequence::STAGE_LENGTH;
 
 use super::keys::{Key, Kind, Range};
@@ -114,9 +115,10 @@ fn ahead(ticks: Ticks) -> Option<Json> {
 
 // Keys of several kinds.
 
-const BASE: Key =
-    Key::new("base_lr", Kind::Number(Range::NotNegative), "The lower bound, or the value to start from.").required();
-const MAX: Key = Key::new("max_lr", Kind::Number(Range::NotNegative), "The upper bound.").required();
+const BASE: Key = Key::new("base_lr", Kind::Number(Range::NotNegative), "The lower bound, or the value to start from.")
+    .required()
+    .auto();
+const MAX: Key = Key::new("max_lr", Kind::Number(Range::NotNegative), "The upper bound.").required().auto();
 const MIN: Key = Key::new("min_lr", Kind::Number(Range::NotNegative), "The last and lowest value.").number(0.0);
 const GAMMA: Key = Key::new("gamma", Kind::Number(Range::Positive), "The factor of each fall.").required();
 const POWER: Key = Key::new("power", Kind::Number(Range::Any), "The exponent.").required();
@@ -207,5 +209,11 @@ impl Naming {
             Naming::LearningRate => key,
             Naming::Plain => key.strip_suffix("_lr").unwrap_or(key),
         }
+    }
+
+    /// The key under this naming. Only bounds of a learning rate can be measured, and any step can be fitted to the training.
+    pub fn key(self, key: &Key) -> Key {
+        let is_measured = key.auto && matches!(key.kind, Kind::Number(_));
+        Key { name: self.name(key.name), auto: key.auto && !(is_measured && self == Naming::Plain), ..*key }
     }
 }

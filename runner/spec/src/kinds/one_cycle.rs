@@ -32,7 +32,7 @@ const FORM: Key =
         .text("smith")
         .no_axis();
 const BASE: Key =
-    Key::new("base_lr", Kind::Number(Range::NotNegative), "The first value; absent: max_lr / div_factor.");
+    Key::new("base_lr", Kind::Number(Range::NotNegative), "The first value; absent: max_lr / div_factor.").auto();
 const DIV_FACTOR: Key = Key::new(
     "div_factor",
     Kind::Number(Range::Positive),

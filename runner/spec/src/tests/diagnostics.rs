@@ -494,7 +494,7 @@ fn a_list_is_an_axis_only_where_it_can_be() {
               --> a.toml:19:18
                |
             19 | max_lr = [0.005, "high", -1]
-               |                  ^^^^^^ expected a number, found "high"
+               |                  ^^^^^^ expected a number, or "auto", found "high"
 
             error[spec::range]: `max_lr` is out of range
               --> a.toml:19:26

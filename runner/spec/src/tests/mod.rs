@@ -84,8 +84,10 @@ fn limits_have_units() {
 /// Every default is a value that its key would accept.
 #[test]
 fn defaults_are_in_range() {
-    let sections =
-        keys::OVERRIDABLE.into_iter().chain([&keys::CHECKPOINT, &keys::LIMITS]).flat_map(|section| section.keys);
+    let sections = keys::OVERRIDABLE
+        .into_iter()
+        .chain([&keys::CHECKPOINT, &keys::LIMITS, &keys::RANGE_TEST])
+        .flat_map(|section| section.keys);
     let kinds = kinds::SCHEDULE_KINDS.iter().flat_map(|kind| kind.keys).chain(kinds::COMMON);
     for key in sections.chain(kinds) {
         let text = match key.default {
@@ -111,7 +113,7 @@ fn defaults_are_in_range() {
 #[test]
 fn the_json_schema_knows_every_key() {
     let schema = json_schema();
-    for section in keys::OVERRIDABLE.into_iter().chain([&keys::CHECKPOINT, &keys::LIMITS]) {
+    for section in keys::OVERRIDABLE.into_iter().chain([&keys::CHECKPOINT, &keys::LIMITS, &keys::RANGE_TEST]) {
         for key in section.keys {
             assert!(
                 schema["properties"][section.name]["properties"][key.name]["description"].is_string(),
