@@ -24,7 +24,7 @@ pub enum Mistake {
 }
 
 /// Words by which others know a command: it is named, and never run unasked.
-const OTHER_WORDS: [(&str, &str); 32] = [
+const OTHER_WORDS: [(&str, &str); 34] = [
     ("run", ""),
     ("train", ""),
     ("start", ""),
@@ -53,6 +53,8 @@ const OTHER_WORDS: [(&str, &str); 32] = [
     ("weights", "export"),
     ("diff", "compare"),
     ("rank", "compare"),
+    ("html", "report"),
+    ("dashboard", "report"),
     ("lr-find", "range-test"),
     ("lr_find", "range-test"),
     ("lr-finder", "range-test"),
@@ -393,7 +395,7 @@ mod tests {
             (
                 "optimise s.toml",
                 "there is no command `optimise`, and no file of that name to run; there are `check`, `plan`, `schedule`, \
-                 `status`, `compare`, `verify`, `plugin`, `data`, `export`, `evaluate`, `range-test`, `schema`, `completions` and `man`",
+                 `status`, `compare`, `report`, `verify`, `plugin`, `data`, `export`, `evaluate`, `range-test`, `schema`, `completions` and `man`",
             ),
         ];
         for (typed, expected) in cases {

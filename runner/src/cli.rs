@@ -91,6 +91,9 @@ pub struct TrainArgs {
     /// Run trials again that failed or crashed; they go on from their last checkpoint.
     #[arg(long)]
     pub retry_failed: bool,
+    /// Write no report.html beside the results.
+    #[arg(long)]
+    pub no_report: bool,
     /// Print no progress, only the results.
     #[arg(long, short)]
     pub quiet: bool,
@@ -182,6 +185,9 @@ pub enum Command {
     /// Tell which policy is better, and whether that is beyond noise: differences paired by seed, with intervals, and how soon
     /// each reaches the same accuracy.
     Compare(CompareArgs),
+    /// Write a page that shows what came of a run: which policy is best, curves, every trial, what failed. It opens in any browser,
+    /// without network. Every run writes one at its end.
+    Report(ReportArgs),
     /// Check an output's files, then train its trials again and prove the stored rows bit for bit.
     Verify(VerifyArgs),
     /// List, describe and check plugins.
@@ -452,6 +458,16 @@ pub struct StatusArgs {
     /// Print JSON with everything, every trial included.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The folder of a run, such as outputs/NAME, or of several, whose trials are taken together. Runs may still be going on.
+    #[arg(value_name = "OUTPUT", required = true)]
+    pub outputs: Vec<PathBuf>,
+    /// The file to write. Default: report.html in the output's folder; of several outputs, in the current folder.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -18,6 +18,7 @@ pub mod progress;
 pub mod range_test;
 pub mod ready;
 pub mod recipe;
+pub mod report;
 pub mod show;
 pub mod signals;
 pub mod status;

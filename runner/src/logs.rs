@@ -45,12 +45,13 @@ pub fn install(filter: &str, file: Option<&Path>) -> Result<(), LogError> {
 }
 
 /// The crates of the program: the first part of the names of their modules.
-const CRATES: [&str; 14] = [
+const CRATES: [&str; 15] = [
     "clr_dataset",
     "clr_event",
     "clr_finder",
     "clr_host",
     "clr_plan",
+    "clr_report",
     "clr_run",
     "clr_schedule",
     "clr_spec",

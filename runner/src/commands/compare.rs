@@ -36,6 +36,7 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let asked = Asked {
         by: args.by.clone(),
         reference: args.reference.clone(),
+        beside_best: false,
         split: args.split.map(|split| match split {
             EvaluateSplit::Validation => Split::Validation,
             EvaluateSplit::Test => Split::Test,

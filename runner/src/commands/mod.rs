@@ -10,6 +10,7 @@ mod man;
 mod plan;
 mod plugin;
 mod range_test;
+mod report;
 mod run;
 mod schedule;
 mod schema;
@@ -53,6 +54,7 @@ pub fn execute(cli: Cli, signals: Option<Signals>) -> ExitCode {
         Some(Command::Schedule(args)) => schedule::schedule(&args),
         Some(Command::Status(args)) => status::status(&args),
         Some(Command::Verify(args)) => verify::verify(&args, &program),
+        Some(Command::Report(args)) => report::report(&args),
         Some(Command::Compare(args)) => compare::compare(&args),
         Some(Command::Plugin(command)) => plugin::plugin(&command),
         Some(Command::Data(command)) => data::data(&command),

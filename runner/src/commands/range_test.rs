@@ -20,6 +20,7 @@ pub fn range_test(args: &RangeTestArgs, program: &Program) -> anyhow::Result<Exi
             let spec = args.train.spec.of_range_tests(&args.sweep.sets());
             let planned = Planned::of_spec(path, &spec, Data::Open, args.train.quiet)?;
             let Ok(trained) = run::train(planned, &args.train, program)? else { return Ok(ExitCode::FAILURE) };
+            trained.report();
             (trained.folder().to_owned(), trained.exit_code(program))
         }
     };

@@ -32,6 +32,7 @@ pub fn run(args: &RunArgs, program: &Program) -> anyhow::Result<ExitCode> {
         }
         let tests = Planned::of_spec(path, &args.spec.of_range_tests(&[]), Data::Open, true)?;
         let Ok(tested) = train(tests, args, program)? else { return Ok(ExitCode::FAILURE) };
+        tested.report();
         if tested.is_interrupted(program) {
             return Ok(signals.exit_code().unwrap_or(ExitCode::FAILURE));
         }
@@ -43,6 +44,7 @@ pub fn run(args: &RunArgs, program: &Program) -> anyhow::Result<ExitCode> {
     let Ok(trained) = train(planned, args, program)? else { return Ok(ExitCode::FAILURE) };
     let Trained { summary, .. } = &trained;
     print_results(summary)?;
+    trained.report();
     if let Some(note) = show::weights(summary).filter(|_| trained.says_weights && !args.quiet) {
         tell("note", &note);
     }
@@ -54,6 +56,8 @@ pub struct Trained {
     summary: Summary,
     /// Whether it is of interest which weights were kept.
     says_weights: bool,
+    /// Whether a report is to be written.
+    reports: bool,
 }
 
 /// The results could not be written, which was said.
@@ -75,6 +79,15 @@ impl Trained {
         let failed = self.is_interrupted(program) || self.summary.results().any(|result| result.status.is_failure());
         let stopped = program.signals.as_ref().and_then(|signals| signals.exit_code());
         stopped.unwrap_or(ExitCode::from(u8::from(failed)))
+    }
+
+    /// Writes the report, if one is to be written. It is no result: where that fails, a note says so.
+    pub fn report(&self) {
+        if self.reports
+            && let Err(why) = super::report::beside(self.folder())
+        {
+            tell("note", &format!("report.html could not be written, and the results are: {why}"));
+        }
     }
 
     pub fn folder(&self) -> &Path {
@@ -123,6 +136,7 @@ pub fn train(planned: Planned, args: &TrainArgs, program: &Program) -> anyhow::R
     });
     progress.finish();
     let finished = trained.and_then(|()| store.finish());
+    let reports = journal.is_some() && !args.no_report;
     if let Some(journal) = journal {
         match &finished {
             Ok(_) if signals.exit_code().is_some() => journal.finish(Ending::Stopped, None),
@@ -133,7 +147,7 @@ pub fn train(planned: Planned, args: &TrainArgs, program: &Program) -> anyhow::R
     let is_of_interest = !nothing_to_do || plan.checkpointing.keep != Keep::Nothing;
     let says_weights = without_state.is_empty() && is_of_interest;
     Ok(match finished {
-        Ok(summary) => Ok(Trained { summary, says_weights }),
+        Ok(summary) => Ok(Trained { summary, says_weights, reports }),
         Err(error) => {
             let error = words::chain(&error);
             tell(

@@ -35,6 +35,8 @@ pub struct Asked {
     pub by: Option<String>,
     /// Its value that others are compared with.
     pub reference: Option<String>,
+    /// True for comparing with the best of each block where no reference is asked for, even where there is a policy `fixed`.
+    pub beside_best: bool,
     pub split: Option<Split>,
     /// An accuracy, as a fraction.
     pub target: Option<f64>,
@@ -195,7 +197,10 @@ pub fn compare(trials: &Trials, asked: &Asked) -> Result<Comparison, Nothing> {
     }
     let by = axis(trials, asked.by.as_deref())?;
     let by_name = trials.axes[by].name.clone();
-    let reference = reference(trials, by, asked.reference.as_deref())?;
+    let reference = match asked {
+        Asked { reference: None, beside_best: true, .. } => None,
+        asked => reference(trials, by, asked.reference.as_deref())?,
+    };
     let split = split(trials, asked.split)?;
     let cells: Vec<Cell> = trials.cells().iter().map(|members| Cell::of(trials, members, by, split)).collect();
     let values = cells.iter().map(|cell| &cell.values[..]);

@@ -80,6 +80,19 @@ pub enum State {
     Killed,
 }
 
+impl State {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Damaged => "damaged",
+            State::Done => "done",
+            State::Stopped => "stopped",
+            State::Killed => "killed",
+        }
+    }
+}
+
 /// Trials by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {

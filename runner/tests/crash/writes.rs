@@ -47,12 +47,13 @@ impl Shimmed {
         self.run(&["spec.toml", "--data", "data"], outputs, "", at, how)
     }
 
-    /// As [`Shimmed::train`], with these arguments; calls are counted from the first one on a path that has `from` in it.
+    /// As [`Shimmed::train`], with these arguments, and without a report, which is no result; calls are counted from the first one on a path that has `from` in it.
     fn run(&self, arguments: &[&str], outputs: &str, from: &str, at: usize, how: How) -> (Ran, Option<String>) {
         let log = self.world.path("shim.log");
         let _ = fs::remove_file(&log);
         let folder = self.root.join(outputs);
-        let mut command = self.world.command(&[arguments, &["--outputs", folder.to_str().unwrap()]].concat());
+        let mut command =
+            self.world.command(&[arguments, &["--no-report", "--outputs", folder.to_str().unwrap()]].concat());
         command.env("LD_PRELOAD", &self.library).env("CLR_SHIM_LOG", &log).env("CLR_SHIM_FOLDER", &folder);
         command.env("CLR_FAULTS", self.world.path("strikes")).env("CLR_SHIM_FROM", from);
         command.env("CLR_SHIM_AT", at.to_string()).env("CLR_SHIM_HOW", format!("{how:?}").to_lowercase());

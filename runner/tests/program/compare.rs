@@ -8,7 +8,7 @@ use crate::results::{Cell, read};
 use crate::world::World;
 
 /// Two policies and three seeds, whose noise makes accuracies differ.
-const SEEDS: &str = r#"
+pub const SEEDS: &str = r#"
 [experiment]
 name  = "seeds"
 seeds = [1, 2, 3]

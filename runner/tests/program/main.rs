@@ -18,6 +18,7 @@ mod not_files;
 mod plugins_in_c;
 mod range_tests;
 mod rebuilt;
+mod report;
 mod results;
 mod resuming;
 mod status;

@@ -114,6 +114,20 @@ pub enum Ending {
     Stopped,
 }
 
+impl Ending {
+    /// As in the journal.
+    pub fn name(self) -> &'static str {
+        match self {
+            Ending::Finished => "finished",
+            Ending::Diverged => "diverged",
+            Ending::Failed => "failed",
+            Ending::Crashed => "crashed",
+            Ending::Interrupted => "interrupted",
+            Ending::Stopped => "stopped",
+        }
+    }
+}
+
 /// The content of `heartbeat.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
