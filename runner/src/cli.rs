@@ -571,6 +571,39 @@ pub enum PluginCommand {
     },
 }
 
+/// The keys of `[data]` that say what becomes of a dataset's images.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct FitArgs {
+    /// The shorter side that images are resized to (`data.resize`).
+    #[arg(long, value_name = "N", value_parser = side())]
+    pub resize: Option<u32>,
+    /// The side of the square that is cut from their middle (`data.crop`).
+    #[arg(long, value_name = "N", value_parser = side())]
+    pub crop: Option<u32>,
+    /// Turn images as their EXIF data says (`data.exif_orientation`).
+    #[arg(long)]
+    pub exif_orientation: bool,
+    /// The share that becomes the test set of a dataset without one (`data.test`).
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub test: Option<u32>,
+}
+
+/// A side of images, as in a spec.
+fn side() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=4096)
+}
+
+/// A share in millionths.
+fn share(text: &str) -> Result<u32, String> {
+    let share: f64 = text.parse().map_err(|_| "expected a number between 0 and 1".to_owned())?;
+    let millionths = (share * 1e6).round();
+    if (1.0..1e6).contains(&millionths) {
+        Ok(millionths as u32)
+    } else {
+        Err("expected a number between 0 and 1".to_owned())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
     /// Every dataset known by name, and whether it is here.
@@ -578,10 +611,28 @@ pub enum DataCommand {
         #[command(flatten)]
         search: SearchArgs,
     },
-    /// Sizes, digest and statistics of one dataset.
+    /// Counts, classes, sizes, digest and statistics of one dataset.
     Info {
-        /// The dataset's name.
+        /// The dataset's name, or a path: a folder of folders of images, Parquet, .npz, a CSV file of paths and labels, .tar
+        /// shards.
         name: String,
+        /// Write a contact sheet: a row of training images for each class.
+        #[arg(long, value_name = "FILE")]
+        png: Option<PathBuf>,
+        #[command(flatten)]
+        fit: FitArgs,
+        #[command(flatten)]
+        search: SearchArgs,
+    },
+    /// Decode a dataset into the cache, its images brought to one size, so that a run begins at once.
+    Prepare {
+        /// The dataset's name, or a path.
+        name: String,
+        /// `--resize N --crop N`: squares of this side.
+        #[arg(long, value_name = "N", conflicts_with_all = ["resize", "crop"], value_parser = side())]
+        size: Option<u32>,
+        #[command(flatten)]
+        fit: FitArgs,
         #[command(flatten)]
         search: SearchArgs,
     },

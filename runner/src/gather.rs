@@ -9,7 +9,7 @@ use clr_host::{HostError, Lane, ParameterInfo, PluginInfo, SearchPath, SessionCo
 use clr_plan::{
     ClassCounts, DatasetFacts, Facts, ModelFacts, ModelQuery, NoDataset, OptimizerFacts, ParameterFacts, PluginFacts,
 };
-use clr_spec::{Spec, table};
+use clr_spec::{DatasetQuery, Spec, table};
 use clr_system::regular;
 use clr_worker::{Isolation, Known};
 
@@ -41,15 +41,16 @@ pub struct Gathered {
     pub facts: Facts,
     /// By the name in the spec.
     pub plugins: BTreeMap<String, Known>,
-    /// By the name in the spec.
-    pub datasets: BTreeMap<String, Dataset>,
+    /// As the spec asks for them.
+    pub datasets: BTreeMap<DatasetQuery, Dataset>,
     /// Notes for people: damage that was found and mended.
     pub notes: Vec<String>,
 }
 
 /// Looks for every plugin, dataset and table that `spec` names. What is missing or broken becomes a fact too, which the
 /// plan reports at the place in the spec that asks for it, and so does a plugin that does not survive being asked what it
-/// is: `isolation` says where that is done. Tables are read relative to `folder`, the spec's.
+/// is: `isolation` says where that is done. Tables are read relative to `folder`, the spec's, and so are datasets that are
+/// paths.
 pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation, data: Data) -> Gathered {
     let mut gathered = Gathered::default();
     gathered.facts.plugin_names = search.plugins.list().into_iter().map(|found| found.name).collect();
@@ -69,28 +70,29 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
             }
         }
     }
-    for name in spec.datasets() {
-        let facts = match (data, clr_dataset::info(&name)) {
-            (Data::Sizes | Data::Nothing, Some(known)) => {
-                if let Err(DatasetError::NotFound { hint, .. }) = clr_dataset::search::find(&name, &search.data) {
+    for query in spec.datasets() {
+        let name = &query.name;
+        let facts = match (data, clr_dataset::info(name)) {
+            (Data::Sizes | Data::Nothing, Some(known)) if query.is_as_it_is() => {
+                if let Err(DatasetError::NotFound { hint, .. }) = clr_dataset::search::find(name, &search.data) {
                     let taken = format!("`{name}` is not on this machine: its published sizes were taken; {hint}");
                     gathered.notes.push(taken);
                 }
                 Ok(known_facts(known))
             }
-            _ => match clr_dataset::open(&name, &search.data, search.cache.as_deref()) {
+            _ => match open(&query, folder, search) {
                 Ok(dataset) => {
                     tracing::info!(dataset = name, source = dataset.source, digest = dataset.digest, "dataset opened");
                     let facts = dataset_facts(&dataset);
                     gathered.notes.extend(dataset.notes.iter().cloned());
-                    gathered.datasets.insert(name.clone(), dataset);
+                    gathered.datasets.insert(query.clone(), dataset);
                     Ok(facts)
                 }
                 Err(error @ DatasetError::NotFound { .. }) => Err(NoDataset::Absent(error.to_string())),
                 Err(error) => Err(NoDataset::Unreadable(error.to_string())),
             },
         };
-        gathered.facts.datasets.insert(name, facts);
+        gathered.facts.datasets.insert(query, facts);
     }
     let mut files: BTreeMap<&str, Result<String, String>> = BTreeMap::new();
     let tables = spec.tables();
@@ -119,6 +121,11 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
         gathered.facts.parameters.insert(query, parameters);
     }
     gathered
+}
+
+fn open(query: &DatasetQuery, folder: &Path, search: &Search) -> Result<Dataset, DatasetError> {
+    let places = clr_dataset::Places { folder, roots: &search.data, cache: search.cache.as_deref() };
+    clr_dataset::open_query(query, places, clr_dataset::Check::All)
 }
 
 /// A plugin's answer about a model's parameters. It needs no pixel for that, and no device.

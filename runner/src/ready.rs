@@ -79,7 +79,7 @@ impl Planned {
         is_quiet: bool,
     ) -> anyhow::Result<Planned> {
         let Recipe { source, sets, folder, .. } = &recipe;
-        let isolation = isolation(kind, args)?;
+        let isolation = isolation(kind, folder, args)?;
         let (spec, mut problems) = clr_spec::parse(source, sets);
         tracing::info!(spec = source.name, bytes = source.text.len(), problems = problems.len(), "spec read");
         let plugins = spec.plugins();
@@ -179,18 +179,21 @@ impl Ready {
     }
 }
 
-/// Where plugins compute, as a command line says.
+/// Where plugins compute, as a command line says. Paths of datasets are relative to `folder`.
 ///
 /// # Errors
 ///
 /// Where this program cannot find itself, to start workers.
-pub fn isolation(args: IsolationArgs, search: &SearchArgs) -> anyhow::Result<Isolation> {
+pub fn isolation(args: IsolationArgs, folder: &Path, search: &SearchArgs) -> anyhow::Result<Isolation> {
     Ok(match args.isolation {
         cli::Isolation::None => Isolation::None,
         cli::Isolation::Process => {
             // Before the first worker: from here on this process starts no others.
             clr_worker::adopt_strays();
-            Isolation::Process(Launch::this_program(data_roots(search), clr_dataset::places::cache_dir())?)
+            Isolation::Process({
+                let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+                Launch::this_program(folder, data_roots(search), clr_dataset::places::cache_dir())?
+            })
         }
     })
 }

@@ -69,7 +69,7 @@ static MNIST: Format = Format {
 static PARQUET: Format = Format {
     name: "parquet_images",
     write: |folder| fixtures::parquet(folder, &fixtures::random(4, 3, 3, 3, 4, 2), ["img", "label"]),
-    load: |folder| parquet_images::load(folder, None),
+    load: |folder| parquet_images::load(folder, None, clr_spec::Fit::default()),
 };
 
 /// The good files of a format, one of which is replaced at a time.
@@ -162,7 +162,7 @@ fn read_cache(bytes: &[u8]) {
 fn seeds_of_cache() -> Vec<(String, Vec<u8>)> {
     let set = |decoded| {
         let mut bytes = Vec::new();
-        cache::write(&mut bytes, &canonical::dataset("set", "here", decoded), "content", None).expect("memory");
+        cache::write(&mut bytes, "set", &canonical::dataset("set", "here", decoded), "content", None).expect("memory");
         bytes
     };
     let grey = fixtures::random(2, 2, 1, 3, 5, 2);

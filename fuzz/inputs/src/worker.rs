@@ -140,7 +140,8 @@ fn seeds_of_requests() -> Vec<(String, Vec<u8>)> {
     let lane = LaneText::from(&Lane { options_json: "{}".into(), init_seed: 1, data_seed: u64::MAX });
     let transform = Transform { mean: vec![0.5; 3], scale: vec![f32::NAN], pad: 4, crop: Some([32, 32]), flip: true };
     let data = DataSource {
-        name: "cifar10".to_owned(),
+        query: clr_spec::DatasetQuery::named("cifar10"),
+        folder: Path::new("/specs").into(),
         digest: Some("0123".repeat(16)),
         roots: vec![path("data"), path("more")],
         cache: Some(path("cache")),

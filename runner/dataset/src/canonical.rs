@@ -13,11 +13,11 @@ use rayon::prelude::*;
 use super::decoded::{Decoded, Split};
 use super::{Dataset, Samples};
 
-type Key = [u8; 32];
+pub type Key = [u8; 32];
 
 /// The dataset that was decoded, in canonical order.
 pub fn dataset(name: &str, source: &str, decoded: Decoded) -> Dataset {
-    let Decoded { height, width, channels, class_count, class_names, train, test } = decoded;
+    let Decoded { height, width, channels, class_count, class_names, train, test, notes } = decoded;
     let image_bytes = height as usize * width as usize * channels as usize;
     let (train_keys, train) = sorted(train, image_bytes);
     let (test_keys, test) = sorted(test, image_bytes);
@@ -33,6 +33,7 @@ pub fn dataset(name: &str, source: &str, decoded: Decoded) -> Dataset {
         source: source.to_owned(),
         checked: None,
         notes: Vec::new(),
+        remarks: notes,
         train,
         test,
     }
@@ -57,7 +58,8 @@ fn digest(sizes: [u32; 4], train_keys: &[Key], test_keys: &[Key]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-fn keys(images: &[u8], labels: &[i32], image_bytes: usize) -> Vec<Key> {
+/// The key of each sample.
+pub fn keys(images: &[u8], labels: &[i32], image_bytes: usize) -> Vec<Key> {
     images
         .par_chunks_exact(image_bytes)
         .zip(labels)
@@ -102,7 +104,16 @@ mod tests {
             labels: samples.iter().map(|&(_, label)| label).collect(),
         };
         let (train, test) = (split(train), split(&[(9, 1)]));
-        Decoded { height: 1, width: 2, channels: 1, class_count: 3, class_names: Vec::new(), train, test }
+        Decoded {
+            height: 1,
+            width: 2,
+            channels: 1,
+            class_count: 3,
+            class_names: Vec::new(),
+            train,
+            test,
+            notes: Vec::new(),
+        }
     }
 
     #[test]

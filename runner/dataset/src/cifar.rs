@@ -43,7 +43,7 @@ impl Version {
         };
         let (size, channels) = (SIZE as u32, CHANNELS as u32);
         let class_count = self.set.class_count();
-        Ok(Decoded { height: size, width: size, channels, class_count, class_names, train, test })
+        Ok(Decoded { height: size, width: size, channels, class_count, class_names, train, test, notes: Vec::new() })
     }
 }
 

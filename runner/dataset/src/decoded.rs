@@ -1,6 +1,11 @@
 //! What a loader hands over: both splits in the order of the files.
 
+use clr_spec::Fit;
+use rayon::prelude::*;
+
+use super::canonical;
 use super::error::{DatasetError, Place};
+use super::image::{self, Image, Refusal};
 
 /// A set as its files have it, before the canonical order.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +19,8 @@ pub struct Decoded {
     pub class_names: Vec<String>,
     pub train: Split,
     pub test: Split,
+    /// Sentences on images that are special, such as grey ones that became coloured.
+    pub notes: Vec<String>,
 }
 
 /// Images one after the other, uint8 HWC, and a label for each.
@@ -46,6 +53,57 @@ impl Decoded {
         }
         let found = format!("label {first} alone, with which accuracy is 100% whatever is learned");
         Err(DatasetError::malformed(source, Place::File, "training images of at least two classes", found))
+    }
+
+    /// The same set, its images resized and cropped.
+    ///
+    /// # Errors
+    ///
+    /// Where they are smaller than what is to be cut from them.
+    pub fn fitted(mut self, fit: &Fit, source: &str) -> Result<Decoded, DatasetError> {
+        if fit.resize.is_none() && fit.crop.is_none() {
+            return Ok(self);
+        }
+        let (height, width, channels) = (self.height, self.width, self.channels);
+        let image_bytes = height as usize * width as usize * channels as usize;
+        for split in [&mut self.train, &mut self.test] {
+            let images = split.images.par_chunks_exact(image_bytes.max(1));
+            let fitted = images.map(|pixels| image::refit(pixels, [height, width, channels], fit));
+            let fitted: Result<Vec<Image>, Refusal> = fitted.collect();
+            let fitted = fitted.map_err(|refusal| match refusal {
+                Refusal::Unusable { expected, found } => DatasetError::malformed(source, Place::File, expected, found),
+                Refusal::OtherSize(_) => DatasetError::malformed(source, Place::File, "images of one size", "others"),
+            })?;
+            if let Some(first) = fitted.first() {
+                (self.height, self.width) = (first.height, first.width);
+            }
+            split.images = fitted.into_iter().flat_map(|image| image.pixels).collect();
+        }
+        Ok(self)
+    }
+
+    /// Takes a test set off the training images, of each class so large a share: the last of it in canonical order, at least
+    /// one image, and never the only one.
+    pub fn hold_out(&mut self, share: f64) {
+        let image_bytes = self.height as usize * self.width as usize * self.channels as usize;
+        let keys = canonical::keys(&self.train.images, &self.train.labels, image_bytes);
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.sort_by_key(|&index| (self.train.labels[index], keys[index]));
+        let mut is_test = vec![false; keys.len()];
+        for class in order.chunk_by(|&a, &b| self.train.labels[a] == self.train.labels[b]) {
+            let count = (class.len() as f64 * share).round() as usize;
+            let count = count.max(1).min(class.len() - 1);
+            class[class.len() - count..].iter().for_each(|&index| is_test[index] = true);
+        }
+        let part = |wanted: bool| {
+            let mut split = Split::default();
+            for index in (0..keys.len()).filter(|&index| is_test[index] == wanted) {
+                split.images.extend_from_slice(&self.train.images[index * image_bytes..][..image_bytes]);
+                split.labels.push(self.train.labels[index]);
+            }
+            split
+        };
+        (self.train, self.test) = (part(false), part(true));
     }
 
     /// `50000 training and 10000 test images of 32x32x3 in 10 classes`.

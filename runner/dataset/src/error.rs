@@ -37,6 +37,15 @@ pub enum DatasetError {
         expected: String,
         found: String,
     },
+    /// Several images cannot be used.
+    #[error("{count} of {of} images cannot be used:{}{}", lines(problems), more(*count, problems.len()))]
+    Images {
+        count: u64,
+        /// All that were looked at.
+        of: u64,
+        /// What is wrong with the first of them.
+        problems: Vec<String>,
+    },
     /// A well-known name whose files are sound but hold another set.
     #[error("{found_in} is not the published `{name}`: expected {expected}, found {found}")]
     OtherSet {
@@ -61,6 +70,8 @@ pub enum Place {
     Row(u64),
     /// Record or image, from 0.
     Record(u64),
+    /// Line of a text, from 1.
+    Line(u64),
 }
 
 impl fmt::Display for Place {
@@ -70,6 +81,7 @@ impl fmt::Display for Place {
             Place::Byte(at) => write!(out, ", byte {at}"),
             Place::Row(at) => write!(out, ", row {at}"),
             Place::Record(at) => write!(out, ", record {at}"),
+            Place::Line(at) => write!(out, ", line {at}"),
         }
     }
 }
@@ -86,6 +98,13 @@ impl DatasetError {
         found: impl Into<String>,
     ) -> DatasetError {
         DatasetError::Malformed { file: file.into(), place, expected: expected.into(), found: found.into() }
+    }
+}
+
+fn more(count: u64, named: usize) -> String {
+    match count.saturating_sub(named as u64) {
+        0 => String::new(),
+        more => format!("\n  and {more} more"),
     }
 }
 

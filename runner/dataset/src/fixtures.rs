@@ -37,7 +37,8 @@ pub fn random(height: u32, width: u32, channels: u32, class_count: u32, train: u
         split
     };
     let class_names = (0..class_count).map(|class| format!("class {class}")).collect();
-    Decoded { height, width, channels, class_count, class_names, train: split(train, 0), test: split(test, 1) }
+    let (train, test) = (split(train, 0), split(test, 1));
+    Decoded { height, width, channels, class_count, class_names, train, test, notes: Vec::new() }
 }
 
 /// A set in the shape of CIFAR's.

@@ -59,7 +59,16 @@ pub fn load(folder: &Path, class_count: Option<u32>) -> Result<Decoded, DatasetE
             return Err(DatasetError::malformed(file.display().to_string(), Place::Record(at as u64), expected, found));
         }
     }
-    Ok(Decoded { height: size.0, width: size.1, channels: 1, class_count, class_names: Vec::new(), train, test })
+    Ok(Decoded {
+        height: size.0,
+        width: size.1,
+        channels: 1,
+        class_count,
+        class_names: Vec::new(),
+        train,
+        test,
+        notes: Vec::new(),
+    })
 }
 
 fn split(images: &Path, labels: &Path) -> Result<(Split, (u32, u32)), DatasetError> {

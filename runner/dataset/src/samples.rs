@@ -29,8 +29,10 @@ pub struct Dataset {
     pub source: String,
     /// The state of the cache file that it is mapped from, by which a worker knows that all of it has been checked.
     pub checked: Option<String>,
-    /// Notes for people: damage that was found and mended on opening.
+    /// Notes for people: damage that was found and mended on opening, and the remarks where it was decoded just now.
     pub notes: Vec<String>,
+    /// Sentences on what is special about its images, and on a test set that was taken off the others.
+    pub remarks: Vec<String>,
     /// The images to train on.
     pub train: Samples,
     /// The images on which accuracy is measured.

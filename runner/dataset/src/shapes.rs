@@ -84,6 +84,7 @@ pub(super) fn generate() -> Decoded {
         class_names: CLASS_NAMES.map(str::to_owned).to_vec(),
         train: split(0, TRAIN_COUNT),
         test: split(TRAIN_COUNT, TEST_COUNT),
+        notes: Vec::new(),
     }
 }
 

@@ -53,7 +53,7 @@ const FORMATS: [(&str, Write, Load); 9] = [
     (
         "parquet",
         |folder| fixtures::parquet(folder, &cifar_10(), COLUMNS),
-        |folder| parquet_images::load(folder, Some(10)),
+        |folder| parquet_images::load(folder, Some(10), Fit::default()),
     ),
     ("binary", binary_folder, |folder| cifar_binary::version(Cifar::Ten).load(folder)),
     ("python", python_folder, |folder| cifar_python::version(Cifar::Ten).load(folder)),
@@ -113,11 +113,11 @@ fn the_hubs_columns_have_two_names_each() {
     for (number, columns) in [["image", "label"], ["img", "fine_label"]].into_iter().enumerate() {
         let folder = folder.path().join(number.to_string());
         fixtures::parquet(&folder, &cifar_100(), columns);
-        check_same(parquet_images::load(&folder, None).unwrap(), &cifar_100());
+        check_same(parquet_images::load(&folder, None, Fit::default()).unwrap(), &cifar_100());
     }
     // A grey set is the same from PNG as from IDX.
     fixtures::parquet(folder.path(), &grey(), COLUMNS);
-    check_same(parquet_images::load(folder.path(), Some(10)).unwrap(), &grey());
+    check_same(parquet_images::load(folder.path(), Some(10), Fit::default()).unwrap(), &grey());
 }
 
 /// Names and contents of the files of a folder.
@@ -261,33 +261,33 @@ fn check_parquet(images: Vec<Option<Vec<u8>>>, labels: ArrayRef, expected: &str)
     std::fs::remove_file(folder.join("train-00001-of-00002.parquet")).unwrap();
     std::fs::remove_file(folder.join("train-00000-of-00002.parquet")).unwrap();
     fixtures::parquet_shard(&folder.join("train.parquet"), COLUMNS, images, labels, None);
-    check_message(parquet_images::load(folder, Some(10)).unwrap_err(), folder, expected);
+    check_message(parquet_images::load(folder, Some(10), Fit::default()).unwrap_err(), folder, expected);
 }
 
 #[test]
 fn parquet_messages_name_the_row() {
     let image = |size: u32| Some(fixtures::png(&vec![7; (size * size * 3) as usize], size, size, png::ColorType::Rgb));
     let labels = |labels: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(labels.to_vec())) };
-    let png = "train.parquet, row 1: expected the bytes of a PNG image in the table, found";
+    let png = "train.parquet, row 1: expected a PNG or JPEG image, found";
     check_parquet(vec![image(32), None], labels(&[1, 2]), &format!("{png} null"));
-    check_parquet(vec![image(32), Some(b"\xff\xd8\xff\xe0".to_vec())], labels(&[1, 2]), &format!("{png} a JPEG image"));
+    let start = Some(b"\xff\xd8\xff\xe0".to_vec());
+    check_parquet(vec![image(32), start], labels(&[1, 2]), &format!("{png} a truncated JPEG image"));
     check_parquet(vec![image(32), Some(vec![])], labels(&[1, 2]), &format!("{png} no bytes"));
-    let alpha = fixtures::png(&[0; 4], 1, 1, png::ColorType::Rgba);
-    check_parquet(vec![image(32), Some(alpha)], labels(&[1, 2]), &format!("{png} a PNG of Rgba in 8 bits"));
-    let size = "train.parquet, row 1: expected an image of 32x32, found 8x8";
+    let size =
+        "train.parquet, row 1: expected an image of 32x32, found 8x8 (`resize` and `crop` bring images to one size)";
     check_parquet(vec![image(32), image(8)], labels(&[1, 2]), size);
-    let class = "train.parquet, row 1: expected a class number in `label`, found";
-    check_parquet(vec![image(32), image(32)], labels(&[1, -1]), &format!("{class} -1"));
+    let class = "train.parquet, row 1: expected a class";
+    check_parquet(vec![image(32), image(32)], labels(&[1, -1]), &format!("{class} number, found -1"));
     check_parquet(
         vec![image(32), image(32)],
         Arc::new(Int64Array::from(vec![Some(1), None])),
-        &format!("{class} null"),
+        &format!("{class} in `label`, found null"),
     );
-    let text: ArrayRef = Arc::new(arrow_array::StringArray::from(vec!["cat", "dog"]));
+    let floats: ArrayRef = Arc::new(arrow_array::Float32Array::from(vec![0.0, 1.0]));
     check_parquet(
         vec![image(32), image(32)],
-        text,
-        "train.parquet, row 0: expected integers in the column `label`, found others",
+        floats,
+        "train.parquet, row 0: expected integers or texts in the column `label`, found others",
     );
 }
 
@@ -298,15 +298,17 @@ fn images_are_measured_before_they_are_decoded() {
     let mut encoder = png::Encoder::new(&mut huge, 60_000, 60_000);
     encoder.set_color(png::ColorType::Grayscale);
     encoder.write_header().unwrap().write_chunk(png::chunk::IDAT, b"x").unwrap();
-    let small = fixtures::png(&[0; 4], 2, 2, png::ColorType::Grayscale);
+    let small = fixtures::png(&[7; 32 * 32 * 3], 32, 32, png::ColorType::Rgb);
     let labels = Arc::new(Int64Array::from(vec![0, 1]));
-    let images = vec![Some(small), Some(huge.clone())];
-    check_parquet(images, labels.clone(), "train.parquet, row 1: expected an image of 2x2, found 60000x60000");
-    let images = vec![Some(huge), None];
+    let too_large = format!("expected an image that {} bytes can hold, found one of 60000x60000 pixels", huge.len());
+    check_parquet(vec![Some(small), Some(huge.clone())], labels.clone(), &format!("train.parquet, row 1: {too_large}"));
     check_parquet(
-        images,
+        vec![Some(huge), None],
         labels,
-        "train.parquet, row 0: expected at most 5876464 more pixels in a file of its length, found 2 images of 60000x60000",
+        &format!(
+            "2 of 8 images cannot be used:\n  train.parquet, row 0: {too_large}\n  train.parquet, row 1: expected a PNG or JPEG \
+             image, found null"
+        ),
     );
 }
 
@@ -324,7 +326,7 @@ fn images_are_not_more_than_their_file_could_hold() {
         let bytes = Craft::images(&image, rows).bytes();
         std::fs::write(folder.join("train.parquet"), &bytes).unwrap();
         let expected = format!("train.parquet{}", expected(bytes.len()));
-        check_message(parquet_images::load(folder, Some(10)).unwrap_err(), folder, &expected);
+        check_message(parquet_images::load(folder, Some(10), Fit::default()).unwrap_err(), folder, &expected);
     }
     check_repeated(1, 1 << 30, |length| {
         format!(": expected at most {} rows in {length} bytes, found 1073741824", (1 << 16) + length)
@@ -332,7 +334,9 @@ fn images_are_not_more_than_their_file_could_hold() {
     // Two batches of 512 take all that any file may have.
     check_repeated(64, 60_000, |length| {
         let left = 1032 * length;
-        format!(", row 1024: expected at most {left} more pixels in a file of its length, found 512 images of 64x64")
+        format!(
+            ", row 1024: expected at most {left} more pixels in a file of its length, found 512 images of 2097152 pixels"
+        )
     });
 }
 
@@ -390,10 +394,10 @@ fn names_of_classes_say_how_many_there_are_whatever_labels_occur() {
     let mut set = fixtures::random(2, 2, 3, 10, 6, 3);
     set.train.labels = vec![0, 9, 0, 9, 0, 9];
     fixtures::parquet(folder.path(), &set, COLUMNS);
-    assert_eq!(parquet_images::load(folder.path(), None).unwrap().class_count, 10);
+    assert_eq!(parquet_images::load(folder.path(), None, Fit::default()).unwrap().class_count, 10);
     set.train.labels[4] = 12;
     fixtures::parquet(folder.path(), &set, COLUMNS);
-    let error = parquet_images::load(folder.path(), None).unwrap_err();
+    let error = parquet_images::load(folder.path(), None, Fit::default()).unwrap_err();
     let expected = "train-00001-of-00002.parquet, row 1: expected a label below 10, the number of classes, found 12";
     check_message(error, folder.path(), expected);
 }
@@ -413,7 +417,7 @@ fn a_split_without_images_is_refused() {
     let set = fixtures::random(4, 4, 1, 3, 8, 3);
     let empty = Split::default();
     fixtures::parquet(folder.path(), &Decoded { test: empty.clone(), ..set.clone() }, COLUMNS);
-    let error = parquet_images::load(folder.path(), None).unwrap_err();
+    let error = parquet_images::load(folder.path(), None, Fit::default()).unwrap_err();
     check_message(
         error,
         folder.path().parent().unwrap(),
@@ -441,12 +445,12 @@ fn grey_images_among_coloured_ones_become_coloured() {
     let (from_grey, from_colour) = (vec![1, 1, 1, 2, 2, 2], vec![3, 4, 5, 6, 7, 8]);
     shard("train.parquet", &[&grey, &colour, &grey]);
     shard("test.parquet", &[&grey]);
-    let decoded = parquet_images::load(folder.path(), None).unwrap();
+    let decoded = parquet_images::load(folder.path(), None, Fit::default()).unwrap();
     assert_eq!(decoded.train.images, [&from_grey[..], &from_colour, &from_grey].concat());
     assert_eq!((decoded.test.images, decoded.channels, decoded.class_count), (from_grey.clone(), 3, 1));
     shard("train.parquet", &[&grey]);
     shard("test.parquet", &[&grey, &colour]);
-    let decoded = parquet_images::load(folder.path(), None).unwrap();
+    let decoded = parquet_images::load(folder.path(), None, Fit::default()).unwrap();
     assert_eq!((decoded.train.images, decoded.test.images), (from_grey.clone(), [from_grey, from_colour].concat()));
 }
 
@@ -502,7 +506,8 @@ fn a_cached_set_is_the_decoded_set() {
 /// Opens the set `mine` as a process would that looks at it after `wait`.
 fn read_cached(root: &Path, cache: &Path, wait: Duration, check: Check<'_>) -> Result<Dataset, Option<String>> {
     let source = search::find("mine", &[root.to_owned()]).unwrap();
-    let entry = cache::Entry::new(cache, "mine", &source, SystemTime::now() + wait).unwrap().unwrap();
+    let entry =
+        cache::Entry::new(cache, &DatasetQuery::named("mine"), &source, SystemTime::now() + wait).unwrap().unwrap();
     entry.read(check).map_err(|unusable| match unusable {
         Unusable::Absent => None,
         Unusable::Damaged(what) => Some(what),
@@ -733,6 +738,7 @@ fn decoded(dataset: &Dataset) -> Decoded {
         class_names: dataset.class_names.to_vec(),
         train: split(&dataset.train),
         test: split(&dataset.test),
+        notes: Vec::new(),
     }
 }
 

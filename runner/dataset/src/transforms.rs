@@ -120,7 +120,16 @@ mod tests {
         canonical::dataset(
             "set",
             "",
-            Decoded { height: 1, width: 2, channels, class_count: 1, class_names, train: split, test },
+            Decoded {
+                height: 1,
+                width: 2,
+                channels,
+                class_count: 1,
+                class_names,
+                train: split,
+                test,
+                notes: Vec::new(),
+            },
         )
     }
 

@@ -147,6 +147,10 @@ impl Column {
     fn resolved(&self, cell: &Cell<'_, '_>, body: &Body) -> Option<AxisValue> {
         if let Some(value) = cell.get(&self.path) {
             return Some(match value {
+                // A share comes to a number of images.
+                Value::Number(_) if &*self.path == "data.validation" => {
+                    AxisValue::Integer(i64::try_from(body.group.shape.data.validation_count).ok()?)
+                }
                 Value::Text(text) => AxisValue::Text((&**text).into()),
                 Value::Integer(integer) => AxisValue::Integer(*integer),
                 Value::Number(number) => AxisValue::Float(*number),

@@ -50,7 +50,7 @@ fn goes_without_saying(fields: &Map<String, Json>, name: &str, value: &Json) -> 
 
 /// The samples of a trial: which, how many at a time, and what is done to them.
 pub fn data(data: &DataPlan) -> String {
-    let mut line = format!("{}: {} images", data.dataset, thousands(u128::from(data.train_count)));
+    let mut line = format!("{}: {} images", data.dataset.name, thousands(u128::from(data.train_count)));
     if data.validation_count > 0 {
         let _ = write!(line, " and {} for validation", thousands(u128::from(data.validation_count)));
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use clr_schedule::{Linear, Schedule};
 use clr_spec::duration::Unit;
 use clr_spec::table::Values;
-use clr_spec::{Checkpointing, LastBatch, Limits, Normalize, Order, SourceFile, Spec, TableColumn, parse, render};
+use clr_spec::{
+    Checkpointing, DatasetQuery, LastBatch, Limits, Normalize, Order, SourceFile, Spec, TableColumn, parse, render,
+};
 use serde_json::json;
 
 use super::{
@@ -91,8 +93,8 @@ pub fn facts() -> Facts {
         ]),
         plugin_names: vec!["cifar".to_owned(), "quadratic".to_owned()],
         datasets: BTreeMap::from([
-            ("cifar10".to_owned(), Ok(dataset(32, 3, 50_000, 10_000))),
-            ("mnist".to_owned(), Ok(dataset(28, 1, 60_000, 10_000))),
+            (DatasetQuery::named("cifar10"), Ok(dataset(32, 3, 50_000, 10_000))),
+            (DatasetQuery::named("mnist"), Ok(dataset(28, 1, 60_000, 10_000))),
         ]),
         dataset_names: ["cifar10", "cifar100", "mnist", "shapes"].map(str::to_owned).into(),
         tables: BTreeMap::from([
@@ -300,7 +302,7 @@ pub fn shape() -> Shape {
         architecture: "line".to_owned(),
         model_json: r#"{"precision":"f32"}"#.to_owned(),
         data: DataPlan {
-            dataset: "shapes".to_owned(),
+            dataset: DatasetQuery::named("shapes"),
             digest: Some("0".repeat(64)),
             batch_size: 10,
             accumulate: 1,

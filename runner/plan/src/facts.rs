@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clr_spec::TableColumn;
 use clr_spec::table::Values;
+use clr_spec::{DatasetQuery, TableColumn};
 
 use super::{Bounds, TrialId};
 
@@ -16,7 +16,7 @@ pub struct Facts {
     /// Names of all plugins that were found, for "did you mean".
     pub plugin_names: Vec<String>,
     /// By name as in the spec.
-    pub datasets: BTreeMap<String, Result<DatasetFacts, NoDataset>>,
+    pub datasets: BTreeMap<DatasetQuery, Result<DatasetFacts, NoDataset>>,
     /// Names of all datasets that are known, for "did you mean".
     pub dataset_names: Vec<String>,
     /// Values of `table` schedules; the error says why they could not be read.
@@ -46,8 +46,8 @@ pub struct ModelQuery {
     pub architecture: String,
     /// JSON for the plugin: `[model]` options alone, with defaults filled in.
     pub options: String,
-    /// The dataset's name in the spec: images and classes have a say in how large a network is.
-    pub dataset: String,
+    /// The dataset as the spec asks for it: images and classes have a say in how large a network is.
+    pub dataset: DatasetQuery,
 }
 
 /// A parameter of a model.

@@ -27,7 +27,8 @@ pub fn shape(
     // A dataset is its content, whatever its name; where the content was not read, the name stands for it.
     match &data.digest {
         Some(digest) => tagged(b'd', digest, &mut out),
-        None => tagged(b'n', &data.dataset, &mut out),
+        None if data.dataset.is_as_it_is() => tagged(b'n', &data.dataset.name, &mut out),
+        None => tagged(b'n', &format!("{:?}", data.dataset), &mut out),
     }
     match data.order {
         Order::Shuffled => out.push(0),

@@ -123,7 +123,7 @@ fn shape_json(shape: &Shape) -> Json {
         "hypers": shape.hypers,
         "metrics": shape.metrics,
         "data": {
-            "dataset": data.dataset,
+            "dataset": data.dataset.name,
             "digest": data.digest,
             "batch_size": data.batch_size,
             "accumulate": data.accumulate,

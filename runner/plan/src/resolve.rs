@@ -10,7 +10,7 @@ use clr_schedule::Schedule;
 use clr_schedule::ratio::Ratio;
 use clr_spec::duration::{Duration, Period, Unit};
 use clr_spec::foreign::{self, Place};
-use clr_spec::{Diagnostic, LastBatch, Normalize, Order, Problems, Setting, Spec, Value};
+use clr_spec::{DatasetQuery, Diagnostic, LastBatch, Normalize, Order, Problems, Setting, Spec, Value};
 use clr_terminal::suggest;
 use clr_terminal::words::{Number, thousands};
 use serde_json::{Map, Value as Json};
@@ -102,7 +102,7 @@ pub struct Resolver<'f> {
     pub(super) spec: &'f Spec,
     pub(super) facts: &'f Facts,
     /// By canonical form and dataset.
-    groups: HashMap<(Vec<u8>, String), Arc<GroupBody>>,
+    groups: HashMap<(Vec<u8>, DatasetQuery), Arc<GroupBody>>,
     /// Of the pair at hand, by its choices of `model` and `data`.
     recent: HashMap<Vec<usize>, Found<'f>>,
     texts: HashMap<String, Arc<str>>,
@@ -399,12 +399,14 @@ impl<'f> Resolver<'f> {
     }
 
     fn data(&self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<(DataPlan, Option<&'f str>)> {
-        let dataset = cell.text("data.dataset")?;
-        let facts = self.dataset(dataset, cell, problems)?;
+        let keys = DatasetQuery::KEYS.map(|key| (key, cell.get(&format!("data.{key}"))));
+        let query = keys.into_iter().fold(DatasetQuery::default(), |query, (key, value)| query.with(key, value));
+        let dataset = &*query.name;
+        let facts = self.dataset(&query, cell, problems)?;
         warnings::data(facts, cell, problems);
         let (batch_size, accumulate) =
             (cell.integer("data.batch_size")? as u64, cell.integer("train.accumulate")? as u64);
-        let validation_count = cell.integer("data.validation")? as u64;
+        let validation_count = validation_count(cell, facts.train_count)?;
         if validation_count >= facts.train_count {
             problems.push(
                 Diagnostic::new(
@@ -434,7 +436,7 @@ impl<'f> Resolver<'f> {
             return None;
         }
         let plan = DataPlan {
-            dataset: dataset.to_owned(),
+            dataset: query.clone(),
             digest: facts.digest.clone(),
             batch_size: batch_size as u32,
             accumulate: accumulate as u32,
@@ -460,8 +462,9 @@ impl<'f> Resolver<'f> {
         Some((plan, facts.stored_digest.as_deref()))
     }
 
-    fn dataset(&self, name: &str, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<&'f DatasetFacts> {
-        match self.facts.datasets.get(name) {
+    fn dataset(&self, query: &DatasetQuery, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<&'f DatasetFacts> {
+        let name = &*query.name;
+        match self.facts.datasets.get(query) {
             Some(Ok(facts)) => return Some(facts),
             Some(Err(NoDataset::Unreadable(reason))) => problems.push(
                 Diagnostic::new(
@@ -487,6 +490,15 @@ impl<'f> Resolver<'f> {
             ),
         }
         None
+    }
+}
+
+/// The number of images that are held out of so many.
+pub(super) fn validation_count(cell: &Cell<'_, '_>, train_count: u64) -> Option<u64> {
+    match cell.get("data.validation")? {
+        Value::Integer(count) => u64::try_from(*count).ok(),
+        Value::Number(share) => Some((train_count as f64 * share).round() as u64),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet};
 
 use clr_schedule::Schedule;
+use clr_spec::DatasetQuery;
 use clr_spec::keys::Kind;
 use clr_spec::kinds::{self, Naming, SCHEDULE_KINDS, STAGE_LENGTH};
 use clr_terminal::words::Number;
@@ -45,7 +46,7 @@ pub static FIXED: [Fixed; 25] = [
     fixed("plugin", Some("model.plugin"), AxisKind::Text, |trial| text(&trial.shape.plugin)),
     fixed("architecture", Some("model.architecture"), AxisKind::Text, |trial| text(&trial.shape.architecture)),
     fixed("precision", Some("train.precision"), AxisKind::Text, |trial| from_json(object(&trial.shape.model_json).get("precision")?)),
-    fixed("dataset", Some("data.dataset"), AxisKind::Text, |trial| text(&trial.shape.data.dataset)),
+    fixed("dataset", Some("data.dataset"), AxisKind::Text, |trial| text(&trial.shape.data.dataset.name)),
     fixed("dataset_digest", None, AxisKind::Text, |trial| text(trial.shape.data.digest.as_deref()?)),
     fixed("batch_size", Some("data.batch_size"), AxisKind::Integer, |trial| integer(u64::from(trial.shape.data.batch_size))),
     fixed("accumulate", Some("train.accumulate"), AxisKind::Integer, |trial| integer(u64::from(trial.shape.data.accumulate))),
@@ -103,6 +104,14 @@ pub fn columns(trials: &[Trial], facts: &Facts) -> Vec<Axis> {
 /// The settings of a trial that [`FIXED`] lacks, by the names of their columns.
 pub fn of(trial: &Trial) -> Vec<(String, AxisValue)> {
     let mut settings = Settings(Vec::with_capacity(24));
+    let DatasetQuery { fit, test, .. } = trial.shape.data.dataset;
+    for (name, side) in [("data.resize", fit.resize), ("data.crop", fit.crop)] {
+        settings.0.extend(side.map(|side| (name.to_owned(), AxisValue::Integer(side.into()))));
+    }
+    if fit.exif_orientation {
+        settings.push("data.exif_orientation", AxisValue::Boolean(true));
+    }
+    settings.0.extend(test.map(|share| ("data.test".to_owned(), AxisValue::Float(f64::from(share) / 1e6))));
     let is_option = |name: &str| name != "precision" && name != "accumulate";
     for (name, value) in object(&trial.shape.model_json).iter().filter(|(name, _)| is_option(name)) {
         settings.add(&format!("model.{name}"), value);
@@ -307,6 +316,11 @@ mod tests {
                     continue;
                 }
                 let setting = FIXED.iter().find(|setting| setting.path == Some(path.as_str()));
+                // How images are brought to one size stands in the tables of those plans only that say it.
+                let sizes = |key: &str| section.name == "data" && DatasetQuery::KEYS[1..].contains(&key);
+                if setting.is_none() && sizes(key.name) {
+                    continue;
+                }
                 let setting = setting.unwrap_or_else(|| panic!("`{path}` is in no column of trials.parquet"));
                 assert_eq!(setting.kind, types::of(&path, &facts), "{path}");
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clr_schedule::Schedule;
 use clr_schedule::ratio::Ratio;
 use clr_spec::duration::{Duration, Period};
-use clr_spec::{Checkpointing, Diagnostic, LastBatch, Limits, Normalize, Order};
+use clr_spec::{Checkpointing, DatasetQuery, Diagnostic, LastBatch, Limits, Normalize, Order};
 
 use super::id::TrialId;
 use super::range_tests::Measurement;
@@ -208,8 +208,8 @@ impl Shape {
 /// How a dataset is fed to the trials of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataPlan {
-    /// The dataset's name in the spec.
-    pub dataset: String,
+    /// The dataset as the spec asks for it.
+    pub dataset: DatasetQuery,
     /// `None` until the data was read, where only its built-in size is known (`check`).
     pub digest: Option<String>,
     /// Images that are computed at once.

@@ -50,7 +50,8 @@ fn of_section(keys: &[Key], name: &str) -> Option<AxisKind> {
     let key = keys.iter().find(|key| key.name == name)?;
     Some(match key.kind {
         Kind::Duration { .. } if name == "iterations" => AxisKind::Integer,
-        Kind::Integer { .. } => AxisKind::Integer,
+        // A share comes to a number of images.
+        Kind::Integer { .. } | Kind::CountOrShare => AxisKind::Integer,
         Kind::Duration { .. } | Kind::Number(_) | Kind::Seconds | Kind::Bytes => AxisKind::Float,
         Kind::Boolean => AxisKind::Boolean,
         Kind::Text | Kind::OneOf(_) | Kind::Durations | Kind::Interval | Kind::Stages => AxisKind::Text,
@@ -65,9 +66,8 @@ fn of_schedule(naming: Naming, name: &str) -> AxisKind {
         Some(Kind::Text | Kind::OneOf(_) | Kind::Durations | Kind::Interval | Kind::Stages) => AxisKind::Text,
         Some(Kind::Names | Kind::Seeds | Kind::Axes | Kind::Cells) => AxisKind::Text,
         Some(Kind::Boolean) => AxisKind::Boolean,
-        Some(Kind::Integer { .. } | Kind::Number(_) | Kind::Duration { .. } | Kind::Seconds | Kind::Bytes) => {
-            AxisKind::Float
-        }
+        Some(Kind::Integer { .. } | Kind::CountOrShare | Kind::Number(_)) => AxisKind::Float,
+        Some(Kind::Duration { .. } | Kind::Seconds | Kind::Bytes) => AxisKind::Float,
         None if name == "kind" => AxisKind::Text,
         None => AxisKind::Float,
     }

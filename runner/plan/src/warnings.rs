@@ -12,6 +12,7 @@ use clr_terminal::words::{self, Number, thousands};
 
 use super::cell::Cell;
 use super::facts::DatasetFacts;
+use super::resolve::validation_count;
 
 /// The code of warnings about schedules that reach beyond the training.
 const BEYOND: &str = "spec::beyond";
@@ -240,7 +241,7 @@ fn count(steps: f64) -> String {
 
 /// Warns about splits that tell little, and about classes that occur in only one of training and test.
 pub fn data(facts: &DatasetFacts, cell: &Cell<'_, '_>, problems: &mut Problems) {
-    let validation = cell.integer("data.validation").unwrap_or(0).max(0) as u64;
+    let validation = validation_count(cell, facts.train_count).unwrap_or(0);
     let splits = [("data.dataset", "test set", facts.test_count), ("data.validation", "validation split", validation)];
     for (path, split, count) in splits {
         if (1..FEW_IMAGES).contains(&count) {

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use clr_spec::duration::{Duration, Unit};
-use clr_spec::{Diagnostic, Setting, Spec, Value};
+use clr_spec::{DatasetQuery, Diagnostic, Setting, Spec, Value};
 use clr_terminal::suggest;
 
 use super::facts::{DatasetFacts, Facts, NoDataset};
@@ -64,7 +64,8 @@ pub fn check(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
 
 /// Sentences on what [`check`] could not check, one for each dataset that is absent.
 pub fn unchecked(spec: &Spec, facts: &Facts) -> Vec<String> {
-    let note = |(name, looked): (&str, &str)| {
+    let note = |(query, looked): (&DatasetQuery, &str)| {
+        let name = &query.name;
         let epochs = match counts_epochs(spec, facts) {
             true => ", and how durations in epochs compare with those in iterations",
             false => "",
@@ -94,9 +95,9 @@ pub fn counts_epochs(spec: &Spec, facts: &Facts) -> bool {
 
 impl Facts {
     /// Datasets that are not on this machine, and where each was looked for.
-    pub fn absent(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.datasets.iter().filter_map(|(name, found)| match found {
-            Err(NoDataset::Absent(looked)) => Some((name.as_str(), looked.as_str())),
+    pub fn absent(&self) -> impl Iterator<Item = (&DatasetQuery, &str)> {
+        self.datasets.iter().filter_map(|(query, found)| match found {
+            Err(NoDataset::Absent(looked)) => Some((query, looked.as_str())),
             _ => None,
         })
     }
@@ -104,9 +105,9 @@ impl Facts {
     /// These, with datasets of so many training images in place of the absent ones.
     pub(super) fn assuming(&self, train_count: u64) -> Facts {
         let mut facts = self.clone();
-        for (name, _) in self.absent() {
+        for (query, _) in self.absent() {
             let assumed = DatasetFacts { train_count, ..ASSUMED[0].clone() };
-            facts.datasets.insert(name.to_owned(), Ok(assumed));
+            facts.datasets.insert(query.clone(), Ok(assumed));
         }
         facts
     }
@@ -228,7 +229,8 @@ fn keep_common(kept: &mut Vec<Diagnostic>, others: &[Diagnostic]) {
 /// A warning for each absent dataset whose name is nearly a known one's.
 fn mistyped(spec: &Spec, facts: &Facts) -> Vec<Diagnostic> {
     let known: Vec<&str> = facts.dataset_names.iter().map(String::as_str).collect();
-    let warning = |(name, _): (&str, &str)| {
+    let warning = |(query, _): (&DatasetQuery, &str)| {
+        let name = &*query.name;
         let meant = suggest::nearest(name, &known).filter(|meant| *meant != name)?;
         let mut places = settings(spec).filter(|setting| &*setting.path == "data.dataset").flat_map(|it| &it.values);
         let span = places.find_map(|(value, span)| span.clone().filter(|_| value.text() == Some(name)))?;

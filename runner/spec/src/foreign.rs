@@ -619,7 +619,7 @@ pub static FOREIGN: &[Foreign] = &[
     at(
         SECTION,
         &["validation_split", "val_split", "valid_pct", "val_size", "val_fraction", "valid_size", "holdout"],
-        "write `data.validation`, how many training images are held out",
+        "write `data.validation`, how many training images are held out, or which share",
     ),
     at(
         SECTION,

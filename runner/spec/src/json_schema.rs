@@ -187,6 +187,11 @@ fn value_schema(kind: Kind) -> Value {
         Kind::Number(Range::NotNegative) => json!({ "type": "number", "minimum": 0 }),
         Kind::Number(Range::Positive) => json!({ "type": "number", "exclusiveMinimum": 0 }),
         Kind::Number(Range::Fraction) => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+        Kind::Number(Range::Share) => json!({ "type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1 }),
+        Kind::CountOrShare => json!({ "anyOf": [
+            { "type": "integer", "minimum": 0 },
+            { "type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1 },
+        ] }),
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Duration { zero: false } => json!({ "$ref": "#/definitions/duration" }),
         Kind::Duration { zero: true } => json!({ "$ref": "#/definitions/duration_or_0" }),

@@ -36,6 +36,8 @@ pub enum Kind {
     },
     /// An integer or a float.
     Number(Range),
+    /// How many: an integer that is not negative, or a share between 0 and 1.
+    CountOrShare,
     Boolean,
     /// A number of iterations, or a string that says its unit: `"500 iterations"`, `"2 epochs"`, `"10%"` of the training.
     Duration {
@@ -72,6 +74,8 @@ pub enum Range {
     Positive,
     /// From 0 to 1, both included.
     Fraction,
+    /// Between 0 and 1.
+    Share,
 }
 
 /// A default as it would be written.
@@ -136,6 +140,8 @@ impl Range {
                 Range::NotNegative => value >= 0.0,
                 Range::Positive => value as f32 > 0.0,
                 Range::Fraction => (0.0..=1.0).contains(&value),
+                // Below half a millionth nothing is left of it.
+                Range::Share => (1e-6..=1.0 - 1e-6).contains(&value),
             }
     }
 
@@ -146,6 +152,7 @@ impl Range {
             Range::NotNegative => "a number that is not negative",
             Range::Positive => "a number above 0",
             Range::Fraction => "a number from 0 to 1",
+            Range::Share => "a number between 0 and 1",
         }
     }
 }
@@ -186,10 +193,33 @@ pub static DATA: Section = Section {
         Key::new(
             "dataset",
             Kind::Text,
-            "A dataset that `clr-run data list` shows, or a folder of your own in a data folder (`--data`), with \
-             `train*.parquet` and `test*.parquet`.",
+            "A dataset that `clr-run data list` shows, a folder of your own in a data folder (`--data`), or a path relative to \
+             the spec, with a slash: a folder of folders of images, Parquet, .npz, a CSV file of paths and labels, .tar shards.",
         )
         .required(),
+        Key::new(
+            "resize",
+            Kind::Integer { min: 1, max: 4096 },
+            "The shorter side that every image is resized to, the other in proportion, with antialiased bilinear \
+             interpolation (torchvision's `Resize`). If absent, images keep their sizes.",
+        ),
+        Key::new(
+            "crop",
+            Kind::Integer { min: 1, max: 4096 },
+            "The side of the square that is cut from the middle of every image, after `resize` (torchvision's `CenterCrop`).",
+        ),
+        Key::new(
+            "exif_orientation",
+            Kind::Boolean,
+            "Turns images as their EXIF data says, before `resize`. torchvision's `ImageFolder` does not.",
+        )
+        .boolean(false),
+        Key::new(
+            "test",
+            Kind::Number(Range::Share),
+            "The share of images of each class that become the test set of a dataset that has none. If absent, 0.2 of such a \
+             dataset.",
+        ),
         Key::new(
             "batch_size",
             Kind::Integer { min: 1, max: 1 << 20 },
@@ -198,8 +228,9 @@ pub static DATA: Section = Section {
         .required(),
         Key::new(
             "validation",
-            Kind::Integer { min: 0, max: 1 << 40 },
-            "The number of training images that are held out. The best iteration is then chosen on them, not on the test set.",
+            Kind::CountOrShare,
+            "The training images that are held out: a number, or a share such as 0.1. The best iteration is then chosen on them, \
+             not on the test set.",
         )
         .integer(0),
         Key::new(
@@ -243,7 +274,8 @@ pub static DATA: Section = Section {
         .integer(0),
     ],
     open: false,
-    examples: &[r#"[data]
+    examples: &[
+        r#"[data]
 dataset    = "cifar10"
 batch_size = 100
 validation = 5000
@@ -253,7 +285,16 @@ last_batch = "drop"
 normalize  = "channel_standard"
 scale      = 1.0
 flip       = true
-pad        = 4"#],
+pad        = 4"#,
+        r#"[data]
+dataset          = "./flowers"   # flowers/rose/1.jpg, flowers/tulip/2.png, ..
+resize           = 72
+crop             = 64
+exif_orientation = true
+test             = 0.2
+validation       = 0.1
+batch_size       = 32"#,
+    ],
 };
 
 pub static TRAIN: Section = Section {

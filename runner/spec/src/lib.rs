@@ -32,7 +32,7 @@ mod tests;
 mod tree;
 
 pub use checkpointing::{Checkpointing, Every, Keep};
-pub use data::{LastBatch, Normalize, Order};
+pub use data::{DatasetQuery, Fit, LastBatch, Normalize, Order};
 pub use diagnostic::{Diagnostic, Problems, Severity, render, render_for};
 pub use grid::{Condition, Exclusion, Zip};
 pub use json_schema::json_schema;

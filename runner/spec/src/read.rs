@@ -7,7 +7,7 @@ use clr_terminal::suggest;
 
 use super::diagnostic::{Diagnostic, Problems};
 use super::foreign::{self, Place};
-use super::keys::{Default, Key, Kind};
+use super::keys::{self, Default, Key, Kind};
 use super::kinds::{self, Naming};
 use super::setting::{Setting, Value, parse_bytes, parse_interval, parse_seconds};
 use super::source::Span;
@@ -327,6 +327,7 @@ fn unexpected<T>(kind: &Kind, or: &str, name: &str, node: &Node, problems: &mut 
         Kind::OneOf(names) => suggest::one_of(names),
         Kind::Integer { .. } => "an integer".to_owned(),
         Kind::Number(_) => "a number".to_owned(),
+        Kind::CountOrShare => "a number of images, or a share such as 0.1".to_owned(),
         Kind::Boolean => "`true` or `false`".to_owned(),
         Kind::Duration { .. } => "a number of iterations, or a string such as \"2 epochs\" or \"10%\"".to_owned(),
         Kind::Durations => {
@@ -424,6 +425,12 @@ pub fn value(key: &Key, node: &Node, problems: &mut Problems) -> Option<Value> {
             Some(number) if range.contains(number) => Some(Value::Number(number)),
             Some(_) => out_of_range(range.describe().to_owned()),
             None => wrong_value(key, node, problems),
+        },
+        (Kind::CountOrShare, item) => match (whole(item), number_of(item)) {
+            (Some(count), _) if (0..=1 << 40).contains(&count) => Some(Value::Integer(count)),
+            (None, Some(share)) if keys::Range::Share.contains(share) => Some(Value::Number(share)),
+            (None, None) => wrong_type(&key.kind, key.name, node, problems),
+            _ => out_of_range("a number of images, 0 at least, or a share between 0 and 1".to_owned()),
         },
         (Kind::Boolean, Item::Boolean(boolean)) => Some(Value::Boolean(*boolean)),
         (Kind::Duration { zero }, item) => {

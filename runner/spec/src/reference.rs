@@ -147,6 +147,8 @@ fn value(kind: Kind) -> String {
         Kind::Number(Range::NotNegative) => "number, at least 0".to_owned(),
         Kind::Number(Range::Positive) => "number above 0".to_owned(),
         Kind::Number(Range::Fraction) => "number, 0 to 1".to_owned(),
+        Kind::Number(Range::Share) => "number between 0 and 1".to_owned(),
+        Kind::CountOrShare => "integer, at least 0, or number between 0 and 1".to_owned(),
         Kind::Boolean => "`true`, `false`".to_owned(),
         Kind::Duration { zero: false } => "duration above 0".to_owned(),
         Kind::Duration { zero: true } => "duration or 0".to_owned(),

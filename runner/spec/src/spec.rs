@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::checkpointing::Checkpointing;
+use super::data::DatasetQuery;
 use super::grid::{Condition, Exclusion, Zip};
 use super::limits::Limits;
 use super::range_tests::RangeTests;
@@ -100,9 +101,27 @@ impl Spec {
         self.texts(|path| path == "model.plugin")
     }
 
-    /// Names of the datasets that the plan needs to know of.
-    pub fn datasets(&self) -> BTreeSet<String> {
-        self.texts(|path| path == "data.dataset")
+    /// The datasets that the plan needs to know of, in all sizes that any cell may ask for.
+    pub fn datasets(&self) -> BTreeSet<DatasetQuery> {
+        let values = |path: &str| -> Vec<Option<&Value>> {
+            let policies = self.policies.iter().flat_map(|policy| &policy.settings);
+            let optimizers = self.optimizers.iter().flat_map(|optimizer| &optimizer.settings);
+            let all = self.settings.iter().chain(policies).chain(optimizers);
+            let of_path = all.filter(|setting| &*setting.path == path).flat_map(|setting| &setting.values);
+            let mut found: Vec<Option<&Value>> = of_path.map(|(value, _)| Some(value)).collect();
+            // Others may override it where nothing is said in common.
+            if !self.settings.iter().any(|setting| &*setting.path == path) {
+                found.push(None);
+            }
+            found
+        };
+        let mut queries = vec![DatasetQuery::default()];
+        for key in DatasetQuery::KEYS {
+            let values = values(&format!("data.{key}"));
+            queries =
+                queries.iter().flat_map(|query| values.iter().map(|value| query.clone().with(key, *value))).collect();
+        }
+        queries.into_iter().filter(|query| !query.name.is_empty()).collect()
     }
 
     /// The columns of files that `table` schedules read.

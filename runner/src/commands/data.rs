@@ -1,12 +1,15 @@
 //! `clr-run data`
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clr_dataset::{Dataset, DatasetError, Places};
+use clr_spec::{DatasetQuery, Fit};
 use clr_terminal::terminal::Terminal;
 
-use crate::cli::{DataCommand, SearchArgs};
+use crate::cli::{DataCommand, FitArgs, SearchArgs};
 use crate::console::{print, tell};
 use crate::gather::Search;
 use crate::ready::{data_roots, search};
@@ -17,23 +20,69 @@ pub fn data(command: &DataCommand) -> anyhow::Result<ExitCode> {
         DataCommand::List { search: args } => {
             write!(io::stdout(), "{}", show::datasets(&search(args).data, &Terminal::stdout()))?;
         }
-        DataCommand::Info { name, search } => info(name, search)?,
+        DataCommand::Info { name, png, fit, search } => info(name, png.as_deref(), *fit, search)?,
+        DataCommand::Prepare { name, size, fit, search } => prepare(name, *size, *fit, search)?,
         DataCommand::Fetch { name, search } => fetch(name, search)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn info(name: &str, args: &SearchArgs) -> anyhow::Result<()> {
-    let Search { data: roots, cache, plugins } = search(args);
-    let dataset = clr_dataset::open(name, &roots, cache.as_deref()).map_err(|error| {
-        let is_plugin = plugins.list().iter().any(|found| found.name == *name);
-        match arguments::other_kind(name, false, is_plugin) {
-            Some(other) => anyhow::anyhow!("no dataset `{name}`: {other}"),
-            None => error.into(),
+fn info(name: &str, png: Option<&Path>, fit: FitArgs, args: &SearchArgs) -> anyhow::Result<()> {
+    let query = query(name, fit);
+    let dataset = match open(&query, args) {
+        Ok(dataset) => dataset,
+        // Images of different sizes are no set, but there is much to say of them.
+        Err(error)
+            if matches!(error, DatasetError::Images { .. } | DatasetError::Malformed { .. }) && png.is_none() =>
+        {
+            let source = clr_dataset::search::locate(&query, Path::new(""), &search(args).data)?;
+            let survey = source.survey().ok().flatten().filter(|survey| survey.sizes.len() > 1 && query.is_as_it_is());
+            let Some(survey) = survey else { return Err(error.into()) };
+            write!(io::stdout(), "{}", show::survey(name, &source, &survey, &Terminal::stdout()))?;
+            return Ok(());
         }
-    })?;
-    dataset.notes.iter().for_each(|note| tell("note", note));
-    Ok(write!(io::stdout(), "{}", show::dataset(&dataset, &Terminal::stdout()))?)
+        Err(error) => {
+            let is_plugin = search(args).plugins.list().iter().any(|found| found.name == *name);
+            return Err(match arguments::other_kind(name, false, is_plugin) {
+                Some(other) => anyhow::anyhow!("no dataset `{name}`: {other}"),
+                None => error.into(),
+            });
+        }
+    };
+    tell_notes(&dataset);
+    write!(io::stdout(), "{}", show::dataset(&dataset, &Terminal::stdout()))?;
+    if let Some(path) = png {
+        std::fs::write(path, clr_dataset::contact_sheet(&dataset)?).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn prepare(name: &str, size: Option<u32>, fit: FitArgs, args: &SearchArgs) -> anyhow::Result<()> {
+    let fit = FitArgs { resize: fit.resize.or(size), crop: fit.crop.or(size), ..fit };
+    let query = query(name, fit);
+    let dataset = open(&query, args)?;
+    tell_notes(&dataset);
+    let cache = search(args).cache;
+    let is_kept = dataset.train.images.is_mapped();
+    let cache = cache.filter(|_| is_kept).context("the cache cannot be written: set CLR_CACHE to a folder that can")?;
+    let bytes = dataset.train.images.len() + dataset.test.images.len();
+    Ok(write!(io::stdout(), "{}", show::prepared(&query, &dataset, bytes as u64, &cache))?)
+}
+
+fn query(name: &str, FitArgs { resize, crop, exif_orientation, test }: FitArgs) -> DatasetQuery {
+    DatasetQuery { name: name.to_owned(), fit: Fit { exif_orientation, resize, crop }, test }
+}
+
+fn open(query: &DatasetQuery, args: &SearchArgs) -> Result<Dataset, DatasetError> {
+    let Search { data: roots, cache, .. } = search(args);
+    let places = Places { folder: Path::new(""), roots: &roots, cache: cache.as_deref() };
+    clr_dataset::open_query(query, places, clr_dataset::Check::All)
+}
+
+/// Of damage that was mended. Remarks on images stand in what is printed.
+fn tell_notes(dataset: &Dataset) {
+    let is_remark = |note: &str| dataset.remarks.iter().any(|remark| note.ends_with(remark.as_str()));
+    dataset.notes.iter().filter(|note| !is_remark(note)).for_each(|note| tell("note", note));
 }
 
 fn fetch(name: &str, args: &SearchArgs) -> anyhow::Result<()> {

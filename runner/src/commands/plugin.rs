@@ -19,10 +19,14 @@ pub fn plugin(command: &PluginCommand) -> anyhow::Result<ExitCode> {
     match command {
         PluginCommand::List { search: args, isolation: kind } => {
             let plugins = search(args).plugins;
-            write!(io::stdout(), "{}", show::plugins(&plugins, &isolation(*kind, args)?, &Terminal::stdout()))?;
+            write!(
+                io::stdout(),
+                "{}",
+                show::plugins(&plugins, &isolation(*kind, Path::new(""), args)?, &Terminal::stdout())
+            )?;
         }
         PluginCommand::Info { name, search: args, isolation: kind } => {
-            let (plugins, isolation) = (search(args).plugins, isolation(*kind, args)?);
+            let (plugins, isolation) = (search(args).plugins, isolation(*kind, Path::new(""), args)?);
             let path = Path::new(name);
             let known = match Place::of(path) {
                 Place::Library => Known::of_file(path, &isolation, Limits::default()),

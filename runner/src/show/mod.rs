@@ -12,7 +12,7 @@ mod status;
 mod verify;
 
 pub use compare::comparison;
-pub use data::{DownloadBar, dataset, datasets};
+pub use data::{DownloadBar, dataset, datasets, prepared, survey};
 pub use evaluate::evaluated;
 pub use plan::{plan, range_tests_ahead};
 pub use plugin::{plugin, plugins};

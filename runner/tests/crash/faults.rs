@@ -224,7 +224,8 @@ impl Train for Fused {
         assert_eq!(plan.groups.len(), 1);
         let resources = Resources::new(&plan, gathered.plugins, &gathered.datasets).unwrap();
         let program = if faults { with_faults(world) } else { env!("CARGO_BIN_EXE_clr-run").into() };
-        let isolation = Isolation::Process(Launch { program, roots, cache, checked: Vec::new() });
+        let isolation =
+            Isolation::Process(Launch { program, folder: PathBuf::new(), roots, cache, checked: Vec::new() });
         let layout = Layout { lanes: vec![4], isolation, ..Layout::cpu(1, 1) };
         let run = recipe::of_run(
             RunInfo { spec: KeptSpec { text: text.clone(), ..KeptSpec::default() }, ..RunInfo::default() },

@@ -141,7 +141,8 @@ fn after_a_death_there_is_no_session_and_another_worker_helps() {
 
 #[track_caller]
 fn check_not_started(program: &str, expected: &str) {
-    let launch = Launch { program: program.into(), roots: Vec::new(), cache: None, checked: Vec::new() };
+    let (folder, roots, checked) = (PathBuf::new(), Vec::new(), Vec::new());
+    let launch = Launch { program: program.into(), folder, roots, cache: None, checked };
     let Err(Death::NotStarted(problem)) = Worker::start(&launch, Limits::default()) else { panic!("it started") };
     assert!(problem.contains(expected), "{problem}");
 }

@@ -57,6 +57,7 @@ impl Prepared {
 
     pub fn launch(&self) -> Launch {
         Launch {
+            folder: PathBuf::new(),
             program: self.program.clone(),
             roots: vec![self.world.path("data")],
             cache: Some(self.world.path("cache")),

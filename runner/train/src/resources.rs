@@ -6,6 +6,7 @@ use clr_dataset::Dataset;
 use clr_dataset::order::SamplerError;
 use clr_host::{Footprint, HostError, Lane, SessionConfig};
 use clr_plan::{Plan, Shape, Trial};
+use clr_spec::DatasetQuery;
 use clr_worker::Known;
 
 use super::feed::Feed;
@@ -31,7 +32,7 @@ impl Resources {
     pub fn new(
         plan: &Plan,
         plugins: BTreeMap<String, Known>,
-        datasets: &BTreeMap<String, Dataset>,
+        datasets: &BTreeMap<DatasetQuery, Dataset>,
     ) -> Result<Resources, SamplerError> {
         let mut feeds: Vec<Feed> = Vec::new();
         for group in &plan.groups {

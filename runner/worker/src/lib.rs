@@ -57,6 +57,8 @@ pub enum Isolation {
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub program: PathBuf,
+    /// The folder of the spec: paths of datasets are relative to it.
+    pub folder: PathBuf,
     /// Folders that hold datasets.
     pub roots: Vec<PathBuf>,
     /// The folder of decoded datasets.
@@ -77,9 +79,9 @@ impl Isolation {
 
 impl Launch {
     /// Workers of the program that runs: the same file, even where another has taken its place on the disk.
-    pub fn this_program(roots: Vec<PathBuf>, cache: Option<PathBuf>) -> io::Result<Launch> {
+    pub fn this_program(folder: PathBuf, roots: Vec<PathBuf>, cache: Option<PathBuf>) -> io::Result<Launch> {
         let itself = Path::new("/proc/self/exe");
         let program = if itself.exists() { itself.to_owned() } else { std::env::current_exe()? };
-        Ok(Launch { program, roots, cache, checked: Vec::new() })
+        Ok(Launch { program, folder, roots, cache, checked: Vec::new() })
     }
 }

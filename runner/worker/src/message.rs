@@ -12,6 +12,7 @@ use std::sync::Arc;
 use clr_host::{
     Data, Footprint, HostError, Lane, ParameterInfo, PluginInfo, SessionConfig, Split, SplitData, TensorInfo, Transform,
 };
+use clr_spec::DatasetQuery;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,7 @@ use super::frame::{Encoder, Kind, MOST};
 use crate::gpu::GpuInfo;
 
 /// Raised by any change of frames or messages.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// No message is longer, its arrays aside: 64 MiB. It holds text (options, schemas, what went wrong) and names of tensors.
 pub const LONGEST: usize = 1 << 26;
@@ -208,8 +209,10 @@ impl DataSizes {
 /// A dataset by name: the worker opens it itself, so that its pages are shared through the cache file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSource {
-    /// The name in the spec.
-    pub name: String,
+    /// As the spec asks for it.
+    pub query: DatasetQuery,
+    /// Its path is relative to this.
+    pub folder: FilePath,
     /// The digest that it must have.
     pub digest: Option<String>,
     pub roots: Vec<FilePath>,

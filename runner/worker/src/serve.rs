@@ -233,13 +233,14 @@ fn element_count(session: &mut LocalSession, lane: usize, tensor: usize) -> Resu
 
 /// Opens the dataset and takes it apart as the supervisor did.
 fn open_data(source: &DataSource, transform: Transform) -> Result<clr_host::Data, HostError> {
-    let name = &source.name;
+    let name = &source.query.name;
     let failed = |problem: String| HostError::Data { dataset: name.clone(), problem };
     let roots: Vec<PathBuf> = source.roots.iter().cloned().map(Into::into).collect();
     let cache: Option<PathBuf> = source.cache.clone().map(Into::into);
     let check = clr_dataset::Check::Unless(&source.checked);
-    let dataset =
-        clr_dataset::open_checking(name, &roots, cache.as_deref(), check).map_err(|error| failed(error.to_string()))?;
+    let folder: PathBuf = source.folder.clone().into();
+    let places = clr_dataset::Places { folder: &folder, roots: &roots, cache: cache.as_deref() };
+    let dataset = clr_dataset::open_query(&source.query, places, check).map_err(|error| failed(error.to_string()))?;
     if let Some(digest) = &source.digest
         && *digest != dataset.digest
     {

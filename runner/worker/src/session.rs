@@ -25,6 +25,7 @@ pub struct Worker {
     /// None after its death.
     process: Option<Process>,
     limits: Limits,
+    folder: PathBuf,
     roots: Vec<PathBuf>,
     cache: Option<PathBuf>,
     checked: Vec<String>,
@@ -48,8 +49,8 @@ impl Worker {
     ///
     /// [`Death::NotStarted`].
     pub fn start(launch: &Launch, limits: Limits) -> Result<Worker, Death> {
-        let Launch { roots, cache, checked, .. } = launch.clone();
-        Ok(Worker { process: Some(Process::start(launch)?), limits, roots, cache, checked, data: None })
+        let Launch { folder, roots, cache, checked, .. } = launch.clone();
+        Ok(Worker { process: Some(Process::start(launch)?), limits, folder, roots, cache, checked, data: None })
     }
 
     /// True if it can hold another session.
@@ -84,7 +85,8 @@ impl Worker {
             process.limit_memory(self.limits.memory.map(|bytes| bytes.saturating_mul(sizes.lane_count as u64)));
         }
         let source = DataSource {
-            name: data.dataset.clone(),
+            query: data.dataset.clone(),
+            folder: self.folder.as_path().into(),
             digest: data.digest.clone(),
             roots: self.roots.iter().map(|root| root.as_path().into()).collect(),
             cache: self.cache.as_deref().map(Into::into),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clr_host::{Data, Death, Footprint, HostError, Lane, ParameterInfo, Role, SplitData, TensorInfo, Transform};
+use clr_spec::DatasetQuery;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -35,7 +36,8 @@ fn requests() -> Vec<Request> {
         Request::Parameters(open.clone(), (&data).into()),
         Request::Gpus(vec![0, 3]),
         Request::Data(DataSource {
-            name: "cifar10".into(),
+            query: DatasetQuery { test: Some(200_000), ..DatasetQuery::named("cifar10") },
+            folder: path.into(),
             digest: Some("ab12".into()),
             roots: vec![path.into()],
             cache: Some(path.into()),

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use clr_spec::{DatasetQuery, Fit};
 use clr_system::regular;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -113,27 +114,48 @@ struct Metadata {
     state: Option<String>,
     train_count: u64,
     test_count: u64,
+    /// [`Dataset::remarks`].
+    #[serde(default)]
+    remarks: Vec<String>,
 }
 
 impl Entry {
     /// None for a set of which neither files nor a published digest say what it is. A generated set is kept as well:
     /// so all processes share its pages, and a worker does not spend a quarter of a second on it.
-    pub fn new(folder: &Path, name: &str, source: &Source, now: SystemTime) -> Result<Option<Entry>, DatasetError> {
+    pub fn new(
+        folder: &Path,
+        query: &DatasetQuery,
+        source: &Source,
+        now: SystemTime,
+    ) -> Result<Option<Entry>, DatasetError> {
         let files = source.files()?;
-        let digest = super::info(name).and_then(|known| known.digest);
+        let digest = super::info(&query.name).and_then(|known| known.digest);
         if files.is_empty() && digest.is_none() {
             return Ok(None);
         }
-        // Each set of files has its own cache file, so that two copies of a set do not replace each other's.
+        // Each set of files has its own cache file, so that two copies of a set do not replace each other's. A folder of
+        // images keeps its own when images are added.
         let mut place = blake3::Hasher::new();
-        for path in &files {
+        let root = source.labelling_folder().map(Path::to_owned);
+        for path in root.iter().chain(files.iter().filter(|_| root.is_none())) {
             let absolute = std::path::absolute(path).map_err(DatasetError::io(path))?;
             let name = absolute.as_os_str().as_encoded_bytes();
             place.update(&(name.len() as u64).to_le_bytes()).update(name);
         }
+        if let DatasetQuery { fit, test, .. } = query
+            && (*fit != Fit::default() || test.is_some())
+        {
+            place.update(format!("{fit:?} {test:?}").as_bytes());
+        }
+        let name = file_name(query);
         let path = folder.join(format!("{name}-{}.clrdata", &place.finalize().to_hex()[..16]));
-        let origin = Origin::new(files, digest.unwrap_or_default(), now)?;
-        Ok(Some(Entry { path, name: name.to_owned(), origin, now }))
+        let published = match &root {
+            // What folders and files are called says what is in them.
+            Some(root) => names_digest(root, &files),
+            None => digest.unwrap_or_default().to_owned(),
+        };
+        let origin = Origin::new(files, published, now)?;
+        Ok(Some(Entry { path, name, origin, now }))
     }
 
     /// Looks at the source before it is decoded, so that what changes meanwhile is seen the next time.
@@ -197,7 +219,7 @@ impl Entry {
         let temporary = temporary::create(folder, &self.name)?;
         let mut out = BufWriter::with_capacity(1 << 20, &temporary);
         let content = self.origin.content().map_err(io::Error::other)?;
-        write(&mut out, dataset, content, self.origin.state())?;
+        write(&mut out, &self.name, dataset, content, self.origin.state())?;
         out.flush()?;
         drop(out);
         temporary.as_file().sync_all()?;
@@ -206,9 +228,34 @@ impl Entry {
     }
 }
 
-pub fn write(out: &mut impl Write, dataset: &Dataset, content: &str, state: Option<&str>) -> io::Result<()> {
+/// The name of a set in the cache: of a path, its last part.
+fn file_name(query: &DatasetQuery) -> String {
+    if !query.is_path() {
+        return query.name.clone();
+    }
+    let last = query.name.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or("data");
+    let kept = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    last.trim_start_matches('.').chars().map(|c| if kept(c) { c } else { '_' }).take(64).collect()
+}
+
+fn names_digest(root: &Path, files: &[PathBuf]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(file).as_os_str().as_encoded_bytes();
+        hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+pub fn write(
+    out: &mut impl Write,
+    name: &str,
+    dataset: &Dataset,
+    content: &str,
+    state: Option<&str>,
+) -> io::Result<()> {
     let metadata = serde_json::to_vec(&Metadata {
-        name: dataset.name.clone(),
+        name: name.to_owned(),
         digest: dataset.digest.clone(),
         height: dataset.height,
         width: dataset.width,
@@ -220,6 +267,7 @@ pub fn write(out: &mut impl Write, dataset: &Dataset, content: &str, state: Opti
         state: state.map(str::to_owned),
         train_count: dataset.train.count() as u64,
         test_count: dataset.test.count() as u64,
+        remarks: dataset.remarks.clone(),
     })?;
     let mut tables = Vec::new();
     for samples in [&dataset.train, &dataset.test] {
@@ -417,6 +465,7 @@ impl Parsed {
             source: metadata.source,
             checked: None,
             notes: Vec::new(),
+            remarks: metadata.remarks,
         })
     }
 }

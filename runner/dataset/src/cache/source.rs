@@ -31,16 +31,16 @@ const LONGEST_STATES: u64 = 1 << 13;
 /// The files of a source.
 pub(super) struct Origin {
     files: Vec<PathBuf>,
-    /// Stands for the content of a set that has no files.
-    published: &'static str,
+    /// Stands for the content of a set that has no files, and of one whose files' names matter, for these.
+    published: String,
     state: Option<String>,
     content: OnceCell<String>,
 }
 
 impl Origin {
     /// Looks at the files' states, before anything is read.
-    pub fn new(files: Vec<PathBuf>, published: &'static str, now: SystemTime) -> Result<Origin, DatasetError> {
-        let mut states = Some(published.to_owned());
+    pub fn new(files: Vec<PathBuf>, published: String, now: SystemTime) -> Result<Origin, DatasetError> {
+        let mut states = Some(published.clone());
         for path in &files {
             let metadata = std::fs::metadata(path).map_err(DatasetError::io(path))?;
             states = states.zip(state(&metadata, now)).map(|(all, one)| format!("{all}\n{one}"));

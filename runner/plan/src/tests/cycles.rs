@@ -11,7 +11,7 @@ fn trial(iterations: &str, policy: &str) -> Trial {
     let (spec, diagnostics) = parse(&source, &[]);
     assert_eq!(render(&diagnostics, &source), "");
     let mut facts = facts();
-    facts.datasets.get_mut("cifar10").unwrap().as_mut().unwrap().train_count = 5000;
+    facts.datasets.get_mut(&DatasetQuery::named("cifar10")).unwrap().as_mut().unwrap().train_count = 5000;
     match plan(&spec, &facts) {
         Ok(plan) => plan.trials[0].clone(),
         Err(diagnostics) => panic!("{}", render(&diagnostics, &source)),

@@ -35,7 +35,7 @@ impl Golden<'_> {
         let (spec, diagnostics) = parse(&source, &[]);
         assert_eq!(render(&diagnostics, &source), "");
         let mut facts = facts();
-        facts.datasets.get_mut("cifar10").unwrap().as_mut().unwrap().train_count = *images;
+        facts.datasets.get_mut(&DatasetQuery::named("cifar10")).unwrap().as_mut().unwrap().train_count = *images;
         match plan(&spec, &facts) {
             Ok(plan) => plan.trials[0].clone(),
             Err(diagnostics) => panic!("{}", render(&diagnostics, &source)),

@@ -11,7 +11,7 @@ mod reference;
 mod table;
 mod without_data;
 
-use clr_spec::{SourceFile, parse, render};
+use clr_spec::{DatasetQuery, SourceFile, parse, render};
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
@@ -393,9 +393,9 @@ fn a_digest_takes_the_place_of_a_datasets_name() {
         let text = format!("{HEAD}{SGD}{FIXED}").replace("\"cifar10\"", &format!("{dataset:?}"));
         let (spec, _) = parse(&SourceFile { name: String::new(), text }, &[]);
         let mut facts = facts();
-        let mut known = facts.datasets["cifar10"].clone().expect("it is known");
+        let mut known = facts.datasets[&DatasetQuery::named("cifar10")].clone().expect("it is known");
         known.digest = digest.map(str::to_owned);
-        facts.datasets.insert(dataset.to_owned(), Ok(known));
+        facts.datasets.insert(DatasetQuery::named(dataset), Ok(known));
         plan(&spec, &facts).expect("it is a good spec").trials[0].id
     };
     assert_eq!(id("cifar10", Some("aa")), id("renamed", Some("aa")));

@@ -649,7 +649,7 @@ fn a_long_reason_stands_below_what_is_underlined() {
     let reason =
         "dataset `cifar10` was not found; looked for\n  /data: a, b\n  /usr/share/datasets: c\nget it with `x`";
     let mut facts = facts();
-    facts.datasets.insert("cifar10".to_owned(), Err(NoDataset::Unreadable(reason.to_owned())));
+    facts.datasets.insert(DatasetQuery::named("cifar10"), Err(NoDataset::Unreadable(reason.to_owned())));
     let diagnostics = plan(&parse(&source, &[]).0, &facts).unwrap_err();
     expect![[r#"
         error[spec::dataset]: the dataset `cifar10` could not be read
@@ -977,7 +977,7 @@ fn a_split_of_a_few_images_is_a_warning() {
     assert_eq!(warning.title, "the validation split has 40 images");
     assert_eq!(warning.text, "each is 2.5% of its accuracy");
     let mut facts = facts();
-    if let Some(Ok(cifar)) = facts.datasets.get_mut("cifar10") {
+    if let Some(Ok(cifar)) = facts.datasets.get_mut(&DatasetQuery::named("cifar10")) {
         cifar.test_count = 20;
     }
     let source = SourceFile { name: "a.toml".to_owned(), text: format!("{HEAD}{FIXED}{SGD}") };
@@ -999,7 +999,7 @@ fn classes_without_images_are_a_warning() {
     let source = SourceFile { name: "a.toml".to_owned(), text: format!("{HEAD}{FIXED}{SGD}") };
     let warnings = |train: Vec<u64>, test: Vec<u64>| {
         let mut facts = facts();
-        if let Some(Ok(cifar)) = facts.datasets.get_mut("cifar10") {
+        if let Some(Ok(cifar)) = facts.datasets.get_mut(&DatasetQuery::named("cifar10")) {
             cifar.class_counts = Some(ClassCounts { train, test });
         }
         let warnings = plan(&parse(&source, &[]).0, &facts).unwrap().warnings;
@@ -1026,8 +1026,8 @@ fn the_specs_of_the_repository_have_only_warnings_that_are_true() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let source = SourceFile { name, text: std::fs::read_to_string(path).unwrap() };
         let mut facts = facts();
-        let shapes = facts.datasets["cifar10"].clone();
-        facts.datasets.insert("shapes".to_owned(), shapes);
+        let shapes = facts.datasets[&DatasetQuery::named("cifar10")].clone();
+        facts.datasets.insert(DatasetQuery::named("shapes"), shapes);
         if let Some(Ok(cifar)) = facts.plugins.get_mut("cifar") {
             let sigmoid = ModelFacts { name: "cifar10_full_sigmoid".to_owned(), ..cifar.models[0].clone() };
             cifar.models.push(sigmoid);

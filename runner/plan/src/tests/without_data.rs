@@ -10,7 +10,7 @@ fn absent(body: &str) -> (SourceFile, clr_spec::Spec, Vec<clr_spec::Diagnostic>,
     let (spec, problems) = parse(&source, &[]);
     let mut facts = facts_for(&spec);
     let looked = "dataset `flowers` was not found; looked for\n  /data: flowers/*.parquet";
-    facts.datasets.insert("flowers".to_owned(), Err(NoDataset::Absent(looked.to_owned())));
+    facts.datasets.insert(DatasetQuery::named("flowers"), Err(NoDataset::Absent(looked.to_owned())));
     (source, spec, problems, facts)
 }
 
