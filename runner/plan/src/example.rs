@@ -121,6 +121,11 @@ pub fn facts() -> Facts {
 /// [`facts`], and of the parameters of the models that a spec has groups of: those of cifar10_full, and one more of `old`.
 pub fn facts_for(spec: &Spec) -> Facts {
     let mut facts = facts();
+    // What lies at a path might be anything.
+    for query in spec.datasets().into_iter().filter(|query| query.is_path()) {
+        let known = facts.datasets[&DatasetQuery::named("cifar10")].clone();
+        facts.datasets.insert(query, known);
+    }
     let parameter = |(name, value_count, lr_mult, decay_mult): (&str, u64, f32, f32)| ParameterFacts {
         name: name.to_owned(),
         value_count,

@@ -576,3 +576,31 @@ fn accumulate_is_an_axis_whose_values_train_in_groups_of_their_own() {
     let sizes: Vec<u32> = plan.groups.iter().map(|group| group.shape.data.update_size()).collect();
     assert_eq!(sizes, [100, 400]);
 }
+
+#[test]
+fn a_share_held_out_for_validation_is_the_trial_that_its_number_is() {
+    let id = |validation: &str| {
+        let text =
+            format!("{HEAD}\n").replace("batch_size = 100", &format!("batch_size = 100\nvalidation = {validation}"));
+        let plan =
+            planned(&format!("{text}[policies.p]\nkind = \"fixed\"\nbase_lr = 0.1\n[optimizers.o]\nkind = \"sgd\"\n"));
+        (plan.trials[0].id, plan.trials[0].shape.data.validation_count)
+    };
+    assert_eq!(id("0.1"), id("5000"));
+    assert_eq!(id("0.1").1, 5000);
+    assert_ne!(id("0.1").0, id("0").0);
+}
+
+#[test]
+fn how_images_are_brought_to_one_size_is_a_setting_where_it_is_said_and_only_there() {
+    let names = |data: &str| -> Vec<String> {
+        let text = HEAD.replace("dataset = \"cifar10\"", data);
+        let plan =
+            planned(&format!("{text}[policies.p]\nkind = \"fixed\"\nbase_lr = 0.1\n[optimizers.o]\nkind = \"sgd\"\n"));
+        let columns = plan.settings.iter().map(|column| column.name.clone());
+        columns.filter(|name| name.starts_with("data.")).collect()
+    };
+    assert!(names("dataset = \"cifar10\"").is_empty());
+    let all = "dataset = \"./flowers\"\nresize = 40\ncrop = 32\nexif_orientation = true\ntest = 0.25";
+    assert_eq!(names(all), ["data.resize", "data.crop", "data.exif_orientation", "data.test"]);
+}

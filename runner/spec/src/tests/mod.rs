@@ -18,7 +18,7 @@ fn what_must_be_gathered_is_known() {
     let (spec, diagnostics) = parse(&source(&text), &[]);
     assert_eq!(diagnostics, []);
     assert_eq!(spec.plugins().into_iter().collect::<Vec<_>>(), ["cifar", "other"]);
-    assert_eq!(spec.datasets().into_iter().collect::<Vec<_>>(), ["cifar10", "shapes"]);
+    assert_eq!(spec.datasets().into_iter().collect::<Vec<_>>(), ["cifar10", "shapes"].map(DatasetQuery::named));
     let tables: Vec<TableColumn> = spec.tables().into_iter().collect();
     let expected = [("lr.csv", "policy", None), ("m.csv", "optimizer.momentum", Some("b"))];
     assert_eq!(tables, expected.map(|(file, schedule, column)| TableColumn::new(file, schedule, column)));
@@ -227,4 +227,37 @@ fn set_says_the_toml_to_write() {
     check_one(GOOD, &["lr=1e-5,1e-6"], &no_table("lr"), "write `--set 'policies.tri.base_lr=[1e-5, 1e-6]'`");
     check_one(GOOD, &["max_lr=0.1"], &no_table("max_lr"), "write `--set policies.tri.max_lr=0.1`");
     check_one(GOOD, &["batch_size=10"], &no_table("batch_size"), "write `--set data.batch_size=10`");
+}
+
+#[test]
+fn a_dataset_is_asked_for_in_every_size_that_a_cell_may_have() {
+    let data = "dataset = [\"./flowers\", \"shapes\"]\nresize = [32, 64]\ntest = 0.25";
+    let text = GOOD.replace("dataset = \"cifar10\"", data);
+    let (spec, problems) = parse(&source(&text), &[]);
+    assert_eq!(problems, []);
+    let found: Vec<_> = spec
+        .datasets()
+        .into_iter()
+        .map(|query| (query.is_path(), query.name, query.fit.resize, query.fit.crop, query.test))
+        .collect();
+    let expected = [("./flowers", 32), ("./flowers", 64), ("shapes", 32), ("shapes", 64)]
+        .map(|(name, resize)| (name == "./flowers", name.to_owned(), Some(resize), None, Some(250_000)));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_has_a_slash_or_ends_like_a_file_of_data_is_a_path() {
+    for (name, expected) in [
+        ("cifar10", false),
+        ("my-set.v2", false),
+        ("./flowers", true),
+        ("../flowers", true),
+        ("data/flowers", true),
+        ("/data/flowers", true),
+        (".", true),
+        ("digits.npz", true),
+        ("labels.CSV", true),
+    ] {
+        assert_eq!(DatasetQuery::named(name).is_path(), expected, "{name}");
+    }
 }
