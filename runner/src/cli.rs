@@ -583,9 +583,9 @@ pub struct FitArgs {
     /// Turn images as their EXIF data says (`data.exif_orientation`).
     #[arg(long)]
     pub exif_orientation: bool,
-    /// The share that becomes the test set of a dataset without one (`data.test`).
+    /// The share that becomes the test set of a dataset without one (`data.test_share`).
     #[arg(long, value_name = "SHARE", value_parser = share)]
-    pub test: Option<u32>,
+    pub test_share: Option<u32>,
 }
 
 /// A side of images, as in a spec.

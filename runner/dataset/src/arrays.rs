@@ -38,8 +38,11 @@ enum Of {
     All,
 }
 
+/// What an array is.
+type Key = (Of, Role);
+
 /// What an array is, by its name without an ending.
-fn role(name: &str) -> Option<(Of, Role)> {
+fn role(name: &str) -> Option<Key> {
     let name = name.to_ascii_lowercase();
     let (mut role, mut of) = (None, Of::All);
     for word in name.split(['_', '-', '.', ' ']) {
@@ -74,7 +77,7 @@ fn has_extension(path: &Path, wanted: &str) -> bool {
 }
 
 /// The `.npy` files of a folder whose names say what they are.
-fn npy_files(folder: &Path) -> Result<Vec<(PathBuf, (Of, Role))>, DatasetError> {
+fn npy_files(folder: &Path) -> Result<Vec<(PathBuf, Key)>, DatasetError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(DatasetError::io(folder))? {
         let path = entry.map_err(DatasetError::io(folder))?.path();

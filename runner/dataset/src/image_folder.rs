@@ -220,7 +220,7 @@ fn list(folder: &Path) -> Result<Vec<(PathBuf, bool)>, DatasetError> {
         let path = entry.path();
         // Asked of the entry itself, which costs nothing, unless it is a link.
         let is_folder =
-            entry.file_type().map_or(false, |kind| if kind.is_symlink() { path.is_dir() } else { kind.is_dir() });
+            entry.file_type().is_ok_and(|kind| if kind.is_symlink() { path.is_dir() } else { kind.is_dir() });
         entries.push((path, is_folder));
     }
     entries.sort_by(|(a, _), (b, _)| a.file_name().cmp(&b.file_name()));

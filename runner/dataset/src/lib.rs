@@ -123,7 +123,7 @@ pub fn open_query(query: &DatasetQuery, places: Places<'_>, check: Check<'_>) ->
 }
 
 fn decode(query: &DatasetQuery, source: &search::Source) -> Result<Dataset, DatasetError> {
-    let DatasetQuery { name, fit, test } = query;
+    let DatasetQuery { name, fit, test_share } = query;
     let shown = source.to_string();
     let mut decoded = match info(name) {
         // Its published size is what it has before it is made to fit.
@@ -135,18 +135,19 @@ fn decode(query: &DatasetQuery, source: &search::Source) -> Result<Dataset, Data
         None => source.decode(name, fit)?,
     };
     decoded.check_classes(&shown)?;
-    match test {
+    match test_share {
         None if decoded.test.labels.is_empty() => {
             decoded.hold_out(TEST_SHARE);
             decoded.notes.push(format!(
-                "there is no test set: {} images, {}% of each class, were held out as one (`data.test` sets the share)",
+                "there is no test set: {} images, {}% of each class, were held out as one (`data.test_share` sets the share)",
                 decoded.test.labels.len(),
                 100.0 * TEST_SHARE
             ));
         }
         Some(share) if decoded.test.labels.is_empty() => decoded.hold_out(f64::from(*share) / 1e6),
         Some(_) => {
-            let expected = "no test set of its own, since `data.test` asks for one to be taken off the training images";
+            let expected =
+                "no test set of its own, since `data.test_share` asks for one to be taken off the training images";
             let found = format!("{} test images", decoded.test.labels.len());
             return Err(DatasetError::malformed(shown, Place::File, expected, found));
         }

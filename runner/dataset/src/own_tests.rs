@@ -143,8 +143,8 @@ const FORMATS: [(&str, Write, &str); 6] = [
     ("parquet", parquet, "."),
 ];
 
-fn open_at(root: &Path, name: &str, fit: Fit, test: Option<u32>) -> Result<Dataset, DatasetError> {
-    let query = DatasetQuery { name: name.to_owned(), fit, test };
+fn open_at(root: &Path, name: &str, fit: Fit, test_share: Option<u32>) -> Result<Dataset, DatasetError> {
+    let query = DatasetQuery { name: name.to_owned(), fit, test_share };
     open_query(&query, Places { folder: root, roots: &[], cache: None }, Check::All)
 }
 
@@ -410,7 +410,8 @@ fn a_share_of_each_class_becomes_the_test_set_where_there_is_none_and_it_is_said
     }
     let found = open_it(root.path(), ".").unwrap();
     assert_eq!((found.train.class_counts(3), found.test.class_counts(3)), (vec![16, 8, 1], vec![4, 2, 1]));
-    let said = "there is no test set: 7 images, 20% of each class, were held out as one (`data.test` sets the share)";
+    let said =
+        "there is no test set: 7 images, 20% of each class, were held out as one (`data.test_share` sets the share)";
     assert_eq!(found.remarks, [said]);
     let half = open_at(root.path(), ".", Fit::default(), Some(500_000)).unwrap();
     assert_eq!((half.train.class_counts(3), half.test.class_counts(3)), (vec![10, 5, 1], vec![10, 5, 1]));
@@ -439,7 +440,7 @@ fn images_of_any_size_become_those_that_are_asked_for_and_each_size_has_its_own_
     let cache = root.path().join("cache");
     let open = |resize, crop| {
         let fit = Fit { resize, crop, ..Fit::default() };
-        let query = DatasetQuery { name: "./set".to_owned(), fit, test: None };
+        let query = DatasetQuery { name: "./set".to_owned(), fit, test_share: None };
         open_query(&query, Places { folder: root.path(), roots: &[], cache: Some(&cache) }, Check::All)
     };
     let found = open(Some(8), Some(6)).unwrap();

@@ -69,13 +69,8 @@ pub fn at(name: &str, path: &Path) -> Result<Source, DatasetError> {
 }
 
 fn as_file(path: &Path) -> Option<Source> {
-    let formats: [(fn(&Path) -> bool, fn(PathBuf) -> Source); 4] = [
-        (parquet_images::is_in, Source::Parquet),
-        (arrays::is_at, Source::Arrays),
-        (image_table::is_at, Source::Table),
-        (shards::is_at, Source::Shards),
-    ];
-    formats.iter().find(|(is_it, _)| is_it(path)).map(|(_, source)| source(path.to_owned()))
+    let sources = [Source::Parquet, Source::Arrays, Source::Table, Source::Shards];
+    sources.into_iter().map(|source| source(path.to_owned())).find(Source::is_there)
 }
 
 /// The dataset that a folder is, if it is one.

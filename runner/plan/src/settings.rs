@@ -104,14 +104,14 @@ pub fn columns(trials: &[Trial], facts: &Facts) -> Vec<Axis> {
 /// The settings of a trial that [`FIXED`] lacks, by the names of their columns.
 pub fn of(trial: &Trial) -> Vec<(String, AxisValue)> {
     let mut settings = Settings(Vec::with_capacity(24));
-    let DatasetQuery { fit, test, .. } = trial.shape.data.dataset;
+    let DatasetQuery { fit, test_share, .. } = trial.shape.data.dataset;
     for (name, side) in [("data.resize", fit.resize), ("data.crop", fit.crop)] {
         settings.0.extend(side.map(|side| (name.to_owned(), AxisValue::Integer(side.into()))));
     }
     if fit.exif_orientation {
         settings.push("data.exif_orientation", AxisValue::Boolean(true));
     }
-    settings.0.extend(test.map(|share| ("data.test".to_owned(), AxisValue::Float(f64::from(share) / 1e6))));
+    settings.0.extend(test_share.map(|share| ("data.test_share".to_owned(), AxisValue::Float(f64::from(share) / 1e6))));
     let is_option = |name: &str| name != "precision" && name != "accumulate";
     for (name, value) in object(&trial.shape.model_json).iter().filter(|(name, _)| is_option(name)) {
         settings.add(&format!("model.{name}"), value);

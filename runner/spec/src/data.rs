@@ -23,7 +23,7 @@ pub struct DatasetQuery {
     pub name: String,
     pub fit: Fit,
     /// The share of images that become the test set where there is none, in millionths.
-    pub test: Option<u32>,
+    pub test_share: Option<u32>,
 }
 
 /// Endings of files that are datasets, so that a name that has one is a path.
@@ -36,7 +36,7 @@ impl DatasetQuery {
     }
 
     /// The keys of `[data]` that it consists of.
-    pub const KEYS: [&'static str; 5] = ["dataset", "resize", "crop", "exif_orientation", "test"];
+    pub const KEYS: [&'static str; 5] = ["dataset", "resize", "crop", "exif_orientation", "test_share"];
 
     /// The same with the value of one of the [`DatasetQuery::KEYS`], or without one.
     #[must_use]
@@ -47,9 +47,9 @@ impl DatasetQuery {
             "resize" => self.fit.resize = integer(),
             "crop" => self.fit.crop = integer(),
             "exif_orientation" => self.fit.exif_orientation = matches!(value, Some(Value::Boolean(true))),
-            "test" => {
+            "test_share" => {
                 let share = if let Some(Value::Number(share)) = value { Some(share * 1e6) } else { None };
-                self.test = share.map(|millionths| millionths.round() as u32);
+                self.test_share = share.map(|millionths| millionths.round() as u32);
             }
             _ => {}
         }
@@ -58,7 +58,7 @@ impl DatasetQuery {
 
     /// True if nothing is done to its images, and none of them become a test set.
     pub fn is_as_it_is(&self) -> bool {
-        self.fit == Fit::default() && self.test.is_none()
+        self.fit == Fit::default() && self.test_share.is_none()
     }
 
     /// True if the name is a path: it has a slash, or begins with a dot, or ends like a file of data.

@@ -623,12 +623,22 @@ pub static FOREIGN: &[Foreign] = &[
     ),
     at(
         SECTION,
+        &["test_size", "test_split", "test_fraction", "test_pct"],
+        "write `data.test_share` where a dataset has no test set of its own, `data.test` to use some of its images only",
+    ),
+    at(
+        SECTION,
+        &["image_size", "img_size", "input_size", "resize_to", "imsize"],
+        "write `data.resize`, the shorter side, and `data.crop`, the side of the square that is cut from the middle",
+    ),
+    at(
+        SECTION,
         &["mirror", "hflip", "horizontal_flip", "random_flip", "RandomHorizontalFlip", "flip_lr"],
         "write `data.flip = true`",
     ),
     at(
         SECTION,
-        &["crop_size", "padding", "random_crop", "RandomCrop", "crop", "crop_padding"],
+        &["crop_size", "padding", "random_crop", "RandomCrop", "crop_padding"],
         "write `data.pad = 4`: zeros around the image, then a random crop back to its size",
     ),
     at(

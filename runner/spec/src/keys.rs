@@ -215,7 +215,7 @@ pub static DATA: Section = Section {
         )
         .boolean(false),
         Key::new(
-            "test",
+            "test_share",
             Kind::Number(Range::Share),
             "The share of images of each class that become the test set of a dataset that has none. If absent, 0.2 of such a \
              dataset.",
@@ -291,7 +291,7 @@ dataset          = "./flowers"   # flowers/rose/1.jpg, flowers/tulip/2.png, ..
 resize           = 72
 crop             = 64
 exif_orientation = true
-test             = 0.2
+test_share       = 0.2
 validation       = 0.1
 batch_size       = 32"#,
     ],

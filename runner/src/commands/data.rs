@@ -69,8 +69,8 @@ fn prepare(name: &str, size: Option<u32>, fit: FitArgs, args: &SearchArgs) -> an
     Ok(write!(io::stdout(), "{}", show::prepared(&query, &dataset, bytes as u64, &cache))?)
 }
 
-fn query(name: &str, FitArgs { resize, crop, exif_orientation, test }: FitArgs) -> DatasetQuery {
-    DatasetQuery { name: name.to_owned(), fit: Fit { exif_orientation, resize, crop }, test }
+fn query(name: &str, FitArgs { resize, crop, exif_orientation, test_share }: FitArgs) -> DatasetQuery {
+    DatasetQuery { name: name.to_owned(), fit: Fit { exif_orientation, resize, crop }, test_share }
 }
 
 fn open(query: &DatasetQuery, args: &SearchArgs) -> Result<Dataset, DatasetError> {

@@ -118,8 +118,8 @@ pub fn prepared(query: &DatasetQuery, dataset: &Dataset, bytes: u64, cache: &Pat
     if query.fit.exif_orientation {
         let _ = writeln!(out, "exif_orientation = true");
     }
-    if let Some(share) = query.test {
-        let _ = writeln!(out, "test    = {}", f64::from(share) / 1e6);
+    if let Some(share) = query.test_share {
+        let _ = writeln!(out, "test_share = {}", f64::from(share) / 1e6);
     }
     out
 }

@@ -36,7 +36,7 @@ fn requests() -> Vec<Request> {
         Request::Parameters(open.clone(), (&data).into()),
         Request::Gpus(vec![0, 3]),
         Request::Data(DataSource {
-            query: DatasetQuery { test: Some(200_000), ..DatasetQuery::named("cifar10") },
+            query: DatasetQuery { test_share: Some(200_000), ..DatasetQuery::named("cifar10") },
             folder: path.into(),
             digest: Some("ab12".into()),
             roots: vec![path.into()],

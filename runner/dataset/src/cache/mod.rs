@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use clr_spec::{DatasetQuery, Fit};
+use clr_spec::DatasetQuery;
 use clr_system::regular;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -142,10 +142,8 @@ impl Entry {
             let name = absolute.as_os_str().as_encoded_bytes();
             place.update(&(name.len() as u64).to_le_bytes()).update(name);
         }
-        if let DatasetQuery { fit, test, .. } = query
-            && (*fit != Fit::default() || test.is_some())
-        {
-            place.update(format!("{fit:?} {test:?}").as_bytes());
+        if !query.is_as_it_is() {
+            place.update(format!("{:?} {:?}", query.fit, query.test_share).as_bytes());
         }
         let name = file_name(query);
         let path = folder.join(format!("{name}-{}.clrdata", &place.finalize().to_hex()[..16]));

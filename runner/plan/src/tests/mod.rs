@@ -601,6 +601,6 @@ fn how_images_are_brought_to_one_size_is_a_setting_where_it_is_said_and_only_the
         columns.filter(|name| name.starts_with("data.")).collect()
     };
     assert!(names("dataset = \"cifar10\"").is_empty());
-    let all = "dataset = \"./flowers\"\nresize = 40\ncrop = 32\nexif_orientation = true\ntest = 0.25";
-    assert_eq!(names(all), ["data.resize", "data.crop", "data.exif_orientation", "data.test"]);
+    let all = "dataset = \"./flowers\"\nresize = 40\ncrop = 32\nexif_orientation = true\ntest_share = 0.25";
+    assert_eq!(names(all), ["data.resize", "data.crop", "data.exif_orientation", "data.test_share"]);
 }

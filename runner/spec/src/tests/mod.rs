@@ -231,14 +231,14 @@ fn set_says_the_toml_to_write() {
 
 #[test]
 fn a_dataset_is_asked_for_in_every_size_that_a_cell_may_have() {
-    let data = "dataset = [\"./flowers\", \"shapes\"]\nresize = [32, 64]\ntest = 0.25";
+    let data = "dataset = [\"./flowers\", \"shapes\"]\nresize = [32, 64]\ntest_share = 0.25";
     let text = GOOD.replace("dataset = \"cifar10\"", data);
     let (spec, problems) = parse(&source(&text), &[]);
     assert_eq!(problems, []);
     let found: Vec<_> = spec
         .datasets()
         .into_iter()
-        .map(|query| (query.is_path(), query.name, query.fit.resize, query.fit.crop, query.test))
+        .map(|query| (query.is_path(), query.name, query.fit.resize, query.fit.crop, query.test_share))
         .collect();
     let expected = [("./flowers", 32), ("./flowers", 64), ("shapes", 32), ("shapes", 64)]
         .map(|(name, resize)| (name == "./flowers", name.to_owned(), Some(resize), None, Some(250_000)));
