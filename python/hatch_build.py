@@ -3,14 +3,19 @@
 They are taken from the folder `CLR_RUN_BUILD`, such as `target/release` after `cargo build --release`, or built first where it
 is not set, which needs Rust. In the wheel, the program is a script and the plugins are data, so that they are installed as
 `PREFIX/bin/clr-run` and `PREFIX/lib/clr-run/plugins/libclr_*.so`, where the program looks for them.
+
+With `CLR_RUN_GLIBC=2.17` they are linked anew with zig (`pip install ziglang cargo-zigbuild`) for systems with that glibc or a later
+one, such as those of clusters. Only the last crate of each is compiled for that.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +33,8 @@ class Binaries(BuildHookInterface):  # type: ignore[misc]
             return
         workspace = Path(self.root).parent
         build = Path(os.environ.get("CLR_RUN_BUILD") or cargo_build(workspace))
+        if glibc := os.environ.get("CLR_RUN_GLIBC"):
+            link_for(glibc, workspace, build)
         program = build / "clr-run"
         plugins = sorted(path for path in build.iterdir() if re.fullmatch(r"libclr_\w+\.(so|dylib)", path.name))
         if not program.is_file() or not plugins:
@@ -48,6 +55,32 @@ def cargo_build(workspace: Path) -> Path:
     return workspace / target / "release"
 
 
+def link_for(glibc: str, workspace: Path, build: Path) -> None:
+    """Links the program and its plugins, which were built in release mode, for an old glibc."""
+    described = subprocess.run(
+        ["cargo", "metadata", "--no-deps", "--format-version=1"], cwd=workspace, check=True, stdout=subprocess.PIPE
+    )
+    libraries = [
+        package["name"]
+        for package in json.loads(described.stdout)["packages"]
+        for target in package["targets"]
+        if "cdylib" in target["crate_types"] and target["name"].startswith("clr_")
+    ]
+    targets = [["-p", "clr-run", "--bin", "clr-run"]]
+    targets += [["-p", name, "--lib", "--crate-type", "cdylib"] for name in libraries]
+    machine = sysconfig.get_platform().removeprefix("linux-")
+    with tempfile.TemporaryDirectory() as folder:
+        # What rustc takes for the compiler that links. cargo-zigbuild turns its options into those of zig.
+        linker = Path(folder) / "zig-cc"
+        linker.write_text(f'#!/bin/sh\nexec cargo-zigbuild zig cc -- -target {machine}-linux-gnu.{glibc} "$@"\n')
+        linker.chmod(0o755)
+        path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+        environment = {**os.environ, "PATH": path, "CARGO_TARGET_DIR": str(build.resolve().parent)}
+        for target in targets:
+            command = ["cargo", "rustc", "--release", "--locked", *target, "--", "-C", f"linker={linker}"]
+            subprocess.run(command, cwd=workspace, check=True, env=environment)
+
+
 def platform(files: list[Path]) -> str:
     """The platform tag of the wheel: on Linux, the oldest glibc that has every symbol which the files need."""
     tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -55,4 +88,7 @@ def platform(files: list[Path]) -> str:
         return tag
     names = (re.findall(rb"\0GLIBC_2\.(\d+)", path.read_bytes()) for path in files)
     minor = max(int(found) for found_in in names for found in found_in)
-    return f"manylinux_2_{minor}_{tag.removeprefix('linux_')}"
+    machine = tag.removeprefix("linux_")
+    # The older name of the same, for older installers.
+    also = f".manylinux2014_{machine}" if minor <= 17 else ""
+    return f"manylinux_2_{max(minor, 17)}_{machine}{also}"

@@ -292,9 +292,12 @@ def test_a_run_that_goes_on_shows_no_row_twice_and_none_is_missing(bowl: Any, tm
         if (tmp_path / "bowl" / "plan.json").exists():
             out = clr_run.read(tmp_path / "bowl", as_=library)
             frame = out.metrics(["trial", "iteration"])
-            frame = frame.collect().to_pandas() if library == "polars" else frame
-            for _, iterations in frame.groupby("trial", observed=True)["iteration"]:
-                assert (iterations.to_numpy() == range(len(iterations))).all()
+            frame = frame.collect() if library == "polars" else frame
+            of_trials: dict[str, list[int]] = {}
+            for trial, iteration in zip(frame["trial"].to_list(), frame["iteration"].to_list()):
+                of_trials.setdefault(trial, []).append(iteration)
+            for iterations in of_trials.values():
+                assert iterations == list(range(len(iterations)))
             looks += 1
     thread.join()
     assert looks > 0
