@@ -99,6 +99,22 @@ pub fn scale(cpu: &Cpu, x: Term<'_>, y: &mut [f32]) {
     );
 }
 
+/// As [`scale`], over the values themselves.
+pub fn scale_in_place(cpu: &Cpu, scale: f32, values: &mut [f32]) {
+    if scale == 1.0 {
+        return;
+    }
+    cpu.for_each_chunk_mut(values, ELEMENTS_PER_CHUNK, |_, values| {
+        cpu.isa().vectorize(
+            #[inline(always)]
+            || match scale {
+                0.0 => values.fill(0.0),
+                scale => values.iter_mut().for_each(|value| *value *= scale),
+            },
+        );
+    });
+}
+
 /// Calls `f` for parts of `y` that stay in the first-level cache, with the same parts of the terms.
 fn for_each_block<const N: usize>(
     cpu: &Cpu,

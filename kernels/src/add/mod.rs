@@ -3,7 +3,7 @@
 mod cpu;
 pub mod cuda;
 
-pub use cpu::{Term, accumulate, accumulate_scaled, forward, forward_scaled, scale};
+pub use cpu::{Term, accumulate, accumulate_scaled, forward, forward_scaled, scale, scale_in_place};
 
 #[cfg(test)]
 mod tests {
@@ -59,6 +59,26 @@ mod tests {
                 [y, sum].concat()
             }) {
                 assert_eq!(result, [&expected[..], &expected].concat(), "{scale_a} {scale_b} {isa:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_scaled_where_they_are_as_elsewhere() {
+        let mut x = values(1, LEN);
+        for scale_x in [1.0, 0.75, 0.0] {
+            x[3] = if scale_x == 0.0 { f32::NAN } else { 0.5 };
+            for (isa, [y, over]) in on_every_cpu(|cpu| {
+                let (mut y, mut over) = (vec![f32::NAN; LEN], x.clone());
+                scale(cpu, Term { values: &x, scale: scale_x }, &mut y);
+                scale_in_place(cpu, scale_x, &mut over);
+                [y, over].concat()
+            })
+            .into_iter()
+            .map(|(isa, result)| (isa, [result[..LEN].to_vec(), result[LEN..].to_vec()]))
+            {
+                let expected: Vec<f32> = x.iter().map(|x| if scale_x == 0.0 { 0.0 } else { scale_x * x }).collect();
+                assert!(y == expected && over == expected, "{scale_x} {isa:?}");
             }
         }
     }

@@ -7,7 +7,7 @@ use clr_kernels::{Activation, add};
 
 use crate::clock::{Clock, Phase};
 use crate::model::Model;
-use crate::op::{Backward, Forward, Pass};
+use crate::op::{Backward, Forward, Op, Pass};
 use crate::program::{Instruction, Operand};
 
 /// Memory that is only used within a step, so that lanes can take turns with it.
@@ -65,9 +65,20 @@ pub(crate) fn run(
     // Empty for what there is none of, and for the images, which are no part of the floats.
     let place =
         |operand: Option<Operand>| operand.and_then(|operand| program.range(operand, pass.batch)).unwrap_or(0..0);
+    // Those of stochastic depth that the batch leaves out.
+    let is_left_out = |depth: usize| matches!(&nodes[depth].op, Op::StochasticDepth(op) if op.scale(pass) == 0.0);
+    let branches_of = |node| std::iter::successors(program.branches[node], |&depth: &usize| program.branches[depth]);
     let mut score = Score { loss: f32::NAN, correct: 0, top5: 0 };
     for (index, instruction) in instructions.iter().enumerate() {
+        let is_skipped = instruction.node().is_some_and(|node| branches_of(node).any(is_left_out));
         clock.time(Phase::Instruction(index), || match *instruction {
+            Instruction::Forward { .. } | Instruction::Accumulate { .. } if is_skipped => {}
+            Instruction::Backward { node, dx, adds, .. } if is_skipped => {
+                gradients[nodes[node].parameters.clone()].fill(0.0);
+                if !adds {
+                    floats[place(dx)].fill(0.0);
+                }
+            }
             Instruction::Forward { node, input, x, x2, y } => {
                 // What lies where the output goes is not read from elsewhere.
                 let elsewhere = |x: Option<Operand>| place(x.filter(|&x| place(Some(x)) != place(Some(y))));

@@ -574,6 +574,119 @@ mod tests {
         assert!(gradients.iter().zip(&others).all(close), "the weights of both losses twice as large");
     }
 
+    /// A residual block, whose branch ends in whatever `end` makes of it.
+    fn block(network: &mut Network, x: Value, end: fn(&mut Network, Value) -> Result<Value, BuildError>) -> Value {
+        let y = second(network, x).unwrap();
+        let y = network.batch_norm("bn", y, TORCH).unwrap();
+        let y = end(network, y).unwrap();
+        network.add("sum", y, x).unwrap()
+    }
+
+    const SURVIVAL: f32 = 0.75;
+
+    fn depth(network: &mut Network, y: Value) -> Result<Value, BuildError> {
+        network.stochastic_depth("depth", y, SURVIVAL)
+    }
+
+    /// Score, gradients and the lane itself after a step of training by `hypers`.
+    fn trained_at(describe: Describe, step: u64, hypers: &Hypers) -> (Measured, Vec<f32>, Lane, Model) {
+        let cpu = Cpu::with_isa(1, Isa::best()).unwrap();
+        let model = model(describe);
+        let (mut lane, mut workspace) = (lane(&model), Workspace::new(&model));
+        // The last layer's parameters are the same whatever stands before it.
+        let last = model.network.parameters().iter().find(|slot| slot.name == "last.weight").unwrap();
+        for (index, weight) in lane.weights[last.range.clone()].iter_mut().enumerate() {
+            *weight = (index % 7) as f32 / 8.0 - 0.375;
+        }
+        lane.weights[last.range.end..].fill(0.25);
+        workspace.floats.fill(f32::NAN);
+        let images = images();
+        let batch = Batch { images: &images, labels: &[0, 1, 2, 3, 0, 1] };
+        let measured = lane.train(&cpu, &model, &mut workspace, batch, hypers, step, &mut NoClock);
+        (measured, workspace.gradients, lane, model)
+    }
+
+    /// The gradients of the parameters whose name begins with one of `names`.
+    fn gradients_of(names: &[&str], gradients: &[f32], model: &Model) -> Vec<u32> {
+        let slots = model.network.parameters().iter();
+        let slots = slots.filter(|slot| names.iter().any(|name| slot.name.starts_with(name)));
+        slots.flat_map(|slot| &gradients[slot.range.clone()]).map(|gradient| gradient.to_bits()).collect()
+    }
+
+    #[test]
+    fn a_branch_of_stochastic_depth_is_there_as_a_whole_or_not_at_all() {
+        const SUM: Describe = |network, x| Ok(block(network, x, |_, y| Ok(y)));
+        const DEPTH: Describe = |network, x| Ok(block(network, x, depth));
+        let hypers = Hypers { lr: 0.5, weight_decay: 0.25, ..STILL };
+        let (mut there, mut left_out) = (0, 0);
+        for step in 0..24 {
+            let (score, gradients, lane, model) = trained_at(DEPTH, step, &hypers);
+            // Of seed 3, which the lanes of these tests have.
+            let coin = clr_rng::Philox::new(3, clr_rng::Stream::Coin).word(step, 0);
+            if clr_rng::uniform(coin) < 1.0 - SURVIVAL {
+                left_out += 1;
+                let (alone, expected, _, shortcut) = trained_at(|_, x| Ok(x), step, &hypers);
+                assert_eq!(score, alone);
+                let rest = ["first", "last"];
+                assert_eq!(gradients_of(&rest, &gradients, &model), gradients_of(&rest, &expected, &shortcut));
+                assert!(gradients_of(&["second", "bn"], &gradients, &model).iter().all(|&gradient| gradient == 0));
+                // Weight decay goes on, and nothing is remembered.
+                let start = self::lane(&model);
+                let slot = &model.network.parameters()[1];
+                assert_eq!(slot.name, "second.weight");
+                for (weight, start) in lane.weights[slot.range.clone()].iter().zip(&start.weights[slot.range.clone()]) {
+                    assert!((weight - (1.0 - 0.5 * 0.25) * start).abs() <= 1e-6 * start.abs());
+                }
+                assert_eq!(lane.buffers, start.buffers);
+            } else {
+                there += 1;
+                let (whole, expected, trained, _) = trained_at(SUM, step, &hypers);
+                assert_eq!((score, &gradients, &lane.buffers), (whole, &expected, &trained.buffers));
+            }
+        }
+        assert!(there > 12 && left_out > 2, "{there} and {left_out}");
+    }
+
+    #[test]
+    fn evaluation_scales_branches_by_their_survival() {
+        let cpu = Cpu::with_isa(1, Isa::best()).unwrap();
+        let images = images();
+        let batch = Batch { images: &images, labels: &[0, 1, 2, 3, 0, 1] };
+        let logits = |describe: Describe, scale: f32| {
+            let model = model(describe);
+            let (mut lane, mut workspace) = (lane(&model), Workspace::new(&model));
+            let slots = model.network.parameters().iter().filter(|slot| slot.name.starts_with("bn"));
+            slots.for_each(|slot| lane.weights[slot.range.clone()].iter_mut().for_each(|weight| *weight *= scale));
+            lane.logits(&cpu, &model, &mut workspace, batch).to_vec()
+        };
+        let found = logits(|network, x| Ok(block(network, x, depth)), 1.0);
+        let expected = logits(|network, x| Ok(block(network, x, |_, y| Ok(y))), SURVIVAL);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{found} instead of {expected}");
+        }
+    }
+
+    /// Each branch has a coin of its own; one within another is left out with it.
+    #[test]
+    fn gradients_through_stochastic_depth_are_those_of_the_loss() {
+        check(|network, x| {
+            let a = second(network, x)?;
+            let a = network.relu(a)?;
+            let a = network.stochastic_depth("a", a, 0.5)?;
+            let x = network.add("sum1", a, x)?;
+            let b = network.batch_norm("bn", x, TORCH)?;
+            let c = network.sigmoid(b)?;
+            let c = network.stochastic_depth("c", c, 0.5)?;
+            let b = network.add("sum2", b, c)?;
+            let b = network.relu(b)?;
+            let b = network.stochastic_depth("b", b, 0.5)?;
+            let x = network.add("sum3", x, b)?;
+            let d = network.sigmoid(x)?;
+            let d = network.stochastic_depth("d", d, 0.5)?;
+            network.concat("both", &[d, x])
+        });
+    }
+
     #[test]
     fn evaluation_drops_nothing_and_leaves_the_lane_as_it_was() {
         let cpu = Cpu::with_isa(1, Isa::best()).unwrap();

@@ -7,7 +7,7 @@ use clr_kernels::conv2d::Algorithm;
 
 use crate::op::{
     Add, BatchNorm, BatchNormOp, Concat, Convolution, ConvolutionOp, Dropout, Linear, LinearOp, Lrn, LrnOp, Op, Pool,
-    PoolOp, SubsampleOp,
+    PoolOp, StochasticDepth, SubsampleOp,
 };
 use crate::parameter::Parameter;
 use crate::shape::Shape;
@@ -191,6 +191,15 @@ impl Network {
         self.subsample(name, input, 1, channels)
     }
 
+    /// Stochastic depth (Huang et al. 2016): in training, the branch is there in a batch with probability `survival`, and otherwise
+    /// zero; evaluation multiplies it by `survival`. What only the branch needs is left out with it: it has no gradients, though
+    /// weight decay and momentum move its weights, and its normalisation remembers nothing of the batch. Its sum with a shortcut is
+    /// [`Network::add`]'s.
+    pub fn stochastic_depth(&mut self, name: &str, branch: Value, survival: f32) -> Result<Value, BuildError> {
+        let op = self.fitted(name, branch, StochasticDepth::new(self.coins().count(), survival))?;
+        Ok(self.push(name, &[branch], self.shape(branch), Op::StochasticDepth(op)))
+    }
+
     /// Every `stride`-th pixel, with zeros behind its channels to make `channels` of them: the shortcut where a residual
     /// network's image shrinks and its channels grow (He et al. 2016, option A).
     pub fn subsample(&mut self, name: &str, input: Value, stride: usize, channels: usize) -> Result<Value, BuildError> {
@@ -275,7 +284,7 @@ impl Network {
         self.logits.map(|logits| (logits, 1.0)).into_iter().chain(self.auxiliary.iter().copied())
     }
 
-    fn is_scored(&self, value: Value) -> bool {
+    pub(crate) fn is_scored(&self, value: Value) -> bool {
         self.losses().any(|(scores, _)| scores == value)
     }
 
@@ -287,6 +296,15 @@ impl Network {
     /// How many values there are, the images and those that fusion did away with among them.
     pub(crate) fn value_count(&self) -> usize {
         self.shapes.len()
+    }
+
+    /// The nodes of stochastic depth, by the numbers of their coins.
+    pub(crate) fn coins(&self) -> impl Iterator<Item = (usize, StochasticDepth)> {
+        let coin = |(index, node): (usize, &Node)| match node.op {
+            Op::StochasticDepth(op) => Some((index, op)),
+            _ => None,
+        };
+        self.nodes.iter().enumerate().filter_map(coin)
     }
 
     /// The nodes that read a value, in order.
@@ -387,6 +405,10 @@ mod tests {
             |network| network.pool("pool1", Value(0), Pool::max(3, 0)).map(drop),
             "layer pool1: a window of 3, stride 0, padding 0: expected a window of 1 to 15, a stride of at least 1, and less \
              padding than window (its input is 5 x 4 x 3)",
+        );
+        check(
+            |network| network.stochastic_depth("depth1", Value(0), 0.0).map(drop),
+            "layer depth1: a survival of 0: expected a number above 0, and at most 1 (its input is 5 x 4 x 3)",
         );
         check(
             |network| network.dropout("drop1", Value(0), 1.0).map(drop),

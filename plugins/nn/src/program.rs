@@ -5,6 +5,8 @@
 //! several nodes read is the sum of what each of them contributes: the last node in the network is the first to contribute, it
 //! writes, and the others add. Operations that work value by value do so in place where nobody else needs what was there.
 //!
+//! Of a batch that leaves out a branch of stochastic depth, what only the branch needs is not run.
+//!
 //! Every value and gradient has a slot, from the first instruction that touches it to the last. Slots whose times do not meet
 //! share memory.
 
@@ -22,6 +24,8 @@ pub(crate) struct Program {
     /// The forward pass and the score.
     pub evaluation: Vec<Instruction>,
     pub logits: Operand,
+    /// For each node, that of the innermost stochastic depth whose branch it is part of: all that it makes goes there.
+    pub branches: Vec<Option<usize>>,
     /// The place at which each slot begins in the memory of floats.
     places: Vec<usize>,
     /// Floats of the largest slot.
@@ -122,6 +126,7 @@ impl Program {
             forward_len,
             evaluation,
             logits,
+            branches: branches(network),
             places,
             largest_slot: lifetimes.iter().map(|lifetime| lifetime.len).max().unwrap_or(0),
             kept: one_after_the_other(slots_len, needs().map(|needs| needs.kept)),
@@ -160,6 +165,17 @@ impl Operand {
 }
 
 impl Instruction {
+    /// The node that it is of; none for a score.
+    pub fn node(&self) -> Option<usize> {
+        match *self {
+            Instruction::Forward { node, .. }
+            | Instruction::Backward { node, .. }
+            | Instruction::Copy { node, .. }
+            | Instruction::Accumulate { node, .. } => Some(node),
+            Instruction::Score { .. } => None,
+        }
+    }
+
     fn operands(&self) -> impl Iterator<Item = Operand> + use<> {
         let operands = match *self {
             Instruction::Forward { x, x2, y, .. } => [Some(x), x2, Some(y), None],
@@ -236,7 +252,7 @@ impl Compiler<'_> {
         let Some(dy) = self.gradient(node.output) else { return };
         let x = uses.reads_x.then(|| self.value(node.inputs[0]));
         let y = uses.reads_y.then(|| self.value(node.output));
-        if !uses.in_place {
+        if !uses.turns_dy {
             for (number, &input) in node.inputs.iter().enumerate() {
                 let sum = self.gradient(input);
                 let adds = uses.adds && sum.is_some();
@@ -270,7 +286,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// True if an input of node `index`, which works in place, can have the gradient of the output as its own, in the same
+    /// True if an input of node `index`, which turns it into theirs, can have the gradient of the output as its own, in the same
     /// slot: if it has been read for the last time before the other input that shares it changes it, and that one before this
     /// one does.
     fn can_share(&self, index: usize, input: Value) -> bool {
@@ -285,9 +301,10 @@ impl Compiler<'_> {
         others.into_iter().all(|&other| before(input, other) && before(other, input))
     }
 
-    /// The node that reads the gradient of a value last. None if no end is known: what works in place passes the slot on.
+    /// The node that reads the gradient of a value last. None if no end is known: what turns it into that of an input passes the slot
+    /// on.
     fn last_read(&self, value: Value) -> Option<usize> {
-        self.network.producer(value).filter(|&producer| !self.network.nodes()[producer].op.passes().uses().in_place)
+        self.network.producer(value).filter(|&producer| !self.network.nodes()[producer].op.passes().uses().turns_dy)
     }
 
     /// The node that first changes the gradient of a value, after the contribution of node `index`: another one that contributes,
@@ -297,7 +314,7 @@ impl Compiler<'_> {
         contributor.or_else(|| {
             self.network.producer(value).filter(|&producer| {
                 let uses = self.network.nodes()[producer].op.passes().uses();
-                uses.in_place || uses.writes_dy
+                uses.turns_dy || uses.writes_dy
             })
         })
     }
@@ -334,6 +351,25 @@ fn evaluated(network: &Network) -> Vec<bool> {
         node.inputs.iter().for_each(|input| is_read[input.0] |= is_evaluated[index]);
     }
     is_evaluated
+}
+
+fn branches(network: &Network) -> Vec<Option<usize>> {
+    let mut branches = vec![None; network.nodes().len()];
+    let depths: Vec<usize> = network.coins().map(|(index, _)| index).collect();
+    // Those within others come after these.
+    for &depth in depths.iter().rev() {
+        let mut is_part = vec![false; depth + 1];
+        is_part[depth] = true;
+        for index in (0..depth).rev() {
+            let output = network.nodes()[index].output;
+            is_part[index] =
+                !network.is_scored(output) && network.readers(output).all(|reader| is_part.get(reader) == Some(&true));
+            if is_part[index] {
+                branches[index] = Some(depth);
+            }
+        }
+    }
+    branches
 }
 
 fn lifetimes(instructions: &[Instruction], slot_count: usize, batch_size: usize) -> Vec<Lifetime> {
@@ -495,6 +531,74 @@ mod tests {
                 "h = conv1'(a, g)",
                 "f += h",
                 " = stem'(images, f)",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_only_a_branch_of_stochastic_depth_needs_is_known() {
+        let describe = |network: &mut Network, x| {
+            let x = conv(network, "stem", x)?;
+            let y = conv(network, "conv1", x)?;
+            let y = network.batch_norm("bn1", y, BATCH_NORM)?;
+            let z = network.sigmoid(y)?;
+            let z = network.stochastic_depth("depth1", z, 0.5)?;
+            let y = network.add("sum1", y, z)?;
+            let y = network.stochastic_depth("depth2", y, 0.5)?;
+            network.add("sum2", y, x)
+        };
+        // The stem and the sum are read by others; the sigmoid is part of the inner branch.
+        let network = network(describe);
+        let names = |part: Option<usize>| part.map(|part| &network.nodes()[part].name[..]);
+        let parts: Vec<_> = Program::new(&network, 10, 1).branches.into_iter().map(names).collect();
+        let (inner, outer) = (Some("depth1"), Some("depth2"));
+        assert_eq!(parts, [None, outer, outer, inner, outer, outer, None, None, None]);
+        check(
+            |network, x| {
+                let x = conv(network, "stem", x)?;
+                let y = conv(network, "conv1", x)?;
+                let y = network.stochastic_depth("depth1", y, 0.5)?;
+                network.add("sum1", y, x)
+            },
+            &[
+                "a = stem(images)",
+                "b = conv1(a)",
+                "b = depth1(b)",
+                "b = sum1(b, a)",
+                "c = ip1(b)",
+                "d = score'(c)",
+                "e = ip1'(b, d)",
+                "f = depth1'(e)", // The shortcut has the gradient as it is.
+                "g = conv1'(a, f)",
+                "e += g",
+                " = stem'(images, e)",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_values_of_a_concatenation_are_moved_one_by_one() {
+        check(
+            |network, x| {
+                let x = conv(network, "stem", x)?;
+                let y = conv(network, "conv1", x)?;
+                network.concat("both", &[y, x, y])
+            },
+            &[
+                "a = stem(images)",
+                "b = conv1(a)",
+                "c = both(b)",
+                "c = both(a)",
+                "c = both(b)",
+                "d = ip1(c)",
+                "e = score'(d)",
+                "f = ip1'(c, e)",
+                "g = both'(f)",
+                "h = both'(f)",
+                "g = both'(f)", // Added to what is there.
+                "i = conv1'(a, g)",
+                "h += i",
+                " = stem'(images, h)",
             ],
         );
     }

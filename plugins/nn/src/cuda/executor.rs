@@ -1,12 +1,14 @@
 //! The executor of programs on a GPU: each instruction is launched for all lanes, as `executor.rs` runs it for one lane on the
 //! CPU.
 
-use clr_kernels::cuda::{GpuError, Lanes};
-use clr_kernels::{Activation, activation, add};
+use clr_kernels::coin::cuda::Flip;
+use clr_kernels::cuda::{Buffer, GpuError, Lanes};
+use clr_kernels::step::LaneStep;
+use clr_kernels::{Activation, activation, add, coin};
 
-use super::memory::Memory;
+use super::memory::{Coins, Memory};
 use crate::model::Model;
-use crate::op::{GpuBackward, GpuForward, GpuPass};
+use crate::op::{GpuBackward, GpuForward, GpuPass, Op};
 use crate::program::{Instruction, Operand};
 
 /// All that instructions work on.
@@ -46,7 +48,11 @@ impl<'a> Executor<'a> {
         let (weights, buffers, scratch) = (memory.weights.lanes(), memory.buffers.lanes(), memory.scratch.lanes());
         let kept = |node: usize| memory.floats.lanes().at(program.kept[node].start);
         let choices = |node: usize| memory.choices.lanes().at(program.choices[node].start);
+        if pass.training {
+            self.flip_coins()?;
+        }
         for instruction in instructions {
+            let pass = instruction.node().map_or(pass, |node| self.pass_of(node));
             match *instruction {
                 Instruction::Forward { node: index, input, x, x2, y } => {
                     let node = &nodes[index];
@@ -97,6 +103,37 @@ impl<'a> Executor<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Flips the coins of this part of the update, those of branches within others after these.
+    fn flip_coins(&self) -> Result<(), GpuError> {
+        let GpuPass { gpu, lanes, part, init_seeds: seeds, .. } = self.pass;
+        let coins: Vec<_> = self.model.network.coins().zip(&self.memory.coins).collect();
+        for ((node, op), Coins { scales, block_steps, .. }) in coins.into_iter().rev() {
+            let steps = self.steps_of(self.model.program.branches[node]);
+            coin::cuda::flip(gpu, lanes, &op.coin_of_part(part.first), &Flip { seeds, steps, scales, block_steps })?;
+        }
+        Ok(())
+    }
+
+    /// The pass as a node sees it, with the steps of its branch.
+    fn pass_of(&self, node: usize) -> GpuPass<'a> {
+        let scales = self.coins_of(node).map(|coins| if self.pass.training { &coins.scales } else { &coins.survivals });
+        GpuPass { steps: self.steps_of(self.model.program.branches[node]), scales, ..self.pass }
+    }
+
+    /// The steps at hand of lanes that are in the branch of node `depth`; of all if it is none.
+    fn steps_of(&self, depth: Option<usize>) -> &'a Buffer<LaneStep> {
+        let coins = depth.filter(|_| self.pass.training).and_then(|depth| self.coins_of(depth));
+        coins.map_or(self.pass.steps, |coins| &coins.block_steps)
+    }
+
+    /// The coins of a node of stochastic depth.
+    fn coins_of(&self, node: usize) -> Option<&'a Coins> {
+        match self.model.network.nodes()[node].op {
+            Op::StochasticDepth(op) => self.memory.coins.get(op.coin.block as usize),
+            _ => None,
+        }
     }
 
     fn place(&self, operand: Operand) -> Lanes<'a> {

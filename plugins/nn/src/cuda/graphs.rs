@@ -202,6 +202,7 @@ impl CudaSession {
             precision: self.precision,
             init_seeds: &memory.init_seeds,
             steps: &self.tables.steps,
+            scales: None,
         };
         let gradients = memory.gradients.lanes();
         Executor { model, memory, pass, gradients, images: self.images(part, sharing) }

@@ -7,6 +7,7 @@ use clr_kernels::cuda::{Buffer, Gpu, GpuError, Lanes, Precision};
 use clr_kernels::norm::cuda::partial_count;
 use clr_kernels::optimizer::MOST_STATES;
 use clr_kernels::optimizer::cuda::{LaneRule, Slot};
+use clr_kernels::step::LaneStep;
 use clr_plugin::Error;
 
 use crate::lane::Lane;
@@ -23,7 +24,7 @@ pub(super) struct Tensors<T = f32> {
 }
 
 /// The length of each tensor of a lane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sizes {
     /// Weights, and as many gradients; a multiple of four, so that a thread can update four at once.
     pub parameters: usize,
@@ -39,8 +40,21 @@ pub(super) struct Sizes {
     /// A batch of images; those of an update, where the host makes them.
     pub images: usize,
     pub labels: usize,
+    /// How likely the branch of each coin is there.
+    pub survivals: Vec<f32>,
     /// Gradients of an update's parts so far: as many as weights, or none where updates have one part.
     pub accumulated: usize,
+}
+
+/// What a branch of stochastic depth is multiplied by in each lane, `[K]` each.
+#[derive(Debug)]
+pub(super) struct Coins {
+    /// In the step at hand.
+    pub scales: Buffer<f32>,
+    /// In an evaluation.
+    pub survivals: Buffer<f32>,
+    /// The step at hand, without samples in lanes that leave the branch out.
+    pub block_steps: Buffer<LaneStep>,
 }
 
 /// All tensors of a session.
@@ -62,6 +76,8 @@ pub(super) struct Memory {
     pub scratch: Tensors,
     pub images: Tensors,
     pub labels: Tensors<i32>,
+    /// Of each coin of the network.
+    pub coins: Vec<Coins>,
     /// `[K]`: keys initial weights and dropout.
     pub init_seeds: Buffer<u64>,
     /// `[K]`: keys augmentation.
@@ -127,6 +143,7 @@ impl Sizes {
             scratch,
             images: made_at_once * model.input_len(),
             labels: made_at_once,
+            survivals: network.coins().map(|(_, op)| op.coin.survival()).collect(),
             accumulated: if model.accumulate > 1 { parameters } else { 0 },
         };
         let largest = [program.largest_slot, sizes.parameters, sizes.images, sizes.choices].into_iter().max();
@@ -145,13 +162,14 @@ impl Sizes {
         let floats = tensors.iter().map(|len| len.next_multiple_of(4)).sum::<usize>();
         let words = floats + self.labels.next_multiple_of(4);
         let squares = 8 * partial_count(self.parameters).next_multiple_of(4);
-        let lane = 2 * size_of::<u64>() + size_of::<LaneRule>() + self.parameter_count * size_of::<Slot>();
+        let coins = self.survivals.len() * (2 * size_of::<f32>() + size_of::<LaneStep>());
+        let lane = 2 * size_of::<u64>() + size_of::<LaneRule>() + self.parameter_count * size_of::<Slot>() + coins;
         (4 * words + squares + self.choices.next_multiple_of(4) + lane) as u64
     }
 
     /// How many allocations there are.
     pub fn allocations(&self) -> u64 {
-        13 + MOST_STATES as u64 + u64::from(self.accumulated > 0)
+        13 + MOST_STATES as u64 + u64::from(self.accumulated > 0) + 3 * self.survivals.len() as u64
     }
 }
 
@@ -172,7 +190,12 @@ impl Memory {
         for state in &mut state[..state_count] {
             *state = Some(tensors(sizes.parameters)?);
         }
+        let coins = |&survival: &f32| -> Result<Coins, GpuError> {
+            let survivals = gpu.alloc_from(&vec![survival; lanes])?;
+            Ok(Coins { scales: gpu.alloc(lanes)?, survivals, block_steps: gpu.alloc(lanes)? })
+        };
         Ok(Memory {
+            coins: sizes.survivals.iter().map(coins).collect::<Result<_, _>>()?,
             weights: tensors(sizes.parameters)?,
             gradients: tensors(sizes.parameters)?,
             accumulated: (sizes.accumulated > 0).then(|| tensors(sizes.accumulated)).transpose()?,

@@ -7,7 +7,7 @@ use super::{Backward, Forward, GpuBackward, GpuForward, GpuPass, Pass, Passes, U
 
 impl Passes for Activation {
     fn uses(&self) -> Uses {
-        Uses { in_place: true, reads_y: true, writes_dy: true, ..Uses::default() }
+        Uses { in_place: true, turns_dy: true, reads_y: true, writes_dy: true, ..Uses::default() }
     }
 
     fn forward(&self, pass: &Pass<'_>, Forward { x, y, .. }: Forward<'_>) {

@@ -15,7 +15,7 @@ impl Passes for Add {
     /// Without an activation, the gradient of each term is that of the sum as it is.
     fn uses(&self) -> Uses {
         let has_slope = self.activation != Activation::None;
-        Uses { in_place: true, reads_y: has_slope, writes_dy: has_slope, ..Uses::default() }
+        Uses { in_place: true, turns_dy: true, reads_y: has_slope, writes_dy: has_slope, ..Uses::default() }
     }
 
     fn forward(&self, pass: &Pass<'_>, Forward { x, x2, y, .. }: Forward<'_>) {

@@ -45,7 +45,7 @@ impl Dropout {
 
 impl Passes for Dropout {
     fn uses(&self) -> Uses {
-        Uses { in_place: true, writes_dy: true, ..Uses::default() }
+        Uses { in_place: true, turns_dy: true, writes_dy: true, ..Uses::default() }
     }
 
     fn forward(&self, pass: &Pass<'_>, Forward { x, y, .. }: Forward<'_>) {

@@ -20,8 +20,10 @@ pub(crate) struct GpuPass<'a> {
     pub precision: Precision,
     /// `[K]`: keys what is random.
     pub init_seeds: &'a Buffer<u64>,
-    /// `[K]`: the step at hand.
+    /// `[K]`: the step at hand. Lanes that leave out the branch that an operation is part of have no samples there.
     pub steps: &'a Buffer<LaneStep>,
+    /// `[K]`: what stochastic depth multiplies its branch by; none for other operations.
+    pub scales: Option<&'a Buffer<f32>>,
 }
 
 /// As [`Forward`](super::Forward), for K lanes. Parameters and what is remembered begin at the operation's own.
@@ -53,7 +55,7 @@ pub(crate) struct GpuBackward<'a> {
     /// Anything unless the operation reads it.
     pub y: Lanes<'a>,
     pub dy: Lanes<'a>,
-    /// None where nothing before the operation is trained, and where that works in place.
+    /// None where nothing before the operation is trained, and where that turns `dy` into it.
     pub dx: Option<Lanes<'a>>,
     /// True if the gradient is to be added to what `dx` holds.
     pub adds: bool,

@@ -10,6 +10,7 @@ mod gpu;
 mod linear;
 mod lrn;
 mod pool;
+mod stochastic_depth;
 mod subsample;
 
 use clr_kernels::cuda::{GpuError, Lanes, Precision};
@@ -30,6 +31,7 @@ pub(crate) use lrn::LrnOp;
 pub use lrn::{Lrn, LrnRegion};
 pub use pool::Pool;
 pub(crate) use pool::{PoolKind, PoolOp};
+pub(crate) use stochastic_depth::StochasticDepth;
 pub(crate) use subsample::SubsampleOp;
 
 /// The operation of a node. A closed set, so that `fuse` can say which become one.
@@ -44,6 +46,7 @@ pub(crate) enum Op {
     Linear(LinearOp),
     Lrn(LrnOp),
     Pool(PoolOp),
+    StochasticDepth(StochasticDepth),
     Subsample(SubsampleOp),
 }
 
@@ -60,6 +63,7 @@ impl Op {
             Op::Linear(op) => op,
             Op::Lrn(op) => op,
             Op::Pool(op) => op,
+            Op::StochasticDepth(op) => op,
             Op::Subsample(op) => op,
         }
     }
@@ -101,9 +105,10 @@ pub(crate) trait Passes {
 /// What the passes of an operation do with their arrays: memory is found by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
-    /// True if both passes work value by value: `y` may lie where an input does, and the backward pass has no `dx`, but makes
-    /// of `dy` the gradient of each input.
+    /// True if `y` may lie where an input does.
     pub in_place: bool,
+    /// True if the backward pass has no `dx`, but makes of `dy` the gradient of each input.
+    pub turns_dy: bool,
     /// True if the passes run once for each input, with that as `x` and its gradient as `dx`.
     pub each_input: bool,
     /// True if the backward pass can add to `dx`.
@@ -174,7 +179,7 @@ pub(crate) struct Backward<'a> {
     /// Empty unless the operation reads it.
     pub y: &'a [f32],
     pub dy: &'a mut [f32],
-    /// None where nothing before the operation is trained, and where that works in place.
+    /// None where nothing before the operation is trained, and where that turns `dy` into it.
     pub dx: Option<&'a mut [f32]>,
     /// True if the gradient is to be added to what `dx` holds.
     pub adds: bool,

@@ -76,6 +76,12 @@ fn the_residual_network_trains_as_on_the_cpu() {
     check_curves("residual", "{}");
 }
 
+/// What lanes leave out, what they remember, and which loss is that of the metrics.
+#[test]
+fn the_network_of_branches_trains_as_on_the_cpu() {
+    check_curves("branches", "{}");
+}
+
 #[test]
 fn accumulated_gradients_train_as_on_the_cpu() {
     check_curves("plain", r#"{"accumulate": 2}"#);
@@ -111,7 +117,8 @@ fn a_lane_does_not_depend_on_its_neighbours_or_on_pauses() {
     let images = Images::new();
     let dataset = images.dataset();
     let bf16 = r#"{"precision": "bf16"}"#;
-    for (model, options) in [("plain", "{}"), ("residual", bf16), ("plain", r#"{"accumulate": 4}"#)] {
+    let parts = r#"{"accumulate": 4}"#;
+    for (model, options) in [("plain", "{}"), ("residual", bf16), ("branches", "{}"), ("plain", parts)] {
         let setup = Setup { options, ..Setup::new(model, &dataset) };
         let expected = alone(setup);
         let mut together = setup.start(&TRIALS).unwrap();
@@ -261,6 +268,7 @@ fn the_footprint_is_what_is_allocated() {
         ("plain", &resident, "{}"),
         ("residual", &streamed, "{}"),
         ("linear", &resident, "{}"),
+        ("branches", &resident, "{}"),
         ("plain", &resident, parted),
         ("plain", &streamed, parted),
     ] {

@@ -15,7 +15,7 @@ impl Family for Tiny {
 
     fn architectures() -> Vec<Architecture> {
         let plain = plain as fn(&mut Network, &Options) -> Result<(), BuildError>;
-        [("plain", plain), ("residual", residual), ("linear", linear)]
+        [("plain", plain), ("residual", residual), ("branches", branches), ("linear", linear)]
             .map(|(name, build)| Architecture {
                 name,
                 options_schema: r#"{"type": "object", "properties": {}}"#,
@@ -69,6 +69,32 @@ fn residual(network: &mut Network, _options: &Options) -> Result<(), BuildError>
     let y = network.sigmoid(x)?;
     let x = network.add("sum2", x, y)?;
     let x = network.pool("pool", x, Pool::average(4, 4))?;
+    scores(network, x)
+}
+
+/// Branches side by side, an auxiliary loss, and blocks that coins leave out.
+fn branches(network: &mut Network, _options: &Options) -> Result<(), BuildError> {
+    let x = network.input();
+    let x = network.convolution("conv1", x, Convolution::new(6, 3, weight(), bias()).pad(1))?;
+    let x = network.relu(x)?;
+    let a = network.convolution("a", x, Convolution::new(3, 1, weight(), bias()))?;
+    let b = network.pool("b", x, Pool::max(3, 1).pad(1))?;
+    let x = network.concat("block", &[a, x, b])?;
+    let head = network.pool("head.pool", x, Pool::average(5, 3).floor())?;
+    let head =
+        network.linear("head", head, Linear { outputs: network.class_count(), weight: weight(), bias: bias() })?;
+    network.auxiliary_loss("head.loss", head, 0.3)?;
+    let y = normalised(network, "deep1", x, 15, 1)?;
+    let y = network.stochastic_depth("depth1", y, 0.6)?;
+    let x = network.add("sum1", x, y)?;
+    let x = network.relu(x)?;
+    let y = normalised(network, "deep2", x, 15, 1)?;
+    let z = normalised(network, "deep3", y, 15, 1)?;
+    let z = network.stochastic_depth("depth3", z, 0.5)?;
+    let y = network.add("sum3", y, z)?;
+    let y = network.stochastic_depth("depth2", y, 0.7)?;
+    let x = network.add("sum2", x, y)?;
+    let x = network.pool("pool", x, Pool::global_average())?;
     scores(network, x)
 }
 
