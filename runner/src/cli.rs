@@ -355,6 +355,10 @@ pub struct SweepArgs {
     /// How many epochs it takes. Default: 8, or as long as the spec trains, if that is shorter.
     #[arg(long, value_name = "E", help_heading = SWEEP, conflicts_with = "from")]
     pub epochs: Option<f64>,
+    /// Train so many short trials at constant rates in place of each sweep: the same question without the confound of time.
+    /// Without a number, 21.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "21", help_heading = SWEEP, conflicts_with = "from")]
+    pub constant: Option<u64>,
     /// How often accuracy is measured on the way. Default: 40 times.
     #[arg(long, value_name = "N", help_heading = SWEEP, conflicts_with = "from")]
     pub evaluations: Option<u64>,
@@ -383,6 +387,7 @@ impl SweepArgs {
             ("max_lr", self.max_lr.map(|rate| rate.to_string())),
             ("spacing", mode),
             ("iterations", length),
+            ("constant", self.constant.map(|count| count.to_string())),
             ("evaluations", self.evaluations.map(|count| count.to_string())),
         ];
         values.into_iter().filter_map(|(key, value)| Some(format!("range_test.{key}={}", value?))).collect()

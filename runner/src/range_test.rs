@@ -1,13 +1,15 @@
 //! What the range tests of an output say: the bounds of a cyclical policy by the paper's rule, and the suggestions of the tools
 //! that find learning rates, for each cell of the grid over its seeds. Read from stored rows; nothing is trained.
 
+mod constant;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clr_finder::smith::{self, End, Measure, NoPair, Pair};
 use clr_finder::{NoSuggestion, Readings, Rule, Spacing, Sweep};
 use clr_host::Split;
-use clr_plan::{Axis, Names, Plan, TrialId, names};
+use clr_plan::{Axis, AxisValue, Names, Plan, TrialId, names};
 use clr_schedule::{RangeTest, Schedule};
 use clr_store::StoreError;
 use clr_store::result::Status;
@@ -62,8 +64,9 @@ pub struct Test {
 /// A trial of a range test.
 #[derive(Clone, Debug, Serialize)]
 pub struct TestTrial {
+    /// One, or of constant rates all of a seed.
     #[serde(skip)]
-    pub id: TrialId,
+    pub ids: Vec<TrialId>,
     pub trial: String,
     pub label: String,
     pub status: &'static str,
@@ -148,11 +151,14 @@ pub enum RangeTestError {
 /// Where the output cannot be read, or none of its trials is a range test.
 pub fn read(folder: &Path) -> Result<Report, RangeTestError> {
     let sweeps = sweeps::read(folder)?;
-    if sweeps.trials.is_empty() {
+    let tests = tests(&sweeps);
+    if tests.is_empty() {
         return Err(RangeTestError::None { folder: folder.to_owned() });
     }
-    let tests = tests(&sweeps);
-    Ok(Report { folder: folder.to_owned(), tests, others: sweeps.others, unreadable: sweeps.unreadable })
+    let of_constant = tests.iter().filter(|test| test.spacing == constant::SPACING);
+    let used: usize = of_constant.flat_map(|test| &test.trials).map(|trial| trial.ids.len()).sum();
+    let others = sweeps.others + sweeps.constant.len() - used;
+    Ok(Report { folder: folder.to_owned(), tests, others, unreadable: sweeps.unreadable })
 }
 
 /// What the range tests `planned` show, whose output is `folder`, by the ids of their trials. Nothing, unless all of them are over.
@@ -170,8 +176,10 @@ pub fn bounds(
     };
     let ids: BTreeSet<TrialId> = planned.trials.iter().map(|trial| trial.id).collect();
     sweeps.trials.retain(|trial| ids.contains(&trial.id));
-    let is_over = |trial: &SweptTrial| trial.status != Status::Unfinished;
-    if sweeps.trials.len() < ids.len() || !sweeps.trials.iter().all(is_over) {
+    sweeps.constant.retain(|trial| ids.contains(&trial.id));
+    let swept = sweeps.trials.iter().map(|trial| trial.status);
+    let states: Vec<Status> = swept.chain(sweeps.constant.iter().map(|trial| trial.status)).collect();
+    if states.len() < ids.len() || states.contains(&Status::Unfinished) {
         return Ok(BTreeMap::new());
     }
     let mut found = BTreeMap::new();
@@ -180,26 +188,47 @@ pub fn bounds(
             Ok(bounds) => Ok(clr_plan::Bounds { base: bounds.base.median, max: bounds.max.median }),
             Err(why) => Err(why),
         };
-        found.extend(test.trials.iter().map(|trial| (trial.id, bounds.clone())));
+        let ids = test.trials.iter().flat_map(|trial| &trial.ids);
+        found.extend(ids.map(|id| (*id, bounds.clone())));
     }
     Ok(found)
 }
 
-/// The tests of trials that differ in nothing but seeds.
+/// The tests of trials that differ in nothing but seeds, and of those that differ in a constant rate besides.
 fn tests(sweeps: &Sweeps) -> Vec<Test> {
-    let mut cells: Vec<(String, Vec<&SweptTrial>)> = Vec::new();
-    let is_seed = |axis: &Axis| names::SEEDS.contains(&axis.name.as_str());
-    for trial in &sweeps.trials {
-        let axes = sweeps.axes.iter().zip(&trial.axes).filter(|(axis, _)| !is_seed(axis));
-        let key = format!("{:?}", axes.map(|(_, value)| value).collect::<Vec<_>>());
+    let cells = cells(&sweeps.axes, sweeps.trials.iter().map(|trial| (trial, &trial.axes[..])), &names::SEEDS);
+    let handles = Names::new(&sweeps.axes, sweeps.trials.iter().map(|trial| (trial.id, &trial.axes[..])));
+    let names = names_of(&handles, cells.iter().map(|trials| &trials[0].axes[..]), &names::SEEDS);
+    let swept = cells.iter().zip(names).map(|(trials, name)| test(&sweeps.axes, name, &handles, trials));
+    swept.chain(constant::tests(sweeps)).collect()
+}
+
+/// The trials put together that differ in nothing but the axes `besides`.
+fn cells<'t, T>(
+    axes: &[Axis],
+    trials: impl Iterator<Item = (&'t T, &'t [Option<AxisValue>])>,
+    besides: &[&str],
+) -> Vec<Vec<&'t T>> {
+    let mut cells: Vec<(String, Vec<&T>)> = Vec::new();
+    for (trial, values) in trials {
+        let values = axes.iter().zip(values).filter(|(axis, _)| !besides.contains(&axis.name.as_str()));
+        let key = format!("{:?}", values.map(|(_, value)| value).collect::<Vec<_>>());
         match cells.iter_mut().find(|(known, _)| *known == key) {
             Some((_, trials)) => trials.push(trial),
             None => cells.push((key, vec![trial])),
         }
     }
-    let handles = Names::new(&sweeps.axes, sweeps.trials.iter().map(|trial| (trial.id, &trial.axes[..])));
-    let firsts = cells.iter().map(|(_, trials)| &trials[0].axes[..]);
-    let telling = handles.columns(firsts, &names::SEEDS);
+    cells.into_iter().map(|(_, trials)| trials).collect()
+}
+
+/// What tells cells from each other, given the values of each: nothing where there is one.
+fn names_of<'t>(
+    handles: &Names,
+    cells: impl Iterator<Item = &'t [Option<AxisValue>]> + Clone,
+    besides: &[&str],
+) -> Vec<String> {
+    let count = cells.clone().count();
+    let telling = handles.columns(cells, besides);
     let name = |place: usize| -> String {
         let word = |column: &Column| match (column.header.as_str(), column.cells[place].as_str()) {
             (_, "") => None,
@@ -208,13 +237,12 @@ fn tests(sweeps: &Sweeps) -> Vec<Test> {
         };
         telling.iter().filter_map(word).collect::<Vec<_>>().join(" ")
     };
-    let named = cells.iter().enumerate().map(|(place, (_, trials))| (name(place), trials));
-    named.map(|(name, trials)| test(&sweeps.axes, name, &handles, trials)).collect()
+    (0..count).map(name).collect()
 }
 
 fn test(axes: &[Axis], name: String, handles: &Names, trials: &[&SweptTrial]) -> Test {
     let first = trials[0];
-    let name = if name.is_empty() { common_label(axes, first) } else { name };
+    let name = if name.is_empty() { common_label(axes, &first.label, &names::SEEDS) } else { name };
 
     // Accuracy where enough evaluations are due for a curve: of images held out, else of the test set.
     let has = |trial: &SweptTrial, split: Split| trial.evaluations.iter().any(|evaluation| evaluation.split == split);
@@ -244,7 +272,7 @@ fn test(axes: &[Axis], name: String, handles: &Names, trials: &[&SweptTrial]) ->
     let median = Curve { lr, value };
 
     let of_trials = trials.iter().zip(&curves).zip(&counts).map(|((trial, curve), &counts)| TestTrial {
-        id: trial.id,
+        ids: vec![trial.id],
         trial: handles.handle(trial.id),
         label: trial.label.clone(),
         status: trial.status.name(),
@@ -272,13 +300,13 @@ fn test(axes: &[Axis], name: String, handles: &Names, trials: &[&SweptTrial]) ->
     }
 }
 
-/// The label without the words of seeds.
-fn common_label(axes: &[Axis], trial: &SweptTrial) -> String {
-    let is_seed = |word: &&str| {
+/// The label without the words of the axes `besides`.
+fn common_label(axes: &[Axis], label: &str, besides: &[&str]) -> String {
+    let is_left_out = |word: &&str| {
         let name = word.split_once('=').map(|(name, _)| name);
-        name.is_some_and(|name| names::SEEDS.contains(&name) && axes.iter().any(|axis| axis.name == name))
+        name.is_some_and(|name| besides.contains(&name) && axes.iter().any(|axis| axis.name == name))
     };
-    trial.label.split(' ').filter(|word| !is_seed(word)).collect::<Vec<_>>().join(" ")
+    label.split(' ').filter(|word| !is_left_out(word)).collect::<Vec<_>>().join(" ")
 }
 
 fn rules(handles: &Names, trials: &[&SweptTrial], counts: &[bool]) -> Vec<RuleFound> {
@@ -354,6 +382,13 @@ fn losses(trial: &SweptTrial) -> Curve {
     let size = usize::try_from(updates(trial).div_ceil(LOSS_POINTS)).unwrap_or(usize::MAX);
     let (lr, value) = smith::in_pieces(&raw.lr, &raw.value, size);
     Curve { lr, value }
+}
+
+impl Test {
+    /// True if each rate has trials of its own.
+    pub fn is_constant(&self) -> bool {
+        self.spacing == constant::SPACING
+    }
 }
 
 impl Curve {
@@ -451,7 +486,7 @@ fn in_words<S: Serializer>(why: &Option<NoSuggestion>, serializer: S) -> Result<
 #[cfg(test)]
 mod tests {
     use clr_finder::smith::End;
-    use clr_plan::{AxisKind, AxisValue};
+    use clr_plan::AxisKind;
 
     use super::*;
 
@@ -485,7 +520,7 @@ mod tests {
         let axis = |name: &str, kind: AxisKind| Axis { name: name.into(), kind };
         let axes =
             vec![axis("policy", AxisKind::Text), axis("optimizer", AxisKind::Text), axis("seed", AxisKind::Integer)];
-        Sweeps { axes, trials, others: 0, unreadable: BTreeMap::new() }
+        Sweeps { axes, trials, constant: Vec::new(), others: 0, unreadable: BTreeMap::new() }
     }
 
     /// From 0.1, up to 0.6 between `start` and 0.006.

@@ -60,23 +60,24 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, Vec<Diagnostic>> {
         let mut choice = vec![0; pair.dimensions.len()];
         loop {
             let cell = Cell { pair, choice: &choice };
-            let mut body: Option<Option<Body>> = None;
-            for seeding in 0..builder.seedings.len() {
-                if let Some(exclusion) = exclusions.find(&cell, &builder.seedings[seeding].named) {
-                    used[exclusion] = true;
-                    continue;
-                }
-                let test_choice = tests.get(pair_index).map(|test| range_tests::choice(test, &cell));
-                let cell = match (tests.get(pair_index), &test_choice) {
-                    (Some(pair), Some(choice)) => Cell { pair, choice },
-                    _ => cell,
-                };
-                // A cell of which all trials are excluded may be impossible: that is a reason to exclude it.
-                let body = body.get_or_insert_with(|| resolver.body(&cell, &mut problems));
-                if let (Some(body), true) = (body, problems.is_empty() && spec.complete)
-                    && !(only_tests && builder.has(body, seeding))
-                {
-                    builder.push(trained, pair_index, &cell, body, seeding, &mut problems);
+            let excluded: Vec<Option<usize>> =
+                builder.seedings.iter().map(|seeding| exclusions.find(&cell, &seeding.named)).collect();
+            excluded.iter().flatten().for_each(|exclusion| used[*exclusion] = true);
+            // A cell of which all trials are excluded may be impossible: that is a reason to exclude it.
+            let is_left = excluded.contains(&None);
+            let test = tests.get(pair_index);
+            let choices = test.map(|test| range_tests::choices(test, &cell));
+            let choices = choices.as_deref().unwrap_or(std::slice::from_ref(&choice));
+            for choice in choices.iter().filter(|_| is_left) {
+                let cell = Cell { pair: test.unwrap_or(pair), choice };
+                let body = resolver.body(&cell, &mut problems);
+                let seedings = (0..excluded.len()).filter(|seeding| excluded[*seeding].is_none());
+                for seeding in seedings {
+                    if let (Some(body), true) = (&body, problems.is_empty() && spec.complete)
+                        && !(only_tests && builder.has(body, seeding))
+                    {
+                        builder.push(trained, pair_index, &cell, body, seeding, &mut problems);
+                    }
                 }
             }
             if !advance(&mut choice, pair) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clr_schedule::ratio::Ratio;
 use clr_schedule::{RangeTest, Schedule};
 use clr_spec::duration::{Duration, Unit};
-use clr_spec::{Diagnostic, Policy, Problems, Seeds, Setting, Span, Spanned, Spec, Value, kinds};
+use clr_spec::{Diagnostic, Policy, Problems, Seeds, Setting, Span, Spanned, Spec, Value, kinds, spacing};
 
 use super::cell::Cell;
 use super::grid::Pair;
@@ -27,7 +27,7 @@ pub struct Bounds {
 /// A range test that a plan takes bounds from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measurement {
-    /// One for each seed.
+    /// One for each seed, or for each constant rate and seed.
     pub trials: Vec<TrialId>,
     pub iterations: u64,
     /// Those that take its bounds.
@@ -45,11 +45,15 @@ pub fn name_of(experiment: &str) -> String {
     format!("{experiment}-range-test")
 }
 
+/// The path of the rates of trials at constant ones.
+const RATE: &str = "policy.base_lr";
+
 /// The path of a length that a range test has at most.
 pub(super) const LONGEST: &str = "range_test.longest";
 
-/// The length of the paper's test, in epochs.
+/// The length of the paper's test, in epochs, and of a trial at a constant rate.
 const EPOCHS: u64 = 8;
+const EPOCHS_OF_CONSTANT: u64 = 1;
 
 /// More images tell no more of a curve than its noise from batch to batch.
 const IMAGES: i64 = 2000;
@@ -94,11 +98,27 @@ pub fn policy(spec: &Spec, pair: &Pair<'_>) -> Policy {
         settings.retain(|setting| &*setting.path != path);
         settings.push(Setting { path: path.into(), key_span: None, values: vec![(value, span)], axis: false });
     };
-    set("policy.kind", Value::Text(kinds::RANGE_TEST.name.into()), None);
-    set("policy.min_lr", Value::Number(asked.rate("min_lr").unwrap_or(min)), place("min_lr"));
-    set("policy.max_lr", Value::Number(max), place("max_lr"));
-    set("policy.spacing", Value::Text(if asked.is_geometric() { "geometric" } else { "linear" }.into()), None);
-    let share = Ratio::new(1, asked.evaluations().into()).unwrap_or(1.into());
+    let min = asked.rate("min_lr").unwrap_or(min);
+    let share = match asked.constant() {
+        Some(count) => {
+            let spaced = if asked.is_geometric() { spacing::logarithmic } else { spacing::linear };
+            let rates = spaced(min, max, count).into_iter().map(|rate| (Value::Number(rate), place("constant")));
+            set("policy.kind", Value::Text(kinds::FIXED.name.into()), None);
+            settings.push(Setting { path: RATE.into(), key_span: None, values: rates.collect(), axis: true });
+            Ratio::ZERO
+        }
+        None => {
+            set("policy.kind", Value::Text(kinds::RANGE_TEST.name.into()), None);
+            set("policy.min_lr", Value::Number(min), place("min_lr"));
+            set("policy.max_lr", Value::Number(max), place("max_lr"));
+            set("policy.spacing", Value::Text(if asked.is_geometric() { "geometric" } else { "linear" }.into()), None);
+            Ratio::new(1, asked.evaluations().into()).unwrap_or(1.into())
+        }
+    };
+    let mut set = |path: &str, value: Value, span: Option<Span>| {
+        settings.retain(|setting| &*setting.path != path);
+        settings.push(Setting { path: path.into(), key_span: None, values: vec![(value, span)], axis: false });
+    };
     set("train.eval_every", Value::Duration(Duration { count: share, unit: Unit::Training }), None);
     set("train.stop_on_divergence", Value::Boolean(true), None);
     if pair.position("data.test").is_none() {
@@ -106,7 +126,10 @@ pub fn policy(spec: &Spec, pair: &Pair<'_>) -> Policy {
     }
     match asked.get("iterations").and_then(|setting| setting.values.first()) {
         Some((length, span)) => set("train.iterations", length.clone(), span.clone()),
-        None => set(LONGEST, Value::Duration(Duration { count: EPOCHS.into(), unit: Unit::Epochs }), None),
+        None => {
+            let epochs = if asked.constant().is_some() { EPOCHS_OF_CONSTANT } else { EPOCHS };
+            set(LONGEST, Value::Duration(Duration { count: epochs.into(), unit: Unit::Epochs }), None);
+        }
     }
 
     let with_test = || spec.policies.iter().filter(|policy| has_test(spec, policy));
@@ -126,13 +149,26 @@ fn overrides(policy: &Policy) -> impl Iterator<Item = &Setting> {
     policy.settings.iter().filter(move |setting| !is_own(&setting.path))
 }
 
-/// The choice by which the pair of a range test, `test`, is in the same cell of the grid.
-pub fn choice(test: &Pair<'_>, cell: &Cell<'_, '_>) -> Vec<usize> {
+/// The choices by which the pair of a range test, `test`, is in the same cell of the grid: one, or one for each constant rate.
+pub fn choices(test: &Pair<'_>, cell: &Cell<'_, '_>) -> Vec<Vec<usize>> {
     let of_dimension = |setting: usize| {
         let position = cell.pair.position(&test.settings[setting].path)?;
         Some(cell.choice[cell.pair.dimension_of[position]?])
     };
-    test.dimensions.iter().map(|dimension| of_dimension(dimension.settings[0]).unwrap_or(0)).collect()
+    let mut choices = vec![Vec::new()];
+    for dimension in &test.dimensions {
+        let is_rate = |setting: &usize| &*test.settings[*setting].path == RATE;
+        let of_cell = dimension.settings.iter().find_map(|setting| of_dimension(*setting));
+        let values = match of_cell {
+            None if dimension.settings.iter().any(is_rate) => 0..dimension.length,
+            of_cell => of_cell.unwrap_or(0)..of_cell.unwrap_or(0) + 1,
+        };
+        let extended = |choice: &Vec<usize>| -> Vec<Vec<usize>> {
+            values.clone().map(|value| choice.iter().copied().chain([value]).collect()).collect()
+        };
+        choices = choices.iter().flat_map(extended).collect();
+    }
+    choices
 }
 
 /// What is taken for the bounds that a cell leaves to be measured.
@@ -148,10 +184,19 @@ impl Resolver<'_> {
     pub fn measured(&mut self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<Taken> {
         let policy = policy(self.spec, cell.pair);
         let pair = Pair::new(self.spec, &policy, cell.pair.optimizer);
-        let choice = choice(&pair, cell);
-        let test = self.apart(|resolver| resolver.body(&Cell { pair: &pair, choice: &choice }, problems))?;
-        let Schedule::RangeTest(RangeTest { min, max, .. }) = test.lr else { return None };
-        let trials: Vec<TrialId> = self.test_seedings.iter().map(|seeding| seeding.id(&test)).collect();
+        let choices = choices(&pair, cell);
+        let tests =
+            choices.iter().map(|choice| self.apart(|resolver| resolver.body(&Cell { pair: &pair, choice }, problems)));
+        // All are resolved before giving up, so that each wrong one is reported.
+        let tests: Vec<Option<Body>> = tests.collect();
+        let tests: Vec<Body> = tests.into_iter().collect::<Option<_>>()?;
+        let (first, last) = (tests.first()?, tests.last()?);
+        let ends = match (&first.lr, &last.lr) {
+            (Schedule::RangeTest(RangeTest { min, max, .. }), _) => Bounds { base: *min, max: *max },
+            (low, high) => Bounds { base: low.at(0), max: high.at(0) },
+        };
+        let trials: Vec<TrialId> =
+            tests.iter().flat_map(|test| self.test_seedings.iter().map(|seeding| seeding.id(test))).collect();
         let found = trials.iter().find_map(|trial| self.facts.range_tests.get(trial));
         let bounds = match found {
             Some(Ok(bounds)) => Some(*bounds),
@@ -161,12 +206,11 @@ impl Resolver<'_> {
             }
             None => None,
         };
-        self.note(cell, &test, trials, bounds);
-        let ends = Bounds { base: min, max };
+        self.note(cell, first.iterations, trials, bounds);
         Some(Taken { bounds: bounds.unwrap_or(ends), is_measured: bounds.is_some() })
     }
 
-    fn note(&mut self, cell: &Cell<'_, '_>, test: &Body, trials: Vec<TrialId>, bounds: Option<Bounds>) {
+    fn note(&mut self, cell: &Cell<'_, '_>, iterations: u64, trials: Vec<TrialId>, bounds: Option<Bounds>) {
         let (policy, optimizer) = (&cell.pair.policy.name.value, &cell.pair.optimizer.name.value);
         let known = self.measurements.iter_mut().find(|known| known.trials == trials);
         match known {
@@ -174,7 +218,7 @@ impl Resolver<'_> {
             Some(known) => known.policies.push(Arc::clone(policy)),
             None => self.measurements.push(Measurement {
                 trials,
-                iterations: test.iterations,
+                iterations,
                 policies: vec![Arc::clone(policy)],
                 optimizer: Arc::clone(optimizer),
                 bounds,

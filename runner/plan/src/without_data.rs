@@ -83,6 +83,8 @@ pub fn counts_epochs(spec: &Spec, facts: &Facts) -> bool {
     let in_epochs = |value: &Value| match value {
         Value::Duration(duration) => duration.unit == Unit::Epochs,
         Value::Durations(durations) => durations.iter().any(|duration| duration.unit == Unit::Epochs),
+        // Steps that fit are of so many epochs, and so are range tests.
+        Value::Auto => true,
         _ => false,
     };
     let in_settings = settings(spec).any(|setting| {

@@ -505,6 +505,13 @@ pub static RANGE_TEST: Section = Section {
         )
         .integer(40)
         .no_axis(),
+        Key::new(
+            "constant",
+            Kind::Integer { min: 8, max: 1000 },
+            "So many short trials at constant rates in place of each sweep: the same question without the confound of time. \
+             Each is 1 epoch long, unless `iterations` says more.",
+        )
+        .no_axis(),
         Key::new("seeds", Kind::Seeds, "Seeds of range tests. If absent, those of `[experiment]`."),
         Key::new(
             "only",
@@ -522,6 +529,7 @@ spacing     = "linear"
 iterations  = "8 epochs"
 evaluations = 40
 seeds       = [1, 2, 3]
+constant    = 21             # or no such key, for a sweep
 only        = false
 
 [policies.measured]

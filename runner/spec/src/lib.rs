@@ -23,7 +23,7 @@ mod reference;
 mod sections;
 mod setting;
 mod source;
-mod spacing;
+pub mod spacing;
 mod spec;
 mod standalone;
 pub mod table;

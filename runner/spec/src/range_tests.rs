@@ -42,6 +42,11 @@ impl RangeTests {
         if let Some(Value::Integer(count)) = self.value("evaluations") { *count as u64 } else { 1 }
     }
 
+    /// How many trials at constant rates there are in place of a sweep, if the spec says so.
+    pub fn constant(&self) -> Option<u32> {
+        if let Some(Value::Integer(count)) = self.value("constant") { u32::try_from(*count).ok() } else { None }
+    }
+
     /// A learning rate, if the spec says it.
     pub fn rate(&self, key: &str) -> Option<f64> {
         if let Some(Value::Number(rate)) = self.value(key) { Some(*rate) } else { None }

@@ -17,7 +17,7 @@ const PLOT_WIDTH: usize = 100;
 
 pub fn schedule(args: &ScheduleArgs) -> anyhow::Result<ExitCode> {
     let Planned { plan, .. } = Planned::of_spec(&args.path, &args.spec, Data::Sizes, false)?;
-    if !plan.is_measured() && !args.csv {
+    if !plan.is_measured() {
         print_note(&show::bounds_taken(&plan));
     }
     let mut out = BufWriter::new(io::stdout().lock());

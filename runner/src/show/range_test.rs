@@ -39,13 +39,19 @@ fn one(test: &Test, terminal: &Terminal) -> String {
     let mut out = String::new();
     let mut line = |text: &str| out.push_str(&(words::wrapped(text, terminal.width, 2) + "\n"));
     let Test { name, min_lr, max_lr, spacing, iterations, .. } = test;
-    line(&terminal.bold(&format!(
-        "{name}: learning rates from {} to {}, {spacing}, {} iterations, {}",
-        words::Number(*min_lr),
-        words::Number(*max_lr),
-        thousands(u128::from(*iterations)),
-        counted(test.trials.len(), "trial")
-    )));
+    let (min, max, iterations) = (words::Number(*min_lr), words::Number(*max_lr), thousands(u128::from(*iterations)));
+    let trials: usize = test.trials.iter().map(|trial| trial.ids.len()).sum();
+    line(&terminal.bold(&match test.trials.first() {
+        Some(seed) if test.is_constant() => format!(
+            "{name}: {} constant learning rates from {min} to {max}, {iterations} iterations each, {}",
+            seed.ids.len(),
+            counted(trials, "trial")
+        ),
+        _ => format!(
+            "{name}: learning rates from {min} to {max}, {spacing}, {iterations} iterations, {}",
+            counted(trials, "trial")
+        ),
+    }));
     states(test).iter().for_each(|state| line(state));
     out.push('\n');
     if test.curve.value.iter().any(|value| value.is_finite()) {
@@ -134,7 +140,7 @@ fn verdict(test: &Test, terminal: &Terminal) -> String {
         End::Ragged => format!("becomes ragged beyond {max}"),
         End::Falls => format!("{falls} beyond {max}"),
         End::Diverges => format!("is lost beyond {max}, where training diverges"),
-        End::Rises => format!("goes on to {max}, the end of the sweep"),
+        End::Rises => format!("goes on to {max}, the highest rate"),
     };
     let trials = bounds.base.count;
     let median = if trials > 1 { format!(" (the median of {trials} trials)") } else { String::new() };
@@ -144,8 +150,9 @@ fn verdict(test: &Test, terminal: &Terminal) -> String {
         _ if trials == 1 => String::new(),
         [low, high] => format!("   ({} to {})", rounded(low, DIGITS), rounded(high, DIGITS)),
     };
-    let _ = write!(out, "\n  base_lr = {base}{}\n", between(&bounds.base));
-    let _ = writeln!(out, "  max_lr  = {max}{}", between(&bounds.max));
+    let width = if trials > 1 { base.len().max(max.len()) } else { 0 };
+    let _ = write!(out, "\n  base_lr = {base:width$}{}\n", between(&bounds.base));
+    let _ = writeln!(out, "  max_lr  = {max:width$}{}", between(&bounds.max));
     let mut note = |text: &str| out.push_str(&("\n".to_owned() + &words::wrapped(text, terminal.width, 2) + "\n"));
     if trials > 1 {
         let certain = (100.0 * bounds.base.certainty).floor();

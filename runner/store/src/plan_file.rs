@@ -68,9 +68,18 @@ pub struct PlannedTrial {
 /// Of the hyper-parameters' schedules, that of the learning rate alone.
 #[derive(Debug, Default, Deserialize)]
 pub struct PlannedSchedules {
-    /// None of other kinds, whose values, if they are a table, are many.
-    #[serde(default, deserialize_with = "range_test")]
-    pub lr: Option<RangeTest>,
+    #[serde(default, deserialize_with = "planned_rate")]
+    pub lr: PlannedRate,
+}
+
+/// A schedule of the learning rate, where it shows which rates are good.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum PlannedRate {
+    RangeTest(RangeTest),
+    Constant(f64),
+    /// Another kind, whose values, if they are a table, are many.
+    #[default]
+    Other,
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,34 +165,34 @@ fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ratio, D::Error> 
     text.parse().map_err(|error| D::Error::custom(format_args!("`{value}`: {error}")))
 }
 
-/// A range test, or none: a schedule is a number, or an object with its `kind`.
-fn range_test<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RangeTest>, D::Error> {
+/// A schedule is a number, or an object with its `kind`.
+fn planned_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PlannedRate, D::Error> {
     struct OfSchedule;
 
     impl<'de> Visitor<'de> for OfSchedule {
-        type Value = Option<RangeTest>;
+        type Value = PlannedRate;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
             formatter.write_str("a schedule")
         }
 
-        fn visit_f64<E>(self, _: f64) -> Result<Option<RangeTest>, E> {
-            Ok(None)
+        fn visit_f64<E>(self, rate: f64) -> Result<PlannedRate, E> {
+            Ok(PlannedRate::Constant(rate))
         }
 
-        fn visit_u64<E>(self, _: u64) -> Result<Option<RangeTest>, E> {
-            Ok(None)
+        fn visit_u64<E>(self, rate: u64) -> Result<PlannedRate, E> {
+            Ok(PlannedRate::Constant(rate as f64))
         }
 
-        fn visit_i64<E>(self, _: i64) -> Result<Option<RangeTest>, E> {
-            Ok(None)
+        fn visit_i64<E>(self, rate: i64) -> Result<PlannedRate, E> {
+            Ok(PlannedRate::Constant(rate as f64))
         }
 
-        fn visit_unit<E>(self) -> Result<Option<RangeTest>, E> {
-            Ok(None)
+        fn visit_unit<E>(self) -> Result<PlannedRate, E> {
+            Ok(PlannedRate::Other)
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<RangeTest>, A::Error> {
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PlannedRate, A::Error> {
             let mut fields = Map::new();
             while let Some(key) = map.next_key::<String>()? {
                 match key.as_str() {
@@ -193,12 +202,13 @@ fn range_test<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Range
             }
             let text = |key: &str| fields.get(key).and_then(Json::as_str);
             let number = |key: &str| fields.get(key).and_then(Json::as_f64);
-            Ok((|| {
+            let range_test = || {
                 let geometric = text("spacing")? == "geometric";
                 let steps = fields.get("steps")?.as_u64()?;
                 let range_test = RangeTest { min: number("min")?, max: number("max")?, steps, geometric };
                 (text("kind")? == "range_test").then_some(range_test)
-            })())
+            };
+            Ok(range_test().map_or(PlannedRate::Other, PlannedRate::RangeTest))
         }
     }
 
@@ -214,7 +224,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(schedule: &str, expected: Option<RangeTest>) {
+    fn check(schedule: &str, expected: PlannedRate) {
         let text = format!("{{\"lr\": {schedule}, \"momentum\": 0.9}}");
         let schedules: PlannedSchedules = serde_json::from_str(&text).unwrap();
         assert_eq!(schedules.lr, expected, "{schedule}");
@@ -224,20 +234,21 @@ mod tests {
     fn a_range_test_is_told_from_other_schedules() {
         let range_test = RangeTest { min: 0.0, max: 0.02, steps: 4000, geometric: false };
         let linear = r#"{"kind": "range_test", "min": 0.0, "max": 0.02, "steps": 4000, "spacing": "linear"}"#;
-        check(linear, Some(range_test));
-        check(&linear.replace("\"linear\"", "\"geometric\""), Some(RangeTest { geometric: true, ..range_test }));
+        check(linear, PlannedRate::RangeTest(range_test));
+        let geometric = RangeTest { geometric: true, ..range_test };
+        check(&linear.replace("\"linear\"", "\"geometric\""), PlannedRate::RangeTest(geometric));
+        for (number, rate) in [("1000000.0", 1e6), ("1", 1.0), ("-1", -1.0)] {
+            check(number, PlannedRate::Constant(rate));
+        }
         for other in [
-            "1000000.0",
-            "1",
-            "-1",
             "null",
             r#"{"kind": "cosine", "max": 0.1, "min": 0.0, "steps": 100}"#,
             r#"{"kind": "sequence", "stages": [{"steps": 5, "schedule": {"kind": "range_test"}}], "steps": [1, 2]}"#,
             r#"{"kind": "range_test", "min": "low", "max": 0.02, "steps": 4000, "spacing": "linear"}"#,
             r#"{"kind": "range_test"}"#,
         ] {
-            check(other, None);
+            check(other, PlannedRate::Other);
         }
-        assert_eq!(serde_json::from_str::<PlannedSchedules>("{}").unwrap().lr, None);
+        assert_eq!(serde_json::from_str::<PlannedSchedules>("{}").unwrap().lr, PlannedRate::Other);
     }
 }

@@ -15,9 +15,9 @@ use super::StoreError;
 use super::kept::load;
 use super::looks::look_again;
 use super::manifest::Segment;
-use super::plan_file::PlannedAxis;
+use super::plan_file::{PlannedAxis, PlannedRate};
 use super::reader::{evaluations_of, plan, segments, single_at};
-use super::result::Status;
+use super::result::{Numbers, Status};
 use super::schema::Table;
 use super::source::Sources;
 
@@ -27,7 +27,9 @@ pub struct Sweeps {
     pub axes: Vec<Axis>,
     /// In the plan's order.
     pub trials: Vec<SweptTrial>,
-    /// The number of trials that are no range tests.
+    /// Trials at one constant rate, in the plan's order.
+    pub constant: Vec<ConstantTrial>,
+    /// The number of all others.
     pub others: usize,
     /// The files that could not be read, and why.
     pub unreadable: BTreeMap<String, String>,
@@ -55,6 +57,21 @@ pub struct SweptTrial {
     pub evaluations: Vec<Evaluation>,
 }
 
+/// A trial at one constant rate: with others at other rates it shows what a range test does.
+#[derive(Clone, Debug)]
+pub struct ConstantTrial {
+    pub id: TrialId,
+    pub label: String,
+    /// One for each axis of the output.
+    pub axes: Vec<Option<AxisValue>>,
+    pub status: Status,
+    pub iterations: u64,
+    pub lr: f64,
+    /// As of [`SweptTrial`].
+    pub test_count: Option<u64>,
+    pub numbers: Numbers,
+}
+
 /// Reads the range tests of the output `folder`. Where a file of rows cannot be read, the rest still is.
 ///
 /// # Errors
@@ -79,23 +96,42 @@ fn look(folder: &Path) -> Result<Sweeps, StoreError> {
     let axes: Vec<Axis> = plan.axes.iter().map(PlannedAxis::axis).collect();
     let mut sources = Sources::new(folder, &manifest);
     let mut unreadable = BTreeMap::new();
-    let (mut trials, mut others) = (Vec::new(), 0);
+    let (mut trials, mut constant, mut others) = (Vec::new(), Vec::new(), 0);
     for planned in plan.trials {
-        let Some(lr) = planned.schedules.lr else {
-            others += 1;
-            continue;
-        };
         let record = manifest.trials.get(&planned.id);
+        let status = record.map_or(Status::Unfinished, |record| record.status);
+        let test_count = planned.group.and_then(|group| plan.groups.get(group)?.shape.data.test_count);
+        let axes: Vec<Option<AxisValue>> = axes.iter().map(|axis| planned.value(axis)).collect();
+        let lr = match planned.schedules.lr {
+            PlannedRate::RangeTest(lr) => lr,
+            PlannedRate::Constant(lr) => {
+                constant.push(ConstantTrial {
+                    id: planned.id,
+                    label: planned.label,
+                    axes,
+                    status,
+                    iterations: planned.iterations,
+                    lr,
+                    test_count,
+                    numbers: record.map(|record| record.numbers).unwrap_or_default(),
+                });
+                continue;
+            }
+            PlannedRate::Other => {
+                others += 1;
+                continue;
+            }
+        };
         let mut trial = SweptTrial {
             id: planned.id,
-            axes: axes.iter().map(|axis| planned.value(axis)).collect(),
+            axes,
             label: planned.label,
-            status: record.map_or(Status::Unfinished, |record| record.status),
+            status,
             diverged_at: record.and_then(|record| record.numbers.diverged_at),
             iterations: planned.iterations,
             evaluations_due: evaluations_due(planned.iterations, planned.eval_every),
             lr,
-            test_count: planned.group.and_then(|group| plan.groups.get(group)?.shape.data.test_count),
+            test_count,
             losses: Vec::new(),
             evaluations: Vec::new(),
         };
@@ -111,7 +147,7 @@ fn look(folder: &Path) -> Result<Sweeps, StoreError> {
         (trial.evaluations, _) = evaluations_of(index, stored, &mut sources, &mut unreadable);
         trials.push(trial);
     }
-    Ok(Sweeps { axes, trials, others, unreadable })
+    Ok(Sweeps { axes, trials, constant, others, unreadable })
 }
 
 /// Before the first update, every so many iterations, and at the end.

@@ -241,6 +241,45 @@ fn accuracy_on_held_out_images_comes_before_that_on_some_of_the_test_set() {
 }
 
 #[test]
+fn trials_at_constant_rates_are_read_as_a_range_test() {
+    let world = World::new(&BOWL.replace("name = \"bowl\"", "name = \"bowl\"\nseeds = 2"));
+    let sweep = ["range-test", "spec.toml", "--data", "data", "--constant=12", "--mode", "linear", "--max-lr", "0.4"];
+    let ran = world.run(&[&sweep[..], &["--iterations", "40", "--json"]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((report["tests"].as_array().unwrap().len(), &report["others"]), (2, &0.into()));
+    let test = report["tests"].as_array().unwrap().iter().find(|test| test["name"] == "gd").unwrap();
+    assert_eq!(
+        (&test["spacing"], &test["measure"], &test["iterations"]),
+        (&"constant".into(), &"accuracy".into(), &40.into())
+    );
+    assert_eq!((test["trials"].as_array().unwrap().len(), test["rules"].as_array().unwrap().len()), (2, 0));
+    // The accuracies at the ends of the trials, as the table of trials has them.
+    let csv =
+        world.run(&["export", "outputs/bowl-range-test", "--format", "csv", "--rows", "evals", "--out", "evals.csv"]);
+    assert_eq!(csv.code, Some(0), "{csv:?}");
+    let text = std::fs::read_to_string(world.path("evals.csv")).unwrap();
+    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let column = |wanted: &str| header.iter().position(|name| *name == wanted).expect("a column");
+    let [optimizer, rate, iteration, accuracy] = ["optimizer", "base_lr", "iteration", "accuracy"].map(column);
+    let last: Vec<Vec<&str>> = lines.filter(|row| row[optimizer] == "gd" && row[iteration] == "40").collect();
+    for (lr, value) in test["curve"]["lr"].as_array().unwrap().iter().zip(test["curve"]["value"].as_array().unwrap()) {
+        let of_seeds: Vec<f64> = last
+            .iter()
+            .filter(|row| row[rate].parse::<f64>().unwrap() == lr.as_f64().unwrap())
+            .map(|row| f64::from(row[accuracy].parse::<f32>().unwrap()))
+            .collect();
+        match value.as_f64() {
+            Some(value) => assert!((value - of_seeds.iter().sum::<f64>() / 2.0).abs() < 1e-9, "{lr}: {of_seeds:?}"),
+            None => assert!(of_seeds.len() < 2, "{lr}: one of two diverged"),
+        }
+    }
+    let text = world.run(&[&sweep[..], &["--iterations", "40"]].concat()).stdout;
+    assert!(text.contains("12 constant learning rates from 0 to 0.4, 40 iterations each, 24 trials"), "{text}");
+}
+
+#[test]
 fn bounds_that_are_auto_are_measured_first_and_are_the_trials_of_these_numbers() {
     let world = World::new(AUTO);
     let before = world.run(&["plan", "spec.toml", "--data", "data", "--no-probe"]);

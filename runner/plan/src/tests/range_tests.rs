@@ -113,6 +113,23 @@ fn a_range_test_is_no_longer_than_the_training_unless_that_is_asked() {
 }
 
 #[test]
+fn constant_rates_are_short_trials_spaced_as_the_sweep_would_go() {
+    let tests =
+        planned_of(&format!("{FIXED}{SGD}[range_test]\nonly = true\nmin_lr = 1e-4\nmax_lr = 0.1\nconstant = 10\n"));
+    assert_eq!(tests.trials.len(), 10);
+    assert_eq!((&*tests.trials[3].label, tests.trials[3].iterations), ("range_test sgd base_lr=0.001 seed=1", 500));
+    assert_eq!(tests.trials[3].lr, Schedule::Constant(0.001));
+    let line = planned_of(&format!("{FIXED}{SGD}{FIGURE_3}constant = 9\nonly = true\n"));
+    let rates: Vec<f64> = line.trials.iter().map(|trial| trial.lr.at(0)).collect();
+    assert_eq!(rates, [0.0, 0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.0175, 0.02]);
+    // Bounds can be measured so too.
+    let bounds = Bounds { base: 0.001, max: 0.006 };
+    let found = measured(&format!("{AUTO}{SGD}{FIGURE_3}constant = 9\n"), &[Ok(bounds)]).unwrap();
+    assert_eq!((found.trials[0].lr.at(0), found.trials[0].lr.at(2000)), (0.001, 0.006));
+    assert_eq!(found.range_tests[0].trials.len(), 9);
+}
+
+#[test]
 fn range_tests_have_seeds_of_their_own_if_they_are_given() {
     let tests = planned_of(&format!("{FIXED}{SGD}{ONLY}seeds = [7, 8, 9]\n"));
     assert_eq!(labels(&tests), ["range_test sgd seed=7", "range_test sgd seed=8", "range_test sgd seed=9"]);

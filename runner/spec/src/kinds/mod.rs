@@ -29,6 +29,7 @@ use clr_schedule::{PerEpoch, Schedule, Ticks};
 use serde_json::{Value as Json, json};
 
 pub use fields::{Fields, Words};
+pub use fixed::KIND as FIXED;
 pub use range_test::KIND as RANGE_TEST;
 pub use sequence::STAGE_LENGTH;
 
