@@ -5,7 +5,7 @@ use clr_kernels::conv2d::Algorithm;
 use clr_plugin::{Description, Error, Footprint, ParameterInfo, SessionConfig};
 use serde_json::{Map, Value, json};
 
-use crate::columns::{HYPERS, METRICS};
+use crate::columns::{HYPERS, metrics};
 use crate::cuda::{self, CudaSession};
 use crate::device::{Device, Inner, NetworkSession};
 use crate::model::Model;
@@ -22,6 +22,9 @@ pub trait Family: 'static {
     const VERSION: &'static str;
     /// Raised by any change to the networks that changes a bit of any result.
     const NUMERICS_REVISION: u32;
+    /// The architectures whose metrics have `top5_accuracy` too: the share of samples whose label is among the five largest
+    /// scores.
+    const TOP5: &'static [&'static str] = &[];
 
     fn architectures() -> Vec<Architecture>;
 }
@@ -89,7 +92,7 @@ pub fn description<F: Family>() -> Description {
             options_schema: options_schema(&architecture),
             defaults: json!({"momentum": momentum, "weight_decay": weight_decay}).to_string(),
             hypers: HYPERS.to_vec(),
-            metrics: METRICS.to_vec(),
+            metrics: metrics(F::TOP5.contains(&architecture.name)).to_vec(),
         }
     });
     Description {
@@ -154,7 +157,8 @@ pub(crate) fn model<F: Family>(config: &SessionConfig<'_>, device: Device) -> Re
         Device::Cpu => Model::on_cpu(network, batch_size, config.thread_count),
         Device::Cuda { .. } => Model::on_gpu(network, batch_size),
     };
-    Ok(model.accumulating(accumulate))
+    let has_top5 = F::TOP5.contains(&config.model);
+    Ok(Model { has_top5, ..model.accumulating(accumulate) })
 }
 
 /// The network that a configuration asks for, and of how many batches an update is.

@@ -2,6 +2,7 @@
 
 use clr_kernels::step::Part;
 
+use crate::columns::metrics;
 use crate::fuse::{fuse, fuse_poolings};
 use crate::network::Network;
 use crate::program::Program;
@@ -15,6 +16,8 @@ pub(crate) struct Model {
     pub batch_size: usize,
     /// Batches of an update.
     pub accumulate: usize,
+    /// True if top-5 accuracy is among the metrics.
+    pub has_top5: bool,
 }
 
 impl Model {
@@ -34,13 +37,18 @@ impl Model {
     /// Without fusion: for tests, to hold the fused network against.
     pub fn as_it_is(network: Network, batch_size: usize, thread_count: usize) -> Model {
         let program = Program::new(&network, batch_size, thread_count);
-        Model { network, program, batch_size, accumulate: 1 }
+        Model { network, program, batch_size, accumulate: 1, has_top5: false }
     }
 
     /// Makes each update of the gradients of so many batches.
     #[must_use]
     pub fn accumulating(self, accumulate: usize) -> Model {
         Model { accumulate, ..self }
+    }
+
+    /// The columns of the metrics table.
+    pub fn metric_count(&self) -> usize {
+        metrics(self.has_top5).len()
     }
 
     /// Samples of a full update.

@@ -9,7 +9,7 @@ use clr_plugin::{
 };
 
 use crate::clock::NoClock;
-use crate::columns::{HYPERS, Hypers, METRICS};
+use crate::columns::{HYPERS, Hypers, MetricsRow};
 use crate::executor::{Batch, Workspace};
 use crate::lane::Lane;
 use crate::model::Model;
@@ -103,7 +103,7 @@ impl Session for CpuSession {
     }
 
     fn evaluate(&mut self, evaluate: &mut Evaluate<'_>) -> Result<(), Error> {
-        let mut results = vec![[f32::NAN; METRICS.len()]; self.lanes.len()];
+        let mut results = vec![MetricsRow::default(); self.lanes.len()];
         {
             let request = &*evaluate;
             let rows = results.iter_mut().enumerate();
@@ -115,7 +115,7 @@ impl Session for CpuSession {
         }
         if !evaluate.cancelled() {
             for lane in evaluate.active_lanes() {
-                evaluate.set(lane, &results[lane]);
+                evaluate.set(lane, &results[lane][..self.model.metric_count()]);
             }
         }
         Ok(())
@@ -212,7 +212,7 @@ fn train(
     while let Some(row) = steps.next_row() {
         let hypers: [f32; HYPERS.len()] =
             row.hypers.try_into().map_err(|_| Error::internal("a row of hyper-parameters of another length"))?;
-        let (mut loss, mut correct) = (0.0, 0);
+        let (mut loss, mut correct, mut top5) = (0.0, 0, 0);
         for (part, len) in model.parts(row.samples.len()) {
             let range = part.first..part.first + len;
             let augment = Augment { data_seed: lane.data_seed, epochs: &row.epochs[range.clone()] };
@@ -221,25 +221,26 @@ fn train(
                 |workspace, batch| lane.differentiate(cpu, model, workspace, batch, part, row.step, &mut NoClock)
             })?;
             loss += f64::from(score.loss);
-            correct += score.correct;
+            (correct, top5) = (correct + score.correct, top5 + score.top5);
         }
         let grad_norm = lane.update(cpu, model, workspace, &Hypers::from(hypers), row.step, &mut NoClock);
-        let accuracy = correct as f32 / row.samples.len() as f32;
-        steps.finish_row(&[loss as f32, accuracy, grad_norm]);
+        let share = |count: usize| count as f32 / row.samples.len() as f32;
+        let metrics: MetricsRow = [loss as f32, share(correct), grad_norm, share(top5)];
+        steps.finish_row(&metrics[..model.metric_count()]);
     }
     Ok(())
 }
 
-/// Mean loss and accuracy of a lane over the samples that are asked for, batch by batch.
+/// Mean loss and accuracies of a lane over the samples that are asked for, batch by batch.
 fn measure(
     cpu: &Cpu,
     model: &Model,
     lane: &mut Lane,
     workspace: &mut Workspace,
     request: &Evaluate<'_>,
-) -> Result<[f32; METRICS.len()], Error> {
+) -> Result<MetricsRow, Error> {
     let samples = request.first..request.first + request.count;
-    let (mut loss, mut correct) = (0.0_f64, 0_usize);
+    let (mut loss, mut correct, mut top5) = (0.0_f64, 0_usize, 0_usize);
     let mut indices = Vec::with_capacity(model.batch_size);
     for first in samples.clone().step_by(model.batch_size) {
         if request.cancelled() {
@@ -251,11 +252,11 @@ fn measure(
             |workspace, batch| lane.evaluate(cpu, model, workspace, batch)
         })?;
         loss += f64::from(score.loss) * indices.len() as f64;
-        correct += score.correct;
+        (correct, top5) = (correct + score.correct, top5 + score.top5);
     }
-    let count = request.count as f64;
+    let mean = |sum: f64| (sum / request.count as f64) as f32;
     // There is no gradient here.
-    Ok([(loss / count) as f32, (correct as f64 / count) as f32, f32::NAN])
+    Ok([mean(loss), mean(correct as f64), f32::NAN, mean(top5 as f64)])
 }
 
 /// Fills the workspace's batch and calls `work` with it.

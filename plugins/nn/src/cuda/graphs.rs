@@ -17,6 +17,7 @@ use super::CudaSession;
 use super::executor::{Executor, Scored};
 use super::memory::{Tensors, scratch_len};
 use super::source::Source;
+use crate::columns::TOP5;
 use crate::op::GpuPass;
 
 /// The work of a graph.
@@ -119,9 +120,10 @@ impl CudaSession {
             executor.run(&model.program.training, |Scored { loss, weight, logits, dlogits }| {
                 // Those of auxiliary losses are not recorded: their table has no rows.
                 let metrics = if loss == 0 { metrics } else { Metrics { rows: 0, ..metrics } };
+                let top5_column = model.has_top5.then_some(TOP5);
                 let scored =
                     softmax_cross_entropy::Train { batch, part, classes, steps, logits, labels, dlogits, metrics };
-                softmax_cross_entropy::train_on(gpu, lanes, &Loss { weight, ..Loss::ONLY }, &scored)
+                softmax_cross_entropy::train_on(gpu, lanes, &Loss { weight, top5_column, ..Loss::ONLY }, &scored)
             })?;
             if part.first > 0 {
                 add::cuda::forward(gpu, lanes, Activation::None, len, other, gradients, gradients)?;

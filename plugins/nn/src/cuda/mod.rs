@@ -30,7 +30,7 @@ use self::graphs::{GraphKind, Graphs, Sharing};
 use self::memory::{Memory, Sizes, Tensors};
 use self::source::Source;
 use self::tables::{ROWS, Tables, sample_count};
-use crate::columns::{HYPERS, METRICS};
+use crate::columns::{HYPERS, MetricsRow};
 use crate::lane::Lane;
 use crate::model::Model;
 use crate::optimizer::LaneOptimizer;
@@ -76,7 +76,8 @@ pub(crate) fn footprint(
     let allocations = sizes.allocations() + image_allocations + tables::ALLOCATIONS;
     Ok(Footprint {
         bytes_shared: images + allocations * ALLOCATION_BYTES,
-        bytes_per_lane: sizes.bytes_per_lane(state_count(optimizers)) + tables::bytes_per_lane(config.batch_size),
+        bytes_per_lane: sizes.bytes_per_lane(state_count(optimizers))
+            + tables::bytes_per_lane(config.batch_size, model.metric_count()),
         numerics: format!("cuda-sm{major}{minor}-{}", precision_name(precision)),
     })
 }
@@ -129,7 +130,7 @@ impl CudaSession {
         let source = Source::new(&gpu, config.dataset)?;
         let lanes = config.lanes.len();
         let memory = Memory::new(&gpu, &sizes, lanes, state_count(&optimizers)).map_err(failure)?;
-        let tables = Tables::new(&gpu, lanes, config.batch_size).map_err(failure)?;
+        let tables = Tables::new(&gpu, lanes, config.batch_size, model.metric_count()).map_err(failure)?;
         let is_random = source::is_random(config.dataset);
         let trials = config.lanes.iter().zip(&optimizers);
         let trials = trials.map(|(lane, optimizer)| Trial { optimizer: optimizer.clone(), data_seed: lane.data_seed });
@@ -274,7 +275,8 @@ impl Session for CudaSession {
         let lane_steps = parts.lane_steps;
         let sharing = self.sharing(parts);
         let step_count = lane_steps.iter().max().map_or(0, |&steps| steps as usize);
-        let mut metrics = Vec::with_capacity(step_count * self.lanes.len() * METRICS.len());
+        let columns = self.model.metric_count();
+        let mut metrics = Vec::with_capacity(step_count * self.lanes.len() * columns);
         let mut done = 0;
         while done < step_count && !table.cancelled() {
             let count = ROWS.min(step_count - done);
@@ -286,7 +288,7 @@ impl Session for CudaSession {
             done += count;
         }
         for mut steps in table.lanes() {
-            let rows = metrics.chunks_exact(METRICS.len()).skip(steps.lane()).step_by(self.lanes.len());
+            let rows = metrics.chunks_exact(columns).skip(steps.lane()).step_by(self.lanes.len());
             rows.take(lane_steps[steps.lane()] as usize).for_each(|row| steps.finish_row(row));
         }
         Ok(())
@@ -296,9 +298,11 @@ impl Session for CudaSession {
         let Some(totals) = self.measure(evaluate)? else { return Ok(()) };
         let count = evaluate.count as f64;
         for lane in evaluate.active_lanes() {
-            let Total { loss, correct, .. } = totals[lane];
+            let Total { loss, correct, top5 } = totals[lane];
+            let mean = |sum: f64| (sum / count) as f32;
             // There is no gradient here.
-            evaluate.set(lane, &[(loss / count) as f32, (correct as f64 / count) as f32, f32::NAN]);
+            let metrics: MetricsRow = [mean(loss), mean(correct as f64), f32::NAN, mean(top5 as f64)];
+            evaluate.set(lane, &metrics[..self.model.metric_count()]);
         }
         Ok(())
     }

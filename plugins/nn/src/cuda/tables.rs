@@ -7,7 +7,7 @@ use clr_kernels::step::cuda::Tables as StepTables;
 use clr_kernels::step::{LaneStep, Metrics, StepRow};
 use clr_plugin::StepTableParts;
 
-use crate::columns::{HYPERS, Hypers, METRICS};
+use crate::columns::{HYPERS, Hypers};
 
 /// Steps, or batches of an evaluation, that the GPU makes without the host. In between the host copies tables and sees
 /// whether it is to stop: some 50 microseconds, so 0.2 for each of them.
@@ -18,6 +18,8 @@ pub(super) const ROWS: usize = 256;
 pub(super) struct Tables {
     lanes: usize,
     batch_size: usize,
+    /// Of a row of metrics.
+    columns: usize,
     /// `[ROWS][K]`.
     rows: Buffer<StepRow>,
     /// `[K]`.
@@ -29,15 +31,15 @@ pub(super) struct Tables {
     /// `[ROWS][K or 1][batch]`.
     samples: Buffer<u32>,
     epochs: Buffer<u32>,
-    /// `[ROWS][K][3]`.
+    /// `[ROWS][K][columns]`.
     metrics: Buffer<f32>,
     /// `[K]`: what an evaluation has summed up.
     pub totals: Buffer<Total>,
 }
 
 /// Bytes that each lane adds to [`Tables`].
-pub(super) fn bytes_per_lane(batch_size: usize) -> u64 {
-    let row = size_of::<StepRow>() + 2 * batch_size * size_of::<u32>() + METRICS.len() * size_of::<f32>();
+pub(super) fn bytes_per_lane(batch_size: usize, columns: usize) -> u64 {
+    let row = size_of::<StepRow>() + 2 * batch_size * size_of::<u32>() + columns * size_of::<f32>();
     (ROWS * row + size_of::<u64>() + size_of::<LaneStep>() + size_of::<Total>()) as u64
 }
 
@@ -45,17 +47,18 @@ pub(super) fn bytes_per_lane(batch_size: usize) -> u64 {
 pub(super) const ALLOCATIONS: u64 = 8;
 
 impl Tables {
-    pub fn new(gpu: &Gpu, lanes: usize, batch_size: usize) -> Result<Tables, GpuError> {
+    pub fn new(gpu: &Gpu, lanes: usize, batch_size: usize, columns: usize) -> Result<Tables, GpuError> {
         Ok(Tables {
             lanes,
             batch_size,
+            columns,
             rows: gpu.alloc(ROWS * lanes)?,
             first_steps: gpu.alloc(lanes)?,
             row: gpu.alloc(1)?,
             steps: gpu.alloc(lanes)?,
             samples: gpu.alloc(ROWS * lanes * batch_size)?,
             epochs: gpu.alloc(ROWS * lanes * batch_size)?,
-            metrics: gpu.alloc(ROWS * lanes * METRICS.len())?,
+            metrics: gpu.alloc(ROWS * lanes * columns)?,
             totals: gpu.alloc(lanes)?,
         })
     }
@@ -68,7 +71,7 @@ impl Tables {
 
     /// The table of metrics.
     pub fn metrics(&self) -> Metrics<'_> {
-        Metrics { values: &self.metrics, rows: ROWS, columns: METRICS.len() }
+        Metrics { values: &self.metrics, rows: ROWS, columns: self.columns }
     }
 
     /// The samples, of each lane or of all; in training the lanes' seeds too.
@@ -103,10 +106,10 @@ impl Tables {
         gpu.upload(&self.row, 0, &[0])
     }
 
-    /// Waits for `count` steps and appends `[count][K][3]` to `metrics`.
+    /// Waits for `count` steps and appends `[count][K][columns]` to `metrics`.
     pub fn download_metrics(&self, gpu: &Gpu, count: usize, metrics: &mut Vec<f32>) -> Result<(), GpuError> {
         let start = metrics.len();
-        metrics.resize(start + count * self.lanes * METRICS.len(), 0.0);
+        metrics.resize(start + count * self.lanes * self.columns, 0.0);
         gpu.download(&self.metrics, 0, &mut metrics[start..])
     }
 }
