@@ -4,8 +4,8 @@ They are taken from the folder `CLR_RUN_BUILD`, such as `target/release` after `
 is not set, which needs Rust. In the wheel, the program is a script and the plugins are data, so that they are installed as
 `PREFIX/bin/clr-run` and `PREFIX/lib/clr-run/plugins/libclr_*.so`, where the program looks for them.
 
-With `CLR_RUN_GLIBC=2.17` they are linked anew with zig (`pip install ziglang cargo-zigbuild`) for systems with that glibc or a later
-one, such as those of clusters. Only the last crate of each is compiled for that.
+With `CLR_RUN_GLIBC=2.17` they are linked anew with zig (`pip install ziglang cargo-zigbuild`) for systems with that glibc or a
+later one, such as those of clusters. Only the last crate of each is compiled for that.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def find_program() -> str:
 
 
 def environment() -> dict[str, str]:
-    """The environment of the program. That of an interactive Python has the terminal's width, and what goes into a pipe is not cut."""
+    """The environment of the program, without the terminal's width, which an interactive Python sets: no line is to be cut."""
     return {name: value for name, value in os.environ.items() if name != "COLUMNS"}
 
 

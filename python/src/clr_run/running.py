@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from typing import IO, Union
+from collections.abc import Collection, Mapping, Sequence
+from typing import IO, Any, Union
 
 from clr_run import toml
 from clr_run.frames import Library
@@ -18,8 +20,11 @@ from clr_run.program import environment, error, find_program
 
 Spec = Union[Mapping[str, object], str, "os.PathLike[str]"]
 
-# What a run prints while it goes on, and what is no part of an error's message.
-_PROGRESS = re.compile(r"(started|finished|diverged|stopped) {2,}|\d+%  |[\d,]+ trials?, [\d,]+ iterations? to do|note: ")
+# What a run prints while it goes on.
+_PROGRESS = re.compile(r"(started|finished|diverged|stopped) {2,}|\d+%  |[\d,]+ trials?, [\d,]+ iterations? to do")
+
+# Seconds between two looks at what there is to show.
+_REFRESH = 0.1
 
 # The line of the results that says where they are.
 _FOLDER = re.compile(r"^(?:[\d,]+ rows?, .*|no trial has ended yet; what was saved is) in (.+)$", re.MULTILINE)
@@ -86,7 +91,7 @@ def run(
     if code in (130, 143):
         raise KeyboardInterrupt
     if code != 0 or output is None:
-        said = "\n".join(line for line in stderr.splitlines() if not _PROGRESS.match(line))
+        said = "\n".join(line for line in stderr.splitlines() if not (_PROGRESS.match(line) or line.startswith("note: ")))
         raise error(said or stdout, code, output)
     return output
 
@@ -102,55 +107,97 @@ def _source(spec: Spec) -> tuple[str | None, str]:
 
 def _watch(command: list[str], stdin: str | None, shows: bool) -> tuple[int, str, str]:
     """Runs a command to its end: its exit code and what it wrote. What goes to stderr is shown meanwhile."""
-    source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
-    # A terminal sends Ctrl-C to the command too, and a notebook's stop goes to this process alone or to both. So the command does
-    # not hear it, and is told by another signal, once.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        child = subprocess.Popen(
-            command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment()
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     written: dict[str, list[str]] = {"stdout": [], "stderr": []}
 
     def listen(name: str, stream: IO[str]) -> None:
         for line in stream:
             written[name].append(line)
-            if shows and name == "stderr":
-                sys.stderr.write(line)
-                sys.stderr.flush()
 
-    listeners = [
-        threading.Thread(target=listen, args=(name, stream), daemon=True)
-        for name, stream in (("stdout", child.stdout), ("stderr", child.stderr))
-        if stream is not None
-    ]
-    for listener in listeners:
-        listener.start()
-    if child.stdin is not None and stdin is not None:
-        try:
-            child.stdin.write(stdin)
-            child.stdin.close()
-        except BrokenPipeError:
-            # It ended before it read the spec, and says why.
-            pass
-    _wait(child)
-    for listener in listeners:
-        listener.join()
+    def tell(stream: IO[str]) -> None:
+        # It may end before it has read the spec, and says why.
+        with contextlib.suppress(BrokenPipeError), stream:
+            stream.write(stdin or "")
+
+    # A terminal sends Ctrl-C to the command too, and a notebook's stop goes to this process alone or to both. So the command does
+    # not hear it, and is told by another signal, once.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        pipe = subprocess.PIPE
+        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8", env=environment())
+        talks = [
+            threading.Thread(target=tell, args=(child.stdin,), daemon=True),
+            threading.Thread(target=listen, args=("stdout", child.stdout), daemon=True),
+            threading.Thread(target=listen, args=("stderr", child.stderr), daemon=True),
+        ]
+        for talk in talks:
+            talk.start()
+        display = _Display(written["stderr"]) if shows else None
+        stopped = _wait(child, mask, display)
+        for talk in talks:
+            talk.join()
+        if display is not None:
+            display.refresh()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if stopped is not None:
+        raise stopped
     return child.returncode, "".join(written["stdout"]), "".join(written["stderr"])
 
 
-def _wait(child: subprocess.Popen[str]) -> None:
-    """Waits for the end of a command. What would end the wait, such as Ctrl-C, asks the command to end instead: the first time
-    with care, the second time at once."""
+def _wait(child: subprocess.Popen[str], mask: Collection[int], display: _Display | None) -> BaseException | None:
+    """Waits for the end of a command. What would end the wait, such as Ctrl-C, asks the command to end instead, and is returned:
+    the first time with care, the second time at once."""
     stopped: BaseException | None = None
     while True:
         try:
-            child.wait()
-            break
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(_REFRESH)
+                    return stopped
+                if display is not None:
+                    display.refresh()
         except BaseException as stop:
             stopped = stop
             child.terminate()
-    if stopped is not None:
-        raise stopped
+
+
+class _Display:
+    """Shows lines as they come: on stderr, but in a notebook each line of progress in the place of the one before. An error, with
+    which the command ends, is left to the exception."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._shown = 0
+        self._handle: Any = None
+
+    def refresh(self) -> None:
+        """Shows what has come."""
+        lines = list(itertools.takewhile(_is_no_error, self._lines[self._shown :]))
+        self._shown += len(lines)
+        if _is_notebook():
+            progress = [line for line in lines if _PROGRESS.match(line)]
+            lines = [line for line in lines if not _PROGRESS.match(line)]
+            if progress:
+                self._replace(progress[-1].rstrip())
+        sys.stderr.write("".join(lines))
+        sys.stderr.flush()
+
+    def _replace(self, line: str) -> None:
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display({"text/plain": line}, raw=True, display_id=True)
+        else:
+            self._handle.update({"text/plain": line}, raw=True)
+
+
+def _is_no_error(line: str) -> bool:
+    return not line.startswith("error")
+
+
+def _is_notebook() -> bool:
+    """True in a kernel of Jupyter, whose outputs can be replaced."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
