@@ -22,7 +22,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # Specs that train on built-in images, or on a model of the user's own.
-EXAMPLES = ["quickstart.toml"]
+EXAMPLES = ["quickstart.toml", "your-model"]
 
 
 class Binaries(BuildHookInterface):  # type: ignore[misc]

@@ -33,14 +33,15 @@ def test_python_m_is_the_program() -> None:
 
 
 def test_the_examples_are_valid(tmp_path: Path) -> None:
-    checked = run(clr_run.find_program(), "check", str(clr_run.example("quickstart")))
-    assert checked.returncode == 0, checked
+    for name in ("quickstart", "your-model"):
+        checked = run(clr_run.find_program(), "check", str(clr_run.example(name)))
+        assert checked.returncode == 0, checked
 
 
 def test_an_example_that_is_not_there_is_refused_with_those_that_are() -> None:
     try:
         clr_run.example("quikstart")
     except FileNotFoundError as error:
-        assert str(error) == "there is no example 'quikstart'; there are quickstart"
+        assert str(error) == "there is no example 'quikstart'; there are quickstart, your-model"
     else:
         raise AssertionError("it is not there")

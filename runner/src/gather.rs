@@ -94,6 +94,12 @@ pub fn gather(spec: &Spec, folder: &Path, search: &Search, isolation: &Isolation
         };
         gathered.facts.datasets.insert(query, facts);
     }
+    for path in gathered.facts.file_options().iter().flat_map(|option| spec.option_texts(option)) {
+        let file = folder.join(&path);
+        tracing::info!(file = %file.display(), "file of an option read");
+        let text = regular::read_text(&file, LARGEST_FILE).map_err(|error| format!("{}: {error}", file.display()));
+        gathered.facts.files.insert(path, text);
+    }
     let mut files: BTreeMap<&str, Result<String, String>> = BTreeMap::new();
     let tables = spec.tables();
     for wanted in &tables {
@@ -222,6 +228,9 @@ fn dataset_facts(dataset: &Dataset) -> DatasetFacts {
         stored_digest: Some(dataset.train.stored_digest()),
     }
 }
+
+/// Of source code, as options name it, this is a great deal.
+const LARGEST_FILE: u64 = 1 << 22;
 
 /// More than a value for each of ten million iterations, or a few million rows of columns.
 pub(crate) const LARGEST_TABLE: u64 = 1 << 28;

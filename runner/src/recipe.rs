@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use clr_host::HostError;
-use clr_plan::Plan;
+use clr_plan::{Facts, Plan, source_file};
 use clr_spec::{TableColumn, standalone};
 use clr_store::{KeptSpec, RunInfo, table_path};
 use clr_system::regular;
@@ -17,28 +17,31 @@ use crate::verify::Recipe;
 /// What was asked for, and where it was found.
 pub fn of_spec(Planned { recipe, gathered, .. }: &Planned) -> RunInfo {
     RunInfo {
-        spec: kept_spec(recipe, gathered.facts.tables.keys()),
+        spec: kept_spec(recipe, &gathered.facts),
         sets: recipe.sets.clone(),
         data: recipe.data.iter().filter_map(|root| std::path::absolute(root).ok()).collect(),
         ..RunInfo::default()
     }
 }
 
-/// The spec as it is kept with its results: with `--set` written into it, and with copies of its `tables`. Where that cannot
-/// be, as it is.
-fn kept_spec<'t>(
-    Recipe { source, sets, folder, .. }: &Recipe,
-    tables: impl Iterator<Item = &'t TableColumn>,
-) -> KeptSpec {
+/// The spec as it is kept with its results: with `--set` written into it, and with copies of its tables and of the files that
+/// its options name. Where that cannot be, as it is.
+fn kept_spec(Recipe { source, sets, folder, .. }: &Recipe, facts: &Facts) -> KeptSpec {
     let absolute = std::path::absolute(folder).unwrap_or_default();
     let read = |TableColumn { file, .. }: &TableColumn| {
         let text = regular::read_text(&folder.join(file), LARGEST_TABLE).ok()?;
         Some((file.clone(), table_path(Path::new(file), &text), text))
     };
+    // The text that the plan was made of, whatever the file has become since.
+    let files = facts.files.iter().map(|(file, text)| {
+        let text = text.as_ref().ok()?;
+        Some((file.clone(), table_path(Path::new(&source_file::name(file)), text), text.clone()))
+    });
     let whole = || {
-        let tables: Vec<(String, String, String)> = tables.map(read).collect::<Option<_>>()?;
+        let tables: Vec<(String, String, String)> =
+            facts.tables.keys().map(read).chain(files).collect::<Option<_>>()?;
         let renamed = tables.iter().map(|(file, path, _)| (file.clone(), path.clone())).collect();
-        let text = standalone(source, sets, &renamed)?;
+        let text = standalone(source, sets, &facts.file_options(), &renamed)?;
         let tables = tables.into_iter().map(|(_, path, text)| (path, text)).collect();
         Some(KeptSpec { text, is_whole: true, tables, folder: absolute.clone() })
     };

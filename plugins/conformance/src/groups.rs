@@ -62,7 +62,8 @@ fn check_list(bench: &Bench<'_>, trial: usize, parameters: &[Listed]) -> Checked
 /// The trial with groups.
 fn grouped(bench: &Bench<'_>, trials: &[usize], groups: &serde_json::Value) -> Setup {
     let mut setup = bench.setup(trials);
-    setup.trials[0].options = json!({ "optimizer": setup.trials[0].optimizer, "groups": groups }).to_string();
+    let options = &mut setup.trials[0].options;
+    *options = options.replacen('{', &format!("{{\"groups\": {groups}, "), 1);
     setup
 }
 

@@ -3,7 +3,7 @@
 
 use crate::driver::{Rig, Session, Setup, Table, UNTOUCHED};
 use crate::inputs::{DataSize, Images, Trial};
-use crate::offer::OfferedModel;
+use crate::offer::{OfferedModel, OfferedOptimizer};
 use crate::report::Verdict;
 
 /// Updates that each trial makes. The third has a partial batch, and so has no full epoch behind it.
@@ -34,15 +34,18 @@ pub(crate) struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// Runs each trial alone: one of each optimizer with the first model, three with the others.
-    pub(crate) fn new(rig: &'a Rig, device: &'a str, model: usize, size: &DataSize) -> Result<Bench<'a>, String> {
+    /// Runs each trial alone: one of each optimizer with the first model, three with the others. One of the others may be
+    /// well-formed and not supported here, where it needs a package that is not installed: then it is skipped.
+    pub(crate) fn new(rig: &'a Rig, device: &'a str, model: usize, size: &DataSize) -> Result<Bench<'a>, Verdict> {
         let optimizers = &rig.offer().optimizers;
         let count = if model == 0 { optimizers.len().max(3) } else { 3 };
         let trials = (0..count).map(|index| {
-            let optimizer = optimizers[index % optimizers.len()].name.clone();
+            let OfferedOptimizer { name, example, .. } = &optimizers[index % optimizers.len()];
+            let mut options = example.clone();
+            options.insert("optimizer".to_owned(), name.as_str().into());
             Trial {
-                options: serde_json::json!({ "optimizer": optimizer }).to_string(),
-                optimizer,
+                options: serde_json::Value::Object(options).to_string(),
+                optimizer: name.clone(),
                 init_seed: 100 + index as u64,
                 // The first two share theirs, as paired trials do.
                 data_seed: 200 + (index / 2) as u64,
@@ -52,17 +55,27 @@ impl<'a> Bench<'a> {
             rig,
             device,
             model: &rig.offer().models[model],
-            options: "{}".to_owned(),
+            options: serde_json::Value::Object(rig.offer().models[model].example.clone()).to_string(),
             images: Images::new(size),
             batch_size: size.batch_size.max(2),
             trials: trials.collect(),
             references: Vec::new(),
         };
-        bench.refer().map_err(|verdict| match verdict {
-            Verdict::Failed(problem) | Verdict::Skipped(problem) => problem,
-            Verdict::Passed => String::new(),
-        })?;
+        if model > 0
+            && let Err(failure) = rig.create(&bench.setup(&[0]), &bench.images)
+            && failure.status == clr_abi::UNSUPPORTED
+        {
+            return Err(Verdict::Skipped(failure.message));
+        }
+        bench.refer()?;
         Ok(bench)
+    }
+
+    /// The model's options with one more.
+    pub(crate) fn options_and(&self, name: &str, value: impl Into<serde_json::Value>) -> String {
+        let mut options = self.model.example.clone();
+        options.insert(name.to_owned(), value.into());
+        serde_json::Value::Object(options).to_string()
     }
 
     /// The first `count` trials with other options of the model.

@@ -54,8 +54,8 @@ pub fn run_on(device: &str, api: &clr_abi::Api, size: &DataSize) -> Report {
         let name = |check: &str| format!("{}: {check}", model.name);
         let bench = match Bench::new(&rig, device, index, size) {
             Ok(bench) => bench,
-            Err(problem) => {
-                report.add(name("trials alone"), Verdict::Failed(problem));
+            Err(verdict) => {
+                report.add(name("trials alone"), verdict);
                 continue;
             }
         };

@@ -14,6 +14,8 @@ pub(crate) struct OfferedModel {
     pub(crate) name: String,
     /// True if its options have `accumulate`.
     pub(crate) accumulates: bool,
+    /// Options that it can be made with, as its schema says: none, unless some are required.
+    pub(crate) example: serde_json::Map<String, serde_json::Value>,
     pub(crate) defaults: serde_json::Map<String, serde_json::Value>,
     pub(crate) hypers: Vec<String>,
     pub(crate) metrics: Vec<String>,
@@ -24,6 +26,8 @@ pub(crate) struct OfferedOptimizer {
     pub(crate) name: String,
     /// True if its options have `groups`.
     pub(crate) takes_groups: bool,
+    /// As of a model.
+    pub(crate) example: serde_json::Map<String, serde_json::Value>,
     pub(crate) hypers: Vec<String>,
 }
 
@@ -38,6 +42,7 @@ pub(crate) unsafe fn read_offer(plugin: &clr_abi::Plugin) -> Result<Offer, Strin
             let schema = read_object(model.options_schema, &format!("model {name}: options_schema"))?;
             models.push(OfferedModel {
                 accumulates: has_property(&schema, "accumulate"),
+                example: example(&schema),
                 defaults: read_object(model.defaults, &format!("model {name}: defaults"))?,
                 hypers: read_names(model.hypers, model.hyper_count, &format!("model {name}: hypers"))?,
                 metrics: read_names(model.metrics, model.metric_count, &format!("model {name}: metrics"))?,
@@ -49,7 +54,12 @@ pub(crate) unsafe fn read_offer(plugin: &clr_abi::Plugin) -> Result<Offer, Strin
             let name = read_name(optimizer.name, "an optimizer's name")?;
             let schema = read_object(optimizer.options_schema, &format!("optimizer {name}: options_schema"))?;
             let hypers = read_names(optimizer.hypers, optimizer.hyper_count, &format!("optimizer {name}: hypers"))?;
-            optimizers.push(OfferedOptimizer { takes_groups: has_property(&schema, "groups"), name, hypers });
+            optimizers.push(OfferedOptimizer {
+                takes_groups: has_property(&schema, "groups"),
+                example: example(&schema),
+                name,
+                hypers,
+            });
         }
         let name = read_name(plugin.name, "the plugin's name")?;
         read_name(plugin.version, "the plugin's version")?;
@@ -64,6 +74,12 @@ pub(crate) unsafe fn read_offer(plugin: &clr_abi::Plugin) -> Result<Offer, Strin
 
 fn has_property(schema: &serde_json::Map<String, serde_json::Value>, name: &str) -> bool {
     schema.get("properties").is_some_and(|properties| properties.get(name).is_some())
+}
+
+/// The first of JSON Schema's `examples`.
+fn example(schema: &serde_json::Map<String, serde_json::Value>) -> serde_json::Map<String, serde_json::Value> {
+    let first = schema.get("examples").and_then(|examples| examples.get(0)?.as_object());
+    first.cloned().unwrap_or_default()
 }
 
 impl Offer {

@@ -65,13 +65,13 @@ pub(crate) fn newer_host(bench: &Bench<'_>) -> Checked {
 pub(crate) fn malformed_configs(bench: &Bench<'_>) -> Checked {
     let good = bench.setup(&[0]);
     let lane = |options: &str| vec![Trial { options: options.to_owned(), ..good.trials[0].clone() }];
-    let unknown_constant = format!("{{\"optimizer\": \"{}\", \"no_such_constant\": 1}}", good.trials[0].optimizer);
+    let unknown_constant = with_unknown_constant(&good.trials[0]);
     let cases = [
         ("model options that are not JSON", Setup { options: "{".to_owned(), ..good.clone() }),
         ("model options that are a list", Setup { options: "[]".to_owned(), ..good.clone() }),
         ("no model options", Setup { options: String::new(), ..good.clone() }),
-        ("an unknown model option", Setup { options: "{\"no_such_option\": 1}".to_owned(), ..good.clone() }),
-        ("an unknown precision", Setup { options: "{\"precision\": \"f7\"}".to_owned(), ..good.clone() }),
+        ("an unknown model option", Setup { options: bench.options_and("no_such_option", 1), ..good.clone() }),
+        ("an unknown precision", Setup { options: bench.options_and("precision", "f7"), ..good.clone() }),
         ("an unknown model", Setup { model: "no_such_model".to_owned(), ..good.clone() }),
         ("an empty model", Setup { model: String::new(), ..good.clone() }),
         ("an unknown device", Setup { device: "abacus".to_owned(), ..good.clone() }),
@@ -98,11 +98,15 @@ pub(crate) fn malformed_configs(bench: &Bench<'_>) -> Checked {
     Ok(())
 }
 
+fn with_unknown_constant(trial: &Trial) -> String {
+    trial.options.replacen('{', "{\"no_such_constant\": 1, ", 1)
+}
+
 /// The lane goes on as it was.
 pub(crate) fn malformed_resets(bench: &Bench<'_>) -> Checked {
     let mut run = bench.start(&[0, 1])?;
     run.advance(&[2, 2])?;
-    let unknown_constant = format!("{{\"optimizer\": \"{}\", \"no_such_constant\": 1}}", bench.trials[2].optimizer);
+    let unknown_constant = with_unknown_constant(&bench.trials[2]);
     for options in ["", "{", "{}", "{\"optimizer\": \"no_such_optimizer\"}", &unknown_constant] {
         let trial = Trial { options: options.to_owned(), ..bench.trials[2].clone() };
         match run.session.reset(1, &trial) {

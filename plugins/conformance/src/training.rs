@@ -218,7 +218,7 @@ pub(crate) fn streamed(bench: &Bench<'_>) -> Checked {
 
 pub(crate) fn precision(bench: &Bench<'_>) -> Checked {
     let trials = &bench.all()[..1];
-    let options = "{\"precision\": \"f32\"}".to_owned();
+    let options = bench.options_and("precision", "f32");
     let mut run = bench.start_as(trials, &Setup { options, ..bench.setup(trials) })?;
     run.advance(&[STEPS])?;
     run.check()
@@ -228,7 +228,7 @@ pub(crate) fn precision(bench: &Bench<'_>) -> Checked {
 /// way than was asked.
 pub(crate) fn accumulated(bench: &Bench<'_>) -> Checked {
     let trials = &bench.all()[..2];
-    let options = |accumulate: u32| format!("{{\"accumulate\": {accumulate}}}");
+    let options = |accumulate: u32| bench.options_and("accumulate", accumulate);
     let must_refuse = |accumulate: u32| {
         let setup = Setup { options: options(accumulate), ..bench.setup(trials) };
         let what = format!("`accumulate` of {accumulate} with a batch size of {}", setup.batch_size);

@@ -59,7 +59,7 @@ fn parse_lane<const FAULT: u32>(lane: &Lane<'_>) -> Result<TinyLane, Error> {
 }
 
 fn check<const FAULT: u32>(config: &SessionConfig<'_>) -> Result<(), Error> {
-    let options = ["{}", "{\"precision\": \"f32\"}"];
+    let options = ["{}", "{\"precision\":\"f32\"}"];
     if config.device != "cpu" || (!options.contains(&config.options) && FAULT != TAKES_ANY_OPTION) {
         return Err(Error::invalid("no such option or device"));
     }

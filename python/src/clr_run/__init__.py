@@ -45,8 +45,10 @@ def example(name: str) -> Path:
     'quickstart.toml'
     """
     folder = Path(__file__).parent / "specs"
-    path = folder / f"{name}.toml"
-    if not path.is_file():
-        names = ", ".join(sorted(it.stem for it in folder.glob("*.toml")))
+    paths = {path.stem: path for path in folder.glob("*.toml")}
+    paths.update({path.parent.name: path for path in folder.glob("*/spec.toml")})
+    path = paths.get(name)
+    if path is None:
+        names = ", ".join(sorted(paths))
         raise FileNotFoundError(f"there is no example {name!r}; there are {names}")
     return path

@@ -17,6 +17,7 @@ use clr_schedule::Schedule;
 use clr_spec::kinds::Naming;
 use clr_spec::{Setting, Spec, Value};
 use clr_terminal::words::Number;
+use serde_json::Value as Json;
 
 use super::cell::Cell;
 use super::facts::Facts;
@@ -24,7 +25,7 @@ use super::grid::{Pair, SECTIONS};
 use super::resolve::Body;
 use super::settings::{self, from_json};
 use super::types;
-use super::{Axis, AxisKind, AxisValue, Trial};
+use super::{Axis, AxisKind, AxisValue, Trial, source_file};
 
 /// Columns that come first, where there are any.
 const FIRST: [&str; 5] = ["policy", "optimizer", "seed", "init_seed", "data_seed"];
@@ -94,6 +95,13 @@ pub fn candidates(pairs: &[Pair<'_>], facts: &Facts) -> Vec<Column> {
         entry.differs |= entry.first.values[0].0 != setting.values[0].0;
         entry.pairs += 1;
     }
+    let mut kinds: HashMap<Arc<str>, AxisKind> = HashMap::new();
+    for setting in pairs.iter().flat_map(|pair| &pair.settings).filter(|setting| types::is_free(&setting.path)) {
+        for kind in setting.values.iter().filter_map(|(value, _)| plain(value)).map(|value| types::of_value(&value)) {
+            let known = kinds.entry(Arc::clone(&setting.path)).or_insert(kind);
+            *known = types::joined(*known, kind);
+        }
+    }
     let columns = order.into_iter().filter_map(|path| {
         let seen = &seen[&path];
         let own = path.matches('.').count() == 1
@@ -104,7 +112,7 @@ pub fn candidates(pairs: &[Pair<'_>], facts: &Facts) -> Vec<Column> {
         (seen.axis || (own && (seen.differs || defaulted))).then(|| Column {
             name: short(&path).to_owned(),
             axis: seen.axis,
-            kind: types::of(&path, facts),
+            kind: if types::is_free(&path) { kinds[&path] } else { types::of(&path, facts) },
             path,
         })
     });
@@ -128,6 +136,18 @@ pub fn candidates(pairs: &[Pair<'_>], facts: &Facts) -> Vec<Column> {
     columns
 }
 
+/// A value that is one in a spec and in a column.
+fn plain(value: &Value) -> Option<AxisValue> {
+    Some(match value {
+        Value::Text(text) => AxisValue::Text((&**text).into()),
+        Value::Integer(integer) => AxisValue::Integer(*integer),
+        Value::Number(number) => AxisValue::Float(*number),
+        Value::Boolean(boolean) => AxisValue::Boolean(*boolean),
+        Value::List(_) => AxisValue::Text(value.to_string().into()),
+        Value::Duration(_) | Value::Durations(_) | Value::Stages(_) | Value::Auto => return None,
+    })
+}
+
 /// A path without its section.
 fn short(path: &str) -> &str {
     path.split_once('.').map_or(path, |(_, rest)| rest)
@@ -146,15 +166,17 @@ impl Column {
 
     fn resolved(&self, cell: &Cell<'_, '_>, body: &Body) -> Option<AxisValue> {
         if let Some(value) = cell.get(&self.path) {
+            if let Some((name, _)) = self.option(body).and_then(source_file::of) {
+                return Some(AxisValue::Text(name.into()));
+            }
             return Some(match value {
                 // A share comes to a number of images.
                 Value::Number(_) if &*self.path == "data.validation" => {
                     AxisValue::Integer(i64::try_from(body.group.shape.data.validation_count).ok()?)
                 }
-                Value::Text(text) => AxisValue::Text((&**text).into()),
-                Value::Integer(integer) => AxisValue::Integer(*integer),
-                Value::Number(number) => AxisValue::Float(*number),
-                Value::Boolean(boolean) => AxisValue::Boolean(*boolean),
+                Value::Text(_) | Value::Integer(_) | Value::Number(_) | Value::Boolean(_) | Value::List(_) => {
+                    plain(value)?
+                }
                 Value::Duration(_) if &*self.path == "train.iterations" => {
                     AxisValue::Integer(i64::try_from(body.iterations).ok()?)
                 }
@@ -170,18 +192,23 @@ impl Column {
                 Value::Durations(_) | Value::Stages(_) => AxisValue::Text(value.to_string().into()),
             });
         }
-        let name = short(&self.path);
         if self.path.starts_with("optimizer.") {
+            let name = short(&self.path);
             let schedule = body.optimizer.hypers.iter().find(|(hyper, _)| **hyper == *name);
             if let Some((_, Schedule::Constant(value))) = schedule {
                 return Some(AxisValue::Float(*value));
             }
-            return body.optimizer_constants.get(name).and_then(from_json);
         }
-        if self.path.starts_with("model.") {
-            return body.group.model_options.get(name).and_then(from_json);
+        self.option(body).and_then(from_json)
+    }
+
+    /// The option of the optimizer or of the model that this is, as the plugin gets it.
+    fn option<'b>(&self, body: &'b Body) -> Option<&'b Json> {
+        match self.path.split_once('.')? {
+            ("optimizer", name) => body.optimizer_constants.get(name),
+            ("model", name) => body.group.model_options.get(name),
+            _ => None,
         }
-        None
     }
 }
 

@@ -7,8 +7,8 @@ use clr_spec::kinds;
 use clr_terminal::words::{self, Number, thousands};
 use serde_json::{Map, Value as Json};
 
-use super::DataPlan;
 use super::json::{last_batch_name, normalize_name, order_name};
+use super::{DataPlan, source_file};
 
 /// One line: the kind and its values, numbers with so many significant digits.
 pub fn schedule(schedule: &Schedule, digits: usize) -> String {
@@ -18,6 +18,9 @@ pub fn schedule(schedule: &Schedule, digits: usize) -> String {
 /// A value of a JSON document in one line, such as an option.
 pub fn value(json: &Json, digits: usize) -> String {
     let value_of = |json: &Json| value(json, digits);
+    if let Some((name, _)) = source_file::of(json) {
+        return name.to_owned();
+    }
     match json {
         Json::Number(number) => number.as_f64().map_or(number.to_string(), |number| words::shortened(number, digits)),
         Json::String(text) => text.clone(),

@@ -87,6 +87,7 @@ pub fn facts() -> Facts {
         stored_digest: None,
     };
     Facts {
+        files: std::collections::BTreeMap::new(),
         plugins: BTreeMap::from([
             ("cifar".to_owned(), Ok(plugin)),
             ("broken".to_owned(), Err("it is for ABI 2, this program has ABI 1".to_owned())),

@@ -1,11 +1,12 @@
 //! What a plan needs to know of the world, gathered before so that planning does no I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clr_spec::table::Values;
 use clr_spec::{DatasetQuery, TableColumn};
 
+use super::options::Schema;
 use super::{Bounds, TrialId};
 
 /// Facts about everything that a spec names; see [`clr_spec::Spec::plugins`], `datasets` and `tables`.
@@ -21,12 +22,28 @@ pub struct Facts {
     pub dataset_names: Vec<String>,
     /// Values of `table` schedules; the error says why they could not be read.
     pub tables: BTreeMap<TableColumn, Result<Values, String>>,
+    /// Texts of the files that options name, by the path as it is written; the error says why one could not be read.
+    pub files: BTreeMap<String, Result<String, String>>,
     /// Parameters of the models that [`super::models_with_groups`] names; the error says why they could not be listed. Of
     /// a model that has none, nothing is known.
     pub parameters: BTreeMap<ModelQuery, Result<Arc<[ParameterFacts]>, String>>,
     /// What range tests show, by the ids of their trials, each of which stands for its test; the error says why there are no
     /// bounds. One that is absent is still to be made.
     pub range_tests: BTreeMap<TrialId, Result<Bounds, String>>,
+}
+
+impl Facts {
+    /// Paths of the options that name files, such as `model.file`, of all plugins.
+    pub fn file_options(&self) -> BTreeSet<String> {
+        let plugins = || self.plugins.values().flatten();
+        let models = plugins().flat_map(|plugin| &plugin.models).map(|model| ("model", &model.options_schema));
+        let optimizers =
+            plugins().flat_map(|plugin| &plugin.optimizers).map(|optimizer| ("optimizer", &optimizer.options_schema));
+        let options = models
+            .chain(optimizers)
+            .flat_map(|(section, schema)| Schema(schema).files().map(move |name| format!("{section}.{name}")));
+        options.collect()
+    }
 }
 
 /// Why nothing is known of a dataset.

@@ -104,8 +104,11 @@ fn same_key(a: &str, b: &str) -> bool {
     key_of(a) == key_of(b)
 }
 
-/// Section and key, without what is nested below.
+/// Section and key, without what is nested below. In a table of a model's options each key is one by itself.
 fn key_of(path: &str) -> &str {
+    if path.starts_with("model.") {
+        return path;
+    }
     path.match_indices('.').nth(1).map_or(path, |(end, _)| &path[..end])
 }
 

@@ -7,7 +7,7 @@ use clr_spec::duration::Period;
 use clr_spec::{LastBatch, Normalize, Order};
 use serde_json::{Map, Value as Json};
 
-use super::{DataPlan, Divergence};
+use super::{DataPlan, Divergence, source_file};
 
 /// Opens every canonical form.
 const VERSION: &[u8] = b"clr-run trial 1\0";
@@ -99,6 +99,16 @@ pub fn options(options: &Map<String, Json>, out: &mut Vec<u8>) {
                 out.push(b's');
                 text(string, out);
             }
+            Json::Object(fields) => match source_file::of(&options[name]) {
+                Some((_, content)) => {
+                    out.push(b't');
+                    text(content, out);
+                }
+                None => {
+                    out.push(b'o');
+                    self::options(fields, out);
+                }
+            },
             other => {
                 out.push(b'j');
                 text(&other.to_string(), out);

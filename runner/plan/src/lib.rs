@@ -18,6 +18,7 @@ mod range_tests;
 mod resolve;
 mod schedules;
 pub mod settings;
+pub mod source_file;
 #[cfg(test)]
 mod tests;
 mod trial;

@@ -1,6 +1,7 @@
 //! Options of models and optimizers, checked against the JSON Schema that the plugin declares.
 //!
-//! The subset: `properties`, each with `type` (integer, number, string or boolean), `enum`, `minimum`, `maximum`,
+//! The subset: `properties`, each with `type` (integer, number, string, boolean, or object for a table of options), `format`
+//! (file or program: see [`super::source_file`]), `enum`, `minimum`, `maximum`,
 //! `exclusiveMinimum`, `exclusiveMaximum` and `default`; and `required`. Other keywords say nothing here: the plugin
 //! itself has the last word when a session is created.
 //!
@@ -11,6 +12,8 @@ use clr_spec::Value;
 use clr_terminal::suggest;
 use clr_terminal::words::Number;
 use serde_json::{Number as JsonNumber, Value as Json};
+
+use super::source_file;
 
 /// A JSON Schema of an object.
 #[derive(Clone, Copy)]
@@ -26,6 +29,11 @@ impl<'a> Schema<'a> {
     /// The schema of one option.
     pub fn property(self, name: &str) -> Option<&'a Json> {
         self.0.get("properties")?.get(name)
+    }
+
+    /// Names of the options that are files.
+    pub fn files(self) -> impl Iterator<Item = &'a str> {
+        self.properties().filter(|(_, property)| source_file::is_named_by(property)).map(|(name, _)| name)
     }
 
     /// True if the option must be given, there being no default.
@@ -48,6 +56,10 @@ pub fn check(property: &Json, value: &Value) -> Result<Json, String> {
         (Some("string") | None, Value::Text(text)) => Json::from(&**text),
         (Some("boolean") | None, Value::Boolean(boolean)) => Json::from(*boolean),
         (None, Value::Integer(integer)) => Json::from(*integer),
+        (Some("array") | None, Value::List(values)) => {
+            values.iter().map(|value| check(&Json::Null, value)).collect::<Result<_, _>>()?
+        }
+        (Some("object"), _) => return Err("expected a table, such as `{ width = 64 }`".to_owned()),
         (Some("integer"), _) => return Err("expected an integer".to_owned()),
         (Some("number"), _) => return Err("expected a number".to_owned()),
         (Some("string"), _) => return Err("expected a string".to_owned()),

@@ -25,7 +25,7 @@ use super::facts::{DatasetFacts, Facts, ModelFacts, ModelQuery, NoDataset, Optim
 use super::options::{self, Schema};
 use super::range_tests::{self, LONGEST, Measurement, Taken};
 use super::schedules::{self, Clock};
-use super::{DataPlan, Divergence, Shape, TrialOptimizer, identity, warnings};
+use super::{DataPlan, Divergence, Shape, TrialOptimizer, identity, source_file, warnings};
 
 /// The option of a model that says of how many batches an update is; in a spec, it is a key of `[train]`.
 const ACCUMULATE: &str = "accumulate";
@@ -248,7 +248,11 @@ impl<'f> Resolver<'f> {
         stored_digest: Option<&str>,
     ) -> Arc<GroupBody> {
         let Offer { plugin, model } = offer;
-        let canonical = identity::shape(&plugin.name, &model.name, &model_options, &data, stored_digest);
+        let schema = Schema(&model.options_schema);
+        let is_asked = |name: &str| !schema.property(name).is_some_and(source_file::is_program);
+        let asked = model_options.iter().filter(|(name, _)| is_asked(name));
+        let asked = asked.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let canonical = identity::shape(&plugin.name, &model.name, &asked, &data, stored_digest);
         let key = (canonical.clone(), data.dataset.clone());
         if let Some(group) = self.groups.get(&key) {
             return Arc::clone(group);
@@ -320,13 +324,31 @@ impl<'f> Resolver<'f> {
             if own[..2].contains(&name) {
                 continue;
             }
+            let (name, below) = name.split_once('.').map_or((name, None), |(name, below)| (name, Some(below)));
             let property = schema.property(name).filter(|_| !own.contains(&name));
-            match property {
-                Some(property) => match check_option(cell, position, name, property, problems) {
-                    Some(json) => drop(given.insert(name, json)),
-                    None => good = false,
-                },
-                None => {
+            match (property, below) {
+                (Some(property), Some(below)) if property.get("type").is_some_and(|kind| kind == "object") => {
+                    let inner = Schema(property).property(below).unwrap_or(&Json::Null);
+                    match self.check_option(cell, position, below, inner, problems) {
+                        Some(json) => put(given.entry(name).or_insert_with(|| Json::Object(Map::new())), below, json),
+                        None => good = false,
+                    }
+                }
+                (Some(_), Some(_)) => {
+                    good = false;
+                    let title = format!("`{name}` cannot be a table");
+                    problems.push(
+                        Diagnostic::new("spec::option", cell.place(&setting.path), title)
+                            .text("one value, or a list of values, is expected"),
+                    );
+                }
+                (Some(property), None) => {
+                    let checked = self.check_option(cell, position, name, property, problems);
+                    good &= checked.is_some();
+                    // A wrong one is not missing as well.
+                    given.insert(name, checked.unwrap_or_default());
+                }
+                (None, _) => {
                     good = false;
                     let names = schema.properties().map(|(name, _)| name).filter(|name| !own.contains(name));
                     let names = names.chain(own[..2].iter().copied());
@@ -365,6 +387,40 @@ impl<'f> Resolver<'f> {
         }
         options.insert(ACCUMULATE.to_owned(), Json::from(accumulate));
         Some(options)
+    }
+
+    /// One option as JSON, or `None` after reporting what is wrong with it.
+    pub(super) fn check_option(
+        &self,
+        cell: &Cell<'_, '_>,
+        position: usize,
+        name: &str,
+        property: &Json,
+        problems: &mut Problems,
+    ) -> Option<Json> {
+        let (value, span) = cell.at(position)?;
+        let place = || span.clone().unwrap_or_else(|| cell.pair.policy.name.span.clone());
+        let json = match options::check(property, value) {
+            Ok(json) => json,
+            Err(expected) => {
+                let title = format!("`{name}` cannot be `{value}`");
+                problems.push(Diagnostic::new("spec::option", place(), title).text(expected));
+                return None;
+            }
+        };
+        let Some(path) = json.as_str().filter(|_| source_file::is_named_by(property)) else { return Some(json) };
+        match self.facts.files.get(path) {
+            Some(Ok(text)) => Some(source_file::json(path, text)),
+            found => {
+                let reason = found.and_then(|found| found.as_ref().err());
+                problems.push(
+                    Diagnostic::new("spec::file", place(), format!("the file of `{name}` could not be read"))
+                        .text(reason.map_or("it was not looked for", String::as_str))
+                        .help("a path is relative to the spec"),
+                );
+                None
+            }
+        }
     }
 
     /// The given options and the defaults of the others, as published or the schema's, in the schema's order.
@@ -509,23 +565,11 @@ impl<'f> Offer<'f> {
     }
 }
 
-/// One option as JSON, or `None` after reporting what is wrong with it.
-pub(super) fn check_option(
-    cell: &Cell<'_, '_>,
-    position: usize,
-    name: &str,
-    property: &Json,
-    problems: &mut Problems,
-) -> Option<Json> {
-    let (value, span) = cell.at(position)?;
-    match options::check(property, value) {
-        Ok(json) => Some(json),
-        Err(expected) => {
-            let place = span.clone().unwrap_or_else(|| cell.pair.policy.name.span.clone());
-            problems
-                .push(Diagnostic::new("spec::option", place, format!("`{name}` cannot be `{value}`")).text(expected));
-            None
-        }
+/// Puts a value into nested objects.
+fn put(object: &mut Json, path: &str, value: Json) {
+    match path.split_once('.') {
+        Some((name, below)) => put(&mut object[name], below, value),
+        None => object[path] = value,
     }
 }
 

@@ -19,7 +19,7 @@ use super::facts::Facts;
 use super::grid::SECTIONS;
 use super::json::{last_batch_name, normalize_name, order_name};
 use super::resolve::GROUPS;
-use super::{Axis, AxisKind, AxisValue, Trial, types};
+use super::{Axis, AxisKind, AxisValue, Trial, source_file, types};
 
 /// A setting that every plan has.
 pub struct Fixed {
@@ -86,9 +86,13 @@ pub fn columns(trials: &[Trial], facts: &Facts) -> Vec<Axis> {
     for trial in trials {
         for (name, value) in of(trial) {
             let column = *known.entry(name).or_insert_with_key(|name| {
-                columns.push(Axis { name: name.clone(), kind: types::of(name, facts) });
+                let kind = if types::is_free(name) { types::of_value(&value) } else { types::of(name, facts) };
+                columns.push(Axis { name: name.clone(), kind });
                 columns.len() - 1
             });
+            if types::is_free(&columns[column].name) {
+                columns[column].kind = types::joined(columns[column].kind, types::of_value(&value));
+            }
             // Of a schedule, words that are no key of a spec are told by their values.
             if matches!(value, AxisValue::Text(_)) {
                 columns[column].kind = AxisKind::Text;
@@ -157,6 +161,10 @@ impl Settings {
 
     /// A value of JSON: of an object, each of its values.
     fn add(&mut self, name: &str, value: &Json) {
+        if let Some((file, text)) = source_file::of(value) {
+            self.push(name, AxisValue::Text(source_file::shown(file, text).into()));
+            return;
+        }
         match value {
             Json::Object(fields) => {
                 fields.iter().for_each(|(field, value)| self.add(&format!("{name}.{field}"), value))

@@ -7,15 +7,16 @@
 //! - Other keys of `[data]` and `[train]` are int64 where they count, float64 where they measure.
 //! - Options of a plugin are of the type that its JSON Schema gives them, in all of its models or optimizers together;
 //!   text where it gives none.
+//! - In a table of a model's options, whose keys no schema need know, the values tell.
 //! - Words and lists are text, flags boolean.
 
 use clr_spec::keys::{self, Key, Kind};
 use clr_spec::kinds::{COMMON, Naming, SCHEDULE_KINDS, STAGE_LENGTH};
 use serde_json::Value as Json;
 
-use super::AxisKind;
 use super::facts::{Facts, PluginFacts};
 use super::options::Schema;
+use super::{AxisKind, AxisValue};
 
 /// The type of the column of the key at `path`, such as `policy.max_lr`.
 pub fn of(path: &str, facts: &Facts) -> AxisKind {
@@ -83,11 +84,32 @@ fn of_option<'f>(name: &str, schemas: impl Iterator<Item = &'f Json>) -> Option<
             _ => AxisKind::Text,
         }
     });
-    types.reduce(|a, b| match (a, b) {
+    types.reduce(joined)
+}
+
+/// The type of a column with values of both.
+pub fn joined(a: AxisKind, b: AxisKind) -> AxisKind {
+    match (a, b) {
         _ if a == b => a,
         (AxisKind::Integer, AxisKind::Float) | (AxisKind::Float, AxisKind::Integer) => AxisKind::Float,
         _ => AxisKind::Text,
-    })
+    }
+}
+
+/// True if no schema knows the type of the column: of a key in a table of a model's options, which are a function's arguments
+/// or the like. Their values tell it.
+pub fn is_free(path: &str) -> bool {
+    path.strip_prefix("model.").is_some_and(|option| option.contains('.'))
+}
+
+/// The type of a column that has just this value.
+pub fn of_value(value: &AxisValue) -> AxisKind {
+    match value {
+        AxisValue::Text(_) => AxisKind::Text,
+        AxisValue::Integer(_) => AxisKind::Integer,
+        AxisValue::Float(_) => AxisKind::Float,
+        AxisValue::Boolean(_) => AxisKind::Boolean,
+    }
 }
 
 #[cfg(test)]

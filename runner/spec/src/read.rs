@@ -98,24 +98,41 @@ pub fn default(path: &str, key: &Key) -> Option<Setting> {
     Some(Setting { path: path.into(), key_span: None, values: vec![(value, None)], axis: false })
 }
 
-/// Reads an option that a plugin defines: any scalar, or an axis of scalars. The plan checks it against the plugin's schema.
-pub fn option(path: &str, entry: &Entry, problems: &mut Problems) -> Option<Setting> {
+/// Reads an option that a plugin defines: a scalar, an axis of scalars or of lists, or a table of such options, whose settings
+/// stand below it. The plan checks them against the plugin's schema.
+pub fn option(path: &str, entry: &Entry, problems: &mut Problems) -> Vec<Setting> {
     let values = match &entry.node.item {
-        Item::List(nodes) => {
-            not_empty(&entry.node, nodes, problems)?;
-            let values = nodes.iter().map(|node| Some((scalar(&entry.key, node, problems)?, Some(node.span.clone()))));
-            Values::Axis(values.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?)
-        }
+        Item::List(nodes) => option_axis(entry, nodes, problems),
         Item::Table(table) if range_of(table).is_some() => {
             let span = Some(entry.node.span.clone());
-            let values = range(table, problems)?.into_iter();
-            Values::Axis(
-                values.map(|item| (number_of(&item).map_or(Value::Integer(0), Value::Number), span.clone())).collect(),
-            )
+            let value = |item| (number_of(&item).map_or(Value::Integer(0), Value::Number), span.clone());
+            range(table, problems).map(|items| Values::Axis(items.into_iter().map(value).collect()))
         }
-        _ => Values::One(scalar(&entry.key, &entry.node, problems)?),
+        Item::Table(table) => match (table.get("each").map(|each| (each, &each.node.item)), table.entries.len()) {
+            (Some((each, Item::List(nodes))), 1) => option_axis(each, nodes, problems),
+            _ => {
+                let below = |entry: &Entry| option(&format!("{path}.{}", entry.key), entry, problems);
+                return table.entries.iter().flat_map(below).collect();
+            }
+        },
+        _ => scalar(&entry.key, &entry.node, problems).map(Values::One),
     };
-    Some(make(path, entry, values))
+    values.map(|values| make(path, entry, values)).into_iter().collect()
+}
+
+fn option_axis(entry: &Entry, nodes: &[Node], problems: &mut Problems) -> Option<Values> {
+    not_empty(&entry.node, nodes, problems)?;
+    let values = nodes.iter().map(|node| {
+        let value = match &node.item {
+            Item::List(items) => {
+                let items: Vec<Option<Value>> = items.iter().map(|item| scalar(&entry.key, item, problems)).collect();
+                Value::List(items.into_iter().collect::<Option<_>>()?)
+            }
+            _ => scalar(&entry.key, node, problems)?,
+        };
+        Some((value, Some(node.span.clone())))
+    });
+    values.collect::<Vec<_>>().into_iter().collect::<Option<_>>().map(Values::Axis)
 }
 
 fn scalar(name: &str, node: &Node, problems: &mut Problems) -> Option<Value> {

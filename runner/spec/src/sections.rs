@@ -344,15 +344,15 @@ fn read_section(section: &Section, table: &Table, header: &Span, problems: &mut 
     settings
 }
 
-fn section_key(section: &Section, entry: &Entry, problems: &mut Problems) -> Option<Setting> {
+fn section_key(section: &Section, entry: &Entry, problems: &mut Problems) -> Vec<Setting> {
     let path = format!("{}.{}", section.name, entry.key);
     match section.keys.iter().find(|key| key.name == entry.key) {
-        Some(key) => read::setting(&path, key, entry, problems),
+        Some(key) => read::setting(&path, key, entry, problems).into_iter().collect(),
         None if section.open => read::option(&path, entry, problems),
         None => {
             let owner = format!("[{}]", section.name);
             problems.push(read::unknown_key_of(Place::Section, entry, &owner, section.keys.iter().map(|key| key.name)));
-            None
+            Vec::new()
         }
     }
 }
@@ -452,7 +452,7 @@ fn optimizer_key(entry: &Entry, problems: &mut Problems) -> Vec<Setting> {
             let entries: Vec<&Entry> = table.entries.iter().collect();
             read::schedule(&path, Naming::Plain, &header(entry), &entries, &[], problems)
         }
-        _ => read::option(&path, entry, problems).into_iter().collect(),
+        _ => read::option(&path, entry, problems),
     }
 }
 
@@ -466,7 +466,7 @@ fn overrides(entry: &Entry, problems: &mut Problems) -> Vec<Setting> {
         not_a_table(entry, problems);
         return Vec::new();
     };
-    table.entries.iter().filter_map(|entry| section_key(section, entry, problems)).collect()
+    table.entries.iter().flat_map(|entry| section_key(section, entry, problems)).collect()
 }
 
 fn not_a_table(entry: &Entry, problems: &mut Problems) {

@@ -39,6 +39,8 @@ pub enum Value {
     Durations(Arc<[Duration]>),
     /// `"auto"`: what a range test, or the length of the training, says.
     Auto,
+    /// Of a plugin's option: scalars.
+    List(Arc<[Value]>),
     /// How many stages, or groups of parameters, there are; their keys are settings of their own.
     Stages(usize),
 }
@@ -98,6 +100,10 @@ impl std::fmt::Display for Value {
                 write!(f, "[{}]", durations.join(", "))
             }
             Value::Auto => write!(f, "{}", Value::AUTO),
+            Value::List(values) => {
+                let values: Vec<String> = values.iter().map(Value::to_string).collect();
+                write!(f, "[{}]", values.join(", "))
+            }
             Value::Stages(count) => write!(f, "{count} stages"),
         }
     }

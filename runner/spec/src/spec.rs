@@ -146,13 +146,18 @@ impl Spec {
         tables
     }
 
+    /// The texts that an option of a plugin, such as `model.file`, is anywhere set to.
+    pub fn option_texts(&self, path: &str) -> BTreeSet<String> {
+        self.texts(|other| other == path)
+    }
+
     fn texts(&self, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
         self.text_values(wanted).map(|(text, _)| text.to_owned()).collect()
     }
 
-    /// Every place that names a file of a `table` schedule.
-    pub(super) fn table_values(&self) -> impl Iterator<Item = (&str, Option<&Span>)> {
-        self.text_values(|path| schedule_of_table(path).is_some())
+    /// Every place that names a file: of a `table` schedule, or of an option at one of these paths.
+    pub(super) fn file_values(&self, options: &BTreeSet<String>) -> impl Iterator<Item = (&str, Option<&Span>)> {
+        self.text_values(|path| schedule_of_table(path).is_some() || options.contains(path))
     }
 
     fn text_values(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, Option<&Span>)> {
@@ -199,5 +204,6 @@ impl Spec {
 /// The path of the schedule, which is the policy's, a hyper-parameter's or a stage's, whose key `file` is at `path`; never a
 /// plugin's option.
 fn schedule_of_table(path: &str) -> Option<&str> {
-    path.strip_suffix(".file").filter(|schedule| *schedule == "policy" || schedule.contains('.'))
+    let schedule = path.strip_suffix(".file").filter(|schedule| *schedule == "policy" || schedule.contains('.'));
+    schedule.filter(|schedule| !schedule.starts_with("model."))
 }

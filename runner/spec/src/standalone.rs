@@ -1,23 +1,29 @@
 //! A spec's text as it is kept with results: the values of `--set` written into it, comments and all else left as they are, so
 //! that it gives the same trials by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::source::Origin;
 use super::{Problems, SourceFile, Spec, parse, tree};
 
-/// The text of `source` with `sets` in place of its own values, and `tables` in place of the files of `table` schedules: from
-/// a path as it is written to another. None where that cannot be written as TOML so that it means the same.
-pub fn standalone(source: &SourceFile, sets: &[String], tables: &BTreeMap<String, String>) -> Option<String> {
+/// The text of `source` with `sets` in place of its own values, and `files` in place of those of `table` schedules and of
+/// options at the paths of `options`: from a path as it is written to another. None where that cannot be written as TOML so that
+/// it means the same.
+pub fn standalone(
+    source: &SourceFile,
+    sets: &[String],
+    options: &BTreeSet<String>,
+    files: &BTreeMap<String, String>,
+) -> Option<String> {
     let applied = SourceFile { name: source.name.clone(), text: with_sets(source, sets)? };
     let (spec, problems) = parse(source, sets);
     let (same, more) = parse(&applied, &[]);
     if !problems.is_empty() || !more.is_empty() || !spec.says_the_same(&same) {
         return None;
     }
-    with_tables(applied.text, &same, tables)
+    with_files(applied.text, &same, options, files)
 }
 
 fn with_sets(source: &SourceFile, sets: &[String]) -> Option<String> {
@@ -79,13 +85,18 @@ fn set(table: &mut dyn TableLike, path: &[&str], mut value: Value, is_root: bool
     set(table.get_mut(key)?.as_table_like_mut()?, rest, value, false)
 }
 
-/// `text`, which reads as `spec`, with other files of tables.
-fn with_tables(mut text: String, spec: &Spec, tables: &BTreeMap<String, String>) -> Option<String> {
-    let mut places: Vec<_> = spec.table_values().collect();
+/// `text`, which reads as `spec`, with other files.
+fn with_files(
+    mut text: String,
+    spec: &Spec,
+    options: &BTreeSet<String>,
+    files: &BTreeMap<String, String>,
+) -> Option<String> {
+    let mut places: Vec<_> = spec.file_values(options).collect();
     places.sort_by_key(|(_, span)| span.map(|span| span.start));
     places.dedup_by_key(|(_, span)| span.map(|span| span.start));
     for (file, span) in places.into_iter().rev() {
-        let Some(new) = tables.get(file) else { continue };
+        let Some(new) = files.get(file) else { continue };
         let span = span.filter(|span| span.origin == Origin::Spec)?;
         text.get(span.start..span.end).filter(|old| old.starts_with(['"', '\'']))?;
         text.replace_range(span.start..span.end, &Value::from(new.as_str()).to_string());
@@ -148,7 +159,7 @@ lr_mult = 1.5
     #[track_caller]
     fn check(sets: &[&str], expected: Expect) {
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
-        let text = standalone(&source(SPEC), &sets, &BTreeMap::new()).expect("it can be written");
+        let text = standalone(&source(SPEC), &sets, &BTreeSet::new(), &BTreeMap::new()).expect("it can be written");
         let (spec, _) = parse(&source(SPEC), &sets);
         let (alone, problems) = parse(&source(&text), &[]);
         assert!(problems.is_empty() && spec.says_the_same(&alone), "{text}");
@@ -266,7 +277,8 @@ lr_mult = 1.5
     fn files_of_tables_are_named_anew_wherever_they_stand() {
         let tables = [("lr.csv", "tables/1-lr.csv"), ("sub/m.csv", "tables/2-m \"q\".csv")];
         let tables = tables.map(|(old, new)| (old.to_owned(), new.to_owned())).into();
-        let text = standalone(&source(SPEC), &["train.iterations=7".to_owned()], &tables).expect("it can be written");
+        let text = standalone(&source(SPEC), &["train.iterations=7".to_owned()], &BTreeSet::new(), &tables)
+            .expect("it can be written");
         let (spec, problems) = parse(&source(&text), &[]);
         assert!(problems.is_empty(), "{text}");
         let files: Vec<String> = spec.tables().into_iter().map(|table| table.file).collect();

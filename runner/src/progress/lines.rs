@@ -51,9 +51,9 @@ fn event_line(board: &Board, event: &Event) -> Option<String> {
             let what = match outcome {
                 Outcome::Finished => format!("finished  {label}"),
                 Outcome::Diverged { iteration } => format!("diverged  {label} at iteration {iteration}"),
-                Outcome::Failed { message } => format!("failed    {label}: {message}"),
-                Outcome::Crashed { message } => format!("crashed   {label}: {message}"),
-                Outcome::Interrupted { message } => format!("interrupted {label}: {message}"),
+                Outcome::Failed { message } => format!("failed    {label}: {}", first_line(message)),
+                Outcome::Crashed { message } => format!("crashed   {label}: {}", first_line(message)),
+                Outcome::Interrupted { message } => format!("interrupted {label}: {}", first_line(message)),
                 Outcome::Stopped => format!("stopped   {label}"),
             };
             let (handle, elapsed) = (board.handle(*trial), words::duration(elapsed.as_secs_f64()));
@@ -61,10 +61,15 @@ fn event_line(board: &Board, event: &Event) -> Option<String> {
         }
         Event::Retried { trials, message } => {
             let labels: Vec<&str> = trials.iter().map(|&trial| board.label(trial)).collect();
-            Some(format!("retried   {}: {message}", labels.join(", ")))
+            Some(format!("retried   {}: {}", labels.join(", "), first_line(message)))
         }
         Event::Rows(_) | Event::Evaluated(_) | Event::Saved { .. } => None,
     }
+}
+
+/// Of a message with a traceback, which the end of the run shows whole.
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
 }
 
 /// The line for the run.

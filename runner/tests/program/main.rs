@@ -24,6 +24,7 @@ mod resuming;
 mod status;
 #[path = "../support/libraries.rs"]
 mod support;
+mod torch_modules;
 mod two_outputs;
 mod updates;
 mod verify;

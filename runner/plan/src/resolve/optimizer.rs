@@ -13,7 +13,7 @@ use clr_terminal::words::{Number, thousands};
 use serde_json::{Map, Value as Json};
 
 use super::groups::GROUPS;
-use super::{Offer, Resolver, check_option};
+use super::{Offer, Resolver};
 use crate::cell::Cell;
 use crate::facts::OptimizerFacts;
 use crate::options::{Bounds, Schema};
@@ -131,7 +131,7 @@ impl<'f> Resolver<'f> {
                         );
                     }
                 }
-                Some(property) => match check_option(cell, position, name, property, problems) {
+                Some(property) => match self.check_option(cell, position, name, property, problems) {
                     Some(json) => drop(given.insert(name, json)),
                     None => good = false,
                 },

@@ -9,6 +9,7 @@ mod problems;
 mod range_tests;
 mod reference;
 mod table;
+mod tables_and_files;
 mod without_data;
 
 use clr_spec::{DatasetQuery, SourceFile, parse, render};
