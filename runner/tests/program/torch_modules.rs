@@ -108,11 +108,11 @@ kind = "adam"
 fn world(spec: &str) -> Option<World> {
     static HAS_TORCH: OnceLock<bool> = OnceLock::new();
     let has_torch = || {
-        let has = Command::new(python()).args(["-c", "import torch"]).output();
+        let has = Command::new(python()).args(["-c", "import numpy, torch"]).output();
         has.is_ok_and(|output| output.status.success())
     };
     if !*HAS_TORCH.get_or_init(has_torch) {
-        eprintln!("SKIPPED: {:?} has no torch; CLR_PYTHON names another Python", python());
+        eprintln!("SKIPPED: {:?} has no torch or no NumPy; CLR_PYTHON names another Python", python());
         return None;
     }
     cargo_build("clr-torch");
@@ -163,20 +163,23 @@ fn losses_of_a_module_are_to_the_bit_those_of_a_loop_written_by_hand() {
         kinds.iter().map(|kind| format!("[optimizers.{kind}]\nkind = \"{kind}\"\nweight_decay = 0.01\n")).collect();
     let spec = format!(
         "[experiment]\nname = \"mine\"\nseeds = [5]\n[model]\nplugin = \"torch\"\narchitecture = \"module\"\nfile = \"code/models.py\"\n\
-         function = \"plain\"\n[data]\ndataset = \"grey\"\nbatch_size = 4\norder = \"stored\"\nnormalize = \"none\"\nscale = 0.0078125\n\
+         function = \"plain\"\n[data]\ndataset = \"./grey.npz\"\nbatch_size = 4\norder = \"stored\"\nnormalize = \"none\"\nscale = 0.0078125\n\
          [train]\niterations = 25\n[policies.fixed]\nkind = \"fixed\"\nbase_lr = 0.01\n{optimizers}"
     );
     let Some(world) = world(&spec) else { return };
     let plain = "\ndef plain(class_count):\n    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, class_count))\n";
     fs::write(world.path("code/models.py"), format!("{MODELS}{plain}")).unwrap();
-    write_idx(&world.path("data/grey"), 10);
+    let arrays = "import numpy as n; x = (n.arange(160) * 37 % 251).astype(n.uint8).reshape(10, 4, 4); y = n.arange(10) * 5 % 3; \
+                  n.savez('grey.npz', x_train=x, y_train=y, x_test=x, y_test=y)";
+    let made = Command::new(python()).args(["-c", arrays]).current_dir(world.path("")).status().unwrap();
+    assert!(made.success());
     world.train(&["--outputs", "out"]);
 
     let script = r#"
 import sys, numpy, torch
 from torch import nn
-images = torch.tensor(numpy.fromfile("data/grey/train-images-idx3-ubyte", dtype=numpy.uint8)[16:].reshape(-1, 1, 4, 4))
-labels = torch.tensor(numpy.fromfile("data/grey/train-labels-idx1-ubyte", dtype=numpy.uint8)[8:]).long()
+arrays = numpy.load("grey.npz")
+images, labels = torch.tensor(arrays["x_train"]).unsqueeze(1), torch.tensor(arrays["y_train"]).long()
 torch.set_num_threads(1)
 o = torch.optim
 make = {
@@ -287,26 +290,5 @@ fn wait_for<T>(come: impl Fn() -> Option<T>) -> T {
         }
         assert!(started.elapsed() < Duration::from_secs(120), "it did not come");
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Grey images of 4 x 4 in three classes, as MNIST has them.
-fn write_idx(folder: &Path, count: u32) {
-    fs::create_dir_all(folder).unwrap();
-    for split in ["train", "t10k"] {
-        let pixels = (0..count * 16).map(|index| (index * 37 % 251) as u8);
-        let header = [2051, count, 4, 4].map(u32::to_be_bytes).concat();
-        fs::write(
-            folder.join(format!("{split}-images-idx3-ubyte")),
-            header.into_iter().chain(pixels).collect::<Vec<_>>(),
-        )
-        .unwrap();
-        let labels = (0..count).map(|index| (index * 5 % 3) as u8);
-        let header = [2049, count].map(u32::to_be_bytes).concat();
-        fs::write(
-            folder.join(format!("{split}-labels-idx1-ubyte")),
-            header.into_iter().chain(labels).collect::<Vec<_>>(),
-        )
-        .unwrap();
     }
 }

@@ -119,7 +119,7 @@ impl Process {
         self.pipes.child.id()
     }
 
-    /// Ends it where it has more memory of its own than so many bytes.
+    /// Ends it where it has more memory of its own than so many bytes, with all that it has started.
     pub fn limit_memory(&mut self, bytes: Option<u64>) {
         self.pipes.memory_limit = bytes;
     }
@@ -255,7 +255,7 @@ impl Pipes {
             return Err(Death::Hung(watching.limit));
         }
         if let Some(limit) = self.memory_limit
-            && let Some(used) = memory::own_bytes(self.child.id())
+            && let Some(used) = memory::bytes_with_children(self.child.id())
             && used > limit
         {
             return Err(Death::Memory { used, limit });
