@@ -59,6 +59,9 @@ fn main() {
         let samples: Vec<u32> =
             (first * batch..(first + steps) * batch).map(|sample| (sample % count) as u32).collect();
         let (mut metrics, mut done) = (vec![0.0; steps * 3], [0]);
+        let (counts, epochs) = (vec![batch as u32; steps], vec![0; samples.len()]);
+        let (first_steps, lane_steps) = ([first as u64], [steps as u32]);
+        let hypers = [0.01, 0.9, 0.0005, 0.0, 0.0].repeat(steps);
         let started = Instant::now();
         let mut table = StepTable::new(StepTableParts {
             dataset: &dataset,
@@ -67,13 +70,13 @@ fn main() {
             batch_size: batch,
             hyper_count: 5,
             metric_count: 3,
-            first_steps: &[first as u64],
-            lane_steps: &[steps as u32],
+            first_steps: &first_steps,
+            lane_steps: &lane_steps,
             sample_lane_count: 1,
-            sample_counts: &vec![batch as u32; steps],
+            sample_counts: &counts,
             samples: &samples,
-            epochs: &vec![0; samples.len()],
-            hypers: &[0.01, 0.9, 0.0005, 0.0, 0.0].repeat(steps),
+            epochs: &epochs,
+            hypers: &hypers,
             cancel: None,
             steps_done: &mut done,
             metrics: &mut metrics,

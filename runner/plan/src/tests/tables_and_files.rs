@@ -118,7 +118,7 @@ fn each_key_of_a_table_is_an_axis_of_its_own_and_a_policy_overrides_one_of_them(
         narrow sgd arguments.layers=[2, 2] seed=1 {"width":0.5,"layers":[2,2],"act":"gelu","deep":{"er":true}}
         narrow sgd arguments.layers=[3, 4] seed=1 {"width":0.5,"layers":[3,4],"act":"gelu","deep":{"er":true}}
     "#]]
-    .assert_eq(&plan.trials.iter().map(|trial| arguments(trial)).collect::<String>());
+    .assert_eq(&plan.trials.iter().map(arguments).collect::<String>());
 }
 
 #[test]
