@@ -96,6 +96,8 @@ fn main() {
             ratios.push(plugin / by_hand);
         }
     }
+    drop(orders);
+    by_hand.wait().expect("it ends with its orders");
     ratios.sort_by(f64::total_cmp);
     let (least, median, most) = (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
     println!(
