@@ -149,7 +149,10 @@ fn parameters(
         channels: dataset.channels,
         class_count: dataset.class_count,
         splits: [count(dataset.train_count), count(0), count(dataset.test_count)],
-        transform: clr_host::Transform::default(),
+        transform: clr_host::Transform {
+            crop: (query.input_size > 0).then_some([query.input_size; 2]),
+            ..clr_host::Transform::default()
+        },
         loader: None,
     };
     let optimizer = plugin.info().optimizers.first().map_or("", |optimizer| &optimizer.name);

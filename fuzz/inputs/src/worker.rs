@@ -138,7 +138,8 @@ fn seeds_of_replies() -> Vec<(String, Vec<u8>)> {
 fn seeds_of_requests() -> Vec<(String, Vec<u8>)> {
     let path = |path: &str| FilePath::from(Path::new(path));
     let lane = LaneText::from(&Lane { options_json: "{}".into(), init_seed: 1, data_seed: u64::MAX });
-    let transform = Transform { mean: vec![0.5; 3], scale: vec![f32::NAN], pad: 4, crop: Some([32, 32]), flip: true };
+    let (mean, scale) = (vec![0.5; 3], vec![f32::NAN]);
+    let transform = Transform { mean, scale, pad: 4, crop: Some([32, 32]), flip: true, ..Transform::default() };
     let data = DataSource {
         query: clr_spec::DatasetQuery::named("cifar10"),
         folder: Path::new("/specs").into(),

@@ -2,12 +2,14 @@
  * clr_image.h - images as a model sees them, for plugins in C.
  *
  * clr_image_batch() fills a batch from a dataset, resident or streamed, and applies the dataset's transform
- * (clr_transform in clr_plugin.h), with the same bits as the Rust SDK. Include it in one file or in many: all is static.
+ * (clr_transform in clr_plugin.h), with the same bits as the Rust SDK; but random areas and lighting are an error. Include it in
+ * one file or in many: all is static.
  */
 #ifndef CLR_IMAGE_H
 #define CLR_IMAGE_H
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "clr_plugin.h"
 
@@ -43,7 +45,7 @@ static CLR_IMAGE_UNUSED void clr_philox(const uint32_t counter[4], uint64_t seed
 /* One image. epoch is null in evaluation: no flip, and a central crop. */
 static CLR_IMAGE_UNUSED void clr_image_place(const clr_dataset *dataset, const uint8_t *image, uint64_t data_seed,
                                              uint32_t sample, const uint32_t *epoch, float *output) {
-   static const clr_transform nothing = {sizeof(clr_transform), NULL, 0, NULL, 0, 0, 0, 0, 0};
+   static const clr_transform nothing = {sizeof(clr_transform), NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0};
    const clr_transform *transform = dataset->transform ? dataset->transform : &nothing;
    uint32_t height = dataset->height, width = dataset->width, channels = dataset->channels, pad = transform->pad;
    uint32_t crop_height, crop_width, spare_height, spare_width, top, left, x, y, channel;
@@ -96,6 +98,13 @@ static CLR_IMAGE_UNUSED clr_status clr_image_batch(const clr_dataset *dataset, u
    uint32_t height, width, i;
    clr_image_input_size(dataset, &height, &width);
    input_size = (size_t)height * width * dataset->channels;
+   if (epochs && dataset->transform && dataset->transform->struct_size >= sizeof(clr_transform) &&
+       (dataset->transform->min_area != 0 || dataset->transform->lighting != 0)) {
+      static const char message[] = "clr_image.h makes neither random areas of images nor lighting";
+      memcpy(error->message, message, sizeof message - 1);
+      error->message_size = sizeof message - 1;
+      return CLR_UNSUPPORTED;
+   }
    if (dataset->load) {
       clr_load load;
       clr_status status;

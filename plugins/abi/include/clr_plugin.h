@@ -44,7 +44,7 @@ extern "C" {
 #endif
 
 #define CLR_ABI_MAJOR 1u /* Bumped when an existing field changes meaning; another major is refused. */
-#define CLR_ABI_MINOR 0u /* Bumped when a field or function is appended; another minor is accepted. */
+#define CLR_ABI_MINOR 1u /* Bumped when a field or function is appended; another minor is accepted. */
 
 typedef struct clr_str {
    const char *data; /* may be null when size is 0 */
@@ -92,7 +92,19 @@ enum { CLR_TRAIN = 0, CLR_VALIDATION = 1, CLR_TEST = 2, CLR_SPLITS = 3 };
  * flip if w[0] >= 2^31; top = (w[1] * (height + 2 pad - crop_height + 1)) >> 32; left
  * likewise from w[2] and the widths.
  *
- * The SDK and clr_image.h do all of this, so that every plugin and device sees the same pixels.
+ * Since ABI 1.1 a training image may also be a random area of the stored one, resized to the crop (min_area), and have its
+ * colours changed (lighting): steps 2 to 4 of that are
+ *   2. the area, by the rule of torchvision's RandomResizedCrop: in up to ten tries, numbered n from 1, with the words of
+ *      counter [sample, epoch, n, CLR_STREAM_AUGMENT], as fractions f of 2^32: height * width * (min_area + (1 - min_area)
+ *      * f[0]) pixels of aspect ratio (width by height) exp(ln(3/4) + (ln(4/3) - ln(3/4)) * f[1]), its sides rounded to even
+ *      and at most those of the image; top = (w[2] * (height - its height + 1)) >> 32, left likewise from w[3]; else the
+ *      largest area in the middle with a ratio in 3/4 .. 4/3. It is resized to the crop by bilinear filtering with
+ *      antialiasing, as in Pillow and in PyTorch; the mean image with it;
+ *   3. to red, green and blue the principal components of ImageNet's colours are added, each times its deviation, lighting,
+ *      and a normal number of counter [sample, epoch, 11, CLR_STREAM_AUGMENT] (Krizhevsky et al. 2012), before scale;
+ *   4. the flip.
+ *
+ * The SDK does all of this, and clr_image.h what ABI 1.0 has, so that every plugin and device sees the same pixels.
  */
 #define CLR_STREAM_AUGMENT 1u
 
@@ -106,6 +118,9 @@ typedef struct clr_transform {
    uint32_t     crop_height; /* 0: height */
    uint32_t     crop_width;  /* 0: width */
    uint32_t     flip;        /* 0 or 1 */
+   float        min_area;    /* since ABI 1.1: the least share of the image that a training image is an area of; 0: of plain
+                                crops. Above 0, pad is 0 */
+   float        lighting;    /* since ABI 1.1: the deviation of random light; 0: none. Above 0, channels is 3 */
 } clr_transform;
 
 typedef struct clr_split {

@@ -14,7 +14,7 @@ pub const HEADER: &str = include_str!("../include/clr_plugin.h");
 pub const IMAGE_HEADER: &str = include_str!("../include/clr_image.h");
 
 pub const ABI_MAJOR: u32 = 1;
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 
 /// The name of the only exported symbol, terminated.
 pub const ENTRY: &[u8] = b"clr_plugin_api\0";
@@ -120,6 +120,8 @@ mirror! {
         crop_height: u32,
         crop_width: u32,
         flip: u32,
+        min_area: f32,
+        lighting: f32,
     }
     Split = "clr_split" {
         count: u64,

@@ -438,6 +438,8 @@ impl<'a> RawSetup<'a> {
                 crop_height: 0,
                 crop_width: 0,
                 flip: 1,
+                min_area: 0.0,
+                lighting: 0.0,
             }],
             setup.appended,
         );

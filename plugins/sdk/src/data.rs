@@ -6,6 +6,7 @@
 use clr_rng::{Philox, Stream, below};
 
 use crate::Error;
+use crate::augment::{Area, Resampling, lighting};
 
 /// The images of a run: up to three splits of equal image size, resident in memory or streamed in batches.
 #[derive(Clone, Debug)]
@@ -40,7 +41,8 @@ pub struct SplitData<'a> {
 }
 
 /// The transform of each image: `(pixel - mean) * scale` in f32, then, in training, a random flip; then zeros of width
-/// `pad` around it and a crop, random in training and central in evaluation.
+/// `pad` around it and a crop, random in training and central in evaluation. Where `min_area` is set, a training image is
+/// a random area of the stored one, resized to the crop, and then flipped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transform<'a> {
     /// Empty (0), `[channels]`, or `[height][width][channels]` of the stored image.
@@ -53,6 +55,12 @@ pub struct Transform<'a> {
     pub crop: Option<[usize; 2]>,
     /// True if training flips every other image, left to right, at random.
     pub flip: bool,
+    /// The least share of the stored image that a training image is an area of, as in `torchvision`'s `RandomResizedCrop`; at
+    /// most 1. With 0, training images are plain crops.
+    pub min_area: f32,
+    /// The deviation of the random light that training images of three channels are given (Krizhevsky et al. 2012), at
+    /// least 0.
+    pub lighting: f32,
 }
 
 /// Says that a batch is for training, and keys its random draws.
@@ -117,6 +125,13 @@ impl<'a> Dataset<'a> {
                 "a crop of {crop_height} x {crop_width} from images of {padded_height} x {padded_width}, padding included"
             )));
         }
+        let Transform { pad, min_area, lighting, .. } = transform;
+        if !(0.0..=1.0).contains(&min_area) || (min_area > 0.0 && pad > 0) {
+            return Err(Error::invalid(format!("areas of at least {min_area} of an image padded by {pad}")));
+        }
+        if !(lighting >= 0.0 && lighting.is_finite()) || (lighting > 0.0 && channels != 3) {
+            return Err(Error::invalid(format!("lighting of {lighting} for {channels} channels")));
+        }
         for split in &splits {
             let images = split.images.map_or(Some(split.count.saturating_mul(size)), |images| Some(images.len()));
             if images != split.count.checked_mul(size) || split.labels.is_some_and(|labels| labels.len() != split.count)
@@ -164,9 +179,22 @@ impl<'a> Dataset<'a> {
         self.loader.is_some()
     }
 
-    /// The transform of each image. [`Dataset::fill_batch`] applies it; a device may do the same itself.
+    /// The transform of each image. [`Dataset::fill_batch`] applies it; a device may do the same itself, unless
+    /// [`Dataset::is_made_by_host`].
     pub fn transform(&self) -> &Transform<'a> {
         &self.transform
+    }
+
+    /// True if batches must come from [`Dataset::fill_batch`]: images are streamed, or what is done to them takes arithmetic that
+    /// differs between devices.
+    pub fn is_made_by_host(&self) -> bool {
+        self.is_streamed() || self.transform.min_area > 0.0 || self.transform.lighting > 0.0
+    }
+
+    /// True if training changes images at random.
+    pub fn is_random(&self) -> bool {
+        let Transform { flip, min_area, lighting, .. } = self.transform;
+        flip || self.spare() != [0, 0] || min_area > 0.0 || lighting > 0.0
     }
 
     /// Fills a batch as the model sees it: `images` is `[samples][height][width][channels]` of
@@ -210,23 +238,35 @@ impl<'a> Dataset<'a> {
         };
         for (index, (&sample, output)) in samples.iter().zip(images.chunks_exact_mut(input_size)).enumerate() {
             let position = if by_sample { sample as usize } else { index };
-            let placement = match augment {
-                Some(Augment { data_seed, epochs }) => self.random_placement(data_seed, sample, epochs[index]),
-                None => self.central_placement(),
-            };
-            self.place(&source[position * stored_size..][..stored_size], placement, output);
+            let image = &source[position * stored_size..][..stored_size];
+            match augment {
+                Some(Augment { data_seed, epochs }) => {
+                    self.place_randomly(image, data_seed, sample, epochs[index], output);
+                }
+                None => self.place(image, self.central_placement(), [0.0; 3], output),
+            }
         }
         Ok(())
     }
 
-    fn random_placement(&self, data_seed: u64, sample: u32, epoch: u32) -> Placement {
-        let words = Philox::new(data_seed, Stream::Augment).block(u64::from(epoch), sample);
-        let [spare_height, spare_width] = self.spare();
-        Placement {
-            flip: self.transform.flip && words[0] >> 31 == 1,
-            top: below(words[1], spare_height as u32 + 1) as usize,
-            left: below(words[2], spare_width as u32 + 1) as usize,
+    /// A training image.
+    fn place_randomly(&self, image: &[u8], data_seed: u64, sample: u32, epoch: u32, output: &mut [f32]) {
+        let philox = Philox::new(data_seed, Stream::Augment);
+        let words = philox.block(u64::from(epoch), sample);
+        let Transform { flip, min_area, lighting: deviation, .. } = self.transform;
+        let flip = flip && words[0] >> 31 == 1;
+        let light = match deviation > 0.0 {
+            true => lighting(&philox, epoch, sample, f64::from(deviation)),
+            false => [0.0; 3],
+        };
+        if min_area > 0.0 {
+            let [height, width, _] = self.stored_shape;
+            let area = Area::random(&philox, epoch, sample, [height, width], f64::from(min_area));
+            return self.resize(image, area, flip, light, output);
         }
+        let [spare_height, spare_width] = self.spare();
+        let (top, left) = (below(words[1], spare_height as u32 + 1), below(words[2], spare_width as u32 + 1));
+        self.place(image, Placement { flip, top: top as usize, left: left as usize }, light, output);
     }
 
     fn central_placement(&self) -> Placement {
@@ -241,7 +281,47 @@ impl<'a> Dataset<'a> {
         [height + 2 * self.transform.pad - crop_height, width + 2 * self.transform.pad - crop_width]
     }
 
-    fn place(&self, image: &[u8], placement: Placement, output: &mut [f32]) {
+    /// An area of the image, resized to what the model sees: first each row, then columns. The mean image is resized with it.
+    fn resize(&self, image: &[u8], area: Area, flip: bool, light: [f32; 3], output: &mut [f32]) {
+        let [_, width, channels] = self.stored_shape;
+        let [crop_height, crop_width, _] = self.input_shape();
+        let Transform { mean, scale, .. } = self.transform;
+        let has_mean_image = mean.len() == image.len();
+        let columns = Resampling::new(area.width, crop_width);
+        let mut rows = vec![0.0; area.height * crop_width * channels];
+        for (y, row) in rows.chunks_exact_mut(crop_width * channels).enumerate() {
+            let first = ((area.top + y) * width + area.left) * channels;
+            let len = area.width * channels;
+            let mut source: Vec<f32> = image[first..][..len].iter().copied().map(f32::from).collect();
+            if has_mean_image {
+                zip_with(&mut source, &mean[first..][..len], |value, mean| value - mean);
+            }
+            for ((first, weights), values) in columns.targets().zip(row.chunks_exact_mut(channels)) {
+                for (pixel, &weight) in source[first * channels..].chunks_exact(channels).zip(weights) {
+                    zip_with(values, pixel, |sum, value| sum + weight * value);
+                }
+            }
+        }
+        let lines = output.chunks_exact_mut(crop_width * channels);
+        for ((first, weights), line) in Resampling::new(area.height, crop_height).targets().zip(lines) {
+            line.fill(0.0);
+            for (row, &weight) in rows[first * line.len()..].chunks_exact(line.len()).zip(weights) {
+                zip_with(line, row, |sum, value| sum + weight * value);
+            }
+            if flip {
+                let pixels = crop_width / 2;
+                let (left, right) = line.split_at_mut(pixels * channels);
+                let right = right.rchunks_exact_mut(channels);
+                left.chunks_exact_mut(channels).zip(right).for_each(|(left, right)| left.swap_with_slice(right));
+            }
+            if !mean.is_empty() && !has_mean_image {
+                by_channel(line, mean, |value, mean| value - mean);
+            }
+            finish(line, light, scale);
+        }
+    }
+
+    fn place(&self, image: &[u8], placement: Placement, light: [f32; 3], output: &mut [f32]) {
         let [height, width, channels] = self.stored_shape;
         let [_, crop_width, _] = self.input_shape();
         let Transform { mean, scale, pad, .. } = self.transform;
@@ -282,12 +362,20 @@ impl<'a> Dataset<'a> {
             } else if !mean.is_empty() {
                 by_channel(values, mean, |value, mean| value - mean);
             }
-            match *scale {
-                [] => {}
-                [scale] => values.iter_mut().for_each(|value| *value *= scale),
-                _ => by_channel(values, scale, |value, scale| value * scale),
-            }
+            finish(values, light, scale);
         }
+    }
+}
+
+/// Light and scale.
+fn finish(values: &mut [f32], light: [f32; 3], scale: &[f32]) {
+    if light != [0.0; 3] {
+        by_channel(values, &light, |value, light| value + light);
+    }
+    match *scale {
+        [] => {}
+        [scale] => values.iter_mut().for_each(|value| *value *= scale),
+        _ => by_channel(values, scale, |value, scale| value * scale),
     }
 }
 

@@ -12,17 +12,26 @@ use crate::{Error, Status};
 /// `pointer` is null or points to a readable struct that begins with its true size in bytes. `T` is a `repr(C)` struct of
 /// the ABI that begins with a `usize` and for which all zeroes is a value.
 pub(crate) unsafe fn read_sized<T: Copy>(pointer: *const T, name: &str) -> Result<T, Error> {
+    // Most structs are as they were in ABI 1.0.
+    // SAFETY: the caller's.
+    unsafe { read_grown(pointer, size_of::<T>(), name) }
+}
+
+/// As [`read_sized`], of a struct that had `least` bytes in ABI 1.0 and has grown since. What the caller's lacks is zero.
+///
+/// # Safety
+/// As for [`read_sized`].
+pub(crate) unsafe fn read_grown<T: Copy>(pointer: *const T, least: usize, name: &str) -> Result<T, Error> {
     check_pointer(pointer, name)?;
     // SAFETY: not null, aligned, and its first field is a usize.
     let size = unsafe { pointer.cast::<usize>().read() };
-    // Every struct is as it was in ABI 1.0. One that grows keeps its first size as the least that is accepted.
-    if size < size_of::<T>() {
-        return Err(Error::invalid(format!("{name}: struct_size is {size}, expected at least {}", size_of::<T>())));
+    if size < least {
+        return Err(Error::invalid(format!("{name}: struct_size is {size}, expected at least {least}")));
     }
     let mut value = MaybeUninit::<T>::zeroed();
     // SAFETY: the struct has at least as many readable bytes, and all zeroes is a value.
     unsafe {
-        value.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(pointer.cast(), size_of::<T>());
+        value.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(pointer.cast(), size.min(size_of::<T>()));
         Ok(value.assume_init())
     }
 }

@@ -4,7 +4,7 @@
 use std::ffi::c_void;
 
 use crate::data::Loader;
-use crate::ffi::{read_sized, slice};
+use crate::ffi::{read_grown, read_sized, slice};
 use crate::{Augment, Dataset, Error, Session, Split, SplitData, Status, Tensor, Transform};
 
 /// A session with what its calls need. The fields are dropped in order: the dataset borrows the loader.
@@ -178,7 +178,8 @@ pub(crate) unsafe fn dataset<'a>(
     let mut transform = Transform::default();
     if !raw.transform.is_null() {
         // SAFETY: the caller's.
-        let raw_transform = unsafe { read_sized(raw.transform, "transform") }?;
+        let raw_transform =
+            unsafe { read_grown(raw.transform, std::mem::offset_of!(clr_abi::Transform, min_area), "transform") }?;
         // SAFETY: the caller's.
         let (mean, scale) = unsafe {
             let (mean_count, scale_count) = (raw_transform.mean_count as usize, raw_transform.scale_count as usize);
@@ -190,7 +191,8 @@ pub(crate) unsafe fn dataset<'a>(
             [height, 0] => Some([height as usize, raw.width as usize]),
             [height, width] => Some([height as usize, width as usize]),
         };
-        transform = Transform { mean, scale, pad: raw_transform.pad as usize, crop, flip: raw_transform.flip != 0 };
+        let clr_abi::Transform { pad, flip, min_area, lighting, .. } = raw_transform;
+        transform = Transform { mean, scale, pad: pad as usize, crop, flip: flip != 0, min_area, lighting };
     }
     let shape = [raw.height as usize, raw.width as usize, raw.channels as usize];
     let size = shape.iter().try_fold(1usize, |size, &axis| size.checked_mul(axis));

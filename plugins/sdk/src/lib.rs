@@ -18,6 +18,7 @@
 #[doc(hidden)]
 pub mod entry;
 
+mod augment;
 mod data;
 mod described;
 mod description;

@@ -143,6 +143,8 @@ fn raw_transform(data: &Data) -> clr_abi::Transform {
         crop_height,
         crop_width,
         flip: u32::from(transform.flip),
+        min_area: transform.min_area,
+        lighting: transform.lighting,
         ..raw::sized()
     }
 }

@@ -76,6 +76,17 @@ pub struct Transform {
     pub crop: Option<[u32; 2]>,
     /// True if training flips half of the images left to right.
     pub flip: bool,
+    /// The least share of the stored image that a training image is an area of; 0 where training images are plain crops.
+    pub min_area: f32,
+    /// The deviation of random light; 0 where there is none.
+    pub lighting: f32,
+}
+
+impl Transform {
+    /// The last number of a plugin's ABI 1 that knows all of it.
+    pub(super) fn abi_minor(&self) -> u32 {
+        u32::from(self.min_area > 0.0 || self.lighting > 0.0)
+    }
 }
 
 impl Data {
@@ -93,7 +104,7 @@ impl Data {
         if self.class_count == 0 {
             return Err("a dataset of 0 classes".to_owned());
         }
-        let Transform { mean, scale, pad, .. } = &self.transform;
+        let Transform { mean, scale, pad, min_area, lighting, .. } = &self.transform;
         if ![0, channels, size].contains(&mean.len()) || ![0, 1, channels].contains(&scale.len()) {
             let (means, scales) = (mean.len(), scale.len());
             return Err(format!("{means} means and {scales} scales for images of {height} x {width} x {channels}"));
@@ -105,6 +116,12 @@ impl Data {
         let padded = [self.height + 2 * pad, self.width + 2 * pad];
         if input_height == 0 || input_width == 0 || input_height > padded[0] || input_width > padded[1] {
             return Err(format!("a crop of {input_height} x {input_width} from {} x {}", padded[0], padded[1]));
+        }
+        if !(0.0..=1.0).contains(min_area) || (*min_area > 0.0 && *pad > 0) {
+            return Err(format!("areas of at least {min_area} of images padded by {pad}"));
+        }
+        if !(*lighting >= 0.0 && lighting.is_finite()) || (*lighting > 0.0 && channels != 3) {
+            return Err(format!("lighting of {lighting} for {channels} channels"));
         }
         for (split, name) in self.splits.iter().zip(["train", "validation", "test"]) {
             split

@@ -184,11 +184,28 @@ impl Plugin {
         self.inner.api
     }
 
+    /// A configuration in C, if this plugin knows all that it says; its images too, for a session.
+    pub(super) fn borrowed(
+        &self,
+        function: &'static str,
+        config: &SessionConfig,
+        needs_images: bool,
+    ) -> Result<BorrowedConfig, HostError> {
+        let (major, minor) = self.info().abi;
+        if minor < config.dataset.transform.abi_minor() {
+            let message = format!(
+                "it was built for plugin ABI {major}.{minor}, which has neither random areas of images nor lighting: build it anew"
+            );
+            return Err(self.argument(function, message));
+        }
+        BorrowedConfig::new(config, needs_images).map_err(|message| self.argument(function, message))
+    }
+
     /// The resources that a session of this configuration would use, or the errors that it would meet. The data may be sizes
     /// only.
     pub fn footprint(&self, config: &SessionConfig) -> Result<Footprint, HostError> {
         let function = "footprint";
-        let borrowed = BorrowedConfig::new(config, false).map_err(|message| self.argument(function, message))?;
+        let borrowed = self.borrowed(function, config, false)?;
         let mut footprint = raw::sized::<clr_abi::Footprint>();
         let mut error = clr_abi::Error::new();
         // SAFETY: all structs are as the header says and live through the call.
@@ -215,7 +232,7 @@ impl Plugin {
         let Some(list) = self.functions().parameters else {
             return Err(self.answer(function, "the plugin does not list its models' parameters".to_owned()));
         };
-        let borrowed = BorrowedConfig::new(config, false).map_err(|message| self.argument(function, message))?;
+        let borrowed = self.borrowed(function, config, false)?;
         let mut taken: Result<Vec<ParameterInfo>, String> = Ok(Vec::new());
         let mut error = clr_abi::Error::new();
         let context = (&raw mut taken).cast::<c_void>();

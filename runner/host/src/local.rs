@@ -43,7 +43,7 @@ impl LocalSession {
             return Err(plugin.argument(function, format!("there is no model `{}`", config.model)));
         };
         let sizes = CallSizes::new(model, &config);
-        let borrowed = BorrowedConfig::new(&config, true).map_err(|message| plugin.argument(function, message))?;
+        let borrowed = plugin.borrowed(function, &config, true)?;
         let mut pointer = std::ptr::null_mut();
         let mut error = clr_abi::Error::new();
         // SAFETY: all structs are as the header says; the dataset lives as long as the session.

@@ -81,5 +81,14 @@ pub fn data(data: &DataPlan) -> String {
     if data.pad > 0 {
         let _ = write!(line, ", cropped from a padding of {}", data.pad);
     }
+    if data.min_area > 0.0 {
+        let _ = write!(line, ", areas of at least {}", Number(data.min_area));
+    }
+    if data.input_size > 0 {
+        let _ = write!(line, ", {0} x {0} pixels", data.input_size);
+    }
+    if data.lighting > 0.0 {
+        let _ = write!(line, ", lighting {}", Number(data.lighting));
+    }
     line
 }

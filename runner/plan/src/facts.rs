@@ -65,6 +65,8 @@ pub struct ModelQuery {
     pub options: String,
     /// The dataset as the spec asks for it: images and classes have a say in how large a network is.
     pub dataset: DatasetQuery,
+    /// Height and width of what it sees; 0: those of the dataset's images.
+    pub input_size: u32,
 }
 
 /// A parameter of a model.

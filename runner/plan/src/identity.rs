@@ -51,9 +51,20 @@ pub fn shape(
     out.extend(data.scale.to_bits().to_le_bytes());
     out.push(u8::from(data.flip));
     out.extend(data.pad.to_le_bytes());
+    // Each behind a mark of its own, and only where it is asked for: without them an id is what it was before there were any.
     if let Some(count) = data.test_count {
         out.push(b't');
         out.extend(count.to_le_bytes());
+    }
+    if data.input_size > 0 {
+        out.push(b'i');
+        out.extend(data.input_size.to_le_bytes());
+    }
+    for (mark, value) in [(b'a', data.min_area), (b'l', data.lighting)] {
+        if value > 0.0 {
+            out.push(mark);
+            out.extend(value.to_bits().to_le_bytes());
+        }
     }
     out
 }

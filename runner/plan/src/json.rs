@@ -140,6 +140,16 @@ fn shape_json(shape: &Shape) -> Json {
     if let Some(count) = data.test_count {
         shape["data"]["test_count"] = json!(count);
     }
+    let used = [
+        ("input_size", (data.input_size > 0).then(|| json!(data.input_size))),
+        ("min_area", (data.min_area > 0.0).then(|| json!(data.min_area))),
+        ("lighting", (data.lighting > 0.0).then(|| json!(data.lighting))),
+    ];
+    for (key, value) in used {
+        if let Some(value) = value {
+            shape["data"][key] = value;
+        }
+    }
     shape
 }
 

@@ -79,7 +79,8 @@ impl GroupBody {
             options.shift_remove(computing);
         }
         let (plugin, architecture) = (plugin.clone(), architecture.clone());
-        ModelQuery { plugin, architecture, options: Json::Object(options).to_string(), dataset: data.dataset.clone() }
+        let options = Json::Object(options).to_string();
+        ModelQuery { plugin, architecture, options, dataset: data.dataset.clone(), input_size: data.input_size }
     }
 }
 
@@ -514,8 +515,11 @@ impl<'f> Resolver<'f> {
             scale: cell.number("data.scale")?,
             flip: cell.boolean("data.flip")?,
             pad: cell.integer("data.pad")? as u32,
+            input_size: cell.integer("data.input_size")? as u32,
+            min_area: cell.number("data.min_area")?,
+            lighting: cell.number("data.lighting")?,
         };
-        Some((plan, facts.stored_digest.as_deref()))
+        images(&plan, facts, cell, problems).then_some((plan, facts.stored_digest.as_deref()))
     }
 
     fn dataset(&self, query: &DatasetQuery, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<&'f DatasetFacts> {
@@ -602,6 +606,31 @@ fn test_count(cell: &Cell<'_, '_>, facts: &DatasetFacts, problems: &mut Problems
         }
         _ => Some(None),
     }
+}
+
+/// Whether what is done to images suits these.
+fn images(plan: &DataPlan, facts: &DatasetFacts, cell: &Cell<'_, '_>, problems: &mut Problems) -> bool {
+    let (dataset, DataPlan { pad, input_size, min_area, lighting, .. }) = (&plan.dataset.name, plan);
+    let DatasetFacts { height, width, channels, .. } = *facts;
+    let mut fits = true;
+    let mut problem = |key: &str, title: &str, text: String, help: &str| {
+        fits = false;
+        problems.push(Diagnostic::new("spec::range", cell.place(key), title).text(text).help(help));
+    };
+    if *input_size > height.min(width) + 2 * pad {
+        let padded = if *pad > 0 { format!(", and {pad} of padding on each side") } else { String::new() };
+        let text = format!("`{dataset}` has images of {height} x {width}{padded}");
+        problem("data.input_size", "the model would see more than the images are", text, "take less, or larger images");
+    }
+    if *min_area > 0.0 && *pad > 0 {
+        let text = format!("and `pad` is {pad}");
+        problem("data.min_area", "areas of images are not padded", text, "leave out `pad`, or `min_area`");
+    }
+    if *lighting > 0.0 && channels != 3 {
+        let text = format!("an image of `{dataset}` has {channels} channel{}", if channels == 1 { "" } else { "s" });
+        problem("data.lighting", "lighting is for images in colour", text, "leave out `lighting`");
+    }
+    fits
 }
 
 /// The exact length of the training, in iterations.

@@ -73,6 +73,10 @@ pub static FIXED: [Fixed; 25] = [
     fixed("optimizer_json", None, AxisKind::Text, |trial| text(&trial.optimizer.json)),
 ];
 
+/// Keys of `[data]` that have a column, under their paths, where some trial uses them: so that tables of other plans keep theirs.
+#[cfg(test)]
+const WHERE_USED: [&str; 3] = ["data.input_size", "data.min_area", "data.lighting"];
+
 /// The constant of an optimizer that is a key of `[train]`.
 const CLIP: &str = "clip_gradients";
 
@@ -121,6 +125,15 @@ pub fn of(trial: &Trial) -> Vec<(String, AxisValue)> {
         settings.add(&format!("model.{name}"), value);
     }
     settings.0.extend(trial.shape.data.test_count.and_then(|count| Some(("data.test".to_owned(), integer(count)?))));
+    let data = &trial.shape.data;
+    if data.input_size > 0 {
+        settings.push("data.input_size", AxisValue::Integer(i64::from(data.input_size)));
+    }
+    for (name, value) in [("data.min_area", data.min_area), ("data.lighting", data.lighting)] {
+        if value > 0.0 {
+            settings.push(name, AxisValue::Float(value));
+        }
+    }
     settings.schedule("policy", Naming::LearningRate, &trial.lr);
     let constants = object(&trial.optimizer.json);
     settings.push("optimizer.kind", AxisValue::Text((&*trial.optimizer.kind).into()));
@@ -323,6 +336,9 @@ mod tests {
                     assert!(with.settings.contains(&Axis { name: path, kind: AxisKind::Integer }));
                     continue;
                 }
+                if WHERE_USED.contains(&path.as_str()) {
+                    continue;
+                }
                 let setting = FIXED.iter().find(|setting| setting.path == Some(path.as_str()));
                 // How images are brought to one size stands in the tables of those plans only that say it.
                 let sizes = |key: &str| section.name == "data" && DatasetQuery::KEYS[1..].contains(&key);
@@ -333,6 +349,29 @@ mod tests {
                 assert_eq!(setting.kind, types::of(&path, &facts), "{path}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_done_to_images_is_a_column_where_some_trial_uses_it() {
+        let body = "[policies.p]\nkind = \"fixed\"\nbase_lr = 0.1\n[optimizers.o]\nkind = \"sgd\"\n";
+        let used = "data.input_size = 24\ndata.min_area = 0.25\ndata.lighting = 0.1\n";
+        let plan = planned_of(&body.replace("[optimizers.o]", &format!("{used}[optimizers.o]")));
+        let columns: Vec<(&str, AxisKind)> = plan
+            .settings
+            .iter()
+            .filter(|column| column.name.starts_with("data."))
+            .map(|column| (&*column.name, column.kind))
+            .collect();
+        let kinds = [AxisKind::Integer, AxisKind::Float, AxisKind::Float];
+        assert_eq!(columns, WHERE_USED.into_iter().zip(kinds).collect::<Vec<_>>());
+        let values: Vec<AxisValue> = of(&plan.trials[0])
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("data."))
+            .map(|(_, value)| value)
+            .collect();
+        assert_eq!(values, [AxisValue::Integer(24), AxisValue::Float(0.25), AxisValue::Float(0.1)]);
+        let plan = planned_of(body);
+        assert!(plan.settings.iter().all(|column| !column.name.starts_with("data.")));
     }
 
     /// The settings of the trials of a policy and an optimizer, and the types of their columns.

@@ -233,6 +233,12 @@ pub struct DataPlan {
     pub flip: bool,
     /// Zero padding before a random crop back to size; 0 is no crop.
     pub pad: u32,
+    /// Height and width of what the model sees; 0: those of the stored images.
+    pub input_size: u32,
+    /// The least share of a stored image that a training image is an area of; 0: training images are plain crops.
+    pub min_area: f64,
+    /// The deviation of random light; 0: there is none.
+    pub lighting: f64,
 }
 
 impl DataPlan {

@@ -108,7 +108,9 @@ impl Facts {
     pub(super) fn assuming(&self, train_count: u64) -> Facts {
         let mut facts = self.clone();
         for (query, _) in self.absent() {
-            let assumed = DatasetFacts { train_count, ..ASSUMED[0].clone() };
+            // As large as images may be: whether what a model sees fits into them is not known.
+            let side = u32::from(u16::MAX);
+            let assumed = DatasetFacts { train_count, height: side, width: side, ..ASSUMED[0].clone() };
             facts.datasets.insert(query.clone(), Ok(assumed));
         }
         facts

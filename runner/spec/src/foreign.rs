@@ -638,8 +638,23 @@ pub static FOREIGN: &[Foreign] = &[
     ),
     at(
         SECTION,
-        &["crop_size", "padding", "random_crop", "RandomCrop", "crop_padding"],
+        &["padding", "random_crop", "RandomCrop", "crop_padding"],
         "write `data.pad = 4`: zeros around the image, then a random crop back to its size",
+    ),
+    at(
+        SECTION,
+        &["crop_size", "CenterCrop", "center_crop", "img_size", "image_size"],
+        "write `data.input_size = 224`: what the model sees of larger images",
+    ),
+    at(
+        SECTION,
+        &["RandomResizedCrop", "random_resized_crop", "crop_scale", "rrc"],
+        "write `data.input_size = 224` and `data.min_area = 0.08`",
+    ),
+    at(
+        SECTION,
+        &["ColorJitter", "color_jitter", "pca_noise", "Lighting", "alphastd"],
+        "write `data.lighting = 0.1`: noise along the principal components of ImageNet's colours",
     ),
     at(
         SECTION,

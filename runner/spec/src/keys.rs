@@ -272,6 +272,27 @@ pub static DATA: Section = Section {
             "The pixels of zero padding on each side before a random crop back to the image's size. 0 is no crop.",
         )
         .integer(0),
+        Key::new(
+            "input_size",
+            Kind::Integer { min: 0, max: 1 << 15 },
+            "The height and width of what the model sees of each image, padding included: at a random place in training, in \
+             the middle in evaluation. A mean image is subtracted as it is there. 0 is the size of the stored images.",
+        )
+        .integer(0),
+        Key::new(
+            "min_area",
+            Kind::Number(Range::Fraction),
+            "Above 0, a training image is a random area of the stored one, of this share of its pixels to all of them and an \
+             aspect ratio of 3:4 to 4:3, resized to `input_size`: torchvision's `RandomResizedCrop`. Evaluation sees a plain crop.",
+        )
+        .number(0.0),
+        Key::new(
+            "lighting",
+            Kind::Number(Range::NotNegative),
+            "The deviation of random light that training images have: along the principal components of ImageNet's colours, \
+             as AlexNet was trained (0.1). It needs images in colour.",
+        )
+        .number(0.0),
     ],
     open: false,
     examples: &[
@@ -294,6 +315,14 @@ exif_orientation = true
 test_share       = 0.2
 validation       = 0.1
 batch_size       = 32"#,
+        r#"[data]
+dataset    = "cifar10"
+batch_size = 100
+normalize  = "channel_standard"
+input_size = 28
+min_area   = 0.08
+lighting   = 0.1
+flip       = true"#,
     ],
 };
 

@@ -44,8 +44,10 @@ impl Feed {
                 mean: transform.mean,
                 scale: transform.scale,
                 pad: plan.pad,
-                crop: None,
+                crop: (plan.input_size > 0).then_some([plan.input_size; 2]),
                 flip: plan.flip,
+                min_area: plan.min_area as f32,
+                lighting: plan.lighting as f32,
             },
             loader: None,
         };

@@ -155,13 +155,15 @@ pub struct DataSizes {
 }
 
 /// A [`Transform`] but for its means and scales, which come as arrays: there may be one for each pixel of an image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TransformSizes {
     mean_count: u64,
     scale_count: u64,
     pad: u32,
     crop: Option<[u32; 2]>,
     flip: bool,
+    min_area: f32,
+    lighting: f32,
 }
 
 /// The arrays that come with a dataset or its sizes.
@@ -171,21 +173,22 @@ pub fn transform_arrays(transform: &Transform) -> [&[u8]; 2] {
 
 impl From<&Transform> for TransformSizes {
     fn from(transform: &Transform) -> TransformSizes {
-        let Transform { mean, scale, pad, crop, flip } = transform;
+        let Transform { ref mean, ref scale, pad, crop, flip, min_area, lighting } = *transform;
         let (mean_count, scale_count) = (mean.len() as u64, scale.len() as u64);
-        TransformSizes { mean_count, scale_count, pad: *pad, crop: *crop, flip: *flip }
+        TransformSizes { mean_count, scale_count, pad, crop, flip, min_area, lighting }
     }
 }
 
 impl TransformSizes {
     /// With means and scales of zeroes, for arrays to fill; an error where there would be more than `most`.
     pub fn unfilled(&self, most: usize) -> Result<Transform, String> {
-        let TransformSizes { mean_count, scale_count, pad, crop, flip } = *self;
+        let TransformSizes { mean_count, scale_count, pad, crop, flip, min_area, lighting } = *self;
         let zeroes = |count: u64| match usize::try_from(count) {
             Ok(count) if count <= most => Ok(vec![0.0; count]),
             _ => Err(format!("a transform with {count} values")),
         };
-        Ok(Transform { mean: zeroes(mean_count)?, scale: zeroes(scale_count)?, pad, crop, flip })
+        let (mean, scale) = (zeroes(mean_count)?, zeroes(scale_count)?);
+        Ok(Transform { mean, scale, pad, crop, flip, min_area, lighting })
     }
 }
 

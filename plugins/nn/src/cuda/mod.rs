@@ -89,7 +89,7 @@ fn sizes(config: &SessionConfig<'_>, model: &Model, precision: Precision) -> Res
     // The last batch of an epoch may be a smaller one, for which a convolution may be cut into more parts.
     let last = config.dataset.count(Split::Train) % config.batch_size;
     let batches = model.parts(config.batch_size).chain(model.parts(last)).map(|(_, batch)| batch).collect();
-    Sizes::new(model, config.lanes.len(), precision, &batches, config.dataset.is_streamed())
+    Sizes::new(model, config.lanes.len(), precision, &batches, config.dataset.is_made_by_host())
 }
 
 /// As options name it.

@@ -30,7 +30,7 @@ pub(super) struct Resident {
 
 /// Bytes of a data set in a GPU's memory, and in how many allocations.
 pub(super) fn bytes(dataset: &Dataset<'_>) -> (u64, u64) {
-    if dataset.is_streamed() {
+    if dataset.is_made_by_host() {
         return (0, 0);
     }
     let sample = dataset.stored_shape().iter().product::<usize>() + size_of::<i32>();
@@ -44,7 +44,7 @@ impl Source {
     /// # Errors
     /// That the data set has no images, or what the driver says.
     pub fn new(gpu: &Gpu, dataset: &Dataset<'_>) -> Result<Source, Error> {
-        if dataset.is_streamed() {
+        if dataset.is_made_by_host() {
             return Ok(Source::Streamed);
         }
         let split = |split| {
@@ -84,7 +84,5 @@ impl Resident {
 
 /// True if training changes images at random.
 pub(super) fn is_random(dataset: &Dataset<'_>) -> bool {
-    let ([height, width, _], [crop_h, crop_w, _]) = (dataset.stored_shape(), dataset.input_shape());
-    let pad = 2 * dataset.transform().pad;
-    dataset.transform().flip || (height + pad, width + pad) != (crop_h, crop_w)
+    dataset.is_random()
 }

@@ -79,8 +79,14 @@ impl Images {
     }
 
     fn dataset_of<'a>(&'a self, splits: [SplitData<'a>; 3], loader: Option<&'a dyn Loader>) -> Dataset<'a> {
-        let transform =
-            Transform { mean: &[120.0, 128.0, 136.0], scale: &[1.0 / 64.0], pad: 1, crop: Some([8, 8]), flip: true };
+        let transform = Transform {
+            mean: &[120.0, 128.0, 136.0],
+            scale: &[1.0 / 64.0],
+            pad: 1,
+            crop: Some([8, 8]),
+            flip: true,
+            ..Transform::default()
+        };
         Dataset::new(STORED, CLASSES, splits, transform, loader).unwrap()
     }
 }

@@ -364,6 +364,7 @@ fn ids_are_stable_and_free_of_labels() {
         ("25_000", "\"50 epochs\""),
         ("kind = \"sgd\"", "kind = \"sgd\"\nmomentum = 0.9\nweight_decay = 4e-3"),
         ("batch_size = 100", "batch_size = 100\nflip = false"),
+        ("batch_size = 100", "batch_size = 100\ninput_size = 0\nmin_area = 0\nlighting = 0"),
         ("architecture = \"cifar10_full\"", "architecture = \"cifar10_full\"\ndropout = 0"),
     ] {
         assert!(text.contains(same));
@@ -375,6 +376,9 @@ fn ids_are_stable_and_free_of_labels() {
         ("25_000", "25_001"),
         ("kind = \"sgd\"", "kind = \"nesterov\""),
         ("batch_size = 100", "batch_size = 100\nflip = true"),
+        ("batch_size = 100", "batch_size = 100\ninput_size = 24"),
+        ("batch_size = 100", "batch_size = 100\nmin_area = 0.1"),
+        ("batch_size = 100", "batch_size = 100\nlighting = 0.1"),
         ("batch_size = 100", "batch_size = 100\norder = \"stored\""),
         ("architecture = \"cifar10_full\"", "architecture = \"cifar10_full\"\ndropout = 0.5"),
         ("name = \"test\"", "name = \"test\"\nseeds = [2]"),

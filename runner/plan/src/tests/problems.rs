@@ -840,6 +840,26 @@ pub(super) fn check_warnings(body: &str, expected: &[(&str, &str, &str)]) {
 }
 
 #[test]
+fn what_is_done_to_images_must_suit_them() {
+    let check = |settings: &str, expected: &[(&str, &str, &str)]| {
+        check_ranges(&format!("{FIXED}{settings}\n{SGD}"), expected);
+    };
+    check("data.input_size = 32", &[]);
+    check(
+        "data.input_size = 33",
+        &[("33", "the model would see more than the images are", "`cifar10` has images of 32 x 32")],
+    );
+    check("data.input_size = 40\ndata.pad = 4", &[]);
+    let padded = "`cifar10` has images of 32 x 32, and 4 of padding on each side";
+    check("data.input_size = 41\ndata.pad = 4", &[("41", "the model would see more than the images are", padded)]);
+    check("data.min_area = 0.5\ndata.pad = 4", &[("0.5", "areas of images are not padded", "and `pad` is 4")]);
+    check("data.min_area = 1.5", &[("1.5", "`min_area` is out of range", "expected a number from 0 to 1")]);
+    check("data.lighting = 0.1", &[]);
+    let grey = "an image of `mnist` has 1 channel";
+    check("data.lighting = 0.1\ndata.dataset = \"mnist\"", &[("0.1", "lighting is for images in colour", grey)]);
+}
+
+#[test]
 fn what_lies_beyond_the_training_is_a_warning() {
     let beyond =
         |keys: &str, place: &str, title: &str, text: &str| check_warnings(&sgd(keys, ""), &[(place, title, text)]);
