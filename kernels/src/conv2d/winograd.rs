@@ -28,13 +28,14 @@ pub(super) fn is_chosen(geometry: &Conv2d) -> bool {
     let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
     let computed = out_h.next_multiple_of(OUTPUTS) * out_w.next_multiple_of(OUTPUTS);
     algorithm == Algorithm::Auto
-        && (stride, groups) == (1, 1)
+        && stride == 1
         && kernel_h == kernel_w
         && matches!(kernel_h, 3 | 5)
         && geometry.pad < kernel_h
-        && in_c.is_multiple_of(16)
-        && out_c.is_multiple_of(16)
-        && 2 * computed <= 3 * out_h * out_w
+        && (in_c / groups).is_multiple_of(16)
+        && (out_c / groups).is_multiple_of(16)
+        // Images of 13 x 13, as AlexNet has them, are the smallest part that is worth it: 169 of 256 outputs.
+        && 169 * computed <= 256 * out_h * out_w
 }
 
 pub(super) fn forward(
@@ -71,11 +72,14 @@ pub(super) fn backward_input(
     }
 }
 
+/// Images, of whose channels some take part at a time: those of a group.
 #[derive(Clone, Copy)]
 struct Images {
     h: usize,
     w: usize,
     c: usize,
+    /// Channels of a group.
+    group: usize,
 }
 
 impl Images {
@@ -105,7 +109,8 @@ impl Images {
         Ahead::of(images, first, (first_pixel(tiles.end.next_multiple_of(across)) * self.c).saturating_sub(first))
     }
 
-    /// A patch of `size` pixels a side, which begins `before` pixels above and to the left of `pixel` of the image.
+    /// A patch of `size` pixels a side, which begins `before` pixels above and to the left of `pixel` of the image, at its first
+    /// channel.
     fn patch(&self, image: usize, (row, column): (usize, usize), size: usize, before: usize) -> Patch {
         let inside =
             |first: usize, len: usize| before.saturating_sub(first)..(len + before).saturating_sub(first).min(size);
@@ -120,6 +125,7 @@ struct Filter {
     batch: usize,
     source: Images,
     target: Images,
+    groups: usize,
     taps: usize,
     pad: usize,
     /// True if the weights are turned around, their channels of input and output exchanged.
@@ -130,11 +136,12 @@ struct Filter {
 
 impl Filter {
     fn forward(geometry: &Conv2d) -> Self {
-        let &Conv2d { batch, in_h, in_w, in_c, out_c, kernel_h, pad, .. } = geometry;
+        let &Conv2d { batch, in_h, in_w, in_c, out_c, kernel_h, pad, groups, .. } = geometry;
         Self {
             batch,
-            source: Images { h: in_h, w: in_w, c: in_c },
-            target: Images { h: geometry.out_h(), w: geometry.out_w(), c: out_c },
+            source: Images { h: in_h, w: in_w, c: in_c, group: in_c / groups },
+            target: Images { h: geometry.out_h(), w: geometry.out_w(), c: out_c, group: out_c / groups },
+            groups,
             taps: kernel_h,
             pad,
             turned: false,
@@ -143,9 +150,10 @@ impl Filter {
     }
 
     fn backward(geometry: &Conv2d) -> Self {
-        let Self { batch, source, target, taps, pad, .. } = Self::forward(geometry);
+        let Self { source, target, taps, pad, .. } = Self::forward(geometry);
         let masked_at_once = geometry.images_masked_at_once();
-        Self { batch, source: target, target: source, taps, pad: taps - 1 - pad, turned: true, masked_at_once }
+        let (source, target, pad) = (target, source, taps - 1 - pad);
+        Self { source, target, pad, turned: true, masked_at_once, ..Self::forward(geometry) }
     }
 
     /// Filters `source`, where the optional second images are positive, into `target`.
@@ -158,10 +166,13 @@ impl Filter {
         target: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let (zeros, scratch) = scratch.split_at_mut(self.source.c.max(self.target.c));
+        let (zeros, scratch) = scratch.split_at_mut(self.source.group.max(self.target.group));
         zeros.fill(0.0);
-        let (weights, memory) = scratch.split_at_mut(self.points() * packed_len(self.source.c, self.target.c));
-        self.transform_weights::<P>(cpu, w, zeros, weights, memory);
+        let group_len = self.weights_len();
+        let (weights, memory) = scratch.split_at_mut(self.groups * group_len);
+        for (group, weights) in weights.chunks_exact_mut(group_len).enumerate() {
+            self.transform_weights::<P>(cpu, group, w, zeros, weights, memory);
+        }
         let (zeros, weights) = (&*zeros, &*weights);
 
         let per_task = self.batch.div_ceil(IMAGE_TASKS);
@@ -183,23 +194,26 @@ impl Filter {
         });
     }
 
-    /// The weights at the points, packed: plane after plane.
+    /// The weights of a group at the points, packed: plane after plane.
     fn transform_weights<P: Points>(
         &self,
         cpu: &Cpu,
+        group: usize,
         w: &[f32],
         zeros: &[f32],
         packed: &mut [f32],
         memory: &mut [f32],
     ) {
-        let (taps, depth, columns) = (self.taps, self.source.c, self.target.c);
+        let (taps, depth, columns) = (self.taps, self.source.group, self.target.group);
         let (in_c, out_c) = if self.turned { (columns, depth) } else { (depth, columns) };
-        let tap_len = (in_c * out_c) as isize;
+        // In memory the output channels of all groups are neighbours.
+        let row_len = self.groups * out_c;
+        let tap_len = (in_c * row_len) as isize;
         let sign = if self.turned { -1 } else { 1 };
         let strides = Strides { row: sign * taps as isize * tap_len, column: sign * tap_len };
         let first_tap = if self.turned { (taps * taps - 1) as isize * tap_len } else { 0 };
         let patches = (0..in_c).map(|channel| Patch {
-            first: first_tap + (channel * out_c) as isize,
+            first: first_tap + (channel * row_len + group * out_c) as isize,
             rows: 0..taps,
             columns: 0..taps,
         });
@@ -226,7 +240,26 @@ impl Filter {
         target: &mut [f32],
         memory: &mut [f32],
     ) {
-        let (depth, columns) = (self.source.c, self.target.c);
+        for (group, weights) in weights.chunks_exact(self.weights_len()).enumerate() {
+            let columns = self.target.group;
+            let finish = Finish { bias: finish.bias.map(|bias| &bias[group * columns..][..columns]), ..finish };
+            self.run_group::<P>(isa, group, source, (zeros, weights), finish, target, memory);
+        }
+    }
+
+    /// The channels of a group, of all images of `target`.
+    #[expect(clippy::too_many_arguments, reason = "what `run_images` has, and the group")]
+    fn run_group<P: Points>(
+        &self,
+        isa: Isa,
+        group: usize,
+        source: &[f32],
+        (zeros, weights): (&[f32], &[f32]),
+        finish: Finish<'_>,
+        target: &mut [f32],
+        memory: &mut [f32],
+    ) {
+        let (depth, columns) = (self.source.group, self.target.group);
         let (down, across) = self.target.tiles();
         let tiles_at_once = self.tiles_at_once();
         let (before, after) = (planes(tiles_at_once, depth), planes(tiles_at_once, columns));
@@ -238,7 +271,8 @@ impl Filter {
             let patches = |images: Images, size: usize, before: usize| {
                 tiles.clone().map(move |tile| {
                     let pixel = (tile / across % down * OUTPUTS, tile % across * OUTPUTS);
-                    images.patch(tile / across / down, pixel, size, before)
+                    let patch = images.patch(tile / across / down, pixel, size, before);
+                    Patch { first: patch.first + (group * images.group) as isize, ..patch }
                 })
             };
             let image = (source, self.source.strides(), zeros);
@@ -280,23 +314,28 @@ impl Filter {
         (OUTPUTS + self.taps - 1).pow(2)
     }
 
+    /// Floats of the weights of a group at the points, packed.
+    fn weights_len(&self) -> usize {
+        self.points() * packed_len(self.source.group, self.target.group)
+    }
+
     /// Tiles to process at once: whole tiles of any instruction set's product.
     fn tiles_at_once(&self) -> usize {
-        let floats = self.points() * (self.source.c + self.target.c);
+        let floats = self.points() * (self.source.group + self.target.group);
         (FLOATS_AT_ONCE / floats / 12 * 12).max(12)
     }
 
     /// Scratch memory of a task: masked images, tiles before and after the product.
     fn task_len(&self) -> usize {
         let tiles = self.tiles_at_once();
-        let planes = planes(tiles, self.source.c).stride + planes(tiles, self.target.c).stride;
+        let planes = planes(tiles, self.source.group).stride + planes(tiles, self.target.group).stride;
         self.masked_at_once * self.source.len() + self.points() * planes
     }
 
     fn scratch_len(&self, thread_count: usize) -> usize {
-        let points_of_weights = self.points() * self.source.c * self.target.c;
-        self.source.c.max(self.target.c)
-            + self.points() * packed_len(self.source.c, self.target.c)
+        let points_of_weights = self.points() * self.source.group * self.target.group;
+        self.source.group.max(self.target.group)
+            + self.groups * self.weights_len()
             + points_of_weights.max(IMAGE_TASKS.min(thread_count) * self.task_len())
     }
 }
@@ -329,6 +368,7 @@ struct WeightGradient {
     batch: usize,
     input: Images,
     output: Images,
+    groups: usize,
     taps: usize,
     pad: usize,
     /// Images that are masked at once.
@@ -337,8 +377,9 @@ struct WeightGradient {
 
 impl WeightGradient {
     fn new(geometry: &Conv2d) -> Self {
-        let Filter { batch, source, target, taps, pad, .. } = Filter::forward(geometry);
-        Self { batch, input: source, output: target, taps, pad, images_at_once: geometry.images_masked_at_once() }
+        let Filter { batch, source, target, groups, taps, pad, .. } = Filter::forward(geometry);
+        let images_at_once = geometry.images_masked_at_once();
+        Self { batch, input: source, output: target, groups, taps, pad, images_at_once }
     }
 
     fn run<P: Points>(
@@ -350,7 +391,7 @@ impl WeightGradient {
         db: Option<&mut [f32]>,
         scratch: &mut [f32],
     ) {
-        let (zeros, scratch) = scratch.split_at_mut(self.input.c.max(self.output.c));
+        let (zeros, scratch) = scratch.split_at_mut(self.input.group.max(self.output.group));
         zeros.fill(0.0);
         let zeros = &*zeros;
         let per_part = self.batch.div_ceil(WEIGHT_PARTS);
@@ -361,7 +402,7 @@ impl WeightGradient {
         let (parts, memory) = scratch.split_at_mut(part_count * part_len);
         cpu.for_each_chunk_mut_with((parts, part_len), (memory, self.thread_len()), |part, gradients, memory| {
             let (dw, db) = gradients.split_at_mut(dw.len());
-            let (sums, memory) = memory.split_at_mut(self.points() * self.sums().stride);
+            let (sums, memory) = memory.split_at_mut(self.groups * self.points() * self.sums().stride);
             let (masked, memory) = memory.split_at_mut(self.images_at_once * dy_len);
             db.fill(0.0);
             let images = part * per_part..self.batch.min((part + 1) * per_part);
@@ -377,18 +418,22 @@ impl WeightGradient {
                     add_rows(cpu.isa(), dy, db);
                 }
                 let start = if first == images.start { Start::Zero } else { Start::Sum };
-                self.add_images::<P>(cpu.isa(), (&x[first * x_len..], dy, zeros), start, sums, memory);
+                for (group, sums) in sums.chunks_exact_mut(self.points() * self.sums().stride).enumerate() {
+                    self.add_images::<P>(cpu.isa(), group, (&x[first * x_len..], dy, zeros), start, sums, memory);
+                }
             }
-            let (in_c, out_c) = (self.input.c, self.output.c);
-            let tap_len = (in_c * out_c) as isize;
+            let (in_c, out_c) = (self.input.group, self.output.group);
+            let tap_len = (in_c * self.output.c) as isize;
             let strides = Strides { row: self.taps as isize * tap_len, column: tap_len };
-            let patches = (0..in_c).map(|channel| Patch {
-                first: (channel * out_c) as isize,
-                rows: 0..self.taps,
-                columns: 0..self.taps,
-            });
-            let finish = Finish { bias: None, relu: false };
-            from_points::<P>(cpu.isa(), self.taps, (sums, self.sums()), patches, out_c, (dw, strides), finish);
+            for (group, sums) in sums.chunks_exact(self.points() * self.sums().stride).enumerate() {
+                let patches = (0..in_c).map(|channel| Patch {
+                    first: (channel * self.output.c + group * out_c) as isize,
+                    rows: 0..self.taps,
+                    columns: 0..self.taps,
+                });
+                let finish = Finish { bias: None, relu: false };
+                from_points::<P>(cpu.isa(), self.taps, (sums, self.sums()), patches, out_c, (dw, strides), finish);
+            }
         });
         sum_partials(cpu, parts, part_len, part_count, dw);
         if let Some(db) = db {
@@ -396,16 +441,17 @@ impl WeightGradient {
         }
     }
 
-    /// Adds the share of the images of `dy` to `sums`, the gradient at the points, or starts `sums` with it.
+    /// Adds the share of a group of the images of `dy` to `sums`, the gradient at the points, or starts `sums` with it.
     fn add_images<P: Points>(
         &self,
         isa: Isa,
+        group: usize,
         (x, dy, zeros): (&[f32], &[f32], &[f32]),
         start: Start<'_>,
         sums: &mut [f32],
         memory: &mut [f32],
     ) {
-        let (in_c, out_c) = (self.input.c, self.output.c);
+        let (in_c, out_c) = (self.input.group, self.output.group);
         let (down, across) = self.output.tiles();
         let tiles_at_once = self.tiles_at_once();
         let x_planes = planes(tiles_at_once, in_c);
@@ -419,7 +465,7 @@ impl WeightGradient {
                 tiles.clone().map(move |tile| {
                     let pixel = (tile / across % down * OUTPUTS, tile % across * OUTPUTS);
                     let patch = images.patch(tile / across / down, pixel, size, before);
-                    Patch { first: patch.first + channel as isize, ..patch }
+                    Patch { first: patch.first + (group * images.group + channel) as isize, ..patch }
                 })
             };
             let image = (x, self.input.strides(), zeros);
@@ -454,32 +500,32 @@ impl WeightGradient {
 
     /// Tiles to process at once: the more, the less often the sums at the points are read and written.
     fn tiles_at_once(&self) -> usize {
-        let floats = self.points() * (self.input.c + self.output.c);
+        let floats = self.points() * (self.input.group + self.output.group);
         let at_once = (2 * FLOATS_AT_ONCE).max(2 * self.points() * self.sums().stride);
         (at_once / floats / 4 * 4).max(16)
     }
 
-    /// The gradient at the points: a plane is `[in_c][out_c]`.
+    /// The gradient of a group at the points: a plane is `[in_c][out_c]`.
     fn sums(&self) -> Points2d {
-        planes(self.input.c, self.output.c)
+        planes(self.input.group, self.output.group)
     }
 
     /// Scratch memory of one part of the batch: gradients of weights and bias.
     fn part_len(&self) -> usize {
-        self.taps * self.taps * self.input.c * self.output.c + self.output.c
+        self.taps * self.taps * self.input.group * self.output.c + self.output.c
     }
 
     /// Scratch memory of a thread: gradients of the weights at the points, masked gradients of the output, tiles of input and
     /// gradient.
     fn thread_len(&self) -> usize {
-        let (in_c, out_c, tiles) = (self.input.c, self.output.c, self.tiles_at_once());
-        let planes = self.sums().stride + planes(tiles, in_c).stride + planes(tiles, out_c).stride;
+        let (in_c, out_c, tiles) = (self.input.group, self.output.group, self.tiles_at_once());
+        let planes = self.groups * self.sums().stride + planes(tiles, in_c).stride + planes(tiles, out_c).stride;
         self.images_at_once * self.output.len() + self.points() * planes
     }
 
     fn scratch_len(&self, thread_count: usize) -> usize {
         let parts = self.batch.min(WEIGHT_PARTS);
-        self.input.c.max(self.output.c) + parts * self.part_len() + parts.min(thread_count) * self.thread_len()
+        self.input.group.max(self.output.group) + parts * self.part_len() + parts.min(thread_count) * self.thread_len()
     }
 }
 

@@ -628,7 +628,7 @@ pub static FOREIGN: &[Foreign] = &[
     ),
     at(
         SECTION,
-        &["image_size", "img_size", "input_size", "resize_to", "imsize"],
+        &["image_size", "img_size", "resize_to", "imsize"],
         "write `data.resize`, the shorter side, and `data.crop`, the side of the square that is cut from the middle",
     ),
     at(
@@ -643,7 +643,7 @@ pub static FOREIGN: &[Foreign] = &[
     ),
     at(
         SECTION,
-        &["crop_size", "CenterCrop", "center_crop", "img_size", "image_size"],
+        &["crop_size", "train_crop_size", "val_crop_size"],
         "write `data.input_size = 224`: what the model sees of larger images",
     ),
     at(
