@@ -188,7 +188,10 @@ mod tests {
             let found = lights.iter().map(|light| f64::from(light[one]) * f64::from(light[other])).sum::<f64>();
             // The covariance that the components make, of which the sample's is within a few percent.
             let expected: f64 = (0..3)
-                .map(|i| (0.1 * COLOUR_DEVIATIONS[i]).powi(2) * COLOUR_COMPONENTS[i][one] * COLOUR_COMPONENTS[i][other])
+                .map(|i| {
+                    let deviation = 0.1 * COLOUR_DEVIATIONS[i];
+                    deviation * deviation * COLOUR_COMPONENTS[i][one] * COLOUR_COMPONENTS[i][other]
+                })
                 .sum();
             let found = found / f64::from(IMAGES);
             assert!(
