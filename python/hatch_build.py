@@ -21,9 +21,6 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# Specs that train on built-in images, or on a model of the user's own.
-EXAMPLES = ["quickstart.toml", "your-model"]
-
 
 class Binaries(BuildHookInterface):  # type: ignore[misc]
     """What `hatchling` asks before it builds a wheel."""
@@ -44,8 +41,10 @@ class Binaries(BuildHookInterface):  # type: ignore[misc]
         build_data["shared_scripts"][str(program)] = "clr-run"
         for plugin in plugins:
             build_data["shared_data"][str(plugin)] = f"lib/clr-run/plugins/{plugin.name}"
-        for name in EXAMPLES:
-            build_data["force_include"][str(workspace / "specs" / name)] = f"clr_run/specs/{name}"
+        # Specs that need no download, or are a folder with all that they name.
+        specs = workspace / "specs"
+        for example in [specs / "quickstart.toml", *(spec.parent for spec in sorted(specs.glob("*/spec.toml")))]:
+            build_data["force_include"][str(example)] = f"clr_run/specs/{example.name}"
 
 
 def cargo_build(workspace: Path) -> Path:

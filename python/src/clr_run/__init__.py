@@ -39,16 +39,13 @@ __all__ = [
 
 
 def example(name: str) -> Path:
-    """The path of a spec that comes with this package.
+    """The path of a spec that comes with this package: a file, or that of a folder with what it names.
 
     >>> example("quickstart").name
     'quickstart.toml'
     """
     folder = Path(__file__).parent / "specs"
-    paths = {path.stem: path for path in folder.glob("*.toml")}
-    paths.update({path.parent.name: path for path in folder.glob("*/spec.toml")})
-    path = paths.get(name)
-    if path is None:
-        names = ", ".join(sorted(paths))
-        raise FileNotFoundError(f"there is no example {name!r}; there are {names}")
-    return path
+    examples = {path.stem: path for path in folder.glob("*.toml")} | {it.parent.name: it for it in folder.glob("*/spec.toml")}
+    if name not in examples:
+        raise FileNotFoundError(f"there is no example {name!r}; there are {', '.join(sorted(examples))}")
+    return examples[name]

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,8 +65,10 @@ def find_program() -> str:
 
 
 def environment() -> dict[str, str]:
-    """The environment of the program, without the terminal's width, which an interactive Python sets: no line is to be cut."""
-    return {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    """The environment of the program: this Python is the one that its plugins start, and no line is cut at the width of a terminal,
+    which an interactive Python sets."""
+    own = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    return {"CLR_PYTHON": sys.executable, **own}
 
 
 def call(arguments: Sequence[str | os.PathLike[str]]) -> str:
