@@ -289,12 +289,15 @@ pub struct ExportArgs {
     /// The trial, by the first digits of its id, as every table shows them, or by its label. May be left out if there is one.
     #[arg(long, value_name = "ID|LABEL")]
     pub trial: Option<String>,
-    /// The file's format. With `csv` and without `--trial`, the rows of all trials.
+    /// The file's format. Those of rows have the rows of all trials without `--trial`.
     #[arg(long, value_enum, default_value_t = ExportFormat::Safetensors)]
     pub format: ExportFormat,
-    /// The rows of all trials to write as text.
-    #[arg(long, value_enum, default_value_t = ExportRows::Metrics, conflicts_with = "trial")]
+    /// The rows to write as text.
+    #[arg(long, value_enum, default_value_t = ExportRows::Metrics)]
     pub rows: ExportRows,
+    /// With `tensorboard`: only every N-th iteration. TensorBoard itself shows 1,000 points of a curve at most.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub every: u64,
     /// The weights at the trial's best evaluation, instead of those that were kept, or the last.
     #[arg(long)]
     pub best: bool,
@@ -439,6 +442,10 @@ pub enum ExportFormat {
     Npz,
     /// Not weights but the rows of metrics, as text.
     Csv,
+    /// The same rows, each an object of JSON in a line of its own.
+    Jsonl,
+    /// The same rows for TensorBoard: a folder of event files, one for each trial.
+    Tensorboard,
     /// Not weights but a copy of the output without its rows of metrics, small enough to be kept beside a spec. `status`,
     /// `compare` and `verify` read it.
     Excerpt,

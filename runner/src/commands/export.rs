@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clr_event::Event;
 use clr_event::checkpoint::{Checkpoint, Format};
 use clr_spec::Keep;
-use clr_store::{CsvRows, Excerpt, Kept, Status, TrialCsv};
+use clr_store::{CsvRows, Excerpt, Kept, Status, TrialCsv, Written};
 use clr_terminal::words::{bytes, counted};
 
 use super::again::Again;
@@ -20,11 +20,18 @@ pub fn export(args: &ExportArgs, program: &Program) -> anyhow::Result<ExitCode> 
     let output = output(&args.output, "export")?;
     match (args.format, args.trial.as_deref()) {
         (ExportFormat::Csv, None) => rows_of_all(args, &output),
+        (ExportFormat::Csv, Some(_)) if args.rows == ExportRows::Evals => {
+            anyhow::bail!(
+                "the evaluations of one trial are not written as CSV; leave --trial out, or take `--format jsonl`"
+            )
+        }
         (ExportFormat::Csv, trial) => {
             let TrialCsv { label, rows, text } = clr_store::csv(&output, trial)?;
             let what = format!("{} of `{label}`", counted(rows as usize, "row"));
             write(args, &text, &label, "csv", &what)
         }
+        (ExportFormat::Jsonl, trial) => json_lines(args, &output, trial),
+        (ExportFormat::Tensorboard, trial) => tensorboard(args, &output, trial),
         (ExportFormat::Excerpt, None) => excerpt(args, &output),
         (ExportFormat::Excerpt, Some(_)) => anyhow::bail!("an excerpt is of all trials; leave --trial out"),
         (ExportFormat::Safetensors, _) => weights(args, program, &output, Format::Safetensors, "safetensors"),
@@ -127,7 +134,26 @@ fn rows_of_all(args: &ExportArgs, output: &Path) -> anyhow::Result<ExitCode> {
         ExportRows::Evals => (CsvRows::Evals, "evals"),
     };
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}-{name}.csv", name_of(output))));
-    let written = clr_store::csv_of_all(output, rows, &out)?;
+    told(clr_store::csv_of_all(output, rows, &out)?, &out)
+}
+
+/// The rows of all trials, or of one, as lines of JSON.
+fn json_lines(args: &ExportArgs, output: &Path, trial: Option<&str>) -> anyhow::Result<ExitCode> {
+    let (rows, name) = match args.rows {
+        ExportRows::Metrics => (CsvRows::Metrics, "metrics"),
+        ExportRows::Evals => (CsvRows::Evals, "evals"),
+    };
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}-{name}.jsonl", name_of(output))));
+    told(clr_store::json_lines(output, rows, trial, &out)?, &out)
+}
+
+/// The rows of all trials, or of one, as files of events.
+fn tensorboard(args: &ExportArgs, output: &Path, trial: Option<&str>) -> anyhow::Result<ExitCode> {
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}-tensorboard", name_of(output))));
+    told(clr_store::tensorboard(output, trial, args.every, &out)?, &out)
+}
+
+fn told(written: Written, out: &Path) -> anyhow::Result<ExitCode> {
     let (rows, trials) = (counted(written.rows as usize, "row"), counted(written.trials, "trial"));
     writeln!(io::stdout(), "{rows} of {trials} in {}", out.display())?;
     Ok(ExitCode::SUCCESS)

@@ -1,8 +1,10 @@
 //! What `clr-run export` writes is read by NumPy, by the Python package safetensors, and by anything that reads text.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use clr_event::checkpoint::Checkpoint;
+use serde_json::Value as Json;
 
 use crate::results::{Cell, read};
 use crate::verify::{altered, manifest, only_file, rewrite, write_manifest};
@@ -213,4 +215,124 @@ fn the_rows_of_all_trials_are_written_as_one_csv() {
             }
         }
     }
+}
+
+/// Rows of the CSV file that is exported of all trials, by the names of its columns.
+fn csv_rows(world: &World, rows: &str) -> Vec<BTreeMap<String, String>> {
+    let ran = world.run(&["export", "outputs/bowl", "--format", "csv", "--rows", rows, "--out", "rows.csv"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let text = std::fs::read_to_string(world.path("rows.csv")).unwrap();
+    let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    lines.map(|line| header.iter().cloned().zip(line).collect()).collect()
+}
+
+#[test]
+fn lines_of_json_have_the_rows_of_the_tables() {
+    let world = World::new(BOWL);
+    world.train(&[]);
+    for rows in ["metrics", "evals"] {
+        let ran = world.run(&["export", "outputs/bowl", "--format", "jsonl", "--rows", rows]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let text = std::fs::read_to_string(world.path(&format!("bowl-{rows}.jsonl"))).unwrap();
+        let expected = csv_rows(&world, rows);
+        assert!(
+            ran.stdout.starts_with(&format!("{} rows of 3 trials in bowl-{rows}.jsonl", expected.len())),
+            "{ran:?}"
+        );
+        assert_eq!(text.lines().count(), expected.len());
+        for (line, expected) in text.lines().zip(&expected) {
+            let object: serde_json::Map<String, Json> = serde_json::from_str(line).unwrap();
+            assert_eq!(object.len(), expected.len(), "{line}");
+            for (name, value) in object {
+                let expected = &expected[&name];
+                match value {
+                    Json::Null => assert_eq!(expected, "", "{name}"),
+                    Json::Number(number) => assert_eq!(number.as_f64(), expected.parse().ok(), "{name}"),
+                    Json::Bool(flag) => assert_eq!(flag.to_string(), *expected, "{name}"),
+                    other => assert_eq!(other.as_str(), Some(expected.as_str()), "{name}"),
+                }
+            }
+        }
+    }
+    let one =
+        world.run(&["export", "outputs/bowl", "--format", "jsonl", "--trial", "triangular gd seed=1", "--out", "one"]);
+    assert!(one.stdout.contains("30 rows of 1 trial in one"), "{one:?}");
+}
+
+/// Prints every scalar that TensorBoard's own reader finds below a folder: run, tag, step, value.
+const EVENTS: &str = r#"
+import sys
+from pathlib import Path
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+for run in sorted(Path(sys.argv[1]).iterdir()):
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    for tag in sorted(events.Tags()["scalars"]):
+        for event in events.Scalars(tag):
+            print(run.name, tag, event.step, event.value)
+"#;
+
+#[test]
+fn tensorboard_reads_the_rows_of_every_trial() {
+    let world = World::new(BOWL);
+    world.train(&[]);
+    let ran = world.run(&["export", "outputs/bowl", "--format", "tensorboard"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let names: Vec<String> =
+        ["hot_gd_seed=1", "triangular_gd_seed=1", "triangular_sgd_seed=1"].map(str::to_owned).into();
+    let mut found: Vec<String> = std::fs::read_dir(world.path("bowl-tensorboard"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.sort();
+    assert_eq!(found, names);
+
+    let python = std::env::var_os("CLR_PYTHON").unwrap_or_else(|| "python3".into());
+    if !Command::new(&python).args(["-c", "import tensorboard"]).output().is_ok_and(|it| it.status.success()) {
+        eprintln!("SKIPPED: {python:?} lacks tensorboard; CLR_PYTHON names another Python");
+        return;
+    }
+    let read = |folder: &str| -> BTreeMap<(String, String, u64), f32> {
+        let output = Command::new(&python).args(["-c", EVENTS]).arg(world.path(folder)).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let scalar = |line: &str| {
+            let [run, tag, step, value] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            ((str::to_owned(run), str::to_owned(tag), step.parse().unwrap()), value.parse().unwrap())
+        };
+        text.lines().map(scalar).collect()
+    };
+    let events = read("bowl-tensorboard");
+    let mut expected: BTreeMap<(String, String, u64), f32> = BTreeMap::new();
+    for (rows, columns) in [("metrics", &["loss", "lr", "momentum"][..]), ("evals", &["loss", "accuracy"])] {
+        for row in csv_rows(&world, rows) {
+            for column in columns {
+                let group = match (rows, *column) {
+                    ("evals", _) => row["split"].as_str(),
+                    (_, "loss") => "train",
+                    _ => "hyper",
+                };
+                let is_nan = row[*column].is_empty() && group != "hyper";
+                let value =
+                    if is_nan { Some(f32::NAN) } else { row[*column].parse::<f64>().ok().map(|value| value as f32) };
+                let key =
+                    (row["label"].replace(' ', "_"), format!("{group}/{column}"), row["iteration"].parse().unwrap());
+                expected.extend(value.map(|value| (key, value)));
+            }
+        }
+    }
+    assert!(expected.len() > 150, "{expected:?}");
+    for (key, value) in &expected {
+        let found = events.get(key).unwrap_or_else(|| panic!("{key:?} is missing"));
+        assert!(found == value || (found.is_nan() && value.is_nan()), "{key:?}: {found} instead of {value}");
+    }
+
+    let thin = world.run(&["export", "outputs/bowl", "--format", "tensorboard", "--every", "10", "--out", "thin"]);
+    assert_eq!(thin.code, Some(0), "{thin:?}");
+    let steps = |events: &BTreeMap<(String, String, u64), f32>| -> Vec<u64> {
+        let of = |key: &&(String, String, u64)| key.0 == names[1] && key.1 == "train/loss";
+        events.keys().filter(of).map(|key| key.2).collect()
+    };
+    assert_eq!(steps(&read("thin")), [0, 10, 20]);
+    assert_eq!(steps(&events), (0..30).collect::<Vec<u64>>());
 }
