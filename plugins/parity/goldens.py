@@ -76,13 +76,13 @@ class Layout:
 
 
 @torch.no_grad()
-def set_weights(module, layout):
+def set_weights(module, layout, gain):
     for name, parameter in module.named_parameters():
         shape = layout.there(name, parameter).shape
         if len(shape) == 4:
-            middle, half_width = 0.0, 1.5 / math.sqrt(shape[0] * shape[1] * shape[2])
+            middle, half_width = 0.0, gain / math.sqrt(shape[0] * shape[1] * shape[2])
         elif len(shape) == 2:
-            middle, half_width = 0.0, 1.5 / math.sqrt(shape[0])
+            middle, half_width = 0.0, gain / math.sqrt(shape[0])
         elif name.endswith(".weight"):
             middle, half_width = 1.0, 0.25
         else:
@@ -94,18 +94,21 @@ def set_weights(module, layout):
         parameter.copy_(layout.back(name, torch.tensor(values).reshape(shape)))
 
 
-def cross_entropy(outputs, labels):
-    """Of scores, or of scores and a list of (scores, weight) of auxiliary heads."""
-    outputs, heads = outputs if isinstance(outputs, tuple) else (outputs, [])
-    return F.cross_entropy(outputs, labels) + sum(weight * F.cross_entropy(head, labels) for head, weight in heads)
+def losses(outputs, labels):
+    """The loss that is reported, and the one that is trained: `outputs` are scores, or scores and a list of (scores, weight) of
+    auxiliary heads, whose losses are not reported."""
+    scores, heads = outputs if isinstance(outputs, tuple) else (outputs, [])
+    loss = F.cross_entropy(scores, labels)
+    return loss, loss + sum(weight * F.cross_entropy(head, labels) for head, weight in heads)
 
 
 def digits(values, count=9):
     return [float(f"{float(value):.{count}g}") for value in values]
 
 
-def train(kind, make, layout, data, max_lr, batch, steps, nesterov, weight_decay, multipliers):
-    """Gradients of the first batch and scores after it, and a training's losses, norms of gradients, and last scores."""
+def train(kind, make, layout, data, gain, max_lr, batch, steps, nesterov, weight_decay, multipliers):
+    """Scores of the initial weights; gradients of the first batch and scores after it; and a training's losses, norms of
+    gradients, and last scores. With 0 steps the first alone."""
     (train_images, train_labels), test_images = data
     train_images, test_images = train_images.to(kind), test_images.to(kind)
 
@@ -113,9 +116,9 @@ def train(kind, make, layout, data, max_lr, batch, steps, nesterov, weight_decay
         # Every fifth batch is a smaller one.
         count = batch - 3 if step % 5 == 4 else batch
         chosen = (step * batch + np.arange(count)) * 7 % TRAIN
-        loss = cross_entropy(module(train_images[chosen]), train_labels[chosen])
+        loss, trained = losses(module(train_images[chosen]), train_labels[chosen])
         module.zero_grad()
-        loss.backward()
+        trained.backward()
         return loss.item()
 
     def scores_of(module):
@@ -127,9 +130,13 @@ def train(kind, make, layout, data, max_lr, batch, steps, nesterov, weight_decay
 
     def made():
         module = make().train()
-        set_weights(module, layout)
+        set_weights(module, layout, gain)
         return module.to(kind)
 
+    module = made()
+    first_scores, count = scores_of(module), sum(parameter.numel() for parameter in module.parameters())
+    if not steps:
+        return first_scores, count
     module = made()
     loss_of(module, 0)
     gradients = {}
@@ -153,37 +160,43 @@ def train(kind, make, layout, data, max_lr, batch, steps, nesterov, weight_decay
         loss.append(loss_of(module, step))
         grad_norm.append(math.sqrt(sum(float((parameter.grad.double() ** 2).sum()) for _, parameter in named)))
         solver.step()
-    return gradients, scores, np.array(loss), grad_norm, scores_of(module), sum(p.numel() for _, p in named)
+    return first_scores, count, gradients, scores, np.array(loss), grad_norm, scores_of(module)
 
 
-def golden(model, options, make, size, max_lr, *, classes=4, batch=8, steps=30, optimizer=None, weight_decay=1e-4,
+def golden(model, options, make, size, max_lr, *, classes=4, batch=8, steps=30, gain=1.5, optimizer=None, weight_decay=1e-4,
            multipliers=lambda name: (1.0, 1.0), flattened={}):
     """`make()` gives the module, whose parameters have the names that they have in clr-run; `multipliers(name)` are those of
-    its learning rate and weight decay. Says how far PyTorch's own float32 is from it, to choose cases in which no near tie of
+    its learning rate and weight decay, `gain` the size of the initial weights. Says how far PyTorch's own float32 is from it, to choose cases in which no near tie of
     a max pooling and no ReLU is decided by rounding."""
     layout = Layout(flattened)
     optimizer = optimizer or {"optimizer": "nesterov", "form": "torch"}
     assert optimizer["optimizer"] in ("sgd", "nesterov"), optimizer
     data = images(0, TRAIN, size, classes), images(TRAIN, TEST, size, classes)[0]
     exact, rounded = (
-        train(kind, make, layout, data, max_lr, batch, steps, optimizer["optimizer"] == "nesterov", weight_decay, multipliers)
+        train(kind, make, layout, data, gain, max_lr, batch, steps, optimizer["optimizer"] == "nesterov", weight_decay,
+              multipliers)
         for kind in (torch.float64, torch.float32)
     )
-    gradients, scores, loss, grad_norm, last_scores, count = exact
+    case = {
+        "model": model, "options": options, "size": size, "classes": classes, "batch": batch, "gain": gain,
+        "optimizer": optimizer, "max_lr": max_lr, "weight_decay": weight_decay, "parameter_count": exact[1],
+        "first_scores": digits(exact[0]),
+    }
+    if not steps:
+        return case
+    _, _, gradients, scores, loss, grad_norm, last_scores = exact
     apart = [
-        max(np.abs(np.subtract(value, rounded[0][name])).max() / max(value[0], 1e-3 * grad_norm[0])
+        max(np.abs(np.subtract(value, rounded[2][name])).max() / max(value[0], 1e-3 * grad_norm[0])
             for name, value in gradients.items()),
-        np.abs(scores - rounded[1]).max() / np.abs(scores).max(),
-        (np.abs(loss - rounded[2]) / loss)[:5].max(),
-        (np.abs(loss - rounded[2]) / loss).max(),
-        np.abs(last_scores - rounded[4]).max() / np.abs(last_scores).max(),
+        np.abs(scores - rounded[3]).max() / np.abs(scores).max(),
+        (np.abs(loss - rounded[4]) / loss)[:5].max(),
+        (np.abs(loss - rounded[4]) / loss).max(),
+        np.abs(last_scores - rounded[6]).max() / np.abs(last_scores).max(),
     ]
     names = ("gradients", "scores", "first losses", "losses", "last scores")
     float32 = ", ".join(f"{name} {value:.1e}" for name, value in zip(names, apart))
     print(f"{model} {options} at {size}: losses {digits(loss[::6], 4)}; float32 is off by: {float32}", file=sys.stderr)
-    return {
-        "model": model, "options": options, "size": size, "classes": classes, "batch": batch, "optimizer": optimizer,
-        "max_lr": max_lr, "weight_decay": weight_decay, "parameter_count": count,
+    return case | {
         "gradients": {name: digits(value) for name, value in gradients.items()}, "scores": digits(scores),
         "loss": digits(loss), "grad_norm": digits(grad_norm, 7), "last_scores": digits(last_scores),
     }

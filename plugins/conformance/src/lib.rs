@@ -38,6 +38,11 @@ pub fn run(api: &clr_abi::Api, size: &DataSize) -> Report {
 
 /// As [`run`], on a device such as "cuda:0".
 pub fn run_on(device: &str, api: &clr_abi::Api, size: &DataSize) -> Report {
+    run_of(device, api, size, |_| true)
+}
+
+/// As [`run_on`], with some of the models alone: large ones take their time.
+pub fn run_of(device: &str, api: &clr_abi::Api, size: &DataSize, is_tried: impl Fn(&str) -> bool) -> Report {
     let mut report = Report::default();
     let rig = match Rig::new(api) {
         Ok(rig) => rig,
@@ -50,7 +55,7 @@ pub fn run_on(device: &str, api: &clr_abi::Api, size: &DataSize) -> Report {
     report.add("describe", Verdict::Passed);
     report.add("describe: newer and malformed hosts", refusals::describe_sizes(&rig));
     report.add("destroying no session", refusals::destroy_null(&rig));
-    for (index, model) in rig.offer().models.iter().enumerate() {
+    for (index, model) in rig.offer().models.iter().enumerate().filter(|(_, model)| is_tried(&model.name)) {
         let name = |check: &str| format!("{}: {check}", model.name);
         let bench = match Bench::new(&rig, device, index, size) {
             Ok(bench) => bench,

@@ -31,6 +31,9 @@ pub struct Golden {
     pub classes: usize,
     /// Samples of a batch.
     pub batch: usize,
+    /// Initial weights are uniform in `±gain / sqrt(fan_in)`.
+    #[serde(default = "usual_gain")]
+    pub gain: f64,
     /// The optimizer and its options.
     pub optimizer: serde_json::Value,
     /// The largest learning rate.
@@ -39,6 +42,17 @@ pub struct Golden {
     pub weight_decay: f64,
     /// Values of all parameters together.
     pub parameter_count: usize,
+    /// Scores of the test images by the initial weights.
+    #[serde(default)]
+    pub first_scores: Vec<f64>,
+    /// What training made of them; none of a network that draws coins.
+    #[serde(flatten)]
+    pub training: Option<Training>,
+}
+
+/// What PyTorch's training made of a network.
+#[derive(Debug, Deserialize)]
+pub struct Training {
     /// Of the gradient of the first batch, for each parameter: its norm, and its products with two random directions.
     pub gradients: BTreeMap<String, [f64; 3]>,
     /// Scores of the test images by the initial weights, after batch normalisation has seen the first batch.
@@ -49,6 +63,10 @@ pub struct Golden {
     pub grad_norm: Vec<f64>,
     /// Scores of the test images after the last update.
     pub last_scores: Vec<f64>,
+}
+
+fn usual_gain() -> f64 {
+    1.5
 }
 
 /// How far the network may be from PyTorch's, each relative to the size of what is compared.
@@ -97,27 +115,34 @@ pub fn check<P: Plugin>(golden: &Golden, device: &str, convolution: &str, steps:
 
     // Torch's momentum is the gradient after a first step, without weight decay.
     let mut session = P::session(&config(r#"{"optimizer": "sgd", "form": "torch"}"#)).unwrap();
-    let tensors = set_weights(&mut session);
+    let tensors = set_weights(&mut session, golden.gain);
     assert_eq!(tensors.iter().map(Tensor::element_count).sum::<usize>(), golden.parameter_count, "{what}: parameters");
+    if !golden.first_scores.is_empty() {
+        compare_scores(&format!("{what}: first"), &mut session, &dataset, &golden.first_scores, tolerance.first);
+    }
+    let Some(expected) = &golden.training else {
+        assert!(!golden.first_scores.is_empty(), "{what}: PyTorch says nothing");
+        return;
+    };
     train::<P>(&mut session, &dataset, golden.batch, 1, |_| [0.0, 0.9, 0.0, 0.9, 0.999]);
     let names: Vec<&str> = tensors.iter().map(|tensor| &*tensor.name).collect();
-    assert_eq!(names.len(), golden.gradients.len(), "{what}: parameters are {names:?}");
+    assert_eq!(names.len(), expected.gradients.len(), "{what}: parameters are {names:?}");
     for (index, tensor) in session.tensors(0).into_iter().enumerate() {
         let Some(name) = tensor.name.strip_suffix(".momentum") else { continue };
         let mut gradient = vec![0.0; tensor.element_count()];
         session.save(0, index, &mut gradient).unwrap();
-        let Some(expected) = golden.gradients.get(name) else { panic!("{what}: PyTorch has no {name}") };
+        let Some(wanted) = expected.gradients.get(name) else { panic!("{what}: PyTorch has no {name}") };
         let found = projections(&gradient);
-        let distance = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let distance = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         // A bias before batch normalisation has no gradient but for rounding.
-        let size = expected[0].max(1e-3 * golden.grad_norm[0]);
-        assert!(distance <= tolerance.first * size, "{what}: gradient of {name}: {found:?} instead of {expected:?}");
+        let size = wanted[0].max(1e-3 * expected.grad_norm[0]);
+        assert!(distance <= tolerance.first * size, "{what}: gradient of {name}: {found:?} instead of {wanted:?}");
     }
-    compare_scores(&format!("{what}: first"), &mut session, &dataset, &golden.scores, tolerance.first);
+    compare_scores(&format!("{what}: early"), &mut session, &dataset, &expected.scores, tolerance.first);
 
     let mut session = P::session(&config(&optimizer)).unwrap();
-    set_weights(&mut session);
-    let steps = steps.min(golden.loss.len());
+    set_weights(&mut session, golden.gain);
+    let steps = steps.min(expected.loss.len());
     let metrics = train::<P>(&mut session, &dataset, golden.batch, steps, |step| {
         // Up and down in 20 steps, from a tenth of the peak.
         let height = 1.0 - ((step % 20) as f64 - 10.0).abs() / 10.0;
@@ -126,11 +151,11 @@ pub fn check<P: Plugin>(golden: &Golden, device: &str, convolution: &str, steps:
     });
     for (step, row) in metrics.chunks_exact(3).enumerate() {
         let tolerance = if step < 5 { tolerance.first } else { tolerance.last };
-        compare(&format!("{what}: loss {step}"), &row[..1], &golden.loss[step..=step], tolerance);
-        compare(&format!("{what}: grad_norm {step}"), &row[2..], &golden.grad_norm[step..=step], 10.0 * tolerance);
+        compare(&format!("{what}: loss {step}"), &row[..1], &expected.loss[step..=step], tolerance);
+        compare(&format!("{what}: grad_norm {step}"), &row[2..], &expected.grad_norm[step..=step], 10.0 * tolerance);
     }
-    if steps == golden.loss.len() {
-        compare_scores(&format!("{what}: last"), &mut session, &dataset, &golden.last_scores, 10.0 * tolerance.last);
+    if steps == expected.loss.len() {
+        compare_scores(&format!("{what}: last"), &mut session, &dataset, &expected.last_scores, 10.0 * tolerance.last);
     }
 }
 
@@ -216,12 +241,12 @@ fn projections(gradient: &[f32]) -> [f64; 3] {
 }
 
 /// Sets all weights by formulas, as `goldens.py` does, and returns the parameters.
-fn set_weights(session: &mut impl Session) -> Vec<Tensor> {
+fn set_weights(session: &mut impl Session, gain: f64) -> Vec<Tensor> {
     let tensors = session.tensors(0);
     for (index, tensor) in tensors.iter().enumerate().filter(|(_, tensor)| tensor.role == Role::Weight) {
         let (middle, half_width) = match &tensor.shape[..] {
-            [height, width, channels, _] => (0.0, 1.5 / ((height * width * channels) as f64).sqrt()),
-            [inputs, _] => (0.0, 1.5 / (*inputs as f64).sqrt()),
+            [height, width, channels, _] => (0.0, gain / ((height * width * channels) as f64).sqrt()),
+            [inputs, _] => (0.0, gain / (*inputs as f64).sqrt()),
             // Of a normalisation.
             _ if tensor.name.ends_with(".weight") => (1.0, 0.25),
             _ => (0.0, 0.1),

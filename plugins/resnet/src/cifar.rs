@@ -26,11 +26,11 @@ pub fn build(network: &mut Network, options: &Options) -> Result<(), BuildError>
             x = block(network, &format!("layer{stage}.{number}"), x, channels, stride)?;
         }
     }
-    crate::scores(network, x)
+    crate::scores(network, x, true)
 }
 
 /// n, where the depth is 6n + 2.
-fn blocks_of_a_stage(depth: u64) -> Result<u64, BuildError> {
+pub fn blocks_of_a_stage(depth: u64) -> Result<u64, BuildError> {
     let blocks = depth.saturating_sub(2) / 6;
     let (below, above) = (6 * blocks + 2, 6 * blocks + 8);
     if depth != below {

@@ -45,3 +45,27 @@ fn other_depths_are_refused_with_the_nearest_right_ones() {
     let error = parameter_count("cifar_resnet", r#"{"depth": 2}"#, 32, 10).unwrap_err();
     assert_eq!(error.message, "option `depth` in the options of model cifar_resnet is 2: expected at least 8");
 }
+
+/// Those of torchvision.
+#[test]
+fn networks_of_imagenet_have_the_published_numbers_of_parameters() {
+    for (model, expected) in [("resnet18", 11_689_512), ("resnet34", 21_797_672), ("resnet50", 25_557_032)] {
+        assert_eq!(parameter_count(model, "{}", 224, 1000).unwrap(), expected, "{model}");
+    }
+    let small = parameter_count("resnet18", r#"{"stem": "3x3"}"#, 64, 51).unwrap();
+    assert_eq!(small, 11_689_512 - 3 * (49 - 9) * 64 - 949 * 513);
+}
+
+/// Those of `parity/torch_resnet.py`.
+#[test]
+fn networks_of_super_convergence_are_narrower_where_images_shrink() {
+    for (depth, expected) in [(20, 224_042), (56, 808_682), (110, 1_685_642)] {
+        let options = format!(r#"{{"depth": {depth}}}"#);
+        assert_eq!(parameter_count("super_convergence", &options, 32, 10).unwrap(), expected, "depth {depth}");
+    }
+    let error = parameter_count("super_convergence", "{}", 9, 10).unwrap_err();
+    assert_eq!(
+        error.message,
+        "super_convergence: layer L2_b1_sum_eltwise: it is added to 4 x 4 x 16 (its input is 5 x 5 x 16)"
+    );
+}
