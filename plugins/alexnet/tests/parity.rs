@@ -17,11 +17,12 @@ fn networks_train_as_in_pytorch() {
     }
 }
 
-/// Winograd's filtering rounds more, so that ReLUs turn earlier.
+/// Winograd's filtering, of all but the first convolution, rounds more, so that a ReLU turns in the first batch: the gradient of
+/// the weights before it changes by 2e-3.
 #[test]
 fn networks_begin_as_in_pytorch_by_winograds_filtering() {
     for golden in all() {
-        check::<Alexnet>(&golden, "cpu", "auto", 5, Tolerance { first: 1e-4, last: 1e-2 });
+        check::<Alexnet>(&golden, "cpu", "auto", 5, Tolerance { first: 5e-3, last: 1e-2 });
     }
 }
 
