@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The convolutions of cifar10_quick and cifar10_full (conv1 to conv3), of ResNet's blocks on CIFAR-10, and large kernels,
 /// strides, groups and 1x1 as AlexNet and GoogLeNet have them.
-const LAYERS: [(&str, Conv2d); 11] = [
+const LAYERS: [(&str, Conv2d); 18] = [
     ("conv1", layer(100, (32, 3), 32, (5, 1, 2, 1))),
     ("conv2", layer(100, (16, 32), 32, (5, 1, 2, 1))),
     ("conv3", layer(100, (8, 32), 64, (5, 1, 2, 1))),
@@ -28,7 +28,14 @@ const LAYERS: [(&str, Conv2d); 11] = [
     ("pointwise", layer(8, (28, 192), 64, (1, 1, 0, 1))),
     ("alexnet1", layer(4, (227, 3), 96, (11, 4, 0, 1))),
     ("alexnet2", layer(4, (27, 96), 256, (5, 1, 2, 2))),
+    ("alexnet3", layer(4, (13, 256), 384, (3, 1, 1, 1))),
+    ("alexnet4", layer(4, (13, 384), 384, (3, 1, 1, 2))),
+    ("alexnet5", layer(4, (13, 384), 256, (3, 1, 1, 2))),
     ("googlenet1", layer(4, (224, 3), 64, (7, 2, 3, 1))),
+    ("googlenet2", layer(4, (56, 64), 192, (3, 1, 1, 1))),
+    ("inception3a5", layer(4, (28, 16), 32, (5, 1, 2, 1))),
+    ("inception4e3", layer(4, (14, 160), 320, (3, 1, 1, 1))),
+    ("inception5b3", layer(4, (7, 192), 384, (3, 1, 1, 1))),
 ];
 
 const fn layer(
