@@ -477,9 +477,23 @@ pub struct ReportArgs {
     /// The folder of a run, such as outputs/NAME, or of several, whose trials are taken together. Runs may still be going on.
     #[arg(value_name = "OUTPUT", required = true)]
     pub outputs: Vec<PathBuf>,
-    /// The file to write. Default: report.html in the output's folder; of several outputs, in the current folder.
-    #[arg(long, value_name = "FILE")]
+    /// A page for browsers, or tables for papers and other programs.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
+    pub format: ReportFormat,
+    /// The file to write, or the folder for tables. Default: report.html in the output's folder, or the folder
+    /// report in it; of several outputs, in the current folder.
+    #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// One page that needs nothing else.
+    Html,
+    /// Trials, comparisons and the points of curves.
+    Csv,
+    /// The answers and the comparisons.
+    Md,
 }
 
 #[derive(Args, Debug)]

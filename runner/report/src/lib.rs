@@ -5,6 +5,7 @@
 
 pub mod page;
 pub mod reduce;
+pub mod tables;
 
 use serde::Serialize;
 use serde_json::Value as Json;

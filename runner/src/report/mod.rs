@@ -27,6 +27,9 @@ use crate::status::{self, State};
 /// The name of the page in an output's folder.
 pub const NAME: &str = "report.html";
 
+/// The name of the folder of tables in it.
+pub const FOLDER: &str = "report";
+
 /// A longer message is shown up to here.
 const MESSAGE_CHARACTERS: usize = 4000;
 

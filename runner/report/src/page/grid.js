@@ -17,6 +17,14 @@ const trialTip = (trial) =>
 
 const openTrial = (trial) => view.set({ trial: trial.handle, at: null }, { isStep: true });
 
+/** A link to a trial's page, from which the way back leads to the view as it was. */
+const trialLink = (trial) =>
+  el("a", { href: `#trial=${trial.handle}`, title: trial.label, onclick: (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    openTrial(trial);
+  } }, trial.handle);
+
 const scatterSection = () => {
   const columns = numberColumns().filter((column) => data.trials.some((trial) => isNumber(valueOf(trial, column))));
   const ys = columns.filter((column) => !column.startsWith("axis:"));

@@ -32,7 +32,7 @@ const answerSection = () => {
   const isCompared = (it) => it && typeof it === "object";
   const parts = [el("h2", null, "Answer")];
   if (best) {
-    parts.push(el("p", { class: "lead", id: "best-trial" }, "The best trial is ", el("a", { href: `#trial=${best.handle}` }, best.handle), `, ${best.label}: ${words(data.measure)} `, el("b", null, written(data.measure, measured(best))), "."));
+    parts.push(el("p", { class: "lead", id: "best-trial" }, "The best trial is ", trialLink(best), `, ${best.label}: ${words(data.measure)} `, el("b", null, written(data.measure, measured(best))), "."));
   } else {
     parts.push(el("p", { class: "lead", id: "best-trial" }, "No trial has finished with a result yet."));
   }
@@ -131,7 +131,7 @@ const problemsSection = () => {
     if (!byMessage.has(key)) byMessage.set(key, []);
     byMessage.get(key).push(trial);
   }
-  const links = (trials) => el("ul", { class: "links" }, trials.slice(0, 20).map((trial) => el("li", null, el("a", { href: `#trial=${trial.handle}` }, trial.handle), ` ${trial.label}${isNumber(trial.numbers.diverged_at) ? `, at iteration ${whole(trial.numbers.diverged_at)}` : ""}`)), trials.length > 20 && el("li", null, `and ${whole(trials.length - 20)} more; the leaderboard lists all`));
+  const links = (trials) => el("ul", { class: "links" }, trials.slice(0, 20).map((trial) => el("li", null, trialLink(trial), ` ${trial.label}${isNumber(trial.numbers.diverged_at) ? `, at iteration ${whole(trial.numbers.diverged_at)}` : ""}`)), trials.length > 20 && el("li", null, `and ${whole(trials.length - 20)} more; the leaderboard lists all`));
   return el("section", { id: "problems" },
     el("h2", null, "What went wrong"),
     [...byMessage.entries()].map(([key, trials]) => [

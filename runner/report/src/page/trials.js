@@ -92,7 +92,7 @@ const trialsSection = () => {
 
   const trialRow = (trial, all) =>
     el("tr", { "data-trial": trial.handle }, all.map((column) => {
-      if (column === "handle") return el("th", { scope: "row" }, el("a", { href: `#trial=${trial.handle}`, title: trial.label }, trial.handle));
+      if (column === "handle") return el("th", { scope: "row" }, trialLink(trial));
       if (column === "status") return el("td", null, el("span", { class: `status ${trial.status}` }, trial.status));
       const value = valueOf(trial, column);
       if (column.startsWith("axis:")) return el("td", { class: isText(column) ? null : "number" }, value === null ? "" : levelName(value));
@@ -259,7 +259,7 @@ const trialPage = (trial) => {
     el("section", null, el("h2", null, "Events"), events.length > 0
       ? el("table", { class: "plain" }, el("tbody", null, events.map(({ time, what }) => el("tr", null, el("td", { class: "time" }, el("time", null, time)), el("td", null, what)))))
       : el("p", { class: "muted" }, trial.started ? `It was started at ${trial.started}; no more is in this page.` : "None yet.")),
-    cell.length > 0 && el("section", null, el("h2", null, "Other seeds"), el("ul", null, cell.slice(0, 50).map((other) => el("li", null, el("a", { href: `#trial=${other.handle}` }, other.handle), `${seedOf(other)}: ${written(data.measure, measured(other))}, ${other.status}`)))));
+    cell.length > 0 && el("section", null, el("h2", null, "Other seeds"), el("ul", null, cell.slice(0, 50).map((other) => el("li", null, trialLink(other), `${seedOf(other)}: ${written(data.measure, measured(other))}, ${other.status}`)))));
 };
 
 /** The view of all trials, as it was left. */
