@@ -120,7 +120,7 @@ fn check(decoded: Decoded) {
         assert!(split.labels.iter().all(|&label| (0..i64::from(decoded.class_count)).contains(&label.into())));
     }
     assert!([0, decoded.class_count as usize].contains(&decoded.class_names.len()));
-    let dataset = canonical::dataset("set", "", decoded);
+    let dataset = canonical::dataset("set", "", decoded).expect("memory");
     assert_eq!(dataset.computed_digest(), dataset.digest);
 }
 
@@ -162,7 +162,8 @@ fn read_cache(bytes: &[u8]) {
 fn seeds_of_cache() -> Vec<(String, Vec<u8>)> {
     let set = |decoded| {
         let mut bytes = Vec::new();
-        cache::write(&mut bytes, "set", &canonical::dataset("set", "here", decoded), "content", None).expect("memory");
+        cache::write(&mut bytes, "set", &canonical::dataset("set", "here", decoded).expect("memory"), "content", None)
+            .expect("memory");
         bytes
     };
     let grey = fixtures::random(2, 2, 1, 3, 5, 2);

@@ -14,7 +14,7 @@ use clr_system::regular;
 use zip::ZipArchive;
 
 use super::assemble::{Label, Labels};
-use super::decoded::{Decoded, Split};
+use super::decoded::{Decoded, Growing, Split};
 use super::error::{DatasetError, Place};
 
 /// More bytes than any set that is held in memory has.
@@ -172,7 +172,8 @@ pub fn load(path: &Path, class_count: Option<u32>) -> Result<Decoded, DatasetErr
             return Err(test.0.wrong(Place::File, expected, show(found)));
         }
     }
-    let (class_count, class_names) = labels.finish(class_count, [&mut train_split, &mut test_split], &source)?;
+    let (class_count, class_names) =
+        labels.finish(class_count, [&mut train_split.labels, &mut test_split.labels], &source)?;
     let [height, width, channels] = size;
     Ok(Decoded { height, width, channels, class_count, class_names, train: train_split, test: test_split, notes })
 }
@@ -194,7 +195,7 @@ fn split((images, labels): &(Array, Array), known: &mut Labels) -> Result<([u32;
         };
         numbers.push(known.number(label, place).map_err(|wrong| wrong.at(place()))?);
     }
-    Ok((size, Split { images: pixels, labels: numbers }))
+    Ok((size, Split { images: pixels.into(), labels: numbers }))
 }
 
 /// A label as it is stored.
@@ -311,7 +312,7 @@ impl Array {
         if !is_planes || channels == 1 {
             return Ok((size, pixels));
         }
-        let mut split = Split::default();
+        let mut split = Growing::default();
         pixels.chunks_exact(image_bytes).for_each(|planes| split.push_planes(planes, channels));
         Ok((size, split.images))
     }

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::decoded::{Decoded, Split};
 use super::error::{DatasetError, Place};
 use super::image::{self, Format, IMAGE, Image, Oddity, Refusal};
+use super::spool::Spool;
 
 /// An image in a file, and its label.
 pub(super) trait Encoded: Sync {
@@ -115,8 +116,8 @@ pub(super) struct Assembly {
     pub notes: Vec<String>,
     /// Sizes are counted, and nothing is decoded.
     survey: Option<BTreeMap<(u32, u32), u64>>,
-    train: Split,
-    test: Split,
+    train: (Spool, Vec<i32>),
+    test: (Spool, Vec<i32>),
     /// Images that were looked at.
     seen: u64,
     problems: Vec<DatasetError>,
@@ -133,8 +134,8 @@ impl Assembly {
             labels: Labels::default(),
             notes: Vec::new(),
             survey: None,
-            train: Split::default(),
-            test: Split::default(),
+            train: Default::default(),
+            test: Default::default(),
             seen: 0,
             problems: Vec::new(),
             problem_count: 0,
@@ -201,7 +202,7 @@ impl Assembly {
         label.map_err(|wrong| self.problem(wrong.at(image.place()))).ok()
     }
 
-    fn split(&mut self, part: Part) -> &mut Split {
+    fn split(&mut self, part: Part) -> &mut (Spool, Vec<i32>) {
         match part {
             Part::Train => &mut self.train,
             Part::Test => &mut self.test,
@@ -214,14 +215,14 @@ impl Assembly {
         if let Some(sizes) = &mut self.survey {
             *sizes.entry(size).or_default() += 1;
         }
-        self.split(part).labels.push(label);
+        self.split(part).1.push(label);
     }
 
     fn push(&mut self, part: Part, image: &impl Encoded, decoded: Image) {
         let Some(label) = self.label(image) else { return };
         self.seen += 1;
         let grey = (decoded.channels == 1).then_some(Oddity::Grey);
-        for oddity in decoded.oddities.into_iter().chain(grey) {
+        for oddity in decoded.oddities.iter().copied().chain(grey) {
             let (count, named) = self.special.entry(oddity).or_default();
             *count += 1;
             if named.len() < SPECIAL_NAMED {
@@ -233,20 +234,27 @@ impl Assembly {
         if self.problem_count > 0 {
             return;
         }
+        let kept = self.keep(part, &decoded, label);
+        kept.unwrap_or_else(|problem| self.problem(problem));
+    }
+
+    fn keep(&mut self, part: Part, decoded: &Image, label: i32) -> Result<(), DatasetError> {
         if decoded.channels == 3 && self.channels == 1 {
             self.channels = 3;
-            for split in [&mut self.train, &mut self.test] {
-                split.images = coloured(&split.images);
+            for (images, _) in [&mut self.train, &mut self.test] {
+                let grey = std::mem::take(images).finish()?;
+                grey.chunks(1 << 20).try_for_each(|grey| images.extend(&coloured(grey)))?;
             }
         }
         let is_grey_among_others = decoded.channels < self.channels;
-        let split = self.split(part);
+        let (images, labels) = self.split(part);
         if is_grey_among_others {
-            split.images.extend(coloured(&decoded.pixels));
+            images.extend(&coloured(&decoded.pixels))?;
         } else {
-            split.images.extend_from_slice(&decoded.pixels);
+            images.extend(&decoded.pixels)?;
         }
-        split.labels.push(label);
+        labels.push(label);
+        Ok(())
     }
 
     /// Notes what is wrong with an image.
@@ -256,7 +264,7 @@ impl Assembly {
         if self.problems.len() < NAMED {
             self.problems.push(problem);
         }
-        (self.train, self.test) = (Split::default(), Split::default());
+        (self.train, self.test) = Default::default();
     }
 
     /// The set. Without a `class_count` it is the number of class names; where there are none, labels must number the
@@ -274,7 +282,7 @@ impl Assembly {
             let problems = self.problems.iter().map(ToString::to_string).collect();
             return Err(DatasetError::Images { count, of, problems });
         }
-        let Some((height, width)) = self.size.filter(|_| !self.train.labels.is_empty()) else {
+        let Some((height, width)) = self.size.filter(|_| !self.train.1.is_empty()) else {
             return Err(DatasetError::malformed(
                 source,
                 Place::File,
@@ -282,13 +290,17 @@ impl Assembly {
                 "none",
             ));
         };
-        let (class_count, class_names) = self.labels.finish(class_count, [&mut self.train, &mut self.test], source)?;
+        let ((train, mut train_labels), (test, mut test_labels)) = (self.train, self.test);
+        let numbers = [&mut train_labels, &mut test_labels];
+        let (class_count, class_names) = self.labels.finish(class_count, numbers, source)?;
         if self.channels == 1 {
             self.special.remove(&Oddity::Grey);
         }
         let mut notes = notes(&self.special, source);
         notes.extend(self.notes);
-        let (channels, train, test) = (self.channels, self.train, self.test);
+        let (channels, train, test) = (self.channels, train.finish()?, test.finish()?);
+        let (train, test) =
+            (Split { images: train, labels: train_labels }, Split { images: test, labels: test_labels });
         Ok(Decoded { height, width, channels, class_count, class_names, train, test, notes })
     }
 }
@@ -400,7 +412,7 @@ impl Labels {
     pub fn finish(
         self,
         class_count: Option<u32>,
-        splits: [&mut Split; 2],
+        splits: [&mut Vec<i32>; 2],
         source: &str,
     ) -> Result<(u32, Vec<String>), DatasetError> {
         let Labels { mut names, texts, first } = self;
@@ -411,7 +423,7 @@ impl Labels {
             for (number, (_, stand_in)) in sorted.iter().enumerate() {
                 numbers[*stand_in as usize] = number as i32;
             }
-            for label in splits.into_iter().flat_map(|split| &mut split.labels) {
+            for label in splits.into_iter().flatten() {
                 *label = numbers[*label as usize];
             }
             names = sorted.into_iter().map(|(text, _)| text).collect();

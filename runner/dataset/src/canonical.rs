@@ -11,18 +11,24 @@
 use rayon::prelude::*;
 
 use super::decoded::{Decoded, Split};
+use super::error::DatasetError;
+use super::spool::Spool;
 use super::{Dataset, Samples};
 
 pub type Key = [u8; 32];
 
 /// The dataset that was decoded, in canonical order.
-pub fn dataset(name: &str, source: &str, decoded: Decoded) -> Dataset {
+///
+/// # Errors
+///
+/// Where a set that is too large for memory cannot be written to a file.
+pub fn dataset(name: &str, source: &str, decoded: Decoded) -> Result<Dataset, DatasetError> {
     let Decoded { height, width, channels, class_count, class_names, train, test, notes } = decoded;
     let image_bytes = height as usize * width as usize * channels as usize;
-    let (train_keys, train) = sorted(train, image_bytes);
-    let (test_keys, test) = sorted(test, image_bytes);
+    let (train_keys, train) = sorted(train, image_bytes)?;
+    let (test_keys, test) = sorted(test, image_bytes)?;
     let digest = digest([height, width, channels, class_count], &train_keys, &test_keys);
-    Dataset {
+    Ok(Dataset {
         name: name.to_owned(),
         digest,
         height,
@@ -31,12 +37,13 @@ pub fn dataset(name: &str, source: &str, decoded: Decoded) -> Dataset {
         class_count,
         class_names: class_names.into(),
         source: source.to_owned(),
+        cached: None,
         checked: None,
         notes: Vec::new(),
         remarks: notes,
         train,
         test,
-    }
+    })
 }
 
 /// The digest of samples that are in canonical order.
@@ -68,22 +75,22 @@ pub fn keys(images: &[u8], labels: &[i32], image_bytes: usize) -> Vec<Key> {
 }
 
 /// The keys, sorted, and the samples in their order.
-fn sorted(split: Split, image_bytes: usize) -> (Vec<Key>, Samples) {
+fn sorted(split: Split, image_bytes: usize) -> Result<(Vec<Key>, Samples), DatasetError> {
     let keys = keys(&split.images, &split.labels, image_bytes);
     let mut order: Vec<u32> = (0..keys.len() as u32).collect();
     order.sort_by_key(|&index| keys[index as usize]);
 
-    let mut images = vec![0; split.images.len()];
-    images.par_chunks_exact_mut(image_bytes).zip(&order).for_each(|(image, &index)| {
-        image.copy_from_slice(&split.images[index as usize * image_bytes..][..image_bytes]);
-    });
+    let mut images = Spool::default();
+    for &index in &order {
+        images.extend(&split.images[index as usize * image_bytes..][..image_bytes])?;
+    }
     let mut stored = vec![0; order.len()];
     for (canonical, &index) in order.iter().enumerate() {
         stored[index as usize] = canonical as u32;
     }
     let labels = order.iter().map(|&index| split.labels[index as usize]).collect();
     let keys = order.iter().map(|&index| keys[index as usize]).collect();
-    (keys, Samples { images: images.into(), labels, stored: stored.into() })
+    Ok((keys, Samples { images: images.finish()?, labels, stored: stored.into() }))
 }
 
 impl Dataset {
@@ -100,7 +107,7 @@ mod tests {
 
     fn decoded(train: &[(u8, i32)]) -> Decoded {
         let split = |samples: &[(u8, i32)]| Split {
-            images: samples.iter().flat_map(|&(value, _)| [value, 7]).collect(),
+            images: samples.iter().flat_map(|&(value, _)| [value, 7]).collect::<Vec<u8>>().into(),
             labels: samples.iter().map(|&(_, label)| label).collect(),
         };
         let (train, test) = (split(train), split(&[(9, 1)]));
@@ -118,8 +125,8 @@ mod tests {
 
     #[test]
     fn the_order_of_the_files_does_not_show() {
-        let one = dataset("set", "", decoded(&[(1, 0), (2, 1), (3, 2), (2, 1)]));
-        let other = dataset("set", "", decoded(&[(2, 1), (3, 2), (2, 1), (1, 0)]));
+        let one = dataset("set", "", decoded(&[(1, 0), (2, 1), (3, 2), (2, 1)])).unwrap();
+        let other = dataset("set", "", decoded(&[(2, 1), (3, 2), (2, 1), (1, 0)])).unwrap();
         assert_eq!(one.digest, other.digest);
         assert_eq!((&*one.train.images, &one.train.labels), (&*other.train.images, &other.train.labels));
         assert_ne!(one.train.stored, other.train.stored);
@@ -129,7 +136,7 @@ mod tests {
     #[test]
     fn stored_leads_back_to_the_order_of_the_files() {
         let samples = [(5, 0), (200, 2), (17, 1), (90, 1), (3, 0)];
-        let train = dataset("set", "", decoded(&samples)).train;
+        let train = dataset("set", "", decoded(&samples)).unwrap().train;
         let stored = train.stored.iter().map(|&at| (train.images[2 * at as usize], train.labels[at as usize]));
         assert_eq!(stored.collect::<Vec<_>>(), samples);
     }
@@ -137,10 +144,10 @@ mod tests {
     #[test]
     fn whatever_changes_numbers_changes_the_digest() {
         let base = decoded(&[(1, 0), (2, 1)]);
-        let digest = |decoded: Decoded| dataset("set", "", decoded).digest;
+        let digest = |decoded: Decoded| dataset("set", "", decoded).unwrap().digest;
         let expected = digest(base.clone());
         let mut pixel = base.clone();
-        pixel.train.images[0] ^= 1;
+        pixel.train.images = pixel.train.images.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>().into();
         let mut label = base.clone();
         label.test.labels[0] = 2;
         let classes = Decoded { class_count: 4, ..base.clone() };
@@ -166,6 +173,6 @@ mod tests {
         bytes.extend(1u64.to_le_bytes());
         bytes.extend(key(9, 1));
         let expected = blake3::hash(&bytes).to_hex().to_string();
-        assert_eq!(dataset("set", "", decoded(&[(1, 0), (2, 1)])).digest, expected);
+        assert_eq!(dataset("set", "", decoded(&[(1, 0), (2, 1)])).unwrap().digest, expected);
     }
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::container::Container;
-use super::decoded::{Decoded, Split};
+use super::decoded::{Decoded, Growing};
 use super::error::DatasetError;
 
 /// Appends the samples of a file, its bytes and (for messages) its name given.
-type Append = fn(&[u8], &str, Cifar, &mut Split) -> Result<(), DatasetError>;
+type Append = fn(&[u8], &str, Cifar, &mut Growing) -> Result<(), DatasetError>;
 
 /// Reads the names of the classes, from a file given likewise.
 type ParseClassNames = fn(&[u8], &str, Cifar) -> Result<Vec<String>, DatasetError>;
@@ -32,7 +32,7 @@ impl Version {
     /// Reads the set from a folder or a `.tar.gz`.
     pub fn load(&self, path: &Path) -> Result<Decoded, DatasetError> {
         let mut files = Container::open(path, &self.names())?;
-        let (mut train, mut test) = (Split::default(), Split::default());
+        let (mut train, mut test) = (Growing::default(), Growing::default());
         for name in self.train {
             (self.append)(&files.take(name)?, &files.label(name), self.set, &mut train)?;
         }
@@ -41,6 +41,7 @@ impl Version {
             Some(bytes) => (self.parse_class_names)(&bytes, &files.label(self.class_names), self.set)?,
             None => Vec::new(),
         };
+        let (train, test) = (train.into(), test.into());
         let (size, channels) = (SIZE as u32, CHANNELS as u32);
         let class_count = self.set.class_count();
         Ok(Decoded { height: size, width: size, channels, class_count, class_names, train, test, notes: Vec::new() })

@@ -3,7 +3,7 @@
 //! CIFAR-10 has one label byte; CIFAR-100 has two, coarse and fine, and the fine one counts.
 
 use super::cifar::{CHANNELS, Cifar, IMAGE_BYTES, Version};
-use super::decoded::Split;
+use super::decoded::Growing;
 use super::error::{DatasetError, Place};
 
 pub fn version(set: Cifar) -> Version {
@@ -18,7 +18,7 @@ pub fn version(set: Cifar) -> Version {
     Version { set, train, test, class_names, append, parse_class_names: parse_names }
 }
 
-fn append(bytes: &[u8], file: &str, set: Cifar, split: &mut Split) -> Result<(), DatasetError> {
+fn append(bytes: &[u8], file: &str, set: Cifar, split: &mut Growing) -> Result<(), DatasetError> {
     let label_bytes = match set {
         Cifar::Ten => 1,
         Cifar::Hundred => 2,

@@ -5,7 +5,7 @@
 //! (n, 32, 32, 3), in any order of memory and any type of integers: all mean the same set.
 
 use super::cifar::{CHANNELS, Cifar, IMAGE_BYTES, SIZE, Version};
-use super::decoded::Split;
+use super::decoded::Growing;
 use super::error::{DatasetError, Place};
 use super::pickle::{self, Pickle};
 
@@ -21,7 +21,7 @@ pub fn version(set: Cifar) -> Version {
     Version { set, train, test, class_names, append, parse_class_names: parse_names }
 }
 
-fn append(bytes: &[u8], file: &str, set: Cifar, split: &mut Split) -> Result<(), DatasetError> {
+fn append(bytes: &[u8], file: &str, set: Cifar, split: &mut Growing) -> Result<(), DatasetError> {
     let pickle = parse(bytes, file)?;
     let wrong = |place, expected: &str, found: String| DatasetError::malformed(file, place, expected, found);
     let labels_key = match set {
@@ -120,8 +120,8 @@ mod tests {
     }
 
     /// The images of every file, as pickles.py makes them: image i has (31 i + 7 place) % 251 at each place of its planes.
-    fn expected() -> Split {
-        let mut split = Split { images: Vec::new(), labels: vec![3, 4] };
+    fn expected() -> Growing {
+        let mut split = Growing { images: Vec::new(), labels: vec![3, 4] };
         for image in 0..2 {
             let planes: Vec<u8> = (0..IMAGE_BYTES).map(|place| ((31 * image + 7 * place) % 251) as u8).collect();
             split.push_planes(&planes, CHANNELS);
@@ -134,7 +134,7 @@ mod tests {
         let (pickles, expected) = (pickles(), expected());
         assert_eq!(pickles.len(), 6 * 14);
         for (name, bytes) in &pickles {
-            let mut split = Split::default();
+            let mut split = Growing::default();
             append(bytes, name, Cifar::Ten, &mut split).unwrap_or_else(|error| panic!("{error}"));
             assert!(split == expected, "{name}");
         }
@@ -151,7 +151,7 @@ mod tests {
         for (name, bytes) in pickles() {
             // Where names are lines, nothing says how long they are.
             if name.starts_with(['0', '1', '2', '3']) {
-                let mut split = Split::default();
+                let mut split = Growing::default();
                 append(&replaced(&bytes), &name, Cifar::Ten, &mut split).unwrap_or_else(|error| panic!("{error}"));
                 assert!(split == expected(), "{name}");
                 count += 1;
@@ -167,15 +167,18 @@ mod tests {
             for at in (0..200).chain(bytes.len() - 200..bytes.len()) {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1 << (at % 8);
-                let _ = append(&changed, &name, Cifar::Ten, &mut Split::default());
-                assert!(append(&bytes[..at], &name, Cifar::Ten, &mut Split::default()).is_err(), "{name}, {at} bytes");
+                let _ = append(&changed, &name, Cifar::Ten, &mut Growing::default());
+                assert!(
+                    append(&bytes[..at], &name, Cifar::Ten, &mut Growing::default()).is_err(),
+                    "{name}, {at} bytes"
+                );
             }
         }
     }
 
     #[track_caller]
     fn check_error(bytes: &[u8], expected: &str) {
-        let error = append(bytes, "f", Cifar::Ten, &mut Split::default()).unwrap_err();
+        let error = append(bytes, "f", Cifar::Ten, &mut Growing::default()).unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
 

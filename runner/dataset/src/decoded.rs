@@ -3,9 +3,13 @@
 use clr_spec::Fit;
 use rayon::prelude::*;
 
-use super::canonical;
 use super::error::{DatasetError, Place};
 use super::image::{self, Image, Refusal};
+use super::spool::Spool;
+use super::{Bytes, canonical};
+
+/// Images that are worked on at once.
+const AT_ONCE: usize = 512;
 
 /// A set as its files have it, before the canonical order.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,11 +30,24 @@ pub struct Decoded {
 /// Images one after the other, uint8 HWC, and a label for each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Split {
+    pub images: Bytes,
+    pub labels: Vec<i32>,
+}
+
+/// A split that is read into memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Growing {
     pub images: Vec<u8>,
     pub labels: Vec<i32>,
 }
 
-impl Split {
+impl From<Growing> for Split {
+    fn from(Growing { images, labels }: Growing) -> Split {
+        Split { images: images.into(), labels }
+    }
+}
+
+impl Growing {
     /// Appends an image given as one plane a channel (CHW, as CIFAR's own formats have it).
     pub fn push_planes(&mut self, planes: &[u8], channels: usize) {
         let area = planes.len() / channels;
@@ -67,24 +84,36 @@ impl Decoded {
         let (height, width, channels) = (self.height, self.width, self.channels);
         let image_bytes = height as usize * width as usize * channels as usize;
         for split in [&mut self.train, &mut self.test] {
-            let images = split.images.par_chunks_exact(image_bytes.max(1));
-            let fitted = images.map(|pixels| image::refit(pixels, [height, width, channels], fit));
-            let fitted: Result<Vec<Image>, Refusal> = fitted.collect();
-            let fitted = fitted.map_err(|refusal| match refusal {
-                Refusal::Unusable { expected, found } => DatasetError::malformed(source, Place::File, expected, found),
-                Refusal::OtherSize(_) => DatasetError::malformed(source, Place::File, "images of one size", "others"),
-            })?;
-            if let Some(first) = fitted.first() {
-                (self.height, self.width) = (first.height, first.width);
+            let mut spool = Spool::default();
+            for images in split.images.chunks(AT_ONCE * image_bytes.max(1)) {
+                let images = images.par_chunks_exact(image_bytes.max(1));
+                let fitted = images.map(|pixels| image::refit(pixels, [height, width, channels], fit));
+                let fitted: Result<Vec<Image>, Refusal> = fitted.collect();
+                let fitted = fitted.map_err(|refusal| match refusal {
+                    Refusal::Unusable { expected, found } => {
+                        DatasetError::malformed(source, Place::File, expected, found)
+                    }
+                    Refusal::OtherSize(_) => {
+                        DatasetError::malformed(source, Place::File, "images of one size", "others")
+                    }
+                })?;
+                for image in &fitted {
+                    spool.extend(&image.pixels)?;
+                    (self.height, self.width) = (image.height, image.width);
+                }
             }
-            split.images = fitted.into_iter().flat_map(|image| image.pixels).collect();
+            split.images = spool.finish()?;
         }
         Ok(self)
     }
 
     /// Takes a test set off the training images, of each class so large a share: the last of it in canonical order, at least
     /// one image, and never the only one.
-    pub fn hold_out(&mut self, share: f64) {
+    ///
+    /// # Errors
+    ///
+    /// Where a file for them cannot be written.
+    pub fn hold_out(&mut self, share: f64) -> Result<(), DatasetError> {
         let image_bytes = self.height as usize * self.width as usize * self.channels as usize;
         let keys = canonical::keys(&self.train.images, &self.train.labels, image_bytes);
         let mut order: Vec<usize> = (0..keys.len()).collect();
@@ -96,14 +125,15 @@ impl Decoded {
             class[class.len() - count..].iter().for_each(|&index| is_test[index] = true);
         }
         let part = |wanted: bool| {
-            let mut split = Split::default();
+            let (mut spool, mut labels) = (Spool::default(), Vec::new());
             for index in (0..keys.len()).filter(|&index| is_test[index] == wanted) {
-                split.images.extend_from_slice(&self.train.images[index * image_bytes..][..image_bytes]);
-                split.labels.push(self.train.labels[index]);
+                spool.extend(&self.train.images[index * image_bytes..][..image_bytes])?;
+                labels.push(self.train.labels[index]);
             }
-            split
+            Ok(Split { images: spool.finish()?, labels })
         };
-        (self.train, self.test) = (part(false), part(true));
+        (self.train, self.test) = (part(false)?, part(true)?);
+        Ok(())
     }
 
     /// `50000 training and 10000 test images of 32x32x3 in 10 classes`.

@@ -17,14 +17,14 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::cifar::Cifar;
-use super::decoded::{Decoded, Split};
+use super::decoded::{Decoded, Growing, Split};
 
 /// Random images. Some are equal to others, as in real sets.
 pub fn random(height: u32, width: u32, channels: u32, class_count: u32, train: usize, test: usize) -> Decoded {
     let image_bytes = (height * width * channels) as usize;
     let split = |count: usize, step: u64| {
         let mut words = Philox::new(1, Stream::Dataset).words(step);
-        let mut split = Split::default();
+        let mut split = Growing::default();
         for number in 0..count {
             if number % 7 == 6 {
                 split.images.extend_from_within((number - 3) * image_bytes..(number - 2) * image_bytes);
@@ -34,7 +34,7 @@ pub fn random(height: u32, width: u32, channels: u32, class_count: u32, train: u
                 split.labels.push((words.next().unwrap() % class_count) as i32);
             }
         }
-        split
+        Split::from(split)
     };
     let class_names = (0..class_count).map(|class| format!("class {class}")).collect();
     let (train, test) = (split(train, 0), split(test, 1));

@@ -83,7 +83,7 @@ fn split(images: &Path, labels: &Path) -> Result<(Split, (u32, u32)), DatasetErr
             label_count.to_string(),
         ));
     }
-    Ok((Split { images: pixels, labels: values.into_iter().map(i32::from).collect() }, (height, width)))
+    Ok((Split { images: pixels.into(), labels: values.into_iter().map(i32::from).collect() }, (height, width)))
 }
 
 /// Dimensions and elements of a file.

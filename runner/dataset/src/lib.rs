@@ -37,6 +37,7 @@ pub mod search;
 mod shapes;
 mod shards;
 mod sheet;
+mod spool;
 #[cfg(test)]
 mod tests;
 pub mod transforms;
@@ -137,14 +138,14 @@ fn decode(query: &DatasetQuery, source: &search::Source) -> Result<Dataset, Data
     decoded.check_classes(&shown)?;
     match test_share {
         None if decoded.test.labels.is_empty() => {
-            decoded.hold_out(TEST_SHARE);
+            decoded.hold_out(TEST_SHARE)?;
             decoded.notes.push(format!(
                 "there is no test set: {} images, {}% of each class, were held out as one (`data.test_share` sets the share)",
                 decoded.test.labels.len(),
                 100.0 * TEST_SHARE
             ));
         }
-        Some(share) if decoded.test.labels.is_empty() => decoded.hold_out(f64::from(*share) / 1e6),
+        Some(share) if decoded.test.labels.is_empty() => decoded.hold_out(f64::from(*share) / 1e6)?,
         Some(_) => {
             let expected =
                 "no test set of its own, since `data.test_share` asks for one to be taken off the training images";
@@ -153,5 +154,5 @@ fn decode(query: &DatasetQuery, source: &search::Source) -> Result<Dataset, Data
         }
         None => {}
     }
-    Ok(canonical::dataset(name, &shown, decoded))
+    canonical::dataset(name, &shown, decoded)
 }

@@ -13,7 +13,8 @@ impl Map {
     pub fn new(file: &File) -> io::Result<Map> {
         // SAFETY: a mapping is sound as long as nothing changes the file beneath it. Cache files are written under a
         // temporary name and renamed when complete, never written in place, and replaced by renaming another file over
-        // them, which leaves a mapped one as it is. Only someone who edits the cache by hand could break this.
+        // them, which leaves a mapped one as it is. Only someone who edits the cache by hand could break this. The files of
+        // [`super::spool`] have no name, and are complete before they are mapped.
         let map = unsafe { memmap2::Mmap::map(file)? };
         Ok(Map(map))
     }

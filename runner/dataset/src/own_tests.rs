@@ -154,7 +154,7 @@ fn open_it(root: &Path, name: &str) -> Result<Dataset, DatasetError> {
 
 #[test]
 fn every_format_of_ones_own_data_is_the_same_set_in_the_same_order() {
-    let expected = canonical::dataset("set", "", set());
+    let expected = canonical::dataset("set", "", set()).unwrap();
     for (format, write, name) in FORMATS {
         let root = tempfile::tempdir().unwrap();
         write(root.path());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Deref, Range};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::map::Map;
@@ -27,6 +28,8 @@ pub struct Dataset {
     pub class_names: Arc<[String]>,
     /// The source in words: `Parquet shards in /data/cifar10`.
     pub source: String,
+    /// The file of the cache that it is mapped from.
+    pub cached: Option<PathBuf>,
     /// The state of the cache file that it is mapped from, by which a worker knows that all of it has been checked.
     pub checked: Option<String>,
     /// Notes for people: damage that was found and mended on opening, and the remarks where it was decoded just now.
@@ -139,6 +142,18 @@ impl Bytes {
     /// True if they lie in a mapped file, not in memory of their own.
     pub fn is_mapped(&self) -> bool {
         matches!(self.owner, Owner::File(_))
+    }
+}
+
+impl Default for Bytes {
+    fn default() -> Bytes {
+        Vec::new().into()
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Bytes) -> bool {
+        **self == **other
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn generate() -> Decoded {
             let step = first + number as u64;
             draw(SHAPES[label(step)], &mut philox.words(step), image);
         });
-        Split { images, labels: (first..first + count).map(|step| label(step) as i32).collect() }
+        Split { images: images.into(), labels: (first..first + count).map(|step| label(step) as i32).collect() }
     };
     Decoded {
         height: SIZE,

@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn each_class_is_a_row_of_its_first_images_enlarged_between_white_lines() {
-        let set = canonical::dataset("set", "", fixtures::random(5, 6, 3, 3, 40, 6));
+        let set = canonical::dataset("set", "", fixtures::random(5, 6, 3, 3, 40, 6)).unwrap();
         let sheet = contact_sheet(&set).unwrap();
         let fit = clr_spec::Fit::default();
         let (size, _) = image::measure(&sheet, &fit).unwrap();

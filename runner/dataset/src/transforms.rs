@@ -114,7 +114,7 @@ mod tests {
     use crate::decoded::{Decoded, Split};
 
     fn dataset(channels: u32, images: &[u8], labels: usize) -> Dataset {
-        let split = Split { images: images.to_vec(), labels: vec![0; labels] };
+        let split = Split { images: images.to_vec().into(), labels: vec![0; labels] };
         let class_names = Vec::new();
         let test = split.clone();
         canonical::dataset(
@@ -131,6 +131,7 @@ mod tests {
                 notes: Vec::new(),
             },
         )
+        .unwrap()
     }
 
     #[test]

@@ -62,11 +62,10 @@ fn prepare(name: &str, size: Option<u32>, fit: FitArgs, args: &SearchArgs) -> an
     let query = query(name, fit);
     let dataset = open(&query, args)?;
     tell_notes(&dataset);
-    let cache = search(args).cache;
-    let is_kept = dataset.train.images.is_mapped();
-    let cache = cache.filter(|_| is_kept).context("the cache cannot be written: set CLR_CACHE to a folder that can")?;
-    let bytes = dataset.train.images.len() + dataset.test.images.len();
-    Ok(write!(io::stdout(), "{}", show::prepared(&query, &dataset, bytes as u64, &cache))?)
+    let cached = dataset.cached.as_deref();
+    let cached = cached.context("the cache cannot be written: set CLR_CACHE to a folder that can")?;
+    let bytes = std::fs::metadata(cached).with_context(|| cached.display().to_string())?.len();
+    Ok(write!(io::stdout(), "{}", show::prepared(&query, &dataset, bytes, cached))?)
 }
 
 fn query(name: &str, FitArgs { resize, crop, exif_orientation, test_share }: FitArgs) -> DatasetQuery {

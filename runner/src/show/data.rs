@@ -103,12 +103,12 @@ pub fn survey(name: &str, source: &search::Source, survey: &Survey, terminal: &T
 }
 
 /// `clr-run data prepare`: what was made, and what a spec has to say to use it.
-pub fn prepared(query: &DatasetQuery, dataset: &Dataset, bytes: u64, cache: &Path) -> String {
+pub fn prepared(query: &DatasetQuery, dataset: &Dataset, bytes: u64, file: &Path) -> String {
     let (train, test) = (dataset.train.count(), dataset.test.count());
     let sizes =
         clr_dataset::decoded::sizes(train, test, dataset.height, dataset.width, dataset.channels, dataset.class_count);
     let mut out = String::new();
-    let _ = writeln!(out, "{sizes}, {} in {}", words::bytes(bytes), cache.display());
+    let _ = writeln!(out, "{sizes}, {} in {}", words::bytes(bytes), file.display());
     let _ = writeln!(out, "\n[data]\ndataset = {:?}", query.name);
     for (key, side) in [("resize", query.fit.resize), ("crop", query.fit.crop)] {
         if let Some(side) = side {

@@ -16,6 +16,7 @@ use clr_terminal::words;
 use crossbeam_channel::Sender;
 
 use super::call::Tables;
+use super::evaluation;
 use super::feed::Feed;
 use super::pace::{Pace, Standing};
 use super::queue::Queue;
@@ -227,7 +228,9 @@ impl<'a> Driver<'a> {
                 continue;
             }
             let mut metrics = vec![f32::NAN; self.lanes.len() * self.shape.metrics.len()];
-            if self.session.evaluate(split, 0, count, &due, &mut metrics, self.cancel)? == Completion::Cancelled {
+            let session = &mut *self.session;
+            let done = evaluation::evaluate(session, &self.feed.data, (split, count), &due, &mut metrics, self.cancel)?;
+            if done == Completion::Cancelled {
                 return Ok(());
             }
             for (lane, row) in metrics.chunks_exact(self.shape.metrics.len()).enumerate() {

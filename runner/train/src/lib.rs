@@ -7,6 +7,7 @@
 
 mod call;
 pub mod device;
+mod evaluation;
 mod feed;
 mod lanes;
 mod layout;

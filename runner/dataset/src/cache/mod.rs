@@ -186,7 +186,7 @@ impl Entry {
             parsed.check_images(matches!(check, Check::All)).map_err(damaged)?;
         }
         let dataset = parsed.dataset().ok_or_else(|| damaged("its labels or orders are not sound".to_owned()))?;
-        Ok(Dataset { checked: state, ..dataset })
+        Ok(Dataset { cached: Some(self.path.clone()), checked: state, ..dataset })
     }
 
     pub fn unreadable(&self, error: io::Error) -> DatasetError {
@@ -461,6 +461,7 @@ impl Parsed {
             class_count: metadata.class_count,
             class_names: metadata.class_names.into(),
             source: metadata.source,
+            cached: None,
             checked: None,
             notes: Vec::new(),
             remarks: metadata.remarks,
