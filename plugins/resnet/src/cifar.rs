@@ -3,6 +3,8 @@
 
 use clr_nn::{BuildError, Network, Options, Value};
 
+use crate::layers;
+
 pub const OPTIONS: &str = r#"{
     "type": "object",
     "properties": {
@@ -17,8 +19,8 @@ pub const OPTIONS: &str = r#"{
 pub fn build(network: &mut Network, options: &Options) -> Result<(), BuildError> {
     let blocks = blocks_of_a_stage(options.integer("depth").unwrap_or_default())?;
     let x = network.input();
-    let x = network.convolution("conv1", x, crate::convolution(16, 3, 1))?;
-    let x = crate::batch_norm(network, "bn1", x)?;
+    let x = network.convolution("conv1", x, layers::convolution(16, 3, 1))?;
+    let x = layers::batch_norm(network, "bn1", x)?;
     let mut x = network.relu(x)?;
     for (stage, channels) in (1..).zip([16, 32, 64]) {
         for number in 0..blocks {
@@ -26,7 +28,7 @@ pub fn build(network: &mut Network, options: &Options) -> Result<(), BuildError>
             x = block(network, &format!("layer{stage}.{number}"), x, channels, stride)?;
         }
     }
-    crate::scores(network, x, true)
+    layers::scores(network, x, true)
 }
 
 /// n, where the depth is 6n + 2.
@@ -43,11 +45,11 @@ pub fn blocks_of_a_stage(depth: u64) -> Result<u64, BuildError> {
 
 /// Two convolutions and the shortcut around them.
 fn block(network: &mut Network, name: &str, x: Value, channels: usize, stride: usize) -> Result<Value, BuildError> {
-    let y = network.convolution(&format!("{name}.conv1"), x, crate::convolution(channels, 3, stride))?;
-    let y = crate::batch_norm(network, &format!("{name}.bn1"), y)?;
+    let y = network.convolution(&format!("{name}.conv1"), x, layers::convolution(channels, 3, stride))?;
+    let y = layers::batch_norm(network, &format!("{name}.bn1"), y)?;
     let y = network.relu(y)?;
-    let y = network.convolution(&format!("{name}.conv2"), y, crate::convolution(channels, 3, 1))?;
-    let y = crate::batch_norm(network, &format!("{name}.bn2"), y)?;
+    let y = network.convolution(&format!("{name}.conv2"), y, layers::convolution(channels, 3, 1))?;
+    let y = layers::batch_norm(network, &format!("{name}.bn2"), y)?;
     let shortcut = if stride == 1 { x } else { network.subsample(&format!("{name}.shortcut"), x, stride, channels)? };
     let y = network.add(&format!("{name}.sum"), y, shortcut)?;
     network.relu(y)

@@ -3,6 +3,8 @@
 
 use clr_nn::{BuildError, Network, Options, Pool, Value};
 
+use crate::layers;
+
 pub const OPTIONS: &str = r#"{
     "type": "object",
     "properties": {
@@ -39,7 +41,7 @@ pub fn build(network: &mut Network, options: &Options, blocks: Blocks, counts: [
             x = block(network, &format!("layer{stage}.{number}"), x, channels, stride, blocks)?;
         }
     }
-    crate::scores(network, x, false)
+    layers::scores(network, x, false)
 }
 
 fn block(
@@ -82,6 +84,6 @@ fn normalised(
     size: usize,
     stride: usize,
 ) -> Result<Value, BuildError> {
-    let x = network.convolution(convolution, x, crate::convolution(filters, size, stride))?;
-    crate::batch_norm(network, batch_norm, x)
+    let x = network.convolution(convolution, x, layers::convolution(filters, size, stride))?;
+    layers::batch_norm(network, batch_norm, x)
 }

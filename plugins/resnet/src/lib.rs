@@ -6,13 +6,11 @@
 
 mod cifar;
 mod imagenet;
+mod layers;
 mod stochastic_depth;
 mod super_convergence;
 
-use clr_nn::{
-    Architecture, BatchNorm, BuildError, Convolution, Family, Initializer, Linear, Network, Options, Parameter,
-};
-use clr_nn::{Pool, Published, Value};
+use clr_nn::{Architecture, BuildError, Family, Network, Options, Published};
 use imagenet::Blocks::{Basic, Bottleneck};
 
 /// The family of networks.
@@ -48,28 +46,3 @@ impl Family for Resnet {
 clr_nn::export!(Resnet);
 
 type Build = fn(&mut Network, &Options) -> Result<(), BuildError>;
-
-/// A convolution without bias that keeps the size of the image, but for its stride, and starts as in fb.resnet.torch:
-/// normal with deviation `sqrt(2 / (size² filters))`, by the outputs that each input reaches (He et al. 2015).
-fn convolution(filters: usize, size: usize, stride: usize) -> Convolution {
-    let std = (2.0 / (size * size * filters) as f64).sqrt() as f32;
-    Convolution::new(filters, size, Parameter::new(Initializer::Gaussian { std }), None).pad(size / 2).stride(stride)
-}
-
-/// Torch's batch normalisation with its defaults, 1 and 0 at the start.
-fn batch_norm(network: &mut Network, name: &str, x: Value) -> Result<Value, BuildError> {
-    let [weight, bias] = [1.0, 0.0].map(|value| Parameter::new(Initializer::Constant { value }));
-    network.batch_norm(name, x, BatchNorm::Torch { momentum: 0.1, epsilon: 1e-5, weight, bias })
-}
-
-/// The mean of each channel, and the scores of the classes from it by Torch's `Linear`, whose bias some set to 0.
-fn scores(network: &mut Network, x: Value, zero_bias: bool) -> Result<(), BuildError> {
-    let x = network.pool("avgpool", x, Pool::global_average())?;
-    let bound = 1.0 / (network.shape(x).len() as f32).sqrt();
-    let random = Initializer::Uniform { low: -bound, high: bound };
-    let bias = if zero_bias { Initializer::Constant { value: 0.0 } } else { random };
-    let (weight, bias) = (Parameter::new(random), Some(Parameter::new(bias)));
-    let outputs = network.class_count();
-    let x = network.linear("fc", x, Linear { outputs, weight, bias })?;
-    network.logits(x)
-}

@@ -3,6 +3,8 @@
 
 use clr_nn::{BatchNorm, BuildError, Convolution, Initializer, Network, Options, Parameter, Pool, Value};
 
+use crate::layers;
+
 pub const OPTIONS: &str = r#"{
     "type": "object",
     "properties": {
@@ -40,7 +42,7 @@ pub fn build(network: &mut Network, options: &Options) -> Result<(), BuildError>
             x = self::block(network, &name, x, channels, stride, (1.0 - rate * share) as f32)?;
         }
     }
-    crate::scores(network, x, false)
+    layers::scores(network, x, false)
 }
 
 /// Two convolutions that are there with the probability `survival`, and the shortcut around them.

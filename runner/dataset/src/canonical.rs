@@ -8,14 +8,11 @@
 //! number of training samples (64-bit little-endian) and their sorted keys; the same of the test samples. It is
 //! written as 64 lowercase hexadecimal digits. Class names and the order of the files are not part of it.
 
-use rayon::prelude::*;
-
 use super::decoded::{Decoded, Split};
 use super::error::DatasetError;
+use super::key::{Key, keys};
 use super::spool::Spool;
 use super::{Dataset, Samples};
-
-pub type Key = [u8; 32];
 
 /// The dataset that was decoded, in canonical order.
 ///
@@ -63,15 +60,6 @@ fn digest(sizes: [u32; 4], train_keys: &[Key], test_keys: &[Key]) -> String {
         hasher.update(keys.as_flattened());
     }
     hasher.finalize().to_hex().to_string()
-}
-
-/// The key of each sample.
-pub fn keys(images: &[u8], labels: &[i32], image_bytes: usize) -> Vec<Key> {
-    images
-        .par_chunks_exact(image_bytes)
-        .zip(labels)
-        .map(|(image, label)| *blake3::Hasher::new().update(image).update(&label.to_le_bytes()).finalize().as_bytes())
-        .collect()
 }
 
 /// The keys, sorted, and the samples in their order.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::error::{DatasetError, Place};
 use super::image::{self, Image, Refusal};
 use super::spool::Spool;
-use super::{Bytes, canonical};
+use super::{Bytes, key};
 
 /// Images that are worked on at once.
 const AT_ONCE: usize = 512;
@@ -115,7 +115,7 @@ impl Decoded {
     /// Where a file for them cannot be written.
     pub fn hold_out(&mut self, share: f64) -> Result<(), DatasetError> {
         let image_bytes = self.height as usize * self.width as usize * self.channels as usize;
-        let keys = canonical::keys(&self.train.images, &self.train.labels, image_bytes);
+        let keys = key::keys(&self.train.images, &self.train.labels, image_bytes);
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.sort_by_key(|&index| (self.train.labels[index], keys[index]));
         let mut is_test = vec![false; keys.len()];

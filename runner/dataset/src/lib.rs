@@ -25,6 +25,7 @@ pub mod idx;
 mod image;
 mod image_folder;
 mod image_table;
+mod key;
 pub mod map;
 pub mod order;
 #[cfg(test)]

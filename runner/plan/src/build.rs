@@ -13,6 +13,7 @@ use super::exclusions::{self, Exclusions};
 use super::facts::Facts;
 use super::grid::{self, MOST_TRIALS, Pair};
 use super::resolve::{Body, Resolver};
+use super::seeding::{Seeding, seedings};
 use super::{AxisValue, Group, Plan, Shape, SharedText, Trial, TrialId};
 use super::{range_tests, settings};
 
@@ -178,44 +179,6 @@ fn advance(choice: &mut [usize], pair: &Pair<'_>) -> bool {
     false
 }
 
-/// One combination of seeds.
-#[derive(Clone, Debug)]
-pub struct Seeding {
-    init: u64,
-    data: u64,
-    /// Seeds under the names of their columns.
-    named: Vec<(&'static str, u64)>,
-}
-
-impl Seeding {
-    /// The id of the trial of a cell that has these seeds.
-    pub fn id(&self, body: &Body) -> TrialId {
-        let mut canonical = body.canonical.clone();
-        canonical.extend(self.init.to_le_bytes());
-        canonical.extend(self.data.to_le_bytes());
-        TrialId::of(&canonical)
-    }
-}
-
-/// All combinations of the seeds of a spec.
-pub fn seedings(spec: &Spec) -> Vec<Seeding> {
-    let names = columns::seed_names(spec);
-    let mut seedings = Vec::new();
-    for &both in &spec.seeds.both {
-        for &init in spec.seeds.init.as_deref().unwrap_or(&[both]) {
-            for &data in spec.seeds.data.as_deref().unwrap_or(&[both]) {
-                let value = |name: &str| match name {
-                    "init_seed" => init,
-                    "data_seed" => data,
-                    _ => both,
-                };
-                seedings.push(Seeding { init, data, named: names.iter().map(|name| (*name, value(name))).collect() });
-            }
-        }
-    }
-    seedings
-}
-
 struct Builder<'b> {
     columns: &'b [Column],
     seedings: Vec<Seeding>,
@@ -229,7 +192,7 @@ struct Builder<'b> {
 impl Builder<'_> {
     /// True if there is such a trial already.
     fn has(&self, body: &Body, seeding: usize) -> bool {
-        self.by_id.contains_key(&self.seedings[seeding].id(body))
+        self.by_id.contains_key(&self.seedings[seeding].id(&body.canonical))
     }
 
     fn push(
@@ -242,7 +205,7 @@ impl Builder<'_> {
         problems: &mut Problems,
     ) {
         let seeding = &self.seedings[seeding];
-        let id = seeding.id(body);
+        let id = seeding.id(&body.canonical);
 
         let pair = &pairs[pair_index];
         let texts = &mut self.shared_texts;

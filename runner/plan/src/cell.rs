@@ -84,3 +84,12 @@ pub fn same(a: &Value, b: &Value) -> bool {
         _ => a == b,
     }
 }
+
+/// The number of images that are held out of so many.
+pub fn validation_count(cell: &Cell<'_, '_>, train_count: u64) -> Option<u64> {
+    match cell.get("data.validation")? {
+        Value::Integer(count) => u64::try_from(*count).ok(),
+        Value::Number(share) => Some((train_count as f64 * share).round() as u64),
+        _ => None,
+    }
+}

@@ -23,6 +23,7 @@ use super::cell::Cell;
 use super::facts::Facts;
 use super::grid::{Pair, SECTIONS};
 use super::resolve::Body;
+use super::seeding::seed_names;
 use super::settings::{self, from_json};
 use super::types;
 use super::{Axis, AxisKind, AxisValue, Trial, source_file};
@@ -218,17 +219,6 @@ pub fn fixed(spec: &Spec) -> Vec<Axis> {
         ["policy", "optimizer"].map(|name| Axis { name: name.to_owned(), kind: AxisKind::Text }).into();
     axes.extend(seed_names(spec).into_iter().map(|name| Axis { name: name.to_owned(), kind: AxisKind::Integer }));
     axes
-}
-
-/// `seed`, and those that are set apart; without `seed` where it decides nothing.
-pub fn seed_names(spec: &Spec) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    if spec.seeds.init.is_none() || spec.seeds.data.is_none() {
-        names.push("seed");
-    }
-    names.extend(spec.seeds.init.as_ref().map(|_| "init_seed"));
-    names.extend(spec.seeds.data.as_ref().map(|_| "data_seed"));
-    names
 }
 
 /// Drops the columns that turned out to hold one value.

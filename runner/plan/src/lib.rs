@@ -17,6 +17,7 @@ mod options;
 mod range_tests;
 mod resolve;
 mod schedules;
+mod seeding;
 pub mod settings;
 pub mod source_file;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One cell of the grid to everything that its trials have in common but their seeds.
 
 mod groups;
+mod measured;
 mod optimizer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -19,12 +20,12 @@ pub use groups::{GROUPS, models_with_groups};
 
 use self::groups::Pattern;
 use self::optimizer::Updates;
-use super::build::Seeding;
-use super::cell::Cell;
+use super::cell::{Cell, validation_count};
 use super::facts::{DatasetFacts, Facts, ModelFacts, ModelQuery, NoDataset, OptimizerFacts, PluginFacts};
 use super::options::{self, Schema};
 use super::range_tests::{self, LONGEST, Measurement, Taken};
 use super::schedules::{self, Clock};
+use super::seeding::Seeding;
 use super::{DataPlan, Divergence, Shape, TrialOptimizer, identity, source_file, warnings};
 
 /// The option of a model that says of how many batches an update is; in a spec, it is a key of `[train]`.
@@ -550,15 +551,6 @@ impl<'f> Resolver<'f> {
             ),
         }
         None
-    }
-}
-
-/// The number of images that are held out of so many.
-pub(super) fn validation_count(cell: &Cell<'_, '_>, train_count: u64) -> Option<u64> {
-    match cell.get("data.validation")? {
-        Value::Integer(count) => u64::try_from(*count).ok(),
-        Value::Number(share) => Some((train_count as f64 * share).round() as u64),
-        _ => None,
     }
 }
 

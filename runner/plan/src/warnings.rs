@@ -10,9 +10,8 @@ use clr_spec::kinds::Naming;
 use clr_spec::{Diagnostic, Problems};
 use clr_terminal::words::{self, Number, thousands};
 
-use super::cell::Cell;
+use super::cell::{Cell, validation_count};
 use super::facts::DatasetFacts;
-use super::resolve::validation_count;
 
 /// The code of warnings about schedules that reach beyond the training.
 const BEYOND: &str = "spec::beyond";

@@ -3,7 +3,7 @@
 use super::keys::RANGE_TEST;
 use super::setting::{Setting, Value};
 use super::source::Span;
-use super::{Diagnostic, Policy, Problems, Spec};
+use super::{Diagnostic, Problems};
 
 /// How range tests are made.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,29 +87,5 @@ impl RangeTests {
                     .help("add one at which training surely gets worse: the paper's is 0.02, for pixels from 0 to 255"),
             );
         }
-    }
-}
-
-impl Spec {
-    /// The spec of its range tests alone.
-    pub fn range_tests_alone(&self) -> Spec {
-        let mut alone = self.clone();
-        let only = alone.range_test.settings.iter_mut().filter(|setting| &*setting.path == "range_test.only");
-        only.for_each(|setting| setting.values = vec![(Value::Boolean(true), None)]);
-        alone
-    }
-
-    /// True if a range test has to be made before the policies are known.
-    pub fn needs_range_tests(&self) -> bool {
-        self.policies.iter().any(Policy::needs_range_test)
-    }
-}
-
-impl Policy {
-    /// True if a bound of its learning rate is `"auto"`.
-    pub fn needs_range_test(&self) -> bool {
-        let is_bound = |path: &str| path.starts_with("policy.") && path.ends_with("_lr");
-        let mut bounds = self.settings.iter().filter(|setting| is_bound(&setting.path));
-        bounds.any(|setting| setting.values.iter().any(|(value, _)| *value == Value::Auto))
     }
 }

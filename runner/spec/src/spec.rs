@@ -207,3 +207,27 @@ fn schedule_of_table(path: &str) -> Option<&str> {
     let schedule = path.strip_suffix(".file").filter(|schedule| *schedule == "policy" || schedule.contains('.'));
     schedule.filter(|schedule| !schedule.starts_with("model."))
 }
+
+impl Spec {
+    /// The spec of its range tests alone.
+    pub fn range_tests_alone(&self) -> Spec {
+        let mut alone = self.clone();
+        let only = alone.range_test.settings.iter_mut().filter(|setting| &*setting.path == "range_test.only");
+        only.for_each(|setting| setting.values = vec![(Value::Boolean(true), None)]);
+        alone
+    }
+
+    /// True if a range test has to be made before the policies are known.
+    pub fn needs_range_tests(&self) -> bool {
+        self.policies.iter().any(Policy::needs_range_test)
+    }
+}
+
+impl Policy {
+    /// True if a bound of its learning rate is `"auto"`.
+    pub fn needs_range_test(&self) -> bool {
+        let is_bound = |path: &str| path.starts_with("policy.") && path.ends_with("_lr");
+        let mut bounds = self.settings.iter().filter(|setting| is_bound(&setting.path));
+        bounds.any(|setting| setting.values.iter().any(|(value, _)| *value == Value::Auto))
+    }
+}

@@ -52,7 +52,7 @@ fn info(name: &str, png: Option<&Path>, fit: FitArgs, args: &SearchArgs) -> anyh
     tell_notes(&dataset);
     write!(io::stdout(), "{}", show::dataset(&dataset, &Terminal::stdout()))?;
     if let Some(path) = png {
-        std::fs::write(path, clr_dataset::contact_sheet(&dataset)?).with_context(|| path.display().to_string())?;
+        clr_store::write(path, &clr_dataset::contact_sheet(&dataset)?)?;
     }
     Ok(())
 }

@@ -1046,16 +1046,22 @@ fn the_specs_of_the_repository_have_only_warnings_that_are_true() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let source = SourceFile { name, text: std::fs::read_to_string(path).unwrap() };
         let mut facts = facts();
-        let shapes = facts.datasets[&DatasetQuery::named("cifar10")].clone();
-        facts.datasets.insert(DatasetQuery::named("shapes"), shapes);
+        let (spec, problems) = parse(&source, &[]);
+        assert_eq!(problems, []);
+        // Those of other plugins need what these have of options; CI checks them with the plugins themselves.
+        if spec.plugins().iter().any(|plugin| plugin != "cifar") {
+            continue;
+        }
+        let known = facts.datasets[&DatasetQuery::named("cifar10")].clone();
+        for query in spec.datasets() {
+            facts.datasets.entry(query).or_insert_with(|| known.clone());
+        }
         if let Some(Ok(cifar)) = facts.plugins.get_mut("cifar") {
             let sigmoid = ModelFacts { name: "cifar10_full_sigmoid".to_owned(), ..cifar.models[0].clone() };
             cifar.models.push(sigmoid);
             let adadelta = cifar.optimizers.iter_mut().find(|optimizer| optimizer.name == "adadelta").unwrap();
             adadelta.options_schema = serde_json::json!({ "properties": { "rho": { "type": "number" } } });
         }
-        let (spec, problems) = parse(&source, &[]);
-        assert_eq!(problems, []);
         match plan(&spec, &facts) {
             Ok(plan) => {
                 for warning in &plan.warnings {
