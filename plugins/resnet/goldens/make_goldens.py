@@ -43,7 +43,7 @@ def super_convergence(depth, size, fraction, bias_decay):
     )
 
 
-def imagenet(model, size, stem):
+def imagenet(model, size, stem, steps=30):
     def make():
         module = getattr(torchvision.models, model)(num_classes=4)
         if stem == "3x3":
@@ -51,13 +51,13 @@ def imagenet(model, size, stem):
             module.maxpool = torch.nn.Identity()
         return module
 
-    return golden(model, {"stem": stem}, make, size, 0.001)
+    return golden(model, {"stem": stem}, make, size, 0.001, steps=steps)
 
 
 MAKERS = {
     "cifar": lambda: [cifar(20, 32), cifar(8, 9)],
     "stochastic_depth": lambda: [stochastic_depth(14, 8, 0), stochastic_depth(20, 16, 0.5)],
     "super_convergence": lambda: [super_convergence(14, 16, 0.9, False), super_convergence(8, 8, 0.95, True)],
-    "imagenet": lambda: [imagenet("resnet18", 9, "3x3"), imagenet("resnet50", 17, "7x7")],
+    "imagenet": lambda: [imagenet("resnet18", 9, "3x3"), imagenet("resnet50", 49, "7x7", steps=1)],
 }
 write([case for name in sys.argv[1:] or MAKERS for case in MAKERS[name]()])
