@@ -459,6 +459,10 @@ impl<'f> Resolver<'f> {
     fn data(&self, cell: &Cell<'_, '_>, problems: &mut Problems) -> Option<(DataPlan, Option<&'f str>)> {
         let keys = DatasetQuery::KEYS.map(|key| (key, cell.get(&format!("data.{key}"))));
         let query = keys.into_iter().fold(DatasetQuery::default(), |query, (key, value)| query.with(key, value));
+        // A spec that could not be read may have none.
+        if query.name.is_empty() {
+            return None;
+        }
         let dataset = &*query.name;
         let facts = self.dataset(&query, cell, problems)?;
         warnings::data(facts, cell, problems);

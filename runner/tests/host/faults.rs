@@ -51,7 +51,7 @@ fn another_abi_is_refused_with_both_versions() {
     check(
         "OTHER_MAJOR",
         expect![
-            "refused the plugin libclr_faulty_other_major.so: it was built for plugin ABI 2.3, this clr-run speaks 1.0: build both from the same release"
+            "refused the plugin libclr_faulty_other_major.so: it was built for plugin ABI 2.3, this clr-run speaks 1.1: build both from the same release"
         ],
     );
 }

@@ -110,7 +110,7 @@ fn quadratic_is_loaded_and_conforms() {
     let path = cargo_build("clr-quadratic");
     let plugin = Plugin::load(&path).unwrap();
     let info = plugin.info();
-    assert_eq!((info.name.as_str(), info.abi, info.has_state), ("quadratic", (1, 0), true));
+    assert_eq!((info.name.as_str(), info.abi, info.has_state), ("quadratic", (1, 1), true));
     assert_eq!(info.digest, blake3::hash(&std::fs::read(&path).unwrap()).to_hex().to_string());
     assert_eq!(info.model("quadratic").unwrap().metrics, ["loss", "accuracy", "grad_norm"]);
     assert_eq!(info.optimizer("gd").unwrap().hypers, ["lr"]);
