@@ -22,10 +22,10 @@ text { font: 13px sans-serif; fill: #333 }
 Line = list[tuple[float, float]]
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """At most nine round numbers from `low` to `high`."""
-    power = 10.0 ** math.floor(math.log10((high - low) / 8))
-    step = next(factor * power for factor in (1, 2, 5, 10) if (high - low) / (factor * power) <= 8)
+def ticks(low: float, high: float, most: int = 8) -> list[float]:
+    """Round numbers from `low` to `high`, at most `most` steps apart from end to end."""
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    step = next(factor * power for factor in (1, 2, 5, 10) if (high - low) / (factor * power) <= most)
     first = math.ceil(low / step)
     return [i * step for i in range(first, math.floor(high / step * (1 + 1e-9)) + 1)]
 
@@ -46,7 +46,7 @@ def panel(index: int, title: str, lines: dict[str, Line], low: float, show) -> l
     for y in ticks(low, high):
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{at_y(y):.1f}" y2="{at_y(y):.1f}"/>')
         parts.append(f'<text x="{left - 8}" y="{at_y(y) + 4:.1f}" text-anchor="end">{show(y)}</text>')
-    for x in ticks(0, last):
+    for x in ticks(0, last, most=(right - left) // 60):
         parts.append(f'<text x="{at_x(x):.1f}" y="{BOTTOM + 20}" text-anchor="middle">{x:,.0f}</text>')
     middle = (left + right) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">iteration</text>')
