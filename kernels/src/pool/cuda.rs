@@ -148,15 +148,8 @@ mod tests {
     use super::*;
     use crate::Cpu;
     use crate::pool::Rounding;
+    use crate::pool::tests::caffe;
     use crate::testing::{Tensors, assert_close, join, lane_values, on_the_gpu, values, widened};
-
-    fn caffe(
-        (batch, in_h, in_w, channels): (usize, usize, usize, usize),
-        (size, stride, pad): (usize, usize, usize),
-    ) -> Pool2d {
-        let (rounding, divisor) = (Rounding::Up, Divisor::WithPadding);
-        Pool2d { batch, in_h, in_w, channels, size, stride, pad, rounding, divisor }
-    }
 
     #[track_caller]
     fn check(pool: &Pool2d, activation: Activation) {

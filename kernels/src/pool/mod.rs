@@ -151,7 +151,7 @@ mod tests {
     use crate::{Activation, Cpu, Isa, activation};
 
     /// A pooling as Caffe has it.
-    fn caffe(
+    pub fn caffe(
         (batch, in_h, in_w, channels): (usize, usize, usize, usize),
         (size, stride, pad): (usize, usize, usize),
     ) -> Pool2d {

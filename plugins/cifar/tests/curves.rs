@@ -2,13 +2,11 @@
 //! every step and batches of two sizes, then an evaluation. `goldens/make_goldens.py` made the curves, in float64.
 
 use clr_cifar::Cifar;
-use clr_plugin::{
-    Dataset, Evaluate, Lane, Plugin, Session, SessionConfig, Split, SplitData, StepTable, StepTableParts, Transform,
-};
+use clr_parity::{TRAIN, images, train, unit};
+use clr_plugin::{Dataset, Evaluate, Lane, Plugin, Session, SessionConfig, Split, SplitData, Transform};
 use serde::Deserialize;
 
 const CLASSES: usize = 4;
-const TRAIN: usize = 40;
 const TEST: usize = 12;
 const BATCH: usize = 8;
 const STEPS: usize = 50;
@@ -95,11 +93,11 @@ fn groups_of_parameters_train_as_those_of_torch_optim() {
 #[track_caller]
 fn check(golden: &Golden, device: &str, convolution: &str, steps: usize) -> bool {
     let what = format!("{} at {} by {} on {device}, {convolution}", golden.model, golden.size, golden.options);
-    let (images, labels) = images(0, TRAIN, golden.size);
-    let (test_images, test_labels) = self::images(TRAIN, TEST, golden.size);
-    let split =
-        |images, labels: &'static [i32]| SplitData { count: labels.len(), images: Some(images), labels: Some(labels) };
-    let splits = [split(images, labels), SplitData::default(), split(test_images, test_labels)];
+    let split = |first, count| {
+        let (images, labels) = images(first, count, golden.size, CLASSES);
+        SplitData { count, images: Some(images.leak()), labels: Some(labels.leak()) }
+    };
+    let splits = [split(0, TRAIN), SplitData::default(), split(TRAIN, TEST)];
     let transform = Transform { mean: &[80.0, 64.0, 64.0], ..Transform::default() };
     let dataset = Dataset::new([golden.size, golden.size, 3], CLASSES, splits, transform, None).unwrap();
     let options = golden.options.to_string();
@@ -116,40 +114,12 @@ fn check(golden: &Golden, device: &str, convolution: &str, steps: usize) -> bool
     let mut session = Cifar::session(&config).unwrap();
     set_weights(&mut session);
 
-    // Every fifth batch is a smaller one. The learning rate goes up and down in 20 steps, from a tenth of the peak.
-    let sample_counts: Vec<u32> = (0..steps).map(|step| if step % 5 == 4 { BATCH - 3 } else { BATCH } as u32).collect();
-    let samples: Vec<u32> = (0..steps * BATCH).map(|sample| (sample * 7 % TRAIN) as u32).collect();
-    let hypers: Vec<f32> = (0..steps)
-        .flat_map(|step| {
-            let height = 1.0 - ((step % 20) as f64 - 10.0).abs() / 10.0;
-            let lr = decimal(golden.max_lr) * (0.1 + 0.9 * height);
-            [lr as f32, 0.9, golden.weight_decay, 0.9, 0.999]
-        })
-        .collect();
-    let mut metrics = vec![0.0; steps * 3];
-    let (lane_steps, epochs) = ([steps as u32], vec![0; steps * BATCH]);
-    let mut steps_done = [0];
-    let mut table = StepTable::new(StepTableParts {
-        dataset: &dataset,
-        step_count: steps,
-        lane_count: 1,
-        batch_size: BATCH,
-        hyper_count: 5,
-        metric_count: 3,
-        first_steps: &[0],
-        lane_steps: &lane_steps,
-        sample_lane_count: 1,
-        sample_counts: &sample_counts,
-        samples: &samples,
-        epochs: &epochs,
-        hypers: &hypers,
-        cancel: None,
-        steps_done: &mut steps_done,
-        metrics: &mut metrics,
-    })
-    .unwrap();
-    session.step(&mut table).unwrap();
-    assert_eq!(steps_done, [steps as u32]);
+    // The learning rate goes up and down in 20 steps, from a tenth of the peak.
+    let metrics = train(&mut session, &dataset, BATCH, steps, |step| {
+        let height = 1.0 - ((step % 20) as f64 - 10.0).abs() / 10.0;
+        let lr = decimal(golden.max_lr) * (0.1 + 0.9 * height);
+        [lr as f32, 0.9, golden.weight_decay, 0.9, 0.999]
+    });
     for (step, row) in metrics.chunks_exact(3).enumerate() {
         let tolerance = if step < 5 { 1e-5 } else { LATER_TOLERANCE };
         assert_close(&format!("{what}: loss {step}"), row[0], golden.loss[step], tolerance);
@@ -198,40 +168,9 @@ fn set_weights(session: &mut impl Session) {
             _ => 0.1,
         };
         let values: Vec<f32> = (0..tensor.element_count() as u32)
-            .map(|i| {
-                let bits = mixed(i.wrapping_add(1_000_003 * (parameter + 1)));
-                let unit = f64::from(bits >> 8) / 16_777_216.0 * 2.0 - 1.0;
-                (unit * f64::from(scale as f32)) as f32
-            })
+            .map(|i| (unit(i.wrapping_add(1_000_003 * (parameter + 1))) * f64::from(scale as f32)) as f32)
             .collect();
         session.load(0, index, &values).unwrap();
         parameter += 1;
     }
-}
-
-/// Labels at random, and noise with a band of rows that is a little brighter, by label.
-fn images(first: usize, count: usize, size: usize) -> (&'static [u8], &'static [i32]) {
-    let labels: Vec<i32> = (first..first + count).map(|n| mixed(n as u32 + 77) as i32 & 3).collect();
-    let mut pixels = Vec::new();
-    for (n, &label) in (first..).zip(&labels) {
-        for y in 0..size {
-            for x in 0..size {
-                for c in 0..3 {
-                    let noise = mixed((((n * size + y) * size + x) * 3 + c) as u32) & 127;
-                    let band = if y * CLASSES / size == label as usize { 10 } else { 0 };
-                    pixels.push(noise as u8 + band);
-                }
-            }
-        }
-    }
-    (pixels.leak(), labels.leak())
-}
-
-/// The finalizer of MurmurHash3.
-fn mixed(mut x: u32) -> u32 {
-    x ^= x >> 16;
-    x = x.wrapping_mul(0x85EB_CA6B);
-    x ^= x >> 13;
-    x = x.wrapping_mul(0xC2B2_AE35);
-    x ^ (x >> 16)
 }

@@ -1,23 +1,9 @@
 //! The network has as many parameters as the published one, and says which images it cannot be built for.
 
 use clr_googlenet::Googlenet;
-use clr_plugin::{Dataset, Error, Lane, Plugin, SessionConfig, SplitData, Transform};
 
-/// The number of parameters of a model for images of a size.
-fn parameter_count(model: &str, options: &str, side: usize, class_count: usize) -> Result<usize, Error> {
-    let split = SplitData { count: 100, images: None, labels: None };
-    let dataset = Dataset::new([side, side, 3], class_count, [split; 3], Transform::default(), None).unwrap();
-    let list = Googlenet::PARAMETERS.unwrap();
-    let parameters = list(&SessionConfig {
-        device: "cpu",
-        model,
-        options,
-        dataset: &dataset,
-        batch_size: 10,
-        thread_count: 1,
-        lanes: vec![Lane { options: r#"{"optimizer": "sgd"}"#, init_seed: 0, data_seed: 0 }],
-    })?;
-    Ok(parameters.iter().map(|parameter| parameter.value_count).sum())
+fn parameter_count(model: &str, options: &str, side: usize, classes: usize) -> Result<usize, clr_plugin::Error> {
+    clr_parity::parameter_count::<Googlenet>(model, options, side, classes)
 }
 
 /// Those of `parity/torch_googlenet.py`: 13,378,280 is the number in the weights that Caffe's model zoo has.

@@ -7,16 +7,17 @@
 use std::collections::BTreeMap;
 
 use clr_plugin::{
-    Dataset, Evaluate, Lane, Plugin, Role, Scores, Session, SessionConfig, Split, SplitData, Status, StepTable,
+    Dataset, Error, Evaluate, Lane, Plugin, Role, Scores, Session, SessionConfig, Split, SplitData, Status, StepTable,
     StepTableParts, Tensor, Transform,
 };
 use serde::Deserialize;
 
-/// Training images and test images.
-const TRAIN: usize = 40;
+/// Training images.
+pub const TRAIN: usize = 40;
+/// Test images.
 const TEST: usize = 8;
 /// Of the step table: lr, momentum, weight decay, beta1, beta2.
-const HYPERS: usize = 5;
+pub const HYPERS: usize = 5;
 
 /// What PyTorch made of a network.
 #[derive(Debug, Deserialize)]
@@ -124,7 +125,7 @@ pub fn check<P: Plugin>(golden: &Golden, device: &str, convolution: &str, steps:
         assert!(!golden.first_scores.is_empty(), "{what}: PyTorch says nothing");
         return;
     };
-    train::<P>(&mut session, &dataset, golden.batch, 1, |_| [0.0, 0.9, 0.0, 0.9, 0.999]);
+    train(&mut session, &dataset, golden.batch, 1, |_| [0.0, 0.9, 0.0, 0.9, 0.999]);
     let names: Vec<&str> = tensors.iter().map(|tensor| &*tensor.name).collect();
     assert_eq!(names.len(), expected.gradients.len(), "{what}: parameters are {names:?}");
     for (index, tensor) in session.tensors(0).into_iter().enumerate() {
@@ -143,7 +144,7 @@ pub fn check<P: Plugin>(golden: &Golden, device: &str, convolution: &str, steps:
     let mut session = P::session(&config(&optimizer)).unwrap();
     set_weights(&mut session, golden.gain);
     let steps = steps.min(expected.loss.len());
-    let metrics = train::<P>(&mut session, &dataset, golden.batch, steps, |step| {
+    let metrics = train(&mut session, &dataset, golden.batch, steps, |step| {
         // Up and down in 20 steps, from a tenth of the peak.
         let height = 1.0 - ((step % 20) as f64 - 10.0).abs() / 10.0;
         let lr = golden.max_lr * (0.1 + 0.9 * height);
@@ -159,9 +160,13 @@ pub fn check<P: Plugin>(golden: &Golden, device: &str, convolution: &str, steps:
     }
 }
 
-/// Makes so many steps from the start and returns their metrics.
-fn train<P: Plugin>(
-    session: &mut P::Session,
+/// Makes so many steps from the start, on batches of two sizes of [`TRAIN`] training images, and returns their metrics: loss,
+/// accuracy and `grad_norm` of each.
+///
+/// # Panics
+/// Where the session refuses.
+pub fn train(
+    session: &mut impl Session,
     dataset: &Dataset<'_>,
     batch: usize,
     steps: usize,
@@ -195,6 +200,29 @@ fn train<P: Plugin>(
     session.step(&mut table).unwrap();
     assert_eq!(steps_done, lane_steps);
     metrics
+}
+
+/// The number of parameters of a model for square colour images of a size.
+///
+/// # Errors
+/// Where the plugin has no such model, or it does not fit the images.
+///
+/// # Panics
+/// Where the plugin cannot list parameters.
+pub fn parameter_count<P: Plugin>(model: &str, options: &str, side: usize, classes: usize) -> Result<usize, Error> {
+    let split = SplitData { count: 100, images: None, labels: None };
+    let dataset = Dataset::new([side, side, 3], classes, [split; 3], Transform::default(), None).unwrap();
+    let list = P::PARAMETERS.unwrap();
+    let parameters = list(&SessionConfig {
+        device: "cpu",
+        model,
+        options,
+        dataset: &dataset,
+        batch_size: 10,
+        thread_count: 1,
+        lanes: vec![Lane { options: r#"{"optimizer": "sgd"}"#, init_seed: 0, data_seed: 0 }],
+    })?;
+    Ok(parameters.iter().map(|parameter| parameter.value_count).sum())
 }
 
 /// Compares the scores of all test images, where a session has them, and their mean loss.
@@ -260,8 +288,8 @@ fn set_weights(session: &mut impl Session, gain: f64) -> Vec<Tensor> {
     tensors.into_iter().filter(|tensor| tensor.role == Role::Weight).collect()
 }
 
-/// Labels at random, and noise with a band of rows that is a little brighter, by label.
-fn images(first: usize, count: usize, size: usize, classes: usize) -> (Vec<u8>, Vec<i32>) {
+/// Square colour images with their labels: labels at random, and noise with a band of rows that is a little brighter, by label.
+pub fn images(first: usize, count: usize, size: usize, classes: usize) -> (Vec<u8>, Vec<i32>) {
     let labels: Vec<i32> = (first..first + count).map(|n| (mixed(n as u32 + 77) % classes as u32) as i32).collect();
     let mut pixels = Vec::new();
     for (n, &label) in (first..).zip(&labels) {
@@ -279,7 +307,7 @@ fn images(first: usize, count: usize, size: usize, classes: usize) -> (Vec<u8>, 
 }
 
 /// A number in -1 to 1, by hash.
-fn unit(i: u32) -> f64 {
+pub fn unit(i: u32) -> f64 {
     f64::from(mixed(i) >> 8) / 8_388_608.0 - 1.0
 }
 

@@ -1,23 +1,9 @@
 //! The networks have as many parameters as the published ones, and say what they cannot be.
 
-use clr_plugin::{Dataset, Error, Lane, Plugin, SessionConfig, SplitData, Transform};
 use clr_resnet::Resnet;
 
-/// The number of parameters of a model for images of a size.
-fn parameter_count(model: &str, options: &str, side: usize, class_count: usize) -> Result<usize, Error> {
-    let split = SplitData { count: 100, images: None, labels: None };
-    let dataset = Dataset::new([side, side, 3], class_count, [split; 3], Transform::default(), None).unwrap();
-    let list = Resnet::PARAMETERS.unwrap();
-    let parameters = list(&SessionConfig {
-        device: "cpu",
-        model,
-        options,
-        dataset: &dataset,
-        batch_size: 10,
-        thread_count: 1,
-        lanes: vec![Lane { options: r#"{"optimizer": "sgd"}"#, init_seed: 0, data_seed: 0 }],
-    })?;
-    Ok(parameters.iter().map(|parameter| parameter.value_count).sum())
+fn parameter_count(model: &str, options: &str, side: usize, classes: usize) -> Result<usize, clr_plugin::Error> {
+    clr_parity::parameter_count::<Resnet>(model, options, side, classes)
 }
 
 /// Those of `parity/torch_resnet.py`, which rounded are those of He et al. (2016), table 6: 0.27, 0.46, 0.66, 0.85, 1.7 and

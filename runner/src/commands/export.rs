@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clr_event::Event;
 use clr_event::checkpoint::{Checkpoint, Format};
 use clr_spec::Keep;
+use clr_store::names::file_name_of;
 use clr_store::{CsvRows, Excerpt, Kept, Status, TrialCsv, Written};
 use clr_terminal::words::{bytes, counted};
 
@@ -119,8 +120,7 @@ fn train_again(
 
 /// Writes a file of a trial and says so.
 fn write(args: &ExportArgs, bytes: &[u8], label: &str, extension: &str, what: &str) -> anyhow::Result<ExitCode> {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._=-".contains(c) { c } else { '_' };
-    let file_name = || PathBuf::from(format!("{}.{extension}", label.chars().map(plain).collect::<String>()));
+    let file_name = || PathBuf::from(format!("{}.{extension}", file_name_of(label)));
     let out = args.out.clone().unwrap_or_else(file_name);
     clr_store::write(&out, bytes)?;
     print(&format!("{what} in {}\n", out.display()))?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use ::csv::Writer;
@@ -63,6 +63,15 @@ pub enum CsvRows {
     Evals,
 }
 
+impl CsvRows {
+    pub(super) fn table(self) -> Table {
+        match self {
+            CsvRows::Metrics => Table::Metrics,
+            CsvRows::Evals => Table::Evals,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Trials that have rows.
@@ -79,17 +88,14 @@ pub struct Written {
 ///
 /// Where there is no output, or its files are damaged.
 pub fn csv_of_all(folder: &Path, rows: CsvRows, out: &Path) -> Result<Written, StoreError> {
-    let table = match rows {
-        CsvRows::Metrics => Table::Metrics,
-        CsvRows::Evals => Table::Evals,
-    };
     let manifest = load(folder)?;
     let plan = plan(folder)?;
 
     let mut sources = Sources::new(folder, &manifest);
     let mut columns: Vec<Field> = Vec::new();
     let mut seen: HashSet<&str> = HashSet::new();
-    let segments: Vec<&[Segment]> = plan.trials.iter().map(|trial| segments(&manifest, trial.id, table)).collect();
+    let segments: Vec<&[Segment]> =
+        plan.trials.iter().map(|trial| segments(&manifest, trial.id, rows.table())).collect();
     for Segment(file, ..) in segments.iter().copied().flatten() {
         if seen.insert(file) {
             for field in sources.values(file)? {
@@ -101,19 +107,10 @@ pub fn csv_of_all(folder: &Path, rows: CsvRows, out: &Path) -> Result<Written, S
     }
 
     let mut written = Written::default();
-    let mut failure = None;
-    let result = files::write_atomically_with(out, |out| {
-        write_all(&plan, &manifest, &segments, &columns, &mut sources, out, &mut written).map_err(|error| {
-            let at_writing = io::Error::other(error.to_string());
-            failure = Some(error);
-            at_writing
-        })
-    });
-    // What cannot be read is not the fault of the file that is written.
-    match failure {
-        Some(error) => Err(error),
-        None => result.map(|_| written),
-    }
+    files::write_atomically_from(out, |out| {
+        write_all(&plan, &manifest, &segments, &columns, &mut sources, out, &mut written)
+    })?;
+    Ok(written)
 }
 
 fn write_all<'a>(
@@ -159,7 +156,7 @@ fn write_rows<'a>(
                 own.iter().try_for_each(|field| out.write_field(field)).map_err(wrong)?;
                 for values in values {
                     field.clear();
-                    push(&mut field, values, row);
+                    push(&mut field, values, row, String::push_str);
                     out.write_field(&field).map_err(wrong)?;
                 }
                 out.write_record(None::<&[u8]>).map_err(wrong)?;
@@ -175,22 +172,26 @@ fn wrong(error: ::csv::Error) -> StoreError {
     StoreError::io("write", Path::new("the CSV file"), error.into())
 }
 
-fn push(text: &mut String, values: &ArrayRef, row: usize) {
+/// Writes a value: of floats the shortest digits that read back as the same bits, a text as `write_text` does. False where it is
+/// null, and nothing is written.
+pub(super) fn push(out: &mut String, values: &ArrayRef, row: usize, write_text: fn(&mut String, &str)) -> bool {
     if values.is_null(row) {
-        return;
+        return false;
     }
     // Writing to a string cannot fail.
     let _ = match values.data_type() {
-        DataType::Int64 => write!(text, "{}", values.as_primitive::<Int64Type>().value(row)),
-        DataType::Float64 => write!(text, "{:?}", values.as_primitive::<Float64Type>().value(row)),
-        DataType::Float32 => write!(text, "{:?}", values.as_primitive::<Float32Type>().value(row)),
-        DataType::Boolean => write!(text, "{}", values.as_boolean().value(row)),
+        DataType::Int64 => write!(out, "{}", values.as_primitive::<Int64Type>().value(row)),
+        DataType::Float64 => write!(out, "{:?}", values.as_primitive::<Float64Type>().value(row)),
+        DataType::Float32 => write!(out, "{:?}", values.as_primitive::<Float32Type>().value(row)),
+        DataType::Boolean => write!(out, "{}", values.as_boolean().value(row)),
         DataType::Dictionary(..) => {
-            let texts = values.as_dictionary::<Int32Type>().downcast_dict::<StringArray>();
-            texts.map_or(Ok(()), |texts| text.write_str(texts.value(row)))
+            let Some(texts) = values.as_dictionary::<Int32Type>().downcast_dict::<StringArray>() else { return false };
+            write_text(out, texts.value(row));
+            Ok(())
         }
-        _ => Ok(()),
+        _ => return false,
     };
+    true
 }
 
 /// A value of an axis.

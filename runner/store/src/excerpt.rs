@@ -56,14 +56,8 @@ pub fn excerpt(folder: &Path, into: &Path) -> Result<Excerpt, StoreError> {
     for name in [SPEC, PLAN] {
         // Earlier versions did not list them.
         if !manifest.files.contains_key(name) {
-            let path = folder.join(name);
-            let entry = read(&path).map(|bytes| FileEntry {
-                rows: 0,
-                bytes: bytes.len() as u64,
-                blake3: blake3::hash(&bytes).to_hex().to_string(),
-                left_out: false,
-            });
-            manifest.files.insert(name.to_owned(), entry?);
+            let entry = FileEntry::of(&read(&folder.join(name))?);
+            manifest.files.insert(name.to_owned(), entry);
         }
     }
     let mut found = Excerpt { trials: manifest.trials.len(), ..Excerpt::default() };

@@ -29,6 +29,18 @@ pub struct FileEntry {
     pub left_out: bool,
 }
 
+impl FileEntry {
+    /// Of a file of these bytes that has no rows.
+    pub fn of(bytes: &[u8]) -> FileEntry {
+        FileEntry {
+            rows: 0,
+            bytes: bytes.len() as u64,
+            blake3: blake3::hash(bytes).to_hex().to_string(),
+            left_out: false,
+        }
+    }
+}
+
 /// A Parquet file being written under a temporary name.
 pub struct ParquetFile {
     writer: ArrowWriter<Digesting<File>>,
@@ -145,6 +157,22 @@ pub fn write_atomically_with(
     rename(temporary, path)?;
     sync_directory(directory_of(path))?;
     Ok(out.entry(0))
+}
+
+/// As [`write_atomically_with`], of what `write` reads elsewhere: an error of its own is no fault of the file that is written.
+pub fn write_atomically_from(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), StoreError>,
+) -> Result<FileEntry, StoreError> {
+    let mut failure = None;
+    let result = write_atomically_with(path, |out| {
+        write(out).map_err(|error| {
+            let at_writing = io::Error::other(error.to_string());
+            failure = Some(error);
+            at_writing
+        })
+    });
+    failure.map_or(result, Err)
 }
 
 /// True if a file holds what `write` writes and nothing else. One that cannot be read does not.

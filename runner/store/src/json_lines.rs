@@ -1,18 +1,15 @@
 //! Rows of an output as lines of JSON, one an object, for whatever reads those.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayAccessor, ArrayRef, StringArray};
-use arrow_schema::DataType;
+use arrow_array::Array;
 use clr_plan::TrialId;
 use serde_json::Value as Json;
 
-use super::csv::{CsvRows, Written};
-use super::kept::{find, load};
+use super::csv::{CsvRows, Written, push};
+use super::kept::{load, wanted};
 use super::manifest::Manifest;
 use super::plan_file::PlanFile;
 use super::reader::{plan, segments};
@@ -31,40 +28,24 @@ use super::{StoreError, files};
 pub fn json_lines(folder: &Path, rows: CsvRows, trial: Option<&str>, out: &Path) -> Result<Written, StoreError> {
     let manifest = load(folder)?;
     let plan = plan(folder)?;
-    let wanted: Option<TrialId> = match trial {
-        Some(_) => Some(find(folder, &manifest, trial)?.0),
-        None => None,
-    };
+    let wanted = wanted(folder, &manifest, trial)?;
     let mut sources = Sources::new(folder, &manifest);
     let mut written = Written::default();
-    let mut failure = None;
-    let result = files::write_atomically_with(out, |out| {
-        write_all(&plan, &manifest, wanted, rows, &mut sources, out, &mut written).map_err(|error| {
-            let at_writing = io::Error::other(error.to_string());
-            failure = Some(error);
-            at_writing
-        })
-    });
-    // What cannot be read is not the fault of the file that is written.
-    match failure {
-        Some(error) => Err(error),
-        None => result.map(|_| written),
-    }
+    files::write_atomically_from(out, |out| {
+        write_all(&plan, &manifest, wanted, rows.table(), &mut sources, out, &mut written)
+    })?;
+    Ok(written)
 }
 
 fn write_all<'a>(
     plan: &PlanFile,
     manifest: &'a Manifest,
     wanted: Option<TrialId>,
-    rows: CsvRows,
+    table: Table,
     sources: &mut Sources<'a>,
     out: &mut dyn Write,
     written: &mut Written,
 ) -> Result<(), StoreError> {
-    let table = match rows {
-        CsvRows::Metrics => Table::Metrics,
-        CsvRows::Evals => Table::Evals,
-    };
     let mut line = String::new();
     for trial in plan.trials.iter().filter(|trial| wanted.is_none_or(|wanted| wanted == trial.id)) {
         let status = manifest.trials.get(&trial.id).map_or(Status::Unfinished, |record| record.status);
@@ -92,7 +73,9 @@ fn write_all<'a>(
                     line.clone_from(&own);
                     for (field, values) in columns.iter().zip(values) {
                         let _ = write!(line, ",{}:", Json::from(field.name().as_str()));
-                        push(&mut line, values, row);
+                        if !push(&mut line, values, row, |line, text| line.push_str(&Json::from(text).to_string())) {
+                            line.push_str("null");
+                        }
                     }
                     line.push_str("}\n");
                     out.write_all(line.as_bytes())
@@ -104,24 +87,4 @@ fn write_all<'a>(
         }
     }
     Ok(())
-}
-
-/// A value as JSON: of floats the shortest digits that read back as the same bits.
-fn push(line: &mut String, values: &ArrayRef, row: usize) {
-    if values.is_null(row) {
-        line.push_str("null");
-        return;
-    }
-    // Writing to a string cannot fail.
-    let _ = match values.data_type() {
-        DataType::Int64 => write!(line, "{}", values.as_primitive::<Int64Type>().value(row)),
-        DataType::Float64 => write!(line, "{:?}", values.as_primitive::<Float64Type>().value(row)),
-        DataType::Float32 => write!(line, "{:?}", values.as_primitive::<Float32Type>().value(row)),
-        DataType::Boolean => write!(line, "{}", values.as_boolean().value(row)),
-        DataType::Dictionary(..) => {
-            let texts = values.as_dictionary::<Int32Type>().downcast_dict::<StringArray>();
-            write!(line, "{}", texts.map_or(Json::Null, |texts| Json::from(texts.value(row))))
-        }
-        _ => line.write_str("null"),
-    };
 }

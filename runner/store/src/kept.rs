@@ -100,6 +100,11 @@ pub(super) fn find<'m>(
     found.map(|place| trials[place]).map_err(|why| StoreError::Trial { folder: folder.to_owned(), why })
 }
 
+/// The id of the one trial that is meant; none where all are.
+pub(super) fn wanted(folder: &Path, manifest: &Manifest, trial: Option<&str>) -> Result<Option<TrialId>, StoreError> {
+    trial.map(|_| Ok(find(folder, manifest, trial)?.0)).transpose()
+}
+
 /// Writes `bytes` to a file of the user's choice, all at once.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let stream = regular::stream_given(path).map_err(|source| StoreError::io("write", path, source))?;

@@ -47,6 +47,11 @@ pub fn is_checkpoint(path: &str) -> bool {
     matches!(parts[..], [id, step, digest] if all(id, 16) && all(step, 10) && all(digest, 16))
 }
 
+/// A label as the name of a file or a folder on every system.
+pub fn file_name_of(label: &str) -> String {
+    label.chars().map(|c| if c.is_ascii_alphanumeric() || "._=-".contains(c) { c } else { '_' }).collect()
+}
+
 /// True if a path is that of a table of one row per trial, which each command that trains writes anew.
 pub fn is_summary(path: &str) -> bool {
     ["trials.parquet", "timings.parquet"].contains(&path)

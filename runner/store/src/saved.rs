@@ -22,12 +22,12 @@ pub fn write(
 ) -> Result<String, StoreError> {
     let directory = folder.join(CHECKPOINTS);
     let bytes = checkpoint.to_bytes(numerics).map_err(|source| StoreError::checkpoint(&directory, source))?;
-    let blake3 = blake3::hash(&bytes).to_hex().to_string();
-    let path = checkpoint_path(checkpoint.trial_id, checkpoint.step, &blake3);
+    let entry = FileEntry::of(&bytes);
+    let path = checkpoint_path(checkpoint.trial_id, checkpoint.step, &entry.blake3);
     if !manifest.files.contains_key(&path) {
         files::create_directory(&directory)?;
         files::write_whole(&folder.join(&path), &bytes)?;
-        manifest.files.insert(path.clone(), FileEntry { rows: 0, bytes: bytes.len() as u64, blake3, left_out: false });
+        manifest.files.insert(path.clone(), entry);
     }
     Ok(path)
 }

@@ -13,11 +13,11 @@ use arrow_array::types::{Float32Type, Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field};
 use clr_event::Evaluation;
-use clr_plan::TrialId;
 
 use super::csv::Written;
-use super::kept::{find, load};
+use super::kept::{load, wanted};
 use super::manifest::Manifest;
+use super::names::file_name_of;
 use super::plan_file::PlannedTrial;
 use super::reader::{plan, read_evaluations, segments};
 use super::schema::Table;
@@ -33,16 +33,13 @@ use super::{StoreError, files};
 pub fn tensorboard(folder: &Path, trial: Option<&str>, every: u64, out: &Path) -> Result<Written, StoreError> {
     let manifest = load(folder)?;
     let plan = plan(folder)?;
-    let wanted: Option<TrialId> = match trial {
-        Some(_) => Some(find(folder, &manifest, trial)?.0),
-        None => None,
-    };
+    let wanted = wanted(folder, &manifest, trial)?;
     let mut sources = Sources::new(folder, &manifest);
     let mut written = Written::default();
     let mut names: HashSet<String> = HashSet::new();
     for planned in &plan.trials {
         // Names are given whatever is wanted, so that a trial always has the same.
-        let mut name = folder_name(&planned.label);
+        let mut name = file_name_of(&planned.label);
         if !names.insert(name.clone()) {
             name = format!("{name}-{}", planned.id);
         }
@@ -54,11 +51,6 @@ pub fn tensorboard(folder: &Path, trial: Option<&str>, every: u64, out: &Path) -
         written.trials += usize::from(rows > 0);
     }
     Ok(written)
-}
-
-/// A label as a folder's name on every system.
-fn folder_name(label: &str) -> String {
-    label.chars().map(|c| if c.is_ascii_alphanumeric() || "._=-".contains(c) { c } else { '_' }).collect()
 }
 
 /// Writes the file of a trial, if it has rows. Returns how many it had.
